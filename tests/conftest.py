@@ -1,0 +1,18 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Measured data of other projects, kept outside the repository."""
+    root = Path(__file__).resolve().parents[1]
+    folder = Path(os.environ.get("XCT_TEST_DATA", root.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no measured data at {folder} (set XCT_TEST_DATA)")
+    return folder

@@ -1,0 +1,390 @@
+"""Running passes and reductions: shards as tasks of dask's threads or of a cluster, resumable after a kill."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import logging
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import zarr
+
+from xct_pipeline import provenance
+from xct_pipeline.blocks import Array, Pass, Reduction, Region, Source, inside
+from xct_pipeline.resources import Resources, fitting_workers
+from xct_pipeline.store import Image, RefusedError, Store, write_atomic
+
+log = logging.getLogger("xct")
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What a task tells: small, so that it costs nothing to send."""
+
+    name: str
+    shard: tuple[int, ...]
+    seconds: float
+    counts: dict[str, int]
+    problem: str | None = None
+    fatal: bool = False
+
+
+def marker_file(root: Path, name: str, shard: Sequence[int]) -> Path:
+    """Return the path of a shard's marker."""
+    return root / ".xct" / "markers" / name / ("_".join(map(str, shard)) + ".json")
+
+
+def run_shard(root: str, step: Pass, shard: tuple[int, ...], digest: str) -> ShardResult:
+    """Compute and write one shard of all levels, then its marker. Any failure is reported, not raised."""
+    started = time.perf_counter()
+    try:
+        counts = _write_shard(Path(root), step, shard)
+        seconds = time.perf_counter() - started
+        marker = {"fingerprint": digest, "counts": counts, "seconds": round(seconds, 4)}
+        write_atomic(marker_file(Path(root), step.name, shard), json.dumps(marker).encode())
+    except OSError as error:
+        fatal = error.errno in (28, 30, 122)  # no space, read-only, quota: no other shard can do better
+        return ShardResult(step.name, shard, 0.0, {}, _sentence(error), fatal)
+    except Exception as error:  # a poisonous block must not take the other scans with it
+        log.debug("shard %s of %s", shard, step.name, exc_info=True)
+        return ShardResult(step.name, shard, 0.0, {}, _sentence(error), isinstance(error, MemoryError))
+    return ShardResult(step.name, shard, seconds, counts)
+
+
+def _sentence(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
+
+
+def _write_shard(root: Path, step: Pass, shard: tuple[int, ...]) -> dict[str, int]:
+    image = step.image
+    region = step.region(shard)
+    counts: Counter[str] = Counter()
+    block = np.empty(tuple(part.stop - part.start for part in region), dtype=image.dtype)
+    for granule in step.granules(region):
+        values, found = step.compute(granule)
+        block[inside(region, granule)] = values
+        counts.update(found)
+    for level in range(image.levels):
+        if level:
+            block = _halve(block, image)
+        start = [k * size for k, size in zip(shard, image.shard_shape(level), strict=True)]
+        stop = [a + n for a, n in zip(start, block.shape, strict=True)]
+        if any(a >= n or b > n for a, b, n in zip(start, stop, image.level_shape(level), strict=True)):
+            block = block[tuple(slice(0, max(0, n - a)) for a, n in zip(start, image.level_shape(level), strict=True))]
+        if 0 in block.shape:
+            break
+        array = zarr.open_array(str(root / image.path / str(level)), mode="r+")
+        array[tuple(slice(a, a + n) for a, n in zip(start, block.shape, strict=True))] = block
+    return dict(counts)
+
+
+def _halve(block: Array, image: Image) -> Array:
+    """Return the next level of a shard: exact means of 2 x 2 (x 2) voxels; for labels the nearest voxel."""
+    axes = image.spatial
+    trimmed = block[tuple(slice(0, n - n % 2) if k in axes else slice(None) for k, n in enumerate(block.shape))]
+    if image.labels:
+        return np.ascontiguousarray(
+            trimmed[tuple(slice(None, None, 2) if k in axes else slice(None) for k in range(block.ndim))]
+        )
+    for axis in axes:
+        even = tuple(slice(0, None, 2) if k == axis else slice(None) for k in range(block.ndim))
+        odd = tuple(slice(1, None, 2) if k == axis else slice(None) for k in range(block.ndim))
+        trimmed = (trimmed[even] + trimmed[odd]) * np.float32(0.5)
+    return trimmed.astype(block.dtype, copy=False)
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """How a pass ended.
+
+    Attributes
+    ----------
+    name : str
+        The image's path.
+    computed, reused : int
+        Shards.
+    seconds : float
+        Summed over tasks.
+    counts : dict
+        Pixels clipped, replaced ... over all shards, those of earlier runs included.
+    changed : tuple of str
+        Why shards of an earlier run were not reused.
+    problem : str or None
+        The first failure, with how many there were.
+    """
+
+    name: str
+    computed: int
+    reused: int
+    seconds: float
+    counts: dict[str, int]
+    changed: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+class Progress(Protocol):
+    """Is told of every finished shard."""
+
+    def __call__(self, result: ShardResult, done: int, total: int) -> None:
+        """Take note of one shard."""
+        ...
+
+
+def _silent(result: ShardResult, done: int, total: int) -> None:
+    del result, done, total
+
+
+def run_passes(
+    store: Store, passes: Sequence[Pass], limits: Resources, progress: Progress = _silent
+) -> list[PassResult]:
+    """Run passes that do not depend on each other, reusing every shard whose marker still holds.
+
+    Raises
+    ------
+    RefusedError
+        One task needs more memory than the limit.
+    OSError
+        The disk is full or cannot be written.
+    """
+    tasks: list[tuple[Pass, tuple[int, ...], str]] = []
+    reused: dict[str, list[dict[str, Any]]] = {}
+    changed: dict[str, tuple[str, ...]] = {}
+    for step in passes:
+        todo, kept, why = _pending(store, step)
+        reused[step.name], changed[step.name] = kept, why
+        digest = provenance.fingerprint(step.identity())
+        tasks += [(step, shard, digest) for shard in todo]
+        for line in why:
+            log.info("%s: recomputed because %s", step.name, line)
+    results: dict[str, list[ShardResult]] = {step.name: [] for step in passes}
+    workers = min((fitting_workers(p.memory(), len(tasks), limits, p.name) for p in passes), default=1)
+    for done, result in enumerate(_execute(store, tasks, workers, limits.cluster), start=1):
+        results[result.name].append(result)
+        progress(result, done, len(tasks))
+        if result.fatal:
+            raise OSError(f"{store.path}: {result.problem}")
+    return [_summary(step.name, results[step.name], reused[step.name], changed[step.name]) for step in passes]
+
+
+def _summary(name: str, results: list[ShardResult], kept: list[dict[str, Any]], why: tuple[str, ...]) -> PassResult:
+    counts: Counter[str] = Counter()
+    for entry in itertools.chain((r.counts for r in results), (m["counts"] for m in kept)):
+        counts.update(entry)
+    failed = [r for r in results if r.problem]
+    problem = f"{failed[0].problem} ({len(failed)} of {len(results)} shards failed)" if failed else None
+    seconds = sum(r.seconds for r in results) + sum(m["seconds"] for m in kept)
+    return PassResult(name, len(results) - len(failed), len(kept), seconds, dict(counts), why, problem)
+
+
+def _pending(store: Store, step: Pass) -> tuple[list[tuple[int, ...]], list[dict[str, Any]], tuple[str, ...]]:
+    """Return the shards still to do, the markers of those that are done, and why old ones are void."""
+    fresh = store.prepare(step.image)
+    folder = marker_file(store.path, step.name, (0,)).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder.parent / f"{folder.name}.pass.json"
+    identity = step.identity()
+    why: tuple[str, ...] = ()
+    if note.exists():
+        try:
+            old = json.loads(note.read_text())
+        except ValueError:
+            old = {}
+        had_markers = any(folder.glob("*.json"))
+        why = tuple(provenance.differences(old, identity)) if old != identity and had_markers else ()
+    digest = provenance.fingerprint(identity)
+    todo, kept = [], []
+    for shard in step.shards():
+        marker = None if fresh else _read_marker(marker_file(store.path, step.name, shard), digest)
+        if marker and all(file.exists() for file in store.shard_files(step.image, shard)):
+            kept.append(marker)
+        else:
+            marker_file(store.path, step.name, shard).unlink(missing_ok=True)
+            todo.append(shard)
+    write_atomic(note, json.dumps(identity).encode())
+    return todo, kept, why
+
+
+def _read_marker(file: Path, digest: str) -> dict[str, Any] | None:
+    try:
+        marker: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return marker if marker.get("fingerprint") == digest else None
+
+
+def _execute(
+    store: Store, tasks: list[tuple[Pass, tuple[int, ...], str]], workers: int, cluster: str | None
+) -> Iterator[ShardResult]:
+    """Yield the results of all tasks as they finish."""
+    if not tasks:
+        return
+    root = str(store.path.resolve())
+    calls = [(root, step, shard, digest) for step, shard, digest in tasks]
+    if cluster is None:
+        yield from run_threads(run_shard, calls, workers)
+    else:
+        yield from run_cluster(run_shard, calls, cluster, workers)
+
+
+def run_threads(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], workers: int) -> Iterator[Any]:
+    """Call a function for each tuple of arguments on dask's threaded scheduler; yield results as they finish.
+
+    Threads of BLAS and OpenMP are set to one while it runs: the tasks are the parallelism.
+    """
+    import threadpoolctl
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    finished: queue.Queue[Any] = queue.Queue()
+    stopped = threading.Event()
+
+    def work(call: tuple[Any, ...]) -> None:
+        if not stopped.is_set():
+            finished.put(function(*call))
+
+    def schedule(tasks: list[Any]) -> None:
+        try:
+            with threadpoolctl.threadpool_limits(1):
+                compute(*tasks, scheduler="threads", num_workers=workers)
+        except BaseException as error:
+            finished.put(error)
+
+    tasks = [delayed(work, pure=False)(call) for call in calls]
+    thread = threading.Thread(target=schedule, args=(tasks,), daemon=True)
+    thread.start()
+    try:
+        for _ in tasks:
+            result = finished.get()
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+    finally:
+        stopped.set()  # the consumer left early: tasks not yet begun do nothing
+        thread.join()
+
+
+def run_cluster(
+    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], cluster: str, workers: int
+) -> Iterator[Any]:
+    """Call a function for each tuple of arguments on a dask.distributed cluster; yield results as they finish.
+
+    Parameters
+    ----------
+    cluster : str
+        ``local:N`` starts N worker processes here; anything else is the address of a scheduler.
+
+    Raises
+    ------
+    RefusedError
+        dask.distributed is missing or the scheduler does not answer.
+    """
+    try:
+        from distributed import Client, LocalCluster, as_completed
+    except ImportError:
+        raise RefusedError("--cluster needs dask.distributed: pip install 'xct-pipeline[distributed]'") from None
+    local = None
+    if cluster.startswith("local:"):
+        count = cluster.removeprefix("local:")
+        if not count.isdigit() or int(count) < 1:
+            raise ValueError(f"--cluster {cluster}: write local:N with a number of worker processes")
+        local = LocalCluster(
+            n_workers=min(int(count), workers), threads_per_worker=1, dashboard_address=None, memory_limit=0,
+            env=dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+        )  # fmt: skip
+    try:
+        client = Client(local or cluster, timeout=30)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise RefusedError(f"--cluster {cluster}: no scheduler answers there ({error})") from None
+    try:
+        futures = [client.submit(function, *call, pure=False, retries=3) for call in calls]
+        for future in as_completed(futures):
+            yield future.result()
+            future.release()
+    finally:
+        client.close()
+        if local is not None:
+            local.close()
+
+
+def _run_chunk(index: int, reduction: Reduction, source: Source, region: Region) -> tuple[int, dict[str, Array]]:
+    return index, reduction.chunk(source.read(region), region)
+
+
+def measure(
+    store: Store | None, reduction: Reduction, source: Source, regions: Sequence[Region], inputs: Mapping[str, Any],
+    limits: Resources, scratch: float = 3.0,
+) -> dict[str, Array]:  # fmt: skip
+    """Run a reduction over regions of a source, or return its cached result.
+
+    Parameters
+    ----------
+    store : Store or None
+        Where the result is cached; None computes it without a trace.
+    scratch : float
+        Memory of a chunk as a multiple of what it reads.
+
+    Raises
+    ------
+    RefusedError
+        One region needs more memory than the limit.
+    """
+    key = {
+        "name": reduction.name,
+        "version": reduction.version,
+        "parameters": dict(reduction.parameters),
+        "inputs": dict(inputs),
+    }
+    cached = load_estimate(store, reduction.name, key)
+    if cached is not None:
+        return cached
+    need = int(max(source.nbytes(region) for region in regions) * (1 + scratch))
+    workers = fitting_workers(need, len(regions), limits, reduction.name)
+    calls = [(k, reduction, source, region) for k, region in enumerate(regions)]
+    partials: list[Any] = [None] * len(calls)
+    run = run_threads(_run_chunk, calls, workers) if limits.cluster is None else run_cluster(
+        _run_chunk, calls, limits.cluster, workers
+    )  # fmt: skip
+    for k, partial in run:
+        partials[k] = partial
+    result = reduction.combine(partials)
+    save_estimate(store, reduction.name, key, result)
+    return result
+
+
+def load_estimate(store: Store | None, name: str, key: Mapping[str, Any]) -> dict[str, Array] | None:
+    """Return a cached estimate whose key is the same, else None."""
+    if store is None:
+        return None
+    file = store.state / "estimates" / f"{name}.npz"
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            if str(data["__key__"]) != provenance.fingerprint(key):
+                return None
+            return {entry: data[entry] for entry in data.files if entry != "__key__"}
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+    except Exception as error:  # zipfile.BadZipFile and relatives: a torn cache is no cache
+        log.debug("%s: unreadable estimate (%s)", file, error)
+        return None
+
+
+def save_estimate(store: Store | None, name: str, key: Mapping[str, Any], result: Mapping[str, Array]) -> None:
+    """Cache an estimate in the store."""
+    if store is None:
+        return
+    file = store.state / "estimates" / f"{name}.npz"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {"__key__": np.array(provenance.fingerprint(key)), **result}
+    np.savez(buffer, **arrays)
+    write_atomic(file, buffer.getvalue())

@@ -1,0 +1,102 @@
+"""What a run may take: cores, memory and disk, within affinity and cgroup limits."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from xct_pipeline.store import RefusedError
+
+BASE_BYTES = 420 * 2**20  # interpreter, libraries and compiled kernels, before any data
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run may take.
+
+    Attributes
+    ----------
+    workers : int
+        Tasks at a time.
+    memory : int
+        Bytes for the whole run.
+    cluster : str or None
+        ``local:N`` or ``tcp://...``; None for threads of this process.
+    """
+
+    workers: int
+    memory: int
+    cluster: str | None = None
+
+
+def available_cores() -> int:
+    """Return the cores that this process may use: affinity and cgroup quota respected."""
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
+
+
+def available_memory() -> int:
+    """Return the bytes that this process may take: what is free, within the cgroup's limit."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    for limit_file, used_file in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            limit = int(Path(limit_file).read_text())
+            used = int(Path(used_file).read_text())
+        except (OSError, ValueError):
+            continue
+        free = min(free, max(limit - used, 0))
+    return free
+
+
+def resources(workers: int | None = None, memory: int | None = None, cluster: str | None = None) -> Resources:
+    """Return the limits of a run, the machine's own where none are given (80 % of the free memory)."""
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers = {workers}: at least one is needed")
+    return Resources(workers or available_cores(), memory or int(0.8 * available_memory()), cluster)
+
+
+def fitting_workers(need: int, tasks: int, limits: Resources, what: str) -> int:
+    """Return how many tasks of `need` bytes fit in the memory.
+
+    Raises
+    ------
+    RefusedError
+        Not even one fits.
+    """
+    room = (limits.memory - BASE_BYTES) // max(need, 1)
+    if room < 1:
+        raise RefusedError(
+            f"{what} needs {format_bytes(BASE_BYTES + need)} for one task"
+            f" but the limit is {format_bytes(limits.memory)}; raise --memory, crop columns or bin"
+        )
+    return int(min(room, limits.workers, max(tasks, 1)))
+
+
+def format_bytes(number: float) -> str:
+    """Return a size as people write it, 1.5 GB."""
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB" if number < 1000 else f"{number / 1000:.3g} TB"
+
+
+def disk_problem(path: Path, need: int) -> str | None:
+    """Say that a file system has less free space than is needed, or None."""
+    folder = path
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        return f"{folder} cannot be written"
+    free = shutil.disk_usage(folder).free
+    if need > free:
+        return f"{path} needs {format_bytes(need)} but {folder} has {format_bytes(free)} free"
+    return None
