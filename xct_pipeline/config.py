@@ -1,0 +1,385 @@
+"""The configuration of a run: frozen models, one per table of the TOML file. `config_file` reads it."""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from xct_pipeline.scan import ScanError
+
+
+class Section(BaseModel):
+    """A table of the file: nothing unknown in it, nothing changed after it was read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Span = Annotated[tuple[NonNegativeInt, NonNegativeInt], Field(description="half-open range [first, stop]")]
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("an odd number of pixels is needed")
+    return value
+
+
+OddInt = Annotated[int, Field(ge=1), AfterValidator(_odd)]
+
+
+# ------------------------------------------------------------------------------------------- acquisition
+
+
+class AngleFile(Section):
+    """Angles in degrees from a text file, one a line."""
+
+    file: str
+    lines: Span | None = None
+
+
+class AngleRange(Section):
+    """Evenly spaced angles in degrees, both ends included."""
+
+    start: float
+    stop: float
+    count: Annotated[int, Field(ge=3)]
+
+
+class TiffScan(Section):
+    """A scan stored as TIFF files; patterns are sorted naturally."""
+
+    name: str
+    projections: str | list[str]
+    flats: str | list[str] | None = None
+    flats_after: str | list[str] | None = None
+    darks: str | list[str] | None = None
+    darks_after: str | list[str] | None = None
+    angles: AngleFile | AngleRange
+    pixel_size_um: PositiveFloat | None = None
+    energy_keV: PositiveFloat | None = None
+
+
+class Around(Section):
+    """Files recorded before and after the projections."""
+
+    before: list[str] = []
+    after: list[str] = []
+
+
+class Acquisition(Section):
+    """Which raw scans there are, in time order, and what their files do not say."""
+
+    scans: list[str] = []
+    tiff: list[TiffScan] = []
+    flats: Literal["none"] | list[str] | Around | None = None
+    darks: Literal["none"] | list[str] | Around | None = None
+    pixel_size_um: PositiveFloat | None = None
+    energy_keV: PositiveFloat | None = None
+    distance_mm: PositiveFloat | None = None
+    rows: Span | None = None
+    columns: Span | None = None
+    binning: Annotated[int, Field(ge=1, le=16)] = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> Acquisition:
+        if not self.scans and not self.tiff:
+            raise ValueError('no scans: give scans = ["scan_00.nxs", ...] or [[acquisition.tiff]] tables')
+        for name in ("rows", "columns"):
+            span = getattr(self, name)
+            if span is not None and span[0] >= span[1]:
+                raise ValueError(f"{name} = {list(span)} is empty: give [first, stop] with first < stop")
+        return self
+
+
+# -------------------------------------------------------------------------------------------- correction
+
+
+class FlatField(Section):
+    """How flats become one flat per projection."""
+
+    method: Literal["linear", "mean", "median"] = "linear"
+
+
+class Air(Section):
+    """Scale each projection so that air is 1."""
+
+    method: Literal["auto", "margin", "none"] = "auto"
+    margin: tuple[NonNegativeInt, NonNegativeInt] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Air:
+        if (self.method == "margin") != (self.margin is not None):
+            raise ValueError('give margin = [left, right] (columns of air) with method = "margin", and only then')
+        return self
+
+
+class NoMethod(Section):
+    """Leave the step out."""
+
+    method: Literal["none"] = "none"
+
+
+class ZingerMedian(Section):
+    """Replace a pixel that exceeds the median of its neighbourhood by more than a share of it."""
+
+    method: Literal["median"]
+    threshold: PositiveFloat = 0.2
+    size: Literal[3] = 3
+    plane: Literal["projection", "sinogram"] = "projection"
+
+
+class RadialDistortion(Section):
+    """Polynomial radial distortion of the lens (Vo et al. 2015)."""
+
+    method: Literal["radial"]
+    center: tuple[float, float]
+    coefficients: list[float]
+
+
+class Paganin(Section):
+    """Single-material phase retrieval (Paganin et al. 2002)."""
+
+    method: Literal["paganin"]
+    delta_beta: PositiveFloat
+    distance_mm: PositiveFloat | None = None
+
+
+class BeamHardeningPolynomial(Section):
+    """Linearise the line integral p to c0 p + c1 p^2 + ..."""
+
+    method: Literal["polynomial"]
+    coefficients: Annotated[list[float], Field(min_length=1)]
+
+
+class StripeDefects(Section):
+    """Correct only what belongs to the detector; the walls of a concentric cell stay."""
+
+    method: Literal["defects"]
+    snr: PositiveFloat = 5.0
+    max_width: PositiveInt = 3
+
+
+class StripeSorting(Section):
+    """Vo 2018, algorithm 3: sorting."""
+
+    method: Literal["sorting"]
+    size: OddInt | None = None
+
+
+class StripeFiltering(Section):
+    """Vo 2018, algorithm 2: filtering after sorting of the low-pass part."""
+
+    method: Literal["filtering"]
+    sigma: PositiveFloat = 3.0
+    size: OddInt | None = None
+
+
+class StripeFitting(Section):
+    """Vo 2018, algorithm 1: polynomial fitting along the angle."""
+
+    method: Literal["fitting"]
+    order: PositiveInt = 3
+    sigma: tuple[PositiveFloat, PositiveFloat] = (5.0, 20.0)
+
+
+class StripeLarge(Section):
+    """Vo 2018, algorithm 5: large stripes."""
+
+    method: Literal["large"]
+    snr: PositiveFloat = 3.0
+    size: OddInt | None = None
+    drop_ratio: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+
+
+class StripeDead(Section):
+    """Vo 2018, algorithm 6: unresponsive and fluctuating columns."""
+
+    method: Literal["dead"]
+    snr: PositiveFloat = 3.0
+    size: OddInt | None = None
+
+
+class StripeAll(Section):
+    """Vo 2018: dead, large and sorting; windows follow from width and noise where not given."""
+
+    method: Literal["all"]
+    snr: PositiveFloat = 3.0
+    large_size: OddInt | None = None
+    small_size: OddInt | None = None
+    drop_ratio: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+
+
+class StripeFourierWavelet(Section):
+    """Combined Fourier and wavelet filter (Munch et al. 2009)."""
+
+    method: Literal["fourier_wavelet"]
+    level: PositiveInt | None = None
+    sigma: PositiveFloat = 1.0
+    wavelet: str = "db5"
+
+
+class StripeTitarenko(Section):
+    """Titarenko et al. 2010."""
+
+    method: Literal["titarenko"]
+    alpha: PositiveFloat = 1.5
+    blocks: NonNegativeInt = 0
+
+
+Stripe = Annotated[
+    NoMethod
+    | StripeDefects
+    | StripeAll
+    | StripeSorting
+    | StripeFiltering
+    | StripeFitting
+    | StripeLarge
+    | StripeDead
+    | StripeFourierWavelet
+    | StripeTitarenko,
+    Field(discriminator="method"),
+]
+Zinger = Annotated[NoMethod | ZingerMedian, Field(discriminator="method")]
+Distortion = Annotated[NoMethod | RadialDistortion, Field(discriminator="method")]
+Phase = Annotated[NoMethod | Paganin, Field(discriminator="method")]
+BeamHardening = Annotated[NoMethod | BeamHardeningPolynomial, Field(discriminator="method")]
+
+
+class Correction(Section):
+    """From counts to line integrals, in this order."""
+
+    zinger: Zinger = NoMethod()
+    distortion: Distortion = NoMethod()
+    flatfield: FlatField = FlatField()
+    air: Air = Air()
+    phase: Phase = NoMethod()
+    beam_hardening: BeamHardening = NoMethod()
+    stripe: Stripe = NoMethod()
+
+
+# ---------------------------------------------------------------------------------------- reconstruction
+
+
+def _center(value: Any) -> str | float | tuple[float, ...]:
+    if value in ("auto", "common") or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return value if isinstance(value, str) else float(value)
+    if isinstance(value, (list, tuple)) and value and all(isinstance(c, (int, float)) for c in value):
+        return tuple(float(c) for c in value)
+    raise ValueError('give "auto", "common" (one for all scans), a column, or a list with one column per scan')
+
+
+class ReconstructionBase(Section):
+    """What every method needs."""
+
+    center: Annotated[Any, AfterValidator(_center)] = "auto"
+    half_acquisition: Literal["none", "auto", "left", "right"] = "none"
+    circle: bool = False
+
+
+FilterName = Literal["ram-lak", "shepp-logan", "cosine", "hann", "hamming", "butterworth"]
+
+
+class Fourier(ReconstructionBase):
+    """Direct Fourier reconstruction, gridding batched over slices."""
+
+    method: Literal["fourier"] = "fourier"
+    filter: FilterName = "ram-lak"
+    cutoff: Annotated[float, Field(gt=0, le=1)] = 1.0
+    order: PositiveInt = 2
+    pad: Literal["edge", "zero"] = "edge"
+    kernel_width: Literal[4, 6] = 4
+    fft: Literal["auto", "scipy", "ducc0"] = "auto"
+
+
+class Astra(ReconstructionBase):
+    """The ASTRA toolbox, slice by slice on the CPU."""
+
+    method: Literal["astra"]
+    algorithm: Literal["FBP", "SIRT", "CGLS"] = "FBP"
+    iterations: PositiveInt = 100
+    filter: FilterName = "ram-lak"
+
+
+class Tomopy(ReconstructionBase):
+    """Any algorithm of tomopy (conda-forge only)."""
+
+    method: Literal["tomopy"]
+    algorithm: str = "gridrec"
+    options: dict[str, Any] = {}
+
+
+def _default_method(method: str) -> BeforeValidator:
+    """Let a table without ``method`` mean the default one."""
+
+    def fill(value: Any) -> Any:
+        return {"method": method, **value} if isinstance(value, dict) else value
+
+    return BeforeValidator(fill)
+
+
+Reconstruction = Annotated[
+    Annotated[Fourier | Astra | Tomopy, Field(discriminator="method")], _default_method("fourier")
+]
+
+
+# --------------------------------------------------------------------------------------------- the whole
+
+
+class Config(Section):
+    """A run. `folder` is where the file lies; relative paths start there."""
+
+    output: str
+    acquisition: Acquisition
+    correction: Correction = Correction()
+    reconstruction: Reconstruction = Fourier()
+    seed: NonNegativeInt = 0
+    folder: Path = Field(default=Path("."), exclude=True)
+
+    @property
+    def store_path(self) -> Path:
+        """Where the store is."""
+        return self.resolve(self.output)
+
+    def resolve(self, path: str) -> Path:
+        """Return a path of the file as an absolute one."""
+        return Path(os.path.normpath(self.folder.resolve() / Path(path).expanduser()))
+
+    def expand(self, patterns: str | list[str]) -> list[Path]:
+        """Return the files of names and globs, each glob's sorted naturally.
+
+        Raises
+        ------
+        ScanError
+            A pattern matches nothing.
+        """
+        files: list[Path] = []
+        for pattern in [patterns] if isinstance(patterns, str) else patterns:
+            path = str(self.resolve(pattern))
+            if not glob.has_magic(path):
+                files.append(Path(path))
+                continue
+            found = sorted(glob.glob(path, recursive=True), key=natural)
+            if not found:
+                raise ScanError(f"{path}: no file matches this pattern")
+            files += map(Path, found)
+        return files
+
+
+def natural(text: str) -> list[tuple[int, int | str]]:
+    """Return a key that sorts frame_2 before frame_10."""
+    import re
+
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", text)]

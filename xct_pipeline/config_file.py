@@ -1,0 +1,139 @@
+"""Reading a configuration: every error at once, each in one line with the nearest known name."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from xct_pipeline.config import Config
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; `problems` lists everything that is wrong with it."""
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        self.problems = problems
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        super().__init__(f"{source}: {len(problems)} error{'s' * (len(problems) > 1)}\n{lines}")
+
+
+def load_config(path: str | os.PathLike[str]) -> Config:
+    """Read a configuration.
+
+    Parameters
+    ----------
+    path : path
+        A TOML file.
+
+    Returns
+    -------
+    Config
+        Frozen; relative paths are taken from the file's folder.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read or is wrong: every error at once, each with the nearest known name.
+    """
+    file = Path(path)
+    try:
+        with file.open("rb") as stream:
+            data = tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(str(file), [error.strerror or str(error)]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(file), [f"not valid TOML: {error}"]) from None
+    return parse_config(data, folder=file.parent, source=str(file))
+
+
+def parse_config(data: dict[str, Any], folder: Path = Path("."), source: str = "configuration") -> Config:
+    """Check a configuration that is already a dictionary; see `load_config`."""
+    if "folder" in data:
+        raise ConfigError(source, ["folder: unknown key"])
+    try:
+        return Config.model_validate({**data, "folder": folder})
+    except ValidationError as error:
+        raise ConfigError(source, describe(error)) from None
+
+
+def describe(error: ValidationError) -> list[str]:
+    """Turn pydantic's errors into one sentence each, without repetitions of a union's branches."""
+    lines: list[str] = []
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in _keys(item["loc"]))
+        match item["type"]:
+            case "extra_forbidden":
+                line = f"{where}: unknown key{_did_you_mean(str(item['loc'][-1]), _known_keys(item['loc']))}"
+            case "missing":
+                line = f"{where}: missing"
+            case "union_tag_invalid":
+                given = str(item.get("ctx", {}).get("tag"))
+                tags = [t.strip("' ") for t in str(item.get("ctx", {}).get("expected_tags", "")).split(",")]
+                line = f"{where}.method = {given!r}: unknown{_did_you_mean(given, tags)} (one of {', '.join(tags)})"
+            case "union_tag_not_found":
+                line = f"{where}: say which method"
+            case _:
+                given = repr(item.get("input"))
+                shown = f" = {given}" if len(given) < 60 and not isinstance(item.get("input"), dict) else ""
+                line = f"{where}{shown}: {item['msg'].removeprefix('Value error, ')}"
+        if line not in lines:
+            lines.append(line)
+    return lines
+
+
+def _keys(location: tuple[int | str, ...]) -> list[int | str]:
+    """Drop what pydantic adds for unions: the tag of the branch and the names of types."""
+    keys: list[int | str] = []
+    model: Any = Config
+    for part in location:
+        fields = _fields(model)
+        if isinstance(part, int) or part in fields or not keys:
+            keys.append(part)
+            model = fields[part].annotation if isinstance(part, str) and part in fields else model
+        elif part == location[-1] and not _is_branch(part, model):
+            keys.append(part)
+    return keys
+
+
+def _is_branch(part: int | str, annotation: Any) -> bool:
+    return any(part in (m.__name__, *_tags(m)) for m in _models(annotation)) or any(c in str(part) for c in "[(,")
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    field = model.model_fields.get("method")
+    return get_args(field.annotation) if field else ()
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """Return every model inside an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
+
+
+def _fields(annotation: Any) -> dict[str, Any]:
+    return {name: field for model in _models(annotation) for name, field in model.model_fields.items()}
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = Config
+    for part in location[:-1]:
+        fields = _fields(model)
+        if isinstance(part, str) and part in fields:
+            model = fields[part].annotation
+        elif isinstance(part, str):
+            branch = [m for m in _models(model) if part in (m.__name__, *_tags(m))]
+            model = branch[0] if branch else model
+    return [name for name in _fields(model) if name != "folder"]
+
+
+def _did_you_mean(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f" (known here: {', '.join(known)})" if len(known) <= 12 else ""
