@@ -1,0 +1,191 @@
+"""Scale each projection so that air transmits 1: the beam's drift between flats.
+
+A margin is looked for where air is seen by every projection; the level there replaces the assumption that
+the beam did not change since the flats (the "air normalisation" of Kak and Slaney, 1988; robust against
+defective columns and zingers by medians and trimmed means).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xct_pipeline.device import array_namespace, to_host
+
+Floats = npt.NDArray[np.float64]
+BEAM_TREND = 0.2  # line integral by which flats may miss the beam's slow profile from edge to centre
+
+
+@dataclass(frozen=True)
+class Margin:
+    """Columns of air at the two edges of the detector.
+
+    Attributes
+    ----------
+    left, right : int
+        Number of columns from each edge that are air in every projection and row; 0 where there are none.
+    """
+
+    left: int
+    right: int
+
+
+def find_margin(transmission: Any, *, tolerance: float = 0.02, snr: float = 6.0) -> Margin | None:
+    """Find the columns at the left and right edge that are air in every projection.
+
+    Air need not be 1, nor flat: each edge is compared with itself. An edge is air as far inwards as the line
+    integral, smoothed over a few columns, neither changes from projection to projection against the outermost
+    columns nor rises steeply (a slow trend is the beam's, the same in all projections), provided that the
+    edge's distance from the brightest part of the projection stays the same, and small. Two columns and a
+    fifth of what was found are given up, to stay outside the sample's fringe and blur. What moves less than
+    the noise of a few pixels, or is concentric with the axis and has no steep edge, cannot be told from air.
+
+    Parameters
+    ----------
+    transmission : array (angle, row, column)
+        Flat-corrected, not scaled; a sample of rows, or means over bands of rows, of ALL projections (what
+        touches the edge in a single projection or row counts). Non-positive values are ignored.
+    tolerance : float
+        Change of the line integral that is accepted, over angles and over a few columns (also the faintest
+        envelope that is told from air where the noise allows it).
+    snr : float
+        Departure in units of the noise of the smoothed line integral that is accepted beyond the tolerance.
+
+    Returns
+    -------
+    Margin or None
+        None where neither edge shows air.
+    """
+    data = np.asarray(to_host(transmission), np.float32)
+    if data.ndim != 3 or data.shape[2] < 16:
+        raise ValueError(
+            f"transmission must be (angle, row, column) with 16 columns or more, not {data.shape}"
+        )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.where(data > 0, -np.log(data), np.nan)
+    p[~np.isfinite(p)] = np.nan
+    p = _block_medians(p)
+    widths = [_air_columns(p, tolerance, snr), _air_columns(p[:, :, ::-1], tolerance, snr)]
+    least = max(4, data.shape[2] // 128)
+    kept = [0 if w < least else w - min(2 + w // 5, w - least) for w in widths]
+    return Margin(*kept) if any(kept) else None
+
+
+def _block_medians(p: npt.NDArray[np.float32]) -> Floats:
+    """Median over neighbouring columns (3) and angles (3): zingers and single dead columns are gone."""
+    import warnings
+
+    n = p.shape[0]
+    column = np.pad(p, ((0, 0), (0, 0), (1, 1)), mode="edge")
+    angle = np.pad(p, ((1, 1), (0, 0), (0, 0)), mode="edge")
+    stack = [column[:, :, :-2], p, column[:, :, 2:], angle[:n], angle[2:]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        smooth = np.nanmedian(np.stack(stack), axis=0).astype(np.float64)
+    level = np.nanmedian(smooth) if np.isfinite(smooth).any() else 0.0
+    return np.where(np.isfinite(smooth), smooth, level)
+
+
+def _air_columns(p: Floats, tolerance: float, snr: float) -> int:
+    """Count the columns from the left edge that are at its level in every projection and row."""
+    n_columns = p.shape[2]
+    strip = max(6, n_columns // 64)
+    box = max(3, strip // 2) | 1
+    smooth = _running_median(p - np.median(p[:, :, :strip], axis=2, keepdims=True), box)
+    fixed = np.median(smooth, axis=0)  # (row, column): what the flats left, the same in every projection
+    moving = smooth - fixed
+    noise = 1.483 * float(np.median(np.abs(moving[:, :, :strip])))
+    drift = np.abs(moving).max(axis=(0, 1)) > tolerance + snr * noise
+    profile = np.median(fixed, axis=0)  # a slow trend is the beam's, a steep rise the sample's
+    rise = np.zeros(n_columns, bool)
+    rise[:-box] = np.abs(profile[box:] - profile[:-box]) > tolerance
+    far = np.abs(profile - profile[:strip].mean()) > BEAM_TREND
+    depth = np.median(p[:, :, :strip], axis=2) - _brightest(p, box)  # below the brightest part, (angle, row)
+    typical = np.median(depth, axis=0)
+    entered = float(np.abs(depth - typical).max()) > 2 * (tolerance + snr * noise)
+    if entered or float(np.median(typical)) > BEAM_TREND + snr * noise:
+        return 0
+    inside = drift | rise | far
+    left = np.flatnonzero(inside[:-1] & inside[1:])  # one column alone is a defect
+    return int(left[0]) if left.size else n_columns // 2
+
+
+def _brightest(p: Floats, box: int) -> Floats:
+    """Line integral of the brightest part of each line, (angle, row), single columns left out."""
+    return np.asarray(_running_median(p, box).min(axis=2))
+
+
+def _running_median(p: Floats, size: int) -> Floats:
+    """Running median along the columns, edges repeated."""
+    from scipy.ndimage import median_filter
+
+    return np.asarray(median_filter(p, size=(1,) * (p.ndim - 1) + (size,), mode="nearest"))
+
+
+def air_scale(transmission: Any, margin: Margin, *, trim: float = 0.25, linear: bool = False) -> Floats:
+    """Find the factor that makes air 1 in each projection.
+
+    The level of a projection is the trimmed mean over all pixels of the margin. Each projection is taken
+    alone, so blocks of angles give the same numbers as the whole scan; the rows decide, so use the same
+    rows everywhere.
+
+    Parameters
+    ----------
+    transmission : array (angle, row, column)
+        Flat-corrected, not scaled. All columns.
+    margin : Margin
+        As found by `find_margin`, or given.
+    trim : float
+        Share of the pixels left out at either end, for zingers and defective pixels.
+    linear : bool
+        Follow a beam that tilts: one level for each side, linear across the columns. Needs both sides.
+
+    Returns
+    -------
+    numpy.ndarray of float64
+        (angle,), or with `linear` (angle, 2): the factors at the first and at the last column, as
+        `flatfield.line_integrals` takes them.
+
+    Raises
+    ------
+    ValueError
+        A margin without columns or wider than the detector, one side only with `linear`, or no light there.
+    """
+    xp = array_namespace(transmission)
+    n_columns = transmission.shape[2]
+    if min(margin.left, margin.right) < 0 or not 0 < margin.left + margin.right <= n_columns:
+        raise ValueError(
+            f"a margin of {margin.left} and {margin.right} columns does not fit {n_columns} columns"
+        )
+    left, right = transmission[:, :, : margin.left], transmission[:, :, n_columns - margin.right :]
+    if not linear:
+        return 1.0 / _levels(xp, xp.concatenate((left, right), axis=2), trim)
+    if not (margin.left and margin.right):
+        raise ValueError("a linear air level needs a margin on both sides of the detector")
+    at = ((margin.left - 1) / 2, n_columns - (margin.right + 1) / 2)
+    ends = _levels(xp, left, trim), _levels(xp, right, trim)
+    step = (ends[1] - ends[0]) / (at[1] - at[0])
+    first = ends[0] - step * at[0]
+    return 1.0 / np.stack((first, first + step * (n_columns - 1)), axis=1)
+
+
+def _levels(xp: Any, pixels: Any, trim: float) -> Floats:
+    """Trimmed mean of each projection (angle,); non-finite pixels are put among the trimmed ones."""
+    flat = pixels.reshape(pixels.shape[0], -1)
+    good = xp.isfinite(flat)
+    middle = xp.sort(xp.where(good, flat, xp.inf), axis=1)
+    count = to_host(good.sum(axis=1))
+    if not count.all():
+        raise ValueError("a projection has no finite pixel in the air margin; give another margin")
+    ranks = xp.arange(flat.shape[1])[None]
+    low = np.floor(trim * count).astype(np.int64)
+    high = count - low
+    kept = (ranks >= xp.asarray(low)[:, None]) & (ranks < xp.asarray(high)[:, None])
+    total = xp.where(kept, middle, 0).sum(axis=1, dtype=xp.float64)
+    level = np.asarray(to_host(total) / (high - low), np.float64)
+    if not (level > 0).all():
+        raise ValueError("the air margin has no light in a projection; look at it, or leave air scaling out")
+    return level
