@@ -140,12 +140,13 @@ class Progress(Protocol):
         ...
 
 
-def _silent(result: ShardResult, done: int, total: int) -> None:
+def silent(result: ShardResult, done: int, total: int) -> None:
+    """Show nothing."""
     del result, done, total
 
 
 def run_passes(
-    store: Store, passes: Sequence[Pass], limits: Resources, progress: Progress = _silent
+    store: Store, passes: Sequence[Pass], limits: Resources, progress: Progress = silent
 ) -> list[PassResult]:
     """Run passes that do not depend on each other, reusing every shard whose marker still holds.
 

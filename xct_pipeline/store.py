@@ -52,7 +52,7 @@ class Image:
     path : str
         Of the group inside the store, ``scans/scan_00/volume``.
     axes : tuple of str
-        ``("z", "y", "x")``, ``("t", "z", "y", "x")`` or ``("t", "y", "x")``.
+        ``("z", "y", "x")``, ``("t", "z", "y", "x")``, ``("t", "y", "x")`` or ``("angle", "row", "column")``.
     shape : tuple of int
         Of level 0.
     dtype : str
@@ -69,6 +69,8 @@ class Image:
         Index of voxel (0, 0, 0) in the frame it was cut from, in voxels, along the spatial axes.
     labels : bool
         Label image: levels take the nearest voxel, not the mean.
+    chunks : tuple of int or None
+        Inner chunks; None for cubes of 64.
     attributes : mapping
         More to store under ``attributes.xct``.
     """
@@ -83,6 +85,7 @@ class Image:
     voxel_um: float | None = None
     origin: tuple[float, ...] = ()
     labels: bool = False
+    chunks: tuple[int, ...] | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -100,14 +103,19 @@ class Image:
         for axis, n in zip(self.axes, self.level_shape(level), strict=True):
             if axis == "t":
                 sizes.append(1)
-            elif axis == "z":
+            elif axis in ("z", "angle"):
                 sizes.append(max(1, self.thickness // 2**level))
+            elif axis in ("row", "column"):
+                chunk = self.chunks[len(sizes)] if self.chunks else n
+                sizes.append(math.ceil(n / chunk) * chunk)
             else:
                 sizes.append(math.ceil(n / min(n, CHUNK)) * min(n, CHUNK))
         return tuple(sizes)
 
     def chunk_shape(self, level: int = 0) -> tuple[int, ...]:
         """Shape of the inner chunks of a level, which divides the shard's."""
+        if self.chunks is not None:
+            return self.chunks
         shape = []
         for axis, shard, n in zip(self.axes, self.shard_shape(level), self.level_shape(level), strict=True):
             size = math.gcd(shard, CHUNK) if axis == "z" else min(n, CHUNK)
@@ -270,7 +278,8 @@ class Store:
             **provenance.plain(image.attributes), "unit": image.unit, "identity": provenance.plain(image.identity()),
             "layout": [image.thickness, image.levels],
         }  # fmt: skip
-        write_group(self.path / image.path, {"ome": ome_metadata(image), "xct": xct})
+        ome = {"ome": ome_metadata(image)} if image.spatial else {}
+        write_group(self.path / image.path, {**ome, "xct": xct})
 
     def _parents(self, path: str) -> None:
         folder = self.path

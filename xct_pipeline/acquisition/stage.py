@@ -139,8 +139,10 @@ def open_scans(config: Config) -> list[OpenedScan]:
 def _open_file(config: Config, path: Path) -> OpenedScan:
     acquisition = config.acquisition
     try:
-        scan = open_scan(path, **_around("flats", acquisition.flats, config), **_around("darks", acquisition.darks, config),
-                         pixel_size_um=acquisition.pixel_size_um, energy_keV=acquisition.energy_keV)  # fmt: skip
+        references = _around("flats", acquisition.flats, config) | _around("darks", acquisition.darks, config)
+        scan = open_scan(
+            path, **references, pixel_size_um=acquisition.pixel_size_um, energy_keV=acquisition.energy_keV
+        )
     except (ScanError, OSError) as error:
         return OpenedScan(path.stem, (path,), None, str(error))
     return OpenedScan(path.stem, (path,), _supplied(scan, acquisition))

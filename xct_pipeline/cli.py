@@ -1,0 +1,341 @@
+"""The command line, ``xct``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from xct_pipeline.config_file import ConfigError
+from xct_pipeline.scan import ScanError
+from xct_pipeline.store import RefusedError, StoreError
+
+DONE, WRONG, REFUSED, PARTIAL = 0, 1, 2, 3
+
+app = typer.Typer(
+    name="xct",
+    help="From a series of raw X-ray tomography scans to maps of the mass that left and entered.\n\n"
+    "Start with [bold]xct demo[/bold], or with [bold]xct init scan_*.nxs > run.toml[/bold], "
+    "[bold]xct check run.toml[/bold] and [bold]xct run run.toml[/bold].",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="RUN.TOML", help="The configuration.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Memory = Annotated[
+    str | None, typer.Option(help="Most memory the run may take, e.g. 8GB (default: 80 % of what is free).")
+]
+Workers = Annotated[int | None, typer.Option(help="Tasks at a time (default: the cores this process may use).")]
+Cluster = Annotated[
+    str | None, typer.Option(help="local:N for N worker processes, or tcp://HOST:PORT of a dask scheduler.")
+]
+Rows = Annotated[str | None, typer.Option(help="Detector rows a:b (half-open) instead of the configuration's.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def main() -> NoReturn:
+    """Run the command; whatever a user can mend ends as one message and an exit code, never as a traceback."""
+    try:
+        app(standalone_mode=False)
+        code = DONE
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except typer.Abort:
+        code = WRONG
+    except RefusedError as error:
+        code = _fail(error, REFUSED)
+    except (ConfigError, ScanError, StoreError, ValueError) as error:
+        code = _fail(error, WRONG)
+    except MemoryError:
+        code = _fail("out of memory; lower --workers or --memory", REFUSED)
+    except OSError as error:
+        named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        code = _fail(named, WRONG)
+    except KeyboardInterrupt:
+        code = _fail("stopped; the same command goes on where this one ended", 130)
+    except Exception as error:
+        if type(error).__module__.startswith("click") or hasattr(error, "format_message"):
+            code = _fail(error.format_message(), WRONG)  # type: ignore[attr-defined]
+        else:
+            raise
+    sys.exit(code)
+
+
+def _fail(error: object, code: int) -> int:
+    print(f"xct: {error}", file=sys.stderr)
+    return code
+
+
+def parse_bytes(text: str | None) -> int | None:
+    """Turn 8GB, 500 MB or 2GiB into bytes."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([kMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    if not match:
+        raise ValueError(f"--memory {text}: write a size such as 8GB or 500MB")
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
+
+
+def parse_rows(text: str | None) -> tuple[int, int] | None:
+    """Turn a:b into a pair."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+):(\d+)", text.strip())
+    if not match or int(match[1]) >= int(match[2]):
+        raise ValueError(f"--rows {text}: write first:stop with first < stop")
+    return int(match[1]), int(match[2])
+
+
+def _print_json(value: Any) -> None:
+    from xct_pipeline.provenance import plain
+
+    print(json.dumps(plain(value), indent=1))
+
+
+def _logging() -> None:
+    logger = logging.getLogger("xct")
+    logger.setLevel(logging.INFO)
+    if logger.handlers:
+        return
+    if sys.stderr.isatty():
+        from rich.logging import RichHandler
+
+        logger.addHandler(RichHandler(show_path=False, show_time=False, markup=False))
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)
+
+
+@app.command()
+def init(
+    scans: Annotated[list[Path], typer.Argument(metavar="SCAN...", help="Raw scans, in time order.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of printing.")] = None,
+) -> None:
+    """Write a commented configuration with everything filled in that the files know.
+
+    Example: xct init scan_*.nxs -o run.toml
+    """
+    from xct_pipeline.template import write_template
+
+    text = write_template(scans, output.parent if output else Path.cwd())
+    if output is None:
+        print(text, end="")
+        return
+    if output.exists():
+        raise ValueError(f"{output} exists; choose another name or remove it")
+    output.write_text(text)
+    print(f"wrote {output}; next: xct check {output}")
+
+
+@app.command()
+def check(
+    config: ConfigPath, memory: Memory = None, workers: Workers = None, rows: Rows = None, as_json: JsonFlag = False
+) -> None:
+    """Tell every error at once, the facts of each scan, and what a run would take. Computes nothing.
+
+    Example: xct check run.toml --memory 8GB
+    """
+    from xct_pipeline import show
+
+    layout = _plan(config, memory, workers, None, rows)
+    if as_json:
+        _print_json(show.plan_facts(layout))
+    else:
+        show.print_plan(layout)
+    if any(item.problem for item in layout.scans):
+        raise typer.Exit(PARTIAL)
+
+
+@app.command()
+def center(
+    config: ConfigPath,
+    scan: Annotated[list[str] | None, typer.Option(help="Only these scans (names).")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Contact sheet (PNG).")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Find the centre of rotation: its uncertainty, the agreement of two methods, a labelled contact sheet.
+
+    Example: xct center run.toml --scan scan_00
+    """
+    from xct_pipeline import show
+    from xct_pipeline.inspection import center_sheet, find_centers
+
+    _logging()
+    settings = _load(config)
+    found = find_centers(settings, scan)
+    sheet = output or config.with_name(f"{config.stem}_center.png")
+    center_sheet(settings, found, sheet)
+    if as_json:
+        _print_json({name: show.center_facts(estimate) for name, estimate in found.items()})
+    else:
+        show.print_centers(found)
+        print(f"contact sheet: {sheet}")
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    until: Annotated[str | None, typer.Option(help="Last stage to run.")] = None,
+    rows: Rows = None,
+    memory: Memory = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    device: Device = "auto",
+    as_json: JsonFlag = False,
+) -> None:
+    """Run the pipeline, or go on where a run ended. Finished work is never repeated.
+
+    Example: xct run run.toml --memory 16GB --until reconstruction
+    """
+    from xct_pipeline import pipeline, show
+
+    _logging()
+    layout = _plan(config, memory, workers, cluster, rows, until)
+    with show.progress() as progress:
+        result = pipeline.run(layout, progress, on_device=_use_device(device))
+    if as_json:
+        _print_json(show.run_facts(result))
+    else:
+        show.print_run(result)
+    if result.failed:
+        raise typer.Exit(WRONG if len(result.failed) == len(result.scans) else PARTIAL)
+
+
+@app.command()
+def preview(
+    config: ConfigPath,
+    z: Annotated[int | None, typer.Option("--z", help="Detector row (default: the middle).")] = None,
+    scan: Annotated[list[str] | None, typer.Option(help="Only these scans (names).")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Picture (PNG).")] = None,
+) -> None:
+    """Compute one slice of each scan with the code of a run, and draw it.
+
+    Example: xct preview run.toml --z 40
+    """
+    from xct_pipeline.inspection import preview_sheet
+
+    _logging()
+    sheet = output or config.with_name(f"{config.stem}_preview.png")
+    preview_sheet(_load(config), z, scan, sheet)
+    print(f"wrote {sheet}")
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(metavar="SCAN_OR_STORE", help="A raw scan or a store.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Tell what is in a raw scan or in a store.
+
+    Example: xct info scan_00.nxs
+    """
+    from xct_pipeline import show
+
+    facts = show.facts_of(path)
+    if as_json:
+        _print_json(facts)
+    else:
+        show.print_facts(path, facts)
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; made if need be.")],
+    scans: Annotated[int, typer.Option(min=1, help="Number of scans, the pristine cell included.")] = 3,
+    width: Annotated[int, typer.Option(min=64, help="Detector columns.")] = 160,
+    rows: Annotated[int, typer.Option(min=32, help="Detector rows.")] = 96,
+    angles: Annotated[int | None, typer.Option(min=16, help="Projections (default: follows from the width).")] = None,
+    seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
+) -> None:
+    """Write raw scans of a simulated operando cell, a cycler log and, apart from them, the truth.
+
+    Example: xct simulate cell --scans 5
+    """
+    from xct_pipeline.demo import simulate_folder
+
+    config = simulate_folder(folder, scans=scans, columns=width, rows=rows, angles=angles, seed=seed)
+    print(f"wrote {config.parent}; next: xct run {config}")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to work.")] = Path("xct-demo"),
+    workers: Workers = None,
+    memory: Memory = None,
+) -> None:
+    """Simulate an operando NaK cell, run everything on it and tell how far the result is from the truth.
+
+    Example: xct demo
+    """
+    from xct_pipeline.demo import run_demo
+
+    _logging()
+    run_demo(folder, workers, parse_bytes(memory))
+
+
+@app.command()
+def export(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")],
+    format: Annotated[
+        str, typer.Option("--format", help="tiff: one file per slice; hdf5: one file per volume.")
+    ] = "tiff",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder (default: beside the store).")] = None,
+    scan: Annotated[list[str] | None, typer.Option(help="Only these scans (names).")] = None,
+) -> None:
+    """Write volumes in the formats of other tools, with voxel size and unit.
+
+    Example: xct export store.zarr --format tiff
+    """
+    from xct_pipeline.export import export_store
+
+    for written in export_store(store, format, output, scan):
+        print(f"wrote {written}")
+
+
+def _load(config: Path) -> Any:
+    from xct_pipeline.config_file import load_config
+
+    return load_config(config)
+
+
+def _plan(
+    config: Path,
+    memory: str | None,
+    workers: int | None,
+    cluster: str | None,
+    rows: str | None,
+    until: str | None = None,
+) -> Any:
+    from xct_pipeline import pipeline
+    from xct_pipeline.resources import resources
+
+    settings = _load(config)
+    span = parse_rows(rows)
+    if span is not None:
+        settings = settings.model_copy(update={"acquisition": settings.acquisition.model_copy(update={"rows": span})})
+    limits = resources(workers, parse_bytes(memory), cluster)
+    return pipeline.plan(settings, limits, until or pipeline.STAGES[-1])
+
+
+def _use_device(device: str) -> bool:
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"--device {device}: choose auto, cpu or cuda")
+    if device == "cpu":
+        return False
+    from xct_pipeline.device import cuda_problem
+
+    problem = cuda_problem()
+    if problem and device == "cuda":
+        raise RefusedError(f"--device cuda: {problem}")
+    return problem is None

@@ -1,0 +1,111 @@
+"""Pictures to look at before believing: the centre's contact sheet, a slice of each scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xct_pipeline import pipeline
+from xct_pipeline.config import Config
+from xct_pipeline.reconstruction.center import CenterEstimate
+from xct_pipeline.resources import resources
+
+Array = npt.NDArray[Any]
+OFFSETS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)
+
+
+def find_centers(config: Config, scans: Sequence[str] | None = None) -> dict[str, CenterEstimate]:
+    """Find the centre of rotation of each scan.
+
+    Parameters
+    ----------
+    config : Config
+    scans : sequence of str, optional
+        Names; all by default.
+
+    Returns
+    -------
+    dict
+        Name to CenterEstimate, in detector columns.
+
+    Raises
+    ------
+    ScanError
+        A scan cannot be opened, or its centre cannot be found.
+    """
+    return pipeline.find_centers(config, scans, resources())
+
+
+def middle_row(config: Config) -> int:
+    """Return the row in the middle of what is reconstructed, in rows of the binned detector."""
+    step = pipeline.plan(config).good[0].passes[-1]
+    return int(step.offset[0] + step.image.shape[0] // 2)
+
+
+def center_sheet(config: Config, found: Mapping[str, CenterEstimate], file: Path, z: int | None = None) -> None:
+    """Draw slices reconstructed with centres around each estimate, on one grey scale, beside the score curve."""
+    z = middle_row(config) if z is None else z
+    columns = len(OFFSETS)
+    figure, axes = _sheet(len(found), columns)
+    for row, (name, estimate) in zip(axes, found.items(), strict=True):
+        slices = [_with_center(config, name, estimate.center + offset, z) for offset in OFFSETS]
+        low, high = contrast(slices[columns // 2])
+        for ax, offset, plane in zip(row, OFFSETS, slices, strict=True):
+            ax.imshow(plane, cmap="gray", vmin=low, vmax=high)
+            ax.set_title(f"{estimate.center + offset:.2f}", color="tab:red" if offset == 0 else "black", fontsize=8)
+        row[0].set_ylabel(f"{name}, row {z}", fontsize=8)
+    figure.suptitle("reconstructed with these centres (detector column); red is the estimate", fontsize=10)
+    _save(figure, file)
+
+
+def _with_center(config: Config, name: str, center: float, z: int) -> Array:
+    settings = config.reconstruction.model_copy(update={"center": center})
+    return pipeline.preview(config.model_copy(update={"reconstruction": settings}), z, [name])[name]
+
+
+def preview_sheet(config: Config, z: int | None, scans: Sequence[str] | None, file: Path) -> None:
+    """Draw one slice of each scan, on one grey scale with its unit."""
+    z = middle_row(config) if z is None else z
+    slices = pipeline.preview(config, z, scans)
+    layout = pipeline.plan(config)
+    unit = next(item.passes[-1].image.unit for item in layout.good)
+    columns = min(4, len(slices))
+    figure, axes = _sheet(-(-len(slices) // columns), columns, size=4.2)
+    low, high = contrast(np.stack([np.ravel(s)[:: max(1, s.size // 200_000)] for s in slices.values()]))
+    shown = None
+    for ax, (name, plane) in zip(axes.flat, slices.items(), strict=False):
+        shown = ax.imshow(plane, cmap="gray", vmin=low, vmax=high)
+        ax.set_title(f"{name}, row {z}", fontsize=9)
+    for ax in list(axes.flat)[len(slices) :]:
+        ax.set_visible(False)
+    figure.colorbar(shown, ax=axes, label=f"attenuation, {unit}", shrink=0.8)
+    _save(figure, file)
+
+
+def contrast(values: Array) -> tuple[float, float]:
+    """Return a grey scale that leaves out the most extreme half per cent."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = np.percentile(finite, [0.5, 99.5])
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def _sheet(rows: int, columns: int, size: float = 1.9) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(size * columns + 1, size * rows + 0.7), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set_xticks([])
+        ax.set_yticks([])
+    return figure, axes
+
+
+def _save(figure: Any, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=130)
