@@ -1,0 +1,136 @@
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from xct_pipeline.variation import electrochemistry as ec
+from xct_pipeline.variation.cycler import CyclerLog
+
+ZERO = datetime(2026, 5, 1, 10, tzinfo=UTC)
+LOG = CyclerLog(np.array([0.0, 1000.0]), np.array([0.0, 10.0]), np.array([0.1, 0.2]))
+
+
+def test_faraday_mass_of_sodium():
+    assert -ec.faraday_mg(3.6) == pytest.approx(0.85778, abs=5e-6)
+    assert ec.charge_of(1000) == pytest.approx(1165.80, abs=5e-3)
+    assert ec.charge_of(0.9680) == pytest.approx(1.1285, abs=1e-5)
+    assert ec.faraday_mg(ec.charge_of(0.9680) * 3.6) == pytest.approx(-0.9680, rel=1e-12)
+
+
+def test_faraday_mass_of_others():
+    assert -ec.faraday_mg(2 * ec.FARADAY, "Mg") == pytest.approx(24305)
+    assert -ec.faraday_mg(ec.FARADAY, "K") == pytest.approx(39098.3)
+    with pytest.raises(ValueError, match="'Sn' as an ion is not known"):
+        ec.faraday_mg(1.0, "Sn")
+
+
+def minutes(*values):
+    return [None if v is None else ZERO + timedelta(minutes=v) for v in values]
+
+
+def test_midpoint_where_the_end_is_known():
+    times = ec.scan_times(["a", "b"], minutes(0, 60), minutes(10, None))
+    np.testing.assert_allclose(times.time_s, [300, 3600])
+    np.testing.assert_allclose(times.duration_s, [600, 0])
+
+
+def test_offset_and_absolute_time_move_the_log():
+    starts, ends = minutes(0, 60), minutes(None, None)
+    np.testing.assert_allclose(ec.scan_times("ab", starts, ends, offset_s=-600).time_s, [600, 4200])
+    log_start = ZERO - timedelta(minutes=5)
+    np.testing.assert_allclose(ec.scan_times("ab", starts, ends, log_start=log_start).time_s, [300, 3900])
+    naive = log_start.replace(tzinfo=None)
+    np.testing.assert_allclose(ec.scan_times("ab", starts, ends, log_start=naive).time_s, [300, 3900])
+
+
+def test_scan_without_a_time_is_named():
+    with pytest.raises(ValueError, match="scan b has no start"):
+        ec.scan_times(["a", "b"], minutes(0, None), minutes(None, None))
+    with pytest.raises(ValueError, match="scan a ends before"):
+        ec.scan_times(["a"], minutes(5), minutes(1))
+
+
+def test_charge_since_the_reference():
+    found = ec.at_scans(LOG, ec.ScanTimes(np.array([100.0, 400.0, 900.0]), np.full(3, 50.0)), "abc")
+    np.testing.assert_allclose(found.charge_C, [0, 3, 8])
+    np.testing.assert_allclose(found.voltage_V, [0.11, 0.14, 0.19])
+    np.testing.assert_allclose(found.faraday_mg, ec.faraday_mg([0, 3, 8]))
+    assert found.faraday_mg[2] < 0
+
+
+def test_nothing_is_extrapolated_beyond_one_scan():
+    times = ec.ScanTimes(np.array([0.0, 1040.0, 1060.0]), np.full(3, 50.0))
+    found = ec.at_scans(LOG, times, "abc")
+    np.testing.assert_allclose(found.charge_C, [0, 10, np.nan])
+    np.testing.assert_allclose(found.voltage_V, [0.1, 0.2, np.nan])
+
+
+def test_log_that_does_not_overlap():
+    times = ec.ScanTimes(np.array([5000.0, 6000.0]), np.full(2, 50.0))
+    with pytest.raises(ValueError, match="does not overlap the scans: the log covers 0 to 1000 s, the scans 5000"):
+        ec.at_scans(LOG, times, "ab")
+    with pytest.raises(ValueError, match="does not reach the reference scan a"):
+        ec.at_scans(LOG, ec.ScanTimes(np.array([-900.0, 500.0]), np.full(2, 50.0)), "ab")
+
+
+def test_log_without_voltage():
+    log = CyclerLog(LOG.time_s, LOG.charge_C)
+    found = ec.at_scans(log, ec.ScanTimes(np.array([0.0, 500.0]), np.zeros(2)), "ab")
+    assert np.isnan(found.voltage_V).all()
+
+
+FARADAY_MG = np.array([0.0, -1.0, -2.0, -3.0, -4.0])
+
+
+def test_balance_of_exact_masses():
+    sigma = np.array([0.0, 0.1, 0.1, 0.2, 0.2])
+    found = ec.faraday_balance(0.9 * FARADAY_MG, sigma, FARADAY_MG)
+    assert found.slope == pytest.approx(0.9)
+    assert found.chi2 == pytest.approx(0, abs=1e-20)
+    assert found.degrees == 3
+    assert found.sigma == pytest.approx(1 / np.sqrt((FARADAY_MG[1:] ** 2 / sigma[1:] ** 2).sum()))
+
+
+def test_error_of_the_slope_is_the_scatter_that_is_there():
+    rng = np.random.default_rng(0)
+    own, shared = 0.2, 0.3
+    sigma = np.array([0, *[np.hypot(own, shared)] * 4])
+    slopes, covered, chi2 = [], 0, []
+    for _ in range(4000):
+        noise = rng.normal(0, own, 5) - rng.normal(0, shared)
+        noise[0] = 0
+        found = ec.faraday_balance(FARADAY_MG + noise, sigma, FARADAY_MG, sigma_reference_mg=shared)
+        slopes.append(found.slope)
+        chi2.append(found.chi2)
+        covered += abs(found.slope - 1) < 2 * found.sigma
+    assert np.std(slopes) == pytest.approx(found.sigma, rel=0.04)
+    assert covered / 4000 == pytest.approx(0.954, abs=0.012)
+    assert np.mean(chi2) == pytest.approx(3, rel=0.05)
+
+
+def test_scale_is_added_to_the_error():
+    sigma = np.array([0, 1e-6, 1e-6, 1e-6, 1e-6])
+    assert ec.faraday_balance(FARADAY_MG, sigma, FARADAY_MG, scale=0.03).sigma == pytest.approx(0.03, rel=1e-3)
+
+
+def test_leakage_of_potassium():
+    ratio = ec.apparent_ratio(0.2804, 0.8678)
+    assert ratio == pytest.approx(39.0983 * 0.8678 / (22.98977 * 0.2804), rel=1e-6)
+    sigma = np.array([0, 0.1, 0.1, 0.1, 0.1])
+    mass = FARADAY_MG * (0.98 + 0.02 * ratio)
+    fitted = ec.faraday_balance(mass, sigma, FARADAY_MG, leakage="fit", leakage_ratio=ratio)
+    assert fitted.leakage == pytest.approx(0.02)
+    assert fitted.leakage_sigma == pytest.approx(fitted.sigma / (ratio - 1))
+    known = ec.faraday_balance(mass, sigma, FARADAY_MG, leakage=0.02, leakage_ratio=ratio)
+    assert known.slope == pytest.approx(1)
+    with pytest.raises(ValueError, match="leakage_ratio"):
+        ec.faraday_balance(mass, sigma, FARADAY_MG, leakage=0.02)
+
+
+def test_missing_scans_are_left_out():
+    mass = np.array([0, -1, np.nan, -3, -4.0])
+    charge = np.array([0, -1, -2, -3, np.nan])
+    found = ec.faraday_balance(mass, np.array([0, 0.1, 0.1, 0.1, 0.1]), charge)
+    assert (found.slope, found.degrees) == (pytest.approx(1), 1)
+    with pytest.raises(ValueError, match="after some charge"):
+        ec.faraday_balance(mass, np.zeros(5), charge)

@@ -1,0 +1,1 @@
+"""Registered volumes and labels to changes of mass, each with its error."""
