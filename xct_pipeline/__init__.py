@@ -1,1 +1,37 @@
-"""From a series of raw X-ray tomography scans to maps of the mass that left and entered."""
+"""From a series of raw X-ray tomography scans to maps of the mass that left and entered.
+
+The names below are the public interface; kernels are importable from the modules of their stage and take plain arrays.
+They are imported when they are first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_PUBLIC = {
+    "find_centers": "pipeline",
+    "load_config": "config_file",
+    "open_scan": "acquisition",
+    "open_table": "store",
+    "open_tiff_scan": "acquisition",
+    "open_volume": "store",
+    "parse_config": "config_file",
+    "plan": "pipeline",
+    "preview": "pipeline",
+    "resources": "resources",
+    "run": "pipeline",
+    "simulate": "acquisition.simulate",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_PUBLIC)

@@ -168,12 +168,12 @@ def center(
 
     Example: xct center run.toml --scan scan_00
     """
-    from xct_pipeline import show
-    from xct_pipeline.inspection import center_sheet, find_centers
+    from xct_pipeline import pipeline, show
+    from xct_pipeline.inspection import center_sheet
 
     _logging()
     settings = _load(config)
-    found = find_centers(settings, scan)
+    found = pipeline.find_centers(settings, scan)
     sheet = output or config.with_name(f"{config.stem}_center.png")
     center_sheet(settings, found, sheet)
     if as_json:

@@ -12,32 +12,9 @@ import numpy.typing as npt
 from xct_pipeline import pipeline
 from xct_pipeline.config import Config
 from xct_pipeline.reconstruction.center import CenterEstimate
-from xct_pipeline.resources import resources
 
 Array = npt.NDArray[Any]
 OFFSETS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)
-
-
-def find_centers(config: Config, scans: Sequence[str] | None = None) -> dict[str, CenterEstimate]:
-    """Find the centre of rotation of each scan.
-
-    Parameters
-    ----------
-    config : Config
-    scans : sequence of str, optional
-        Names; all by default.
-
-    Returns
-    -------
-    dict
-        Name to CenterEstimate, in detector columns.
-
-    Raises
-    ------
-    ScanError
-        A scan cannot be opened, or its centre cannot be found.
-    """
-    return pipeline.find_centers(config, scans, resources())
 
 
 def middle_row(config: Config) -> int:

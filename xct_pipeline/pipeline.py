@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +26,7 @@ from xct_pipeline.acquisition.stage import (
     scan_identity,
     working_frame,
 )
-from xct_pipeline.blocks import Array, Pass, Source, image_source
+from xct_pipeline.blocks import Array, Pass, Source
 from xct_pipeline.config import Config
 from xct_pipeline.correction import stage as correction
 from xct_pipeline.execution import PassResult, Progress, run_passes, silent
@@ -35,7 +34,7 @@ from xct_pipeline.reconstruction import stage as reconstruction
 from xct_pipeline.reconstruction.center import CenterEstimate
 from xct_pipeline.resources import Resources, disk_problem, fitting_workers, resources
 from xct_pipeline.scan import Scan, ScanError
-from xct_pipeline.store import Store, open_image
+from xct_pipeline.store import Store
 
 log = logging.getLogger("xct")
 
@@ -483,23 +482,16 @@ def preview(
     rows = (z * config.acquisition.binning, (z + 1) * config.acquisition.binning)
     single = config.model_copy(update={"acquisition": config.acquisition.model_copy(update={"rows": rows})})
     layout = plan(single, limits)
-    chosen = tuple(item for item in layout.scans if scans is None or item.name in scans)
-    if not chosen:
-        raise ScanError(
-            f"no scan is called {', '.join(scans or ())}; there are {', '.join(s.name for s in layout.scans)}"
-        )
-    store = Store(config.store_path)
-    cache = store if store.state.is_dir() else None
-    prepared = _prepare(
-        layout if config.correction.stripe.method == "defects" else replace(layout, scans=chosen), cache, log.debug
-    )
+    chosen = _chosen(layout, scans)
+    together = config.correction.stripe.method == "defects" or config.reconstruction.center == "common"
+    prepared = _prepare(layout if together else replace(layout, scans=chosen), _cache(config), log.debug)
     slices = {}
     for entry in prepared:
         if entry.item.name not in {item.name for item in chosen}:
             continue
         if entry.problem is not None:
             raise ScanError(entry.problem)
-        *before, last = _passes_of(layout, entry, store, False)
+        *before, last = _passes_of(layout, entry, Store(config.store_path), False)
         slices[entry.item.name] = _one_slice(before, last)
     return slices
 
@@ -513,15 +505,47 @@ def _one_slice(before: Sequence[Pass], last: Pass) -> Array:
     return values[0]
 
 
-def open_volume(store: str | os.PathLike[str], scan: str | None = None, level: int = 0) -> Any:
-    """Open a scan's volume (or, without `scan`, the registered series) as a dask-backed xarray.DataArray."""
-    path = "registered" if scan is None else f"scans/{scan}/volume"
-    return open_image(Path(store) / path, level)
+def find_centers(config: Config, scans: Sequence[str] | None = None) -> dict[str, CenterEstimate]:
+    """Find the centre of rotation of each scan, without reconstructing.
+
+    Parameters
+    ----------
+    config : Config
+    scans : sequence of str, optional
+        Names; all by default.
+
+    Returns
+    -------
+    dict
+        Name to CenterEstimate, in detector columns.
+
+    Raises
+    ------
+    ScanError
+        A scan cannot be opened, or its centre cannot be found.
+    """
+    layout = plan(config)
+    store = _cache(config)
+    found = {}
+    for item in _chosen(layout, scans):
+        if item.scan is None or item.frame is None:
+            raise ScanError(item.problem or f"{item.name} cannot be used")
+        fields = correction.measure_fields(config.correction, item.scan, item.frame, store)
+        found[item.name] = reconstruction.estimate_center(config, item.scan, item.frame, fields, store)
+    return found
 
 
-def open_table(store: str | os.PathLike[str], name: str) -> pd.DataFrame:
-    """Read one of the store's tables."""
-    return Store(store).read_table(name)
+def _chosen(layout: Plan, scans: Sequence[str] | None) -> tuple[ScanPlan, ...]:
+    chosen = tuple(item for item in layout.scans if scans is None or item.name in scans)
+    if not chosen or (scans is not None and len(chosen) < len(set(scans))):
+        names = ", ".join(item.name for item in layout.scans)
+        raise ScanError(
+            f"no scan is called {', '.join(set(scans or ()) - {i.name for i in chosen})}; there are {names}"
+        )
+    return chosen
 
 
-__all__ = ["Plan", "RunResult", "image_source", "open_table", "open_volume", "plan", "preview", "run"]
+def _cache(config: Config) -> Store | None:
+    """Return the store for its cached estimates, where a run has begun it."""
+    store = Store(config.store_path)
+    return store if store.state.is_dir() else None

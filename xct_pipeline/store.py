@@ -433,3 +433,13 @@ def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
     return xr.DataArray(
         lazy, dims=names, coords=coords, name=folder.name, attrs={"units": xct.get("unit", ""), **extra}
     )
+
+
+def open_volume(store: str | os.PathLike[str], scan: str | None = None, level: int = 0) -> xr.DataArray:
+    """Open a scan's volume (z, y, x), or without `scan` the registered series (t, z, y, x), lazily; see `open_image`."""
+    return open_image(Path(store) / ("registered" if scan is None else f"scans/{scan}/volume"), level)
+
+
+def open_table(store: str | os.PathLike[str], name: str) -> pd.DataFrame:
+    """Read one of the store's tables, ``reconstruction`` for instance."""
+    return Store(store).read_table(name)
