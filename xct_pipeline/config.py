@@ -191,8 +191,8 @@ class StripeFitting(Section):
     """Vo 2018, algorithm 1: polynomial fitting along the angle."""
 
     method: Literal["fitting"]
-    order: PositiveInt = 3
-    sigma: tuple[PositiveFloat, PositiveFloat] = (5.0, 20.0)
+    order: PositiveInt = 2
+    sigma: PositiveFloat | None = None
 
 
 class StripeLarge(Section):
@@ -226,17 +226,19 @@ class StripeFourierWavelet(Section):
     """Combined Fourier and wavelet filter (Munch et al. 2009)."""
 
     method: Literal["fourier_wavelet"]
-    level: PositiveInt | None = None
-    sigma: PositiveFloat = 1.0
+    level: PositiveInt = 3
+    sigma: PositiveFloat = 2.0
     wavelet: str = "db5"
 
 
 class StripeTitarenko(Section):
-    """Titarenko et al. 2010."""
+    """Titarenko et al. 2010: the smoothest angular mean."""
 
     method: Literal["titarenko"]
+    order: Literal[1, 2, "product"] = 1
+    regularization: PositiveFloat | None = None
+    blocks: PositiveInt = 1
     alpha: PositiveFloat = 1.5
-    blocks: NonNegativeInt = 0
 
 
 Stripe = Annotated[

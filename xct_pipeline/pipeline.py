@@ -539,9 +539,8 @@ def _chosen(layout: Plan, scans: Sequence[str] | None) -> tuple[ScanPlan, ...]:
     chosen = tuple(item for item in layout.scans if scans is None or item.name in scans)
     if not chosen or (scans is not None and len(chosen) < len(set(scans))):
         names = ", ".join(item.name for item in layout.scans)
-        raise ScanError(
-            f"no scan is called {', '.join(set(scans or ()) - {i.name for i in chosen})}; there are {names}"
-        )
+        unknown = ", ".join(sorted(set(scans or ()) - {item.name for item in chosen}))
+        raise ScanError(f"no scan is called {unknown}; there are {names}")
     return chosen
 
 

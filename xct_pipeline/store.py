@@ -436,7 +436,7 @@ def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
 
 
 def open_volume(store: str | os.PathLike[str], scan: str | None = None, level: int = 0) -> xr.DataArray:
-    """Open a scan's volume (z, y, x), or without `scan` the registered series (t, z, y, x), lazily; see `open_image`."""
+    """Open a scan's volume (z, y, x), or without `scan` the registered series (t, z, y, x); see `open_image`."""
     return open_image(Path(store) / ("registered" if scan is None else f"scans/{scan}/volume"), level)
 
 

@@ -94,11 +94,20 @@ def reconstruct_op(settings: ReconstructionBase, geometry: Geometry, first_row: 
 
 
 def _apply(
-    block: Any, source: Region, target: Region, *, kernel: Any, geometry: Geometry, first_row: int, circle: bool
+    block: Any,
+    source: Region,
+    target: Region,
+    *,
+    kernel: Any,
+    geometry: Geometry,
+    first_row: int,
+    circle: bool,
 ) -> Any:
     sinograms, angles, center = block, geometry.angles, geometry.center
     if geometry.side is not None:
-        sinograms, angles, center = half_acquisition.stitch(sinograms, angles, center=center, side=geometry.side)
+        sinograms, angles, center = half_acquisition.stitch(
+            sinograms, angles, center=center, side=geometry.side
+        )
     volume = kernel(sinograms, angles, center=center)
     if circle:
         volume = fourier.mask_circle(volume)
@@ -125,7 +134,11 @@ def _kernel(settings: ReconstructionBase, geometry: Geometry) -> tuple[Any, dict
                 scratch,
             )
         case Astra():
-            options = {"algorithm": settings.algorithm, "iterations": settings.iterations, "filter": settings.filter}
+            options = {
+                "algorithm": settings.algorithm,
+                "iterations": settings.iterations,
+                "filter": settings.filter,
+            }
             scratch = 4 * (4 * geometry.size**2 + 4 * len(geometry.angles) * geometry.columns)
             return (
                 partial(external.reconstruct_astra, **common, **options),
@@ -165,7 +178,23 @@ def given_center(column: float) -> CenterEstimate:
     """Return a centre that the user gave."""
     nan, none = math.nan, np.zeros((2, 0))
     return CenterEstimate(
-        column, nan, nan, "given", nan, "none", nan, nan, False, nan, "", nan, np.zeros(0), np.zeros(0), none, none, ()
+        column,
+        nan,
+        nan,
+        "given",
+        nan,
+        "none",
+        nan,
+        nan,
+        False,
+        nan,
+        "",
+        nan,
+        np.zeros(0),
+        np.zeros(0),
+        none,
+        none,
+        (),
     )
 
 
@@ -216,7 +245,9 @@ def _in_detector_columns(found: CenterEstimate, frame: Frame) -> CenterEstimate:
 def common_center(found: Sequence[CenterEstimate]) -> CenterEstimate:
     """Return one centre for all scans: the mean weighted by the inverse variances, with the spread as a warning."""
     centers = np.array([estimate.center for estimate in found])
-    sigmas = np.array([max(estimate.sigma, 1e-3) if np.isfinite(estimate.sigma) else 1e-3 for estimate in found])
+    sigmas = np.array(
+        [max(estimate.sigma, 1e-3) if np.isfinite(estimate.sigma) else 1e-3 for estimate in found]
+    )
     weights = sigmas**-2
     center = float((weights * centers).sum() / weights.sum())
     chi = math.sqrt(float((weights * (centers - center) ** 2).sum()) / max(len(found) - 1, 1))
@@ -226,7 +257,9 @@ def common_center(found: Sequence[CenterEstimate]) -> CenterEstimate:
         warnings += (
             f"one centre for all, but they spread over {np.ptp(centers):.2f} pixels: the axis moved between scans",
         )
-    return replace(found[0], center=center, sigma=sigma, method=f"common ({found[0].method})", warnings=warnings)
+    return replace(
+        found[0], center=center, sigma=sigma, method=f"common ({found[0].method})", warnings=warnings
+    )
 
 
 def volume_image(name: str, geometry: Geometry, rows: tuple[int, int], thickness: int) -> Image:
