@@ -35,9 +35,9 @@ UNITS: dict[Quantity, dict[str, float]] = {
 }
 """Units per quantity and their size in s, C, A and V."""
 
-_MPT_COLUMNS: dict[Quantity, tuple[str, ...]] = {
+_BIOLOGIC_COLUMNS: dict[Quantity, tuple[str, ...]] = {
     "time": ("time/s",),
-    "charge": ("(Q-Qo)/mA.h", "(Q-Qo)/C"),
+    "charge": ("(Q-Qo)/mA.h", "(Q-Qo)/mAh", "(Q-Qo)/C"),
     "current": ("I/mA", "<I>/mA"),
     "voltage": ("Ewe/V", "Ecell/V", "<Ewe>/V"),
 }
@@ -84,8 +84,8 @@ def read_log(
         ``.mpt``, ``.mpr`` (needs yadg), ``.nda``, ``.ndax`` (need fastnda), anything else as CSV: comma,
         semicolon or tab, decimal point or comma, lines before the one with the names are skipped.
     time, charge, current, voltage : str
-        Names of columns. BioLogic files have their usual names by default. Without `charge` the `current`
-        is integrated (trapezia).
+        Names of columns; for BioLogic files the usual ones by default (there charge is positive for oxidation
+        at the working electrode). Without `charge` the `current` is integrated (trapezia).
     absolute_time : str, optional
         Column with dates and times; it then also serves as `time` where that is not named.
     units : mapping, optional
@@ -113,8 +113,8 @@ def read_log(
         "time": time, "charge": charge, "current": current, "voltage": voltage,
     }  # fmt: skip
     columns = _columns(path, next((c for c in (time, absolute_time, charge, current) if c), None))
-    if path.suffix.lower() == ".mpt":
-        _mpt_defaults(wanted, columns)
+    if path.suffix.lower() in (".mpt", ".mpr"):
+        _biologic_defaults(wanted, columns, dated=absolute_time is not None)
     if not wanted["time"] and not absolute_time:
         raise ValueError(f"{path.name}: name the column that holds the time; {_list(columns)}")
     if not wanted["charge"] and not wanted["current"]:
@@ -146,7 +146,9 @@ def read_log(
         passed = values["charge"][keep]
     else:
         flow = values["current"][keep]
-        passed = np.concatenate([[0.0], np.cumsum((flow[1:] + flow[:-1]) / 2 * np.diff(seconds))])
+        # BioLogic's <I> is already the mean since the row before.
+        mean = flow[1:] if str(wanted["current"]).startswith("<") else (flow[1:] + flow[:-1]) / 2
+        passed = np.concatenate([[0.0], np.cumsum(mean * np.diff(seconds))])
     volts = values.get("voltage")
     return CyclerLog(seconds, charge_sign * passed, None if volts is None else volts[keep], start)
 
@@ -324,11 +326,10 @@ def _read_mpt(path: Path) -> dict[str, Any]:
     return _table(lines[header], lines[header + 1 :], "\t")
 
 
-def _mpt_defaults(wanted: dict[Quantity, str | None], columns: Mapping[str, Any]) -> None:
-    for quantity, names in _MPT_COLUMNS.items():
-        if wanted[quantity] is None and not (quantity == "current" and wanted["charge"]):
-            if quantity == "charge" and wanted["current"]:
-                continue
+def _biologic_defaults(wanted: dict[Quantity, str | None], columns: Mapping[str, Any], *, dated: bool) -> None:
+    for quantity, names in _BIOLOGIC_COLUMNS.items():
+        other = {"charge": wanted["current"], "current": wanted["charge"], "time": dated}.get(quantity)
+        if not wanted[quantity] and not other:
             wanted[quantity] = next((name for name in names if name in columns), None)
 
 

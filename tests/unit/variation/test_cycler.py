@@ -87,6 +87,11 @@ def test_current_is_integrated(tmp_path):
     np.testing.assert_allclose(found.charge_C, (2 * t + t**2 / 20) * 1e-3, rtol=1e-9)
 
 
+def test_mean_current_since_the_row_before(tmp_path):
+    path = write(tmp_path / "a.csv", "time/s\t<I>/mA\n0\t0\n10\t2\n20\t4\n")
+    np.testing.assert_allclose(read_log(path, time="time/s", current="<I>/mA").charge_C, [0, 0.02, 0.06])
+
+
 def test_preamble_semicolons_and_decimal_commas(tmp_path):
     text = "Instrument;X\nOperator;Y\n\ntime_s;charge_C;voltage_V;\n0,0;0,0;0,05;\n10,5;0,5;0,06;\n"
     found = read_log(write(tmp_path / "a.csv", text, "latin-1"), time="time_s", charge="charge_C")
