@@ -1,0 +1,1 @@
+"""Sinograms to attenuation: centre of rotation, filters, the Fourier core, external packages, half acquisition."""
