@@ -1,0 +1,1 @@
+"""Volumes in time to one frame: rigid motion, warp, grey-value calibration and local displacement."""

@@ -1,0 +1,206 @@
+"""Grey values of one scan on the scale of another: gain and offset from materials that do not change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.ndimage
+from numpy.typing import NDArray
+
+from xct_pipeline.device import to_host
+
+
+class RegionMean(NamedTuple):
+    """Grey value of one material in one scan."""
+
+    mean: float
+    """1/cm"""
+    sigma: float
+    """standard error of the mean, 1/cm, from means of separate cells (the noise is correlated)"""
+    voxels: int
+
+
+class GreyCalibration(NamedTuple):
+    """``mu_reference = gain * mu + offset``."""
+
+    gain: float
+    offset: float
+    """1/cm"""
+    gain_sigma: float
+    offset_sigma: float
+    checks: dict[str, tuple[float, float]]
+    """for every material that was not fitted: calibrated minus reference value, and its standard error, 1/cm"""
+
+
+def region_mean(volume: Any, mask: Any, *, erode: int = 2, cell: int = 16) -> RegionMean:
+    """Return the robust mean of a region whose mask is first eroded, so that blurred edges stay out.
+
+    Parameters
+    ----------
+    volume : array (z, y, x), 1/cm, numpy or CuPy; NaN voxels are left out
+    mask : bool array of its shape
+    erode : voxels
+    cell : side in voxels of the cells whose means give the error; larger than the noise is correlated
+
+    Returns
+    -------
+    RegionMean. Voxels farther than 4 robust standard deviations from the median are left out.
+
+    Raises
+    ------
+    ValueError : fewer than 64 voxels are left after erosion.
+    """
+    values = to_host(volume)
+    inside = _eroded(to_host(mask).astype(bool), erode) & np.isfinite(values)
+    count = int(inside.sum())
+    if count < 64:
+        raise ValueError(
+            f"the region has {count} voxels once {erode} are taken off its edge, at least 64 are needed; "
+            "name a larger region or erode less"
+        )
+    sample = values[inside].astype(np.float64)
+    middle = float(np.median(sample))
+    spread = 1.4826 * float(np.median(np.abs(sample - middle)))
+    kept = np.abs(sample - middle) <= 4.0 * spread if spread > 0 else np.ones(sample.shape, bool)
+    sample = sample[kept]
+    cells = [c[kept] // cell for c in np.nonzero(inside)]
+    wide = [n // cell + 1 for n in values.shape]
+    number = np.ravel_multi_index(tuple(cells), tuple(wide))
+    return RegionMean(float(sample.mean()), _cell_error(sample, number), int(sample.size))
+
+
+def gas_mask(volume: Any, *, smooth: float = 1.0, erode: int = 2, share: float = 0.01) -> NDArray[np.bool_]:
+    """Find the gas or air of a scan: the darkest material that fills at least `share` of the volume.
+
+    The histogram of the smoothed volume is climbed to its first significant peak from below; the voxels within two
+    half-widths of it are taken and eroded.
+
+    Parameters
+    ----------
+    volume : array (z, y, x), 1/cm (a coarse pyramid level serves well), NaN outside the field of view
+    smooth : Gaussian standard deviation, voxels
+    erode : voxels
+
+    Returns
+    -------
+    bool array (z, y, x). ValueError where there is no such peak.
+    """
+    v = to_host(volume)
+    finite = np.isfinite(v)
+    if not finite.any():
+        raise ValueError("the volume holds no finite voxel; no gas can be found in it")
+    known = np.where(finite, v, np.float32(v[finite].mean(dtype=np.float64))).astype(np.float32)
+    smoothed = scipy.ndimage.gaussian_filter(known, smooth)
+    values = smoothed[finite]
+    low, high = (float(q) for q in np.percentile(values, [0.05, 99.95]))
+    if not high > low:
+        raise ValueError(f"the volume has the one grey value {low:.4g} /cm; no gas can be found in it")
+    counts, edges = np.histogram(values, 256, (low, high))
+    profile = scipy.ndimage.gaussian_filter1d(counts.astype(np.float64), 2.0, mode="nearest")
+    peak = _first_peak(profile, share * values.size)
+    half = 0.5 * profile[peak]
+    left = peak - int(np.argmax(profile[peak::-1] < half)) if (profile[: peak + 1] < half).any() else 0
+    right = peak + int(np.argmax(profile[peak:] < half)) if (profile[peak:] < half).any() else 255
+    width = float(edges[1] - edges[0])
+    reach = 2.0 * width * max(min(right - peak, peak - left if left > 0 else right - peak), 1)
+    center = float(edges[peak]) + 0.5 * width
+    mask = _eroded((np.abs(smoothed - center) <= reach) & finite, erode)
+    if int(mask.sum()) < 64:
+        raise ValueError(
+            f"the darkest material ({center:.4g} /cm) fills only {int(mask.sum())} voxels once {erode} are taken off "
+            "its edge; name the regions to calibrate on"
+        )
+    return mask
+
+
+def calibrate(
+    reference: Mapping[str, RegionMean], moving: Mapping[str, RegionMean], fitted: Sequence[str]
+) -> GreyCalibration:
+    """Fit gain and offset of a scan so that its materials take the reference's grey values.
+
+    Parameters
+    ----------
+    reference, moving : grey values of the same materials in the reference scan and in the scan
+    fitted : names of at least two materials to fit (weighted least squares); one alone gives an offset with gain 1
+
+    Returns
+    -------
+    GreyCalibration; every material that is not fitted is a check.
+
+    Raises
+    ------
+    ValueError : a material is missing, or the fitted ones have too nearly the same grey value to give a gain.
+    """
+    missing = [name for name in fitted if name not in reference or name not in moving]
+    if missing or not fitted:
+        raise ValueError(f"no grey value of {missing or 'any material'} in both scans; name regions that both show")
+    r = np.array([reference[name].mean for name in fitted])
+    m = np.array([moving[name].mean for name in fitted])
+    sigma = np.array([np.hypot(reference[name].sigma, moving[name].sigma) for name in fitted])
+    floor = max(1e-9 * float(np.abs(r).max()), 1e-12)
+    weight = 1.0 / np.maximum(sigma, floor) ** 2
+    if len(fitted) == 1:
+        gain, covariance = 1.0, np.array([[0.0, 0.0], [0.0, sigma[0] ** 2]])
+        offset = float(r[0] - m[0])
+    else:
+        contrast = float(m.max() - m.min())
+        if contrast < 10.0 * float(sigma.max()) or contrast == 0.0:
+            raise ValueError(
+                f"the fitted materials differ by {contrast:.3g} /cm with an error of {float(sigma.max()):.2g}: too "
+                "little for a gain; choose materials farther apart, as gas and ceramic"
+            )
+        design = np.column_stack([m, np.ones_like(m)])
+        covariance = np.linalg.inv(design.T @ (weight[:, None] * design))
+        gain, offset = (float(v) for v in covariance @ (design.T @ (weight * r)))
+    checks = {
+        name: _check(gain, offset, covariance, reference[name], moving[name])
+        for name in moving
+        if name in reference and name not in fitted
+    }
+    return GreyCalibration(gain, offset, float(np.sqrt(covariance[0, 0])), float(np.sqrt(covariance[1, 1])), checks)
+
+
+def _check(
+    gain: float, offset: float, covariance: NDArray[np.float64], reference: RegionMean, moving: RegionMean
+) -> tuple[float, float]:
+    along = np.array([moving.mean, 1.0])
+    variance = along @ covariance @ along + (gain * moving.sigma) ** 2 + reference.sigma**2
+    return gain * moving.mean + offset - reference.mean, float(np.sqrt(variance))
+
+
+def _eroded(mask: NDArray[np.bool_], voxels: int) -> NDArray[np.bool_]:
+    if voxels <= 0:
+        return mask
+    size = 2 * voxels + 1
+    kept = scipy.ndimage.minimum_filter(mask.astype(np.uint8), size=size, mode="nearest")
+    return np.asarray(kept > 0, dtype=np.bool_)
+
+
+def _cell_error(sample: NDArray[np.float64], number: NDArray[np.int64]) -> float:
+    """Return the standard error of the mean from the scatter of the cells' means, weighted by their voxels."""
+    counts = np.bincount(number).astype(np.float64)
+    sums = np.bincount(number, weights=sample)
+    used = counts > 0
+    counts, means = counts[used], sums[used] / counts[used]
+    if len(means) < 4:
+        return float(sample.std() / np.sqrt(len(means)))  # too few cells: as if each held one independent value
+    share = counts / counts.sum()
+    scatter = float((share**2 * (means - float((share * means).sum())) ** 2).sum())
+    return float(np.sqrt(scatter * len(means) / (len(means) - 1)))
+
+
+def _first_peak(profile: NDArray[np.float64], least: float) -> int:
+    """Return the first local maximum that holds at least `least` counts up to the valley after it."""
+    total = 0.0
+    best = 0
+    for i in range(len(profile)):
+        total += float(profile[i])
+        if profile[i] > profile[best]:
+            best = i
+        if total >= least and profile[i] < 0.5 * profile[best]:
+            return best
+        if profile[i] < 0.5 * profile[best] and total < least:  # a speck: forget it and climb on
+            total, best = 0.0, i
+    return best

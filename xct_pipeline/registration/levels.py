@@ -1,0 +1,237 @@
+"""Pyramid levels of two volumes made ready for matching: smoothed alike, by slabs, within a given memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xct_pipeline.device import to_host
+from xct_pipeline.registration import transform as tf
+from xct_pipeline.registration.bspline import filter_separable, gaussian_taps, knot_taps, mirror
+from xct_pipeline.registration.masks import extreme_points, unchanged_mask
+from xct_pipeline.registration.normal_equations import BINS, Sums, accumulate, add, residual_slab
+
+_SLAB_VOXELS = 1_000_000
+_SLAB_PLANES = 16  # at least: every slab reads the smoothing's halo again
+_COARSEST = 48  # voxels: binned further until the longest side is no longer than twice this
+_CELL = 16  # voxels of the finest level: side of the cells that split the samples into two halves
+
+
+class RegistrationError(ValueError):
+    """A motion could not be found; the message says which figure is wrong."""
+
+
+class Level(NamedTuple):
+    """One pyramid level. Arrays need a shape and slices along z only, so that they may be larger than memory."""
+
+    reference: Any
+    """(z, y, x), 1/cm"""
+    moving: Any
+    """(z, y, x), 1/cm, of the reference's shape"""
+    mask: Any | None
+    """(z, y, x), not 0 where the reference is matched; None: the voxels that keep their grey value"""
+    scale: float
+    """voxel of this level in full-size voxels"""
+
+
+class Estimate(NamedTuple):
+    """Where Gauss-Newton stands, in voxels of the level at hand."""
+
+    transform: tf.Matrix
+    gain: float
+    offset: float
+    cut: float
+    """Tukey's, 1/cm"""
+    step: float
+    """how far the last iteration moved the mask"""
+    iterations: int
+
+
+class PreparedLevel(NamedTuple):
+    """A level with what all its iterations share."""
+
+    level: Level
+    mask: Callable[[int, int], NDArray[np.uint8]]
+    reference: NDArray[np.float32] | None
+    moving: NDArray[np.float32] | None
+    points: tf.Points
+    center: NDArray[np.float64]
+    spread: float
+    smoothing: float
+    margin: int
+    parallel_map: Callable[..., Iterable[Any]]
+
+
+def with_coarser(levels: Iterable[Level]) -> Iterator[Level]:
+    """Put levels binned from the first one before it until a few degrees are a few voxels at its border."""
+    iterator = iter(levels)
+    for first in iterator:
+        binned = [first]
+        while max(binned[-1].reference.shape) > 2 * _COARSEST and min(binned[-1].reference.shape) >= 32:
+            binned.append(_binned(binned[-1]))
+        yield from itertools.chain(reversed(binned), iterator)
+
+
+def _binned(level: Level) -> Level:
+    def mean(array: Any) -> NDArray[np.float32]:
+        a = to_host(array[0 : array.shape[0]]).astype(np.float32)
+        nz, ny, nx = (n // 2 for n in a.shape)
+        return np.asarray(a[: 2 * nz, : 2 * ny, : 2 * nx].reshape(nz, 2, ny, 2, nx, 2).mean(axis=(1, 3, 5)))
+
+    mask = None if level.mask is None else mean(level.mask) > 0.25
+    return Level(mean(level.reference), mean(level.moving), mask, 2.0 * level.scale)
+
+
+def prepare(
+    level: Level,
+    auto: tuple[NDArray[np.bool_], float] | None,
+    smoothing: float,
+    memory: float,
+    parallel_map: Callable[..., Iterable[Any]],
+) -> PreparedLevel:
+    """Check a level and smooth it, in memory where `memory` bytes allow.
+
+    `auto` is the mask for a level without one and the scale it was made on. RegistrationError for an empty mask or
+    one without texture, ValueError for different shapes.
+    """
+    shape = tuple(level.reference.shape)
+    if tuple(level.moving.shape) != shape:
+        raise ValueError(
+            f"the reference has {shape} voxels and the moving volume {tuple(level.moving.shape)}; "
+            "volumes of a series must have one shape"
+        )
+    if level.mask is not None and tuple(level.mask.shape) != shape:
+        raise ValueError(f"the mask has {tuple(level.mask.shape)} voxels, the volumes {shape}")
+    if min(shape) < 8:
+        raise RegistrationError(f"a level of {shape} voxels is too thin to register on; leave that level out")
+
+    def mask(z0: int, z1: int) -> NDArray[np.uint8]:
+        if level.mask is not None:
+            return np.asarray(to_host(level.mask[z0:z1]) != 0, dtype=np.uint8)
+        if auto is None:
+            return np.ones((z1 - z0, *shape[1:]), np.uint8)
+        return _enlarged(auto[0], auto[1] / level.scale, z0, z1, shape)
+
+    points = [extreme_points(mask(a, b) > 0) + np.array([a, 0, 0]) for a, b in _slabs(shape)]
+    ends = np.concatenate(points)
+    if not len(ends):
+        raise RegistrationError(f"the mask is empty: none of {int(np.prod(shape))} voxels is in it")
+    reach = len(gaussian_taps(smoothing))
+    margin = max(1, min(reach + 1, min(shape) // 12))
+    in_memory = 8.0 * np.prod(shape) <= memory
+    reference = moving = None
+    if in_memory:
+        cuts = _slabs(shape)
+        reference = np.concatenate(
+            list(parallel_map(lambda s: _smoothed(level.reference, s[0], s[1], smoothing, sampled=True), cuts))
+        )
+        reference = np.concatenate([reference[1:2], reference, reference[-2:-1]])
+        moving = np.concatenate(
+            list(parallel_map(lambda s: _smoothed(level.moving, s[0], s[1], smoothing, sampled=False), cuts))
+        )
+    center = (ends.min(axis=0) + ends.max(axis=0)) / 2.0
+    spread = _spread(level.reference, mask)
+    return PreparedLevel(level, mask, reference, moving, ends, center, spread, smoothing, margin, parallel_map)
+
+
+def _slabs(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    thickness = max(_SLAB_PLANES, _SLAB_VOXELS // (shape[1] * shape[2]))
+    return [(a, min(a + thickness, shape[0])) for a in range(0, shape[0], thickness)]
+
+
+def _enlarged(mask: NDArray[np.bool_], ratio: float, z0: int, z1: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Look planes z0:z1 of a level up in a mask made on a level `ratio` times coarser."""
+    index = [
+        np.minimum(((np.arange(a, b) + 0.5) / ratio).astype(np.int64), n - 1)
+        for (a, b), n in zip([(z0, z1), (0, shape[1]), (0, shape[2])], mask.shape, strict=True)
+    ]
+    return np.asarray(mask[np.ix_(*index)], dtype=np.uint8)
+
+
+def _spread(reference: Any, mask: Callable[[int, int], NDArray[np.uint8]]) -> float:
+    """Return the range of grey values in the mask, 1st to 99th percentile, from at most 64 planes."""
+    nz = reference.shape[0]
+    planes = np.unique(np.linspace(0, nz - 1, min(nz, 64)).round().astype(int))
+    values = np.concatenate([to_host(reference[z : z + 1])[mask(z, z + 1) > 0] for z in planes])
+    values = values[np.isfinite(values)]
+    spread = float(np.subtract(*np.percentile(values, [99, 1]))) if values.size else 0.0
+    if not spread > 0.0:
+        middle = float(values.mean()) if values.size else float("nan")
+        raise RegistrationError(f"the mask has no texture: all its grey values are {middle:.4g} /cm")
+    return spread
+
+
+def _smoothed(array: Any, z0: int, z1: int, smoothing: float, *, sampled: bool) -> NDArray[np.float32]:
+    """Smooth planes z0:z1 of a volume that is read by slabs.
+
+    `sampled` adds the smoothing of a cubic B-spline at its knots, which the moving volume gets from its interpolation.
+    """
+    taps = knot_taps(smoothing) if sampled else gaussian_taps(smoothing)
+    reach = len(taps) - 1
+    nz, ny, nx = array.shape
+    z = mirror(np.arange(z0 - reach, z1 + reach, dtype=np.int64), nz)
+    block = to_host(array[int(z.min()) : int(z.max()) + 1]).astype(np.float32)
+    y, x = (mirror(np.arange(-reach, n + reach, dtype=np.int64), n) for n in (ny, nx))
+    return np.asarray(filter_separable(block, taps, [z - z.min(), y, x]))
+
+
+def _reference_slab(p: PreparedLevel, z0: int, z1: int) -> NDArray[np.float32]:
+    if p.reference is not None:
+        return p.reference[z0 : z1 + 2]
+    nz = p.level.reference.shape[0]
+    inner = _smoothed(p.level.reference, max(z0 - 1, 0), min(z1 + 1, nz), p.smoothing, sampled=True)
+    first = inner[:0] if z0 > 0 else inner[1:2]
+    last = inner[:0] if z1 < nz else inner[-2:-1]
+    return np.concatenate([first, inner, last])
+
+
+def _moving_slab(p: PreparedLevel, z0: int, z1: int, transform: tf.Matrix) -> tuple[NDArray[np.float32], int]:
+    """Return the smoothed planes of the moving volume that a slab of the reference meets, and the first's index."""
+    if p.moving is not None:
+        return p.moving, 0
+    nz, ny, nx = p.level.moving.shape
+    corners = np.array(list(itertools.product((z0, z1 - 1), (0, ny - 1), (0, nx - 1))), np.float64)
+    z = tf.apply(transform, corners)[:, 0]
+    low = int(np.clip(np.floor(z.min()) - 1, 0, nz - 1))
+    high = int(np.clip(np.floor(z.max()) + 3, low + 1, nz))
+    return _smoothed(p.level.moving, low, high, p.smoothing, sampled=False), low
+
+
+def sum_samples(p: PreparedLevel, s: Estimate, half: int = -1) -> Sums:
+    """Return the sums of one pass over a level, or over one `half` (0 or 1) of its samples."""
+
+    def one(slab: tuple[int, int]) -> NDArray[np.float64]:
+        moving, first = _moving_slab(p, *slab, s.transform)
+        return accumulate(
+            _reference_slab(p, *slab), p.mask(*slab), moving, s.transform,
+            z_start=slab[0], moving_start=first, moving_size=p.level.moving.shape[0], margin=p.margin,
+            center=p.center, gain=s.gain, offset=s.offset, cut=s.cut, bin_width=2.0 * p.spread / BINS,
+            half=half, cell=_CELL,
+        )  # fmt: skip
+
+    sums = add(list(p.parallel_map(one, _slabs(p.level.reference.shape))))
+    n_mask, n_used = sums.moments[:2]
+    if n_used < 0.1 * n_mask or n_used < 64:
+        raise RegistrationError(
+            f"the volumes overlap on {100 * n_used / max(n_mask, 1):.0f} % of the mask; "
+            "at least 10 % (and 64 voxels) are needed"
+        )
+    return sums
+
+
+def unchanged_voxels(p: PreparedLevel, s: Estimate) -> NDArray[np.bool_]:
+    """Return the voxels of this level that keep their grey value, for the next level."""
+
+    def one(slab: tuple[int, int]) -> Any:
+        moving, first = _moving_slab(p, *slab, s.transform)
+        return residual_slab(
+            _reference_slab(p, *slab)[1:-1], moving, s.transform, slab[0], first, p.level.moving.shape[0],
+            s.gain, s.offset,
+        )  # fmt: skip
+
+    parts = list(p.parallel_map(one, _slabs(p.level.reference.shape)))
+    return np.asarray(unchanged_mask(np.concatenate(parts)), dtype=np.bool_)

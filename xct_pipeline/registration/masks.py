@@ -1,0 +1,118 @@
+"""Which voxels of the reference are matched: by grey value, label, box or cylinder, or those that kept their value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xct_pipeline.device import array_namespace, ndimage_of
+
+Mask = NDArray[np.bool_]
+
+
+def attenuation_mask(
+    volume: Any, *, minimum: float = -np.inf, maximum: float = np.inf, smooth: float = 1.0, grow: int = 2
+) -> Any:
+    """Return the voxels of a material by its attenuation, grown so that its edges belong to the mask.
+
+    The motion is seen at edges only: a mask that ends on the edge would throw half of it away, and which half would be
+    decided by the noise. So the volume is smoothed before the comparison and the result grown after.
+
+    Parameters
+    ----------
+    volume : array (z, y, x), 1/cm, numpy or CuPy
+    minimum, maximum : the range that is kept, 1/cm
+    smooth : standard deviation of the smoothing, voxels (0: none)
+    grow : voxels by which the mask is dilated
+
+    Returns
+    -------
+    bool array (z, y, x); NaN voxels are False.
+    """
+    xp, ndimage = array_namespace(volume), ndimage_of(volume)
+    finite = xp.isfinite(volume)
+    known = xp.where(finite, volume, 0).astype(np.float32)
+    if smooth > 0:
+        known = ndimage.gaussian_filter(known, smooth)
+    mask = (known >= minimum) & (known <= maximum) & finite
+    if grow > 0:
+        mask = ndimage.maximum_filter(mask.astype(np.uint8), size=2 * grow + 1) > 0
+    return mask & finite
+
+
+def label_mask(labels: Any, kept: Sequence[int], *, grow: int = 2) -> Any:
+    """Return the voxels with one of the labels `kept`, grown by `grow` voxels; bool array (z, y, x)."""
+    xp, ndimage = array_namespace(labels), ndimage_of(labels)
+    mask = xp.isin(labels, xp.asarray(list(kept)))
+    return ndimage.maximum_filter(mask.astype(np.uint8), size=2 * grow + 1) > 0 if grow > 0 else mask
+
+
+def box_mask(shape: Sequence[int], low: Sequence[float], high: Sequence[float]) -> Mask:
+    """Return the voxels with ``low <= index <= high`` along (z, y, x)."""
+    inside = [(np.arange(n) >= a) & (np.arange(n) <= b) for n, a, b in zip(shape, low, high, strict=True)]
+    return inside[0][:, None, None] & inside[1][None, :, None] & inside[2][None, None, :]
+
+
+def cylinder_mask(
+    shape: Sequence[int],
+    radius: float,
+    center: tuple[float, float] | None = None,
+    z_range: tuple[float, float] | None = None,
+) -> Mask:
+    """Return the voxels within `radius` voxels of an axis along z.
+
+    `center` is (y, x) in voxels, by default the middle of the volume (the rotation axis); `z_range` is inclusive.
+    """
+    cy, cx = center if center is not None else ((shape[1] - 1) / 2, (shape[2] - 1) / 2)
+    disc = (np.arange(shape[1])[:, None] - cy) ** 2 + (np.arange(shape[2])[None, :] - cx) ** 2 <= radius**2
+    z = np.arange(shape[0])
+    low, high = z_range if z_range is not None else (0, shape[0] - 1)
+    return ((z >= low) & (z <= high))[:, None, None] & disc[None]
+
+
+def unchanged_mask(residual: Any, *, threshold: float = 4.0, radius: int = 2) -> Any:
+    """Return the voxels that kept their grey value between two aligned volumes (the mask ``"auto"``).
+
+    A change covers many voxels while noise does not, so the difference is averaged over ``2 radius + 1`` voxels
+    each way and compared with its own robust spread; edges that are still a little displaced are thin and average out.
+
+    Parameters
+    ----------
+    residual : array (z, y, x), 1/cm: reference minus calibrated moving volume in the same frame, NaN without data
+    threshold : kept while the averaged difference is below this many robust standard deviations
+    radius : voxels
+
+    Returns
+    -------
+    bool array (z, y, x).
+    """
+    xp, ndimage = array_namespace(residual), ndimage_of(residual)
+    known = xp.isfinite(residual)
+    size = 2 * radius + 1
+    count = ndimage.uniform_filter(known.astype(np.float32), size=size)
+    mean = ndimage.uniform_filter(xp.where(known, residual, 0).astype(np.float32), size=size)
+    mean = mean / xp.maximum(count, np.float32(1e-6))
+    if not bool(known.any()):
+        return known
+    middle = float(xp.median(mean[known]))
+    spread = 1.4826 * float(xp.median(xp.abs(mean[known] - middle)))
+    return known & (xp.abs(mean - middle) <= max(threshold * spread, 1e-12))
+
+
+def extreme_points(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the first and the last voxel of every row of a mask: a distance between two affine motions, being convex,
+    is largest on one of them.
+
+    Returns
+    -------
+    float64 array (n, 3) of (z, y, x), empty for an empty mask.
+    """
+    z, y = np.nonzero(mask.any(axis=2))
+    rows = mask[z, y]
+    first = rows.argmax(axis=1)
+    last = rows.shape[1] - 1 - rows[:, ::-1].argmax(axis=1)
+    ends = [np.column_stack([z, y, x]) for x in (first, last)]
+    return np.concatenate(ends).astype(np.float64)

@@ -1,0 +1,296 @@
+"""Motion of one volume against another: masked Gauss-Newton on intensities, coarse to fine, robust to what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from xct_pipeline.device import to_host
+from xct_pipeline.registration import transform as tf
+from xct_pipeline.registration.levels import (
+    Estimate,
+    Level,
+    PreparedLevel,
+    RegistrationError,
+    prepare,
+    sum_samples,
+    unchanged_voxels,
+    with_coarser,
+)
+from xct_pipeline.registration.normal_equations import BINS, Sums
+from xct_pipeline.registration.search import phase_shifts
+
+_STEP_LIMIT = 2.0  # voxels of the level: gradients say nothing about farther away
+
+
+class Registration(NamedTuple):
+    """What `register` found."""
+
+    transform: tf.Matrix
+    """3 x 4, full-size voxels of the reference to full-size voxels of the moving volume"""
+    gain: float
+    offset: float
+    """reference = gain * moving + offset (1/cm)"""
+    residual: float
+    """RMS over the mask at the finest level, both volumes smoothed, 1/cm"""
+    tre_self: float
+    """half the largest distance over the mask between the motions of two halves of the samples, full-size voxels"""
+    iterations: int
+    correlation: float
+    """of the two volumes over the samples that keep their value, finest level"""
+    kept: float
+    """mean robust weight: about the share of the mask that keeps its grey value"""
+    overlap: float
+    """share of the mask that the moving volume covers"""
+
+
+def register(
+    levels: Iterable[Level],
+    *,
+    model: str = "rigid",
+    start: ArrayLike | None = None,
+    smoothing: float = 0.7,
+    max_shift: float | None = None,
+    max_rotation: float = 15.0,
+    max_iterations: int = 40,
+    tolerance: float = 1e-3,
+    memory: float = 2e9,
+    parallel_map: Callable[..., Iterable[Any]] = map,
+) -> Registration:
+    """Find the motion that takes a reference volume onto a moving one.
+
+    Parameters
+    ----------
+    levels : coarse to fine; may be a generator that opens them one by one. The coarsest is read whole.
+    model : "translation", "rigid" or "affine"
+    start : 3 x 4 in full-size voxels, tried beside no motion and the peaks of the phase correlation
+    smoothing : Gaussian standard deviation in voxels of each level, before matching
+    max_shift : largest displacement of the mask's centre in full-size voxels (default: a quarter of the longest side)
+    max_rotation : degrees
+    max_iterations : per level
+    tolerance : Gauss-Newton ends when the mask moves by less than this, in voxels of the finest level
+    memory : bytes a level's smoothed volumes may take; larger ones are smoothed slab by slab in every iteration
+    parallel_map : a `map` that may run its calls at the same time; the result does not depend on it
+
+    Returns
+    -------
+    Registration
+
+    Raises
+    ------
+    RegistrationError : not converged, no overlap, a mask that is empty or has no texture, a motion beyond the range.
+    ValueError : levels of different shape, an unknown model.
+
+    Notes
+    -----
+    Inverse-compositional Gauss-Newton (Baker and Matthews 2004) with Tukey's weights, whose scale is the median of the
+    residuals counted by squared gradient: flat regions, which say nothing about the motion, do not set it.
+    """
+    if model not in tf.MODELS:
+        raise ValueError(f'unknown model "{model}"; use one of {", ".join(tf.MODELS)}')
+    state = Estimate(tf.identity(), 1.0, 0.0, np.inf, np.inf, 0)
+    total, scale = 0, 1.0
+    prepared: PreparedLevel | None = None
+    for number, level in enumerate(with_coarser(levels)):
+        auto = (unchanged_voxels(prepared, state), scale) if prepared is not None and level.mask is None else None
+        prepared = prepare(level, auto, smoothing, memory, parallel_map)
+        if number == 0:
+            full = tf.identity() if start is None else np.asarray(start, np.float64)
+            state = _search(prepared, state, model, full, start is not None)
+        else:
+            full = tf.from_level(state.transform, scale)
+            state = state._replace(transform=tf.to_level(full, level.scale), cut=3.0 * state.cut)
+        scale = level.scale
+        state = _converge(prepared, state, model, max_iterations, 10 * tolerance)
+        total += state.iterations
+    if prepared is None:
+        raise ValueError("no pyramid level to register on; give at least one")
+    state = _converge(prepared, state, model, max_iterations, tolerance)
+    _require_converged(state, max_iterations, scale)
+    halves = [_converge(prepared, state, model, 8, tolerance, half).transform for half in (0, 1)]
+    apart = scale * tf.largest_distance(halves[0], halves[1], prepared.points) / 2.0
+    result = _result(prepared, state, apart, total + state.iterations)
+    _require_plausible(prepared, result, max_shift, max_rotation)
+    return result
+
+
+def _cut(p: PreparedLevel, sums: Sums) -> float:
+    """Return Tukey's cut (95 % efficiency for normal noise) from the gradient-weighted median residual."""
+    shares = np.cumsum(sums.histogram)
+    if shares[-1] <= 0.0:
+        raise RegistrationError("the mask has no texture: the reference has no gradient in it")
+    median = (int(np.searchsorted(shares, 0.5 * shares[-1])) + 1) * 2.0 * p.spread / BINS
+    return float(max(4.685 * 1.4826 * median, 0.02 * p.spread))
+
+
+def _projection(model: str) -> NDArray[np.float64]:
+    """Return the (14, n) matrix from a model's parameters, gain and offset to the affine ones."""
+    if model == "affine":
+        return np.eye(14)
+    columns = [np.eye(3, 4) * 0.0 for _ in range(tf.MODELS[model])]
+    for axis in range(3):
+        columns[axis][axis, 3] = 1.0
+    if model == "rigid":
+        for axis, (i, j) in enumerate([(2, 1), (0, 2), (1, 0)]):  # rotation about z, y, x
+            columns[3 + axis][i, j], columns[3 + axis][j, i] = 1.0, -1.0
+    motion = np.array([c.ravel() for c in columns]).T
+    n = motion.shape[1]
+    return np.block([[motion, np.zeros((12, 2))], [np.zeros((2, n)), np.eye(2)]])
+
+
+def _solve(sums: Sums, model: str) -> tuple[NDArray[np.float64], float, float]:
+    """Return the parameters of the step, d gain and d offset."""
+    projection = _projection(model)
+    hessian = projection.T @ sums.hessian @ projection
+    scale = np.sqrt(np.diag(hessian))
+    if not np.all(scale > 0.0):
+        raise RegistrationError("the mask has no texture: no gradient along at least one parameter of the motion")
+    normal = hessian / scale[:, None] / scale[None, :]
+    smallest = float(np.linalg.eigvalsh(normal)[0])
+    if smallest < 1e-7:
+        raise RegistrationError(
+            f"the mask's texture does not fix the motion: condition {smallest:.1g}, at least 1e-7 is needed; "
+            "take a larger mask or a model with fewer parameters"
+        )
+    step = -np.linalg.solve(normal, (projection.T @ sums.gradient) / scale) / scale
+    return step[:-2], float(step[-2]), float(step[-1])
+
+
+def _motion(parameters: NDArray[np.float64], model: str, center: NDArray[np.float64]) -> tf.Matrix:
+    if model == "translation":
+        return tf.translation(parameters)
+    if model == "rigid":
+        return tf.rigid(parameters[3:], parameters[:3], center)
+    change = parameters.reshape(3, 4)
+    return tf.about(np.eye(3) + change[:, :3], center, change[:, 3])
+
+
+def _converge(
+    p: PreparedLevel, state: Estimate, model: str, max_iterations: int, tolerance: float, half: int = -1
+) -> Estimate:
+    """Iterate Gauss-Newton on one level."""
+    s = state._replace(step=np.inf, iterations=0)
+    frozen = half >= 0
+    before, relaxation = None, 1.0
+    for iteration in range(1, max_iterations + 1):
+        sums = sum_samples(p, s, half)
+        parameters, d_gain, d_offset = _solve(sums, model)
+        relaxation = _relaxation(relaxation, parameters, before, sums, model)
+        before = relaxation * parameters
+        motion = _motion(before, model, p.center)
+        step = tf.largest_distance(motion, tf.identity(), p.points)
+        if step > _STEP_LIMIT:
+            motion = _motion(before * (_STEP_LIMIT / step), model, p.center)
+            before = None
+        # a scale that goes on changing with the solution can keep it circling: it is fixed once close
+        cut = s.cut if frozen else _cut(p, sums)
+        frozen = frozen or step < 0.02
+        gain = float(np.clip(s.gain + d_gain, 0.5 * s.gain, 2.0 * s.gain))
+        moved = tf.compose(s.transform, tf.invert(motion))
+        s = Estimate(moved, gain, s.offset + d_offset, cut, step, iteration)
+        if step < tolerance and iteration > 1:
+            break
+    return s
+
+
+def _relaxation(
+    current: float,
+    parameters: NDArray[np.float64],
+    before: NDArray[np.float64] | None,
+    sums: Sums,
+    model: str,
+) -> float:
+    """Return the factor by which the next step is taken longer than Gauss-Newton's.
+
+    The gradient's noise adds to the normal matrix and makes every step short by about the same factor. Where a step
+    left a part q of the way still to go, the following are taken longer by 1 / (1 - q); one that went too far
+    has q below 0.
+    """
+    if before is None:
+        return current
+    projection = _projection(model)[:, :-2]
+    metric = projection.T @ sums.hessian @ projection
+    left = float(before @ metric @ parameters) / max(float(before @ metric @ before), 1e-300)
+    return float(np.clip(current / (1.0 - np.clip(left, -1.0, 0.8)), 1.0, 10.0)) if abs(left) > 0.1 else current
+
+
+def _search(p: PreparedLevel, state: Estimate, model: str, start: tf.Matrix, given: bool) -> Estimate:
+    """Try the starts on the coarsest level and return the one that correlates best."""
+    level = p.level
+    volumes = [to_host(v[0 : v.shape[0]]).astype(np.float32) for v in (level.reference, level.moving)]
+    first = tf.to_level(start, level.scale)
+    starts = [first] + ([tf.identity()] if given else [])
+    starts += [tf.compose(tf.translation(shift), tf.identity()) for shift in phase_shifts(volumes[0], volumes[1])]
+    best, score = None, -np.inf
+    problem: RegistrationError | None = None
+    for transform in starts:
+        try:
+            s = _converge(p, state._replace(transform=transform), model, 12, 0.02)
+            sums = sum_samples(p, s._replace(cut=np.inf))
+        except RegistrationError as error:
+            problem = error
+            continue
+        covered = sums.moments[1] / max(sums.moments[0], 1.0)
+        value = _correlation(sums) * min(1.0, 2.0 * covered)
+        if value > score:
+            best, score = s, value
+    if best is None:
+        raise problem if problem is not None else RegistrationError("no start could be evaluated")
+    return best
+
+
+def _correlation(sums: Sums) -> float:
+    _, _, _, w, r, m, rr, mm, rm = sums.moments
+    if w <= 0.0:
+        return 0.0
+    variances = (rr / w - (r / w) ** 2) * (mm / w - (m / w) ** 2)
+    return float((rm / w - r * m / w**2) / np.sqrt(variances)) if variances > 0.0 else 0.0
+
+
+def _result(p: PreparedLevel, s: Estimate, tre_self: float, iterations: int) -> Registration:
+    sums = sum_samples(p, s)
+    n_mask, n_used, squares, weight = sums.moments[:4]
+    return Registration(
+        transform=tf.from_level(s.transform, p.level.scale),
+        gain=s.gain,
+        offset=s.offset,
+        residual=float(np.sqrt(squares / n_used)),
+        tre_self=tre_self,
+        iterations=iterations,
+        correlation=_correlation(sums),
+        kept=float(weight / n_used),
+        overlap=float(n_used / n_mask),
+    )
+
+
+def _require_converged(s: Estimate, max_iterations: int, scale: float) -> None:
+    if not s.step * scale < 0.02:
+        raise RegistrationError(
+            f"not converged: after {max_iterations} iterations the mask still moves by {s.step * scale:.2g} voxels "
+            "per iteration; check that both volumes show the same object, or give a start"
+        )
+
+
+def _require_plausible(p: PreparedLevel, result: Registration, max_shift: float | None, max_rotation: float) -> None:
+    scale = p.level.scale
+    center = scale * p.center + (scale - 1.0) / 2.0
+    shift = float(np.linalg.norm(tf.apply(result.transform, center) - center))
+    limit = 0.25 * scale * max(p.level.reference.shape) if max_shift is None else max_shift
+    if shift > limit:
+        raise RegistrationError(
+            f"the motion is beyond the search range: the mask's centre moves by {shift:.1f} voxels, the limit is "
+            f"{limit:.1f}; raise it or give a start"
+        )
+    angle = float(np.degrees(np.linalg.norm(tf.rotation_vector(result.transform))))
+    if angle > max_rotation:
+        raise RegistrationError(
+            f"the motion is beyond the search range: it turns by {angle:.1f} degrees, the limit is {max_rotation:.1f}"
+        )
+    if result.tre_self > 0.5 or result.correlation < 0.1:
+        raise RegistrationError(
+            f"no trustworthy motion: two halves of the samples disagree by {2 * result.tre_self:.2g} voxels and the "
+            f"volumes correlate by {result.correlation:.2f}; a mask with texture in every direction is needed"
+        )
