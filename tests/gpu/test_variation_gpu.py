@@ -5,6 +5,7 @@ import pytest
 
 from xct_pipeline import device
 from xct_pipeline.variation import closure, mass, noise, uncertainty
+from xct_pipeline.variation.anode import Anode
 
 cupy = pytest.importorskip("cupy")
 pytestmark = [
@@ -20,7 +21,7 @@ def volume():
 
 @pytest.mark.parametrize("name", ["na_only", "const_k", "same_composition", "filled", "well_mixed"])
 def test_closures(volume, name):
-    anode = closure.Anode(0.2804, 0.8678, 0.5)
+    anode = Anode(0.2804, 0.8678, 0.5)
     host = closure.density_change(name, volume, anode, w_host=0.6)
     there = closure.density_change(name, cupy.asarray(volume), anode, w_host=0.6)
     assert there.species.dtype == np.float32

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xct_pipeline.variation import closure
+from xct_pipeline.variation.anode import Anode
 
 COEFFICIENTS = {30: (0.7199, 3.4123), 50: (0.2804, 0.8678), 80: (0.1796, 0.3252)}
 energies = st.sampled_from([30, 50, 80])
@@ -13,7 +14,7 @@ shares = st.floats(0.01, 0.99)
 @given(energies, shares, shares, st.floats(0.05, 1.0))
 @settings(max_examples=60, deadline=None)
 def test_filled_inverts_the_forward_model(energy, w0, w1, filling):
-    anode = closure.Anode(*COEFFICIENTS[energy], w0, filling=filling)
+    anode = Anode(*COEFFICIENTS[energy], w0, filling=filling)
     dmu = np.array([filling * (anode.metal_attenuation(w1) - anode.metal_attenuation(w0))])
     assert closure.filled_composition(dmu, anode=anode)[0] == pytest.approx(w1, abs=1e-5)
     change = closure.filled(dmu, anode=anode)
@@ -24,7 +25,7 @@ def test_filled_inverts_the_forward_model(energy, w0, w1, filling):
 @given(energies, shares, shares, st.floats(0, 1.0), st.floats(0, 1.0))
 @settings(max_examples=60, deadline=None)
 def test_well_mixed_inverts_the_forward_model(energy, w0, w1, f0, f1):
-    anode = closure.Anode(*COEFFICIENTS[energy], w0, filling=f0)
+    anode = Anode(*COEFFICIENTS[energy], w0, filling=f0)
     dmu = np.array([f1 * anode.metal_attenuation(w1) - f0 * anode.metal_attenuation(w0)])
     change = closure.well_mixed(dmu, anode=anode, w_host=w1)
     assert change.total[0] == pytest.approx(f1 * anode.metal_density(w1) - f0 * anode.metal_density(w0), abs=1e-9)
@@ -35,7 +36,7 @@ def test_well_mixed_inverts_the_forward_model(energy, w0, w1, f0, f1):
 @settings(max_examples=30, deadline=None)
 def test_linear_closures_flip_with_the_sign_exactly(seed, name):
     dmu = np.random.default_rng(seed).standard_normal((3, 4, 5)).astype(np.float32)
-    anode = closure.Anode(*COEFFICIENTS[50], 0.5)
+    anode = Anode(*COEFFICIENTS[50], 0.5)
     there = closure.density_change(name, dmu, anode).species
     back = closure.density_change(name, -dmu, anode).species
     assert there.dtype == np.float32

@@ -207,6 +207,8 @@ def faraday_balance(
     Every change is measured against the same reference scan, so its error is in all of them:
     ``V_ij = (sigma_i^2 - sigma_ref^2) [i = j] + sigma_ref^2``, and the fit is generalised least squares with V.
     Errors that scale all masses together (tables, energy) do not move the fit and are added to its error.
+    The masses should be `na_only` totals over the whole anode, ``integral(dmu dV) / k``, which hold however the
+    metals move inside; closures that use the charge themselves (well_mixed) would make the test circular.
 
     Parameters
     ----------

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from xct_pipeline.variation import alloy, attenuation, closure
+from xct_pipeline.variation.anode import Anode
 from xct_pipeline.variation.electrochemistry import faraday_mg
 
 
 def nak(energy, w=0.5, **rest):
     k = attenuation.coefficients(("Na", "K"), energy)
-    return closure.Anode(k["Na"], k["K"], w, **rest)
+    return Anode(k["Na"], k["K"], w, **rest)
 
 
 def test_ten_micrometres_of_sodium():
@@ -102,7 +103,7 @@ def test_well_mixed_stripping():
 def test_well_mixed_past_the_liquidus_uses_the_lever_rule():
     anode = nak(50, boundaries=alloy.LIQUID_RANGE_25C)
     w = 0.95
-    liquid = closure.Anode(anode.k_species, anode.k_host, 0.5)
+    liquid = Anode(anode.k_species, anode.k_host, 0.5)
     assert anode.metal_density(w) != pytest.approx(liquid.metal_density(w), rel=1e-4)
     f = 0.5
     dmu = f * anode.metal_attenuation(w) - anode.metal_attenuation(0.5)
@@ -147,13 +148,17 @@ def test_sensitivity_is_the_slope(name):
 
 
 def test_what_a_closure_needs_is_asked_for():
-    plain = closure.Anode(0.28)
+    plain = Anode(0.28)
     assert closure.density_change("na_only", np.ones(2), plain).flags.max() == 0
     for name in ("filled", "same_composition", "const_k"):
         with pytest.raises(ValueError, match="initial composition"):
             closure.density_change(name, np.ones(2), plain)
     with pytest.raises(ValueError, match="charge and loading"):
         closure.density_change("well_mixed", np.ones(2), nak(50))
+    with pytest.raises(ValueError, match="initial composition"):
+        closure.density_change("well_mixed", np.ones(2), plain, w_host=0.5)
+    with pytest.raises(ValueError, match="density_table"):
+        nak(50, density=0.9)
     with pytest.raises(ValueError, match="second scan"):
         closure.density_change("dual_energy", np.ones(2), nak(50))
     with pytest.raises(ValueError, match="no closure"):
@@ -166,5 +171,5 @@ def test_what_a_closure_needs_is_asked_for():
 
 def test_pure_metal_of_known_density():
     k = attenuation.mass_attenuation("Li", 50)
-    change = closure.density_change("na_only", np.array([-0.6 * k, -0.534 * k]), closure.Anode(k, density=0.534))
+    change = closure.density_change("na_only", np.array([-0.6 * k, -0.534 * k]), Anode(k, density=0.534))
     assert list(change.flags) == [closure.DENSITY, 0]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from xct_pipeline.variation import attenuation, closure, mass, uncertainty
+from xct_pipeline.variation.anode import Anode
 
 FRAME = (24, 20, 22)
 
@@ -99,7 +100,7 @@ def test_calibration_term_against_random_calibrations():
 
 
 def test_terms_of_parameters():
-    anode = closure.Anode(0.2804, 0.8678, 0.5)
+    anode = Anode(0.2804, 0.8678, 0.5)
     total = np.array([-0.2])
 
     def sodium(k):
