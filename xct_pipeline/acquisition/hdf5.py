@@ -1,0 +1,256 @@
+"""HDF5: following links, telling missing data from zeros, and frames that are read in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin  # noqa: F401  (registers the compression filters)
+import numpy as np
+import numpy.typing as npt
+
+from xct_pipeline.scan import ScanError
+
+
+def one_line(text: str) -> str:
+    """Text that any terminal and log can show: no line breaks, no lone surrogates."""
+    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+
+
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Turn whatever a damaged file makes a library raise into a ScanError that begins with `where`."""
+    try:
+        yield
+    except ScanError:
+        raise
+    except RecursionError as error:
+        raise ScanError(one_line(f"{where}: links that lead in a circle")) from error
+    except Exception as error:
+        reason = one_line(str(error)) or type(error).__name__
+        raise ScanError(one_line(f"{where}: cannot be read ({reason[:300]})")) from error
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open a file for reading.
+
+    Raises
+    ------
+    ScanError
+        Missing, a folder, empty, another format, truncated.
+    """
+    if not path.exists():
+        raise ScanError(one_line(f"{path}: no such file"))
+    if not path.is_file():
+        raise ScanError(one_line(f"{path}: a folder, not a file"))
+    try:
+        file = h5py.File(path, "r", locking="best-effort")
+    except Exception as error:
+        text = one_line(str(error))
+        if "truncated file" in text or path.stat().st_size == 0:
+            text = f"the file is truncated, {path.stat().st_size} bytes are here: copy it again"
+        elif "signature not found" in text:
+            text = "not an HDF5 file"
+        raise ScanError(one_line(f"{path}: {text}")) from error
+    with file:
+        yield file
+
+
+def has(group: Any, name: str) -> bool:
+    """Whether there is a link of that name, even one that leads nowhere."""
+    return isinstance(group, h5py.Group) and group.get(name, getlink=True) is not None
+
+
+def resolve(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:
+    """Follow a path through hard, soft and external links.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        Where to start.
+    path : str
+        Names separated by slashes.
+
+    Returns
+    -------
+    h5py.Group, h5py.Dataset or None
+        None where a part of the path does not exist.
+
+    Raises
+    ------
+    ScanError
+        A part of the path is a link whose target is missing. The message names link and target.
+    """
+    node = group
+    for part in path.strip("/").split("/"):
+        if not has(node, part):
+            return None
+        try:
+            node = node[part]
+        except Exception as error:
+            home = node.file.filename
+            raise ScanError(one_line(f"{home}: {_join(node, part)} {_dangling(node, part)}")) from error
+    return node
+
+
+def _join(group: h5py.Group, name: str) -> str:
+    return f"{(group.name or '').rstrip('/')}/{name}"
+
+
+def _dangling(group: h5py.Group, name: str) -> str:
+    link = group.get(name, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        target = Path(group.file.filename).parent / link.filename
+        what = f"links to {link.path} in {link.filename}"
+        if target.is_file():
+            return f"{what}, which is not there or cannot be read"
+        return f"{what}, a file that is missing: copy it to {target}"
+    if isinstance(link, h5py.SoftLink):
+        return f"links to {link.path}, which does not exist"
+    return "cannot be opened; the file is damaged: copy it again"
+
+
+def identity(dataset: Any) -> tuple[str, int]:
+    """File and address of a dataset, which are the same through whatever links it is reached."""
+    return str(Path(dataset.file.filename).resolve()), int(h5py.h5o.get_info(dataset.id).addr)
+
+
+def missing_links(file: h5py.File) -> dict[str, list[str]]:
+    """Links that lead nowhere: target -> the links' own paths, in file order."""
+    missing: dict[str, list[str]] = {}
+
+    def visit(name: str, link: Any) -> None:
+        if isinstance(link, h5py.SoftLink | h5py.ExternalLink):
+            try:
+                file[name]
+            except Exception:
+                target = link.filename if isinstance(link, h5py.ExternalLink) else link.path
+                missing.setdefault(str(target), []).append(f"/{name}")
+
+    file.visititems_links(visit)
+    return missing
+
+
+def text_of(value: Any) -> str:
+    """A string attribute or dataset, however it was written; empty where it is no text or number."""
+    if isinstance(value, h5py.Dataset):
+        value = value[()] if value.size == 1 else ""
+    if isinstance(value, np.ndarray):
+        value = value.ravel()[0] if value.size == 1 else ""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return one_line(str(value)) if isinstance(value, str | int | float | np.number) else ""
+
+
+def attribute(node: Any, name: str) -> str:
+    """A string attribute; empty where it is missing or unreadable."""
+    try:
+        return text_of(node.attrs.get(name, ""))
+    except Exception:
+        return ""
+
+
+def numbers(dataset: Any, where: str) -> npt.NDArray[np.float64]:
+    """Read a small dataset of real numbers as a flat array.
+
+    Raises
+    ------
+    ScanError
+        Not a dataset, not numbers, or some of it is missing or unreadable.
+    """
+    if not isinstance(dataset, h5py.Dataset):
+        raise ScanError(f"{where}: a group where numbers were expected")
+    if dataset.dtype.kind not in "uifb" or dataset.shape is None:
+        raise ScanError(f"{where}: holds {dataset.dtype}, not numbers")
+    if dataset.size > 100_000_000:
+        raise ScanError(f"{where}: has {dataset.size} values, far more than one per frame")
+    with reading(where):
+        return np.asarray(dataset[()], dtype=np.float64).ravel()
+
+
+def piece(selection: slice, size: int) -> tuple[int, int, slice]:
+    """The box around a slice, and the slice inside that box."""
+    wanted = range(size)[selection]
+    if not wanted:
+        return 0, 0, slice(None)
+    low, high = min(wanted), max(wanted) + 1
+    return low, high, slice(None, None, wanted.step)
+
+
+@dataclass(frozen=True, eq=False)
+class Hdf5Frames:
+    """Chosen frames of one HDF5 dataset.
+
+    The file is opened in each call of `read`: that costs a millisecond and leaves no handle that another
+    process, a fork or a writer could trip over. Bytes come back in the machine's order.
+
+    Attributes
+    ----------
+    path : Path
+        The file; links are followed from here.
+    dataset : str
+        Path of a dataset (frame, row, column) in it.
+    index : numpy.ndarray of int64
+        Frames of the dataset that belong to this stack.
+    height, width : int
+        Rows and columns.
+    dtype : numpy dtype
+        As stored, in the machine's byte order.
+    chunk_rows : int
+        Detector rows that are read together.
+    """
+
+    path: Path
+    dataset: str
+    index: npt.NDArray[np.int64]
+    height: int
+    width: int
+    dtype: np.dtype[Any]
+    chunk_rows: int = 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(frame, row, column)."""
+        return len(self.index), self.height, self.width
+
+    def read(
+        self, frames: slice = slice(None), rows: slice = slice(None), columns: slice = slice(None)
+    ) -> npt.NDArray[Any]:
+        """Read a box; runs of neighbouring frames are read in one go."""
+        wanted = self.index[frames]
+        top, bottom, inner_rows = piece(rows, self.height)
+        left, right, inner_columns = piece(columns, self.width)
+        box = np.empty((len(wanted), bottom - top, right - left), self.dtype)
+        with open_hdf5(self.path) as file, reading(f"{self.path}: {self.dataset}"):
+            if box.size:
+                source = file[self.dataset]
+                ends = [*(np.flatnonzero(np.diff(wanted) != 1) + 1), len(wanted)]
+                for begin, end in zip([0, *ends[:-1]], ends, strict=True):
+                    run = np.s_[wanted[begin] : wanted[end - 1] + 1, top:bottom, left:right]
+                    source.read_direct(box, run, np.s_[begin:end])
+        return np.ascontiguousarray(box[:, inner_rows, inner_columns])
+
+
+def stack(dataset: Any, where: str) -> tuple[int, int, int]:
+    """Check that a dataset can be a stack of frames and return its shape.
+
+    Raises
+    ------
+    ScanError
+        Not three-dimensional, empty, or not real numbers.
+    """
+    if not isinstance(dataset, h5py.Dataset):
+        raise ScanError(f"{where}: a group, not the frames")
+    shape = dataset.shape
+    if shape is None or len(shape) != 3:
+        raise ScanError(f"{where}: has shape {shape}, expected (frame, row, column)")
+    if 0 in shape:
+        raise ScanError(f"{where}: is empty, shape {shape}")
+    if dataset.dtype.kind not in "uif":
+        raise ScanError(f"{where}: holds {dataset.dtype}, expected counts")
+    return int(shape[0]), int(shape[1]), int(shape[2])

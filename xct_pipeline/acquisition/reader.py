@@ -1,0 +1,165 @@
+"""From the name of a raw file to a Scan that has been checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xct_pipeline.acquisition.checks import checked
+from xct_pipeline.acquisition.dxchange import read_dxchange
+from xct_pipeline.acquisition.hdf5 import has, one_line, open_hdf5, reading
+from xct_pipeline.acquisition.nxtomo import read_nxtomo
+from xct_pipeline.acquisition.references import Files, with_references
+from xct_pipeline.acquisition.tiff_stack import is_tiff, matching_files, read_angles, tiff_frames
+from xct_pipeline.scan import Scan, ScanError
+
+
+def open_scan(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    flats: Files | None = None,
+    darks: Files | None = None,
+    flats_after: Files | None = None,
+    darks_after: Files | None = None,
+    pixel_size_um: float | None = None,
+    energy_keV: float | None = None,
+    without_flats: bool = False,
+    without_darks: bool = False,
+    folder: str | Path = ".",
+) -> Scan:
+    """Open an NXtomo, NeXus or APS Data Exchange file; frames are read later.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file. Where it holds several scans, ``file.nxs::/entry0001`` chooses one.
+    name : str, optional
+        Name of the scan; the file's stem by default.
+    flats, darks, flats_after, darks_after : str, Path or sequence, optional
+        Files or globs with flats (darks), used instead of those in `path`: NXtomo or Data Exchange files of
+        which frames of that kind are taken, runs of their own of which every frame is taken, or TIFF. Where
+        the ``_after`` list is given (even empty) the first list was taken before the scan and it after. Where
+        it is None, start times decide if both files have them, and what has no time counts as taken before.
+        To keep the flats in `path` as well, name `path` among `flats`.
+    pixel_size_um, energy_keV : float, optional
+        Used instead of what the file states.
+    without_flats, without_darks : bool
+        Go without, even where there are some.
+    folder : str or Path
+        What relative names start from.
+
+    Returns
+    -------
+    Scan
+        Angles as recorded, in radians. What is worth telling the user is in ``warnings``.
+
+    Raises
+    ------
+    ScanError
+        One line with the file, the dataset and what to do.
+    """
+    location, _, entry = str(path).partition("::")
+    file_path = Path(folder) / location
+    with reading(one_line(str(file_path))):
+        if file_path.is_dir():
+            raise ScanError(f"{file_path}: a folder: name its files; TIFF stacks go under [[acquisition.tiff]]")
+        if file_path.is_file() and is_tiff(file_path):
+            raise ScanError(f"{file_path}: TIFF images carry no angles: describe them under [[acquisition.tiff]]")
+        with open_hdf5(file_path) as file:
+            exchange = not entry and has(file.get("exchange"), "data")
+        if exchange:
+            scan = read_dxchange(file_path, pixel_size_um=pixel_size_um, energy_keV=energy_keV)
+        else:
+            scan = read_nxtomo(file_path, entry or None, pixel_size_um=pixel_size_um, energy_keV=energy_keV)
+        if name is not None:
+            scan = replace(scan, name=name)
+        scan = _referenced(scan, (flats, flats_after), (darks, darks_after), Path(folder), without_flats, without_darks)
+        return checked(scan, without_flats=without_flats, without_darks=without_darks)
+
+
+def open_tiff_scan(
+    name: str,
+    projections: Files,
+    flats: Files | None = None,
+    darks: Files | None = None,
+    *,
+    angles: Mapping[str, Any] | Sequence[float] | npt.NDArray[np.floating[Any]],
+    flats_after: Files | None = None,
+    darks_after: Files | None = None,
+    pixel_size_um: float | None = None,
+    energy_keV: float | None = None,
+    without_flats: bool = False,
+    without_darks: bool = False,
+    folder: str | Path = ".",
+) -> Scan:
+    """Open TIFF images as a scan; only their headers are read now.
+
+    Parameters
+    ----------
+    name : str
+        Name of the scan.
+    projections : str, Path or sequence
+        Globs, sorted naturally, or files in order; files may hold many images.
+    flats, darks, flats_after, darks_after : str, Path or sequence, optional
+        As for `open_scan`.
+    angles : mapping or sequence of float
+        ``{"file": ..., "lines": [first, end]}`` (one angle in degrees per line; lines counted from 0, end left
+        out), ``{"start": ..., "stop": ..., "count": ...}`` (degrees, both ends included), or degrees.
+    pixel_size_um, energy_keV : float, optional
+        Pixel in the sample plane and photon energy.
+    without_flats, without_darks : bool
+        Go without.
+    folder : str or Path
+        What relative names start from.
+
+    Returns
+    -------
+    Scan
+        As `open_scan` returns it.
+
+    Raises
+    ------
+    ScanError
+        One line with the file and what to do.
+    """
+    with reading(f"scan {one_line(name)}"):
+        base = Path(folder)
+        paths = matching_files(projections, base)
+        frames = tiff_frames(paths)
+        values = read_angles(angles, base)
+        if len(values) != frames.shape[0]:
+            raise ScanError(f"scan {name}: {len(values)} angles for {frames.shape[0]} projections ({projections})")
+        kind = frames.dtype
+        named = [base / str(angles["file"])] if isinstance(angles, Mapping) and angles.get("file") else []
+        scan = Scan(
+            name=name,
+            projections=frames,
+            angles=values,
+            pixel_size_um=pixel_size_um,
+            energy_keV=energy_keV,
+            saturation=float(np.iinfo(kind).max) if kind.kind in "ui" else None,
+            files=(*paths, *named),
+        )
+        scan = _referenced(scan, (flats, flats_after), (darks, darks_after), base, without_flats, without_darks)
+        return checked(scan, without_flats=without_flats, without_darks=without_darks)
+
+
+def _referenced(
+    scan: Scan,
+    flats: tuple[Files | None, Files | None],
+    darks: tuple[Files | None, Files | None],
+    folder: Path,
+    without_flats: bool,
+    without_darks: bool,
+) -> Scan:
+    if any(flats) and not without_flats:
+        scan = with_references(scan, "flat", *flats, folder)
+    if any(darks) and not without_darks:
+        scan = with_references(scan, "dark", *darks, folder)
+    return scan

@@ -1,0 +1,208 @@
+"""Flats and darks that were recorded in other files than the projections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from xct_pipeline.acquisition.dxchange import read_dxchange
+from xct_pipeline.acquisition.hdf5 import Hdf5Frames, has, open_hdf5, reading
+from xct_pipeline.acquisition.nxtomo import places, read_nxtomo
+from xct_pipeline.acquisition.storage import require_complete
+from xct_pipeline.acquisition.tiff_stack import is_tiff, matching_files, tiff_frames
+from xct_pipeline.scan import ArrayFrames, Frames, Scan, ScanError
+
+Files = str | Path | Sequence[str | Path]
+Kind = Literal["flat", "dark"]
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedFrames:
+    """Stacks of frames of one size, one after the other.
+
+    Attributes
+    ----------
+    parts : tuple of Frames
+        At least one.
+    """
+
+    parts: tuple[Frames, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(frame, row, column)."""
+        _, height, width = self.parts[0].shape
+        return sum(part.shape[0] for part in self.parts), height, width
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest type that holds the values of all parts."""
+        return np.result_type(*(part.dtype for part in self.parts))
+
+    @property
+    def chunk_rows(self) -> int:
+        """That of the part that is hardest to read."""
+        return max(part.chunk_rows for part in self.parts)
+
+    def read(
+        self, frames: slice = slice(None), rows: slice = slice(None), columns: slice = slice(None)
+    ) -> npt.NDArray[Any]:
+        """Read a box from as many parts as it touches."""
+        wanted = range(self.shape[0])[frames]
+        step, begin = wanted.step, 0
+        boxes: list[npt.NDArray[Any]] = []
+        for part in self.parts:
+            inside = [i - begin for i in wanted if begin <= i < begin + part.shape[0]]
+            if inside:
+                stop = inside[-1] + (1 if step > 0 else -1)
+                boxes.append(part.read(slice(inside[0], stop if stop >= 0 else None, step), rows, columns))
+            begin += part.shape[0]
+        if not boxes:
+            return self.parts[0].read(slice(0, 0), rows, columns).astype(self.dtype)
+        return np.concatenate(boxes[::-1] if step < 0 else boxes).astype(self.dtype, copy=False)
+
+
+def with_references(scan: Scan, kind: Kind, files: Files | None, after: Files | None, folder: Path) -> Scan:
+    """Replace the flats or the darks of a scan by those of other files.
+
+    Parameters
+    ----------
+    scan : Scan
+        With its angles.
+    kind : {"flat", "dark"}
+        What to replace.
+    files, after : str, Path or sequence
+        Files or globs: HDF5 (frames of that kind, or a run of its own of which all frames count) or TIFF.
+        Where `after` is given, even as an empty list, `files` were taken before the scan and `after` after it.
+        Where it is None the start times decide if both files have them, and what has no time counts as taken
+        before. The scan's own file among `files` then keeps the positions it records.
+    folder : Path
+        What relative names start from.
+
+    Returns
+    -------
+    Scan
+        A copy.
+
+    Raises
+    ------
+    ScanError
+        A file that is missing or has no such frames, or frames of another size.
+    """
+    n = len(scan.angles)
+    before = None if after is None else 0.0
+    groups = [(named, at) for named, at in ((files, before), (after, float(n))) if named]
+    parts: list[Frames] = []
+    positions: list[npt.NDArray[np.float64]] = []
+    used_files: list[Path] = []
+    for named, given in groups:
+        for frames, when, own, used in _open_all(scan, kind, named, folder):
+            if frames.shape[1:] != scan.shape[1:]:
+                raise ScanError(
+                    f"{used[0]}: {kind}s are {frames.shape[1:]}, the projections {scan.shape[1:]} (row, column)"
+                )
+            at = given if given is not None else _position(scan, when)
+            parts.append(frames)
+            positions.append(own if own is not None and given is None else np.full(frames.shape[0], at))
+            used_files += used
+    if not parts:
+        raise ScanError(f"{kind}s: an empty list of files")
+    stack = parts[0] if len(parts) == 1 else JoinedFrames(tuple(parts))
+    position = np.concatenate(positions)
+    every = tuple(dict.fromkeys((*scan.files, *used_files)))
+    if kind == "flat":
+        return replace(scan, flats=stack, flat_position=position, files=every)
+    return replace(scan, darks=stack, dark_position=position, files=every)
+
+
+_Opened = tuple[Frames, datetime | None, npt.NDArray[np.float64] | None, list[Path]]
+
+
+def _open_all(scan: Scan, kind: Kind, named: Files, folder: Path) -> list[_Opened]:
+    opened: list[_Opened] = []
+    tiffs: list[Path] = []
+    for name in [named] if isinstance(named, str | Path) else named:
+        pattern, _, entry = str(name).partition("::")
+        for path in matching_files(pattern, folder):
+            if is_tiff(path):
+                tiffs.append(path)
+                continue
+            own = scan.files and path.exists() and path.samefile(scan.files[0]) and not entry
+            if own:
+                frames = scan.flats if kind == "flat" else scan.darks
+                if frames is None:
+                    raise ScanError(f"{path}: holds no {kind}s of its own")
+                position = scan.flat_position if kind == "flat" else scan.dark_position
+                opened.append((frames, None, position, [path]))
+            else:
+                frames, when, used = _open_run(path, entry or None, kind)
+                opened.append((frames, when, None, used))
+    if tiffs:
+        opened.append((tiff_frames(tiffs), None, None, tiffs))
+    return opened
+
+
+def _open_run(path: Path, entry: str | None, kind: Kind) -> tuple[Frames, datetime | None, list[Path]]:
+    """Frames of the wanted kind; all frames of a run that holds no other kind."""
+    with open_hdf5(path) as file, reading(str(path)):
+        exchange = has(file.get("exchange"), "data") or has(file.get("exchange"), f"data_{_exchange_name(kind)}")
+        nexus = not exchange and bool(places(file))
+    if not exchange and not nexus:
+        frames, used = _only_images(path)
+        return frames, None, used
+    run = read_dxchange(path, reference=True) if exchange else read_nxtomo(path, entry, reference=True)
+    wanted = run.flats if kind == "flat" else run.darks
+    other = run.darks if kind == "flat" else run.flats
+    if wanted is None and other is None and run.projections.shape[0]:
+        wanted = run.projections
+    if wanted is None:
+        raise ScanError(f"{path}: holds no {kind}s, only other kinds of frames")
+    return wanted, run.start, list(run.files)
+
+
+def _exchange_name(kind: Kind) -> str:
+    return "white" if kind == "flat" else "dark"
+
+
+def _only_images(path: Path) -> tuple[Frames, list[Path]]:
+    """The one dataset of a plain HDF5 file that can be images."""
+    found: list[str] = []
+
+    def visit(name: str, node: Any) -> None:
+        images = isinstance(node, h5py.Dataset) and node.ndim in (2, 3) and node.dtype.kind in "uif"
+        if images and node.size and min(node.shape[-2:]) > 1:
+            found.append(f"/{name}")
+
+    with open_hdf5(path) as file, reading(str(path)):
+        file.visititems(visit)
+        if len(found) != 1:
+            what = f"several datasets that may be images ({', '.join(found[:8])})" if found else "no images"
+            raise ScanError(f"{path}: holds {what}: expected an NXtomo or Data Exchange file, or one dataset")
+        dataset = file[found[0]]
+        storage = require_complete(dataset)
+        files = [path, *sorted(storage.files - {path})]
+        if dataset.ndim == 2:
+            return ArrayFrames(np.asarray(dataset[()])[None]), files
+        n, height, width = (int(size) for size in dataset.shape)
+        dtype = dataset.dtype.newbyteorder("=")
+        return Hdf5Frames(path, found[0], np.arange(n), height, width, dtype, storage.chunk_rows), files
+
+
+def _position(scan: Scan, when: datetime | None) -> float:
+    """Projections taken before that moment, supposing an even pace; 0 where a time is missing."""
+    n = float(len(scan.angles))
+    if when is None or scan.start is None or (when.tzinfo is None) != (scan.start.tzinfo is None):
+        return 0.0
+    if when <= scan.start:
+        return 0.0
+    end = scan.end
+    if end is None or (end.tzinfo is None) != (when.tzinfo is None) or end <= scan.start:
+        return n
+    return min(n, n * ((when - scan.start) / (end - scan.start)))

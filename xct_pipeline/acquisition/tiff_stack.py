@@ -1,0 +1,271 @@
+"""TIFF: one image per file, or many images in a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xct_pipeline.acquisition.hdf5 import one_line, piece, reading
+from xct_pipeline.scan import ScanError
+
+
+@dataclass(frozen=True, eq=False)
+class TiffFrames:
+    """Frames in TIFF files.
+
+    The layout of every file is read once, when the scan is opened. Rows of an image that is stored plainly
+    are then read straight from their place in the file, so a slab of rows costs no more than its bytes.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+        The files.
+    file, page : numpy.ndarray of int64
+        For each frame, its file and the number of the image in it.
+    offset : numpy.ndarray of int64
+        For each frame, the byte where its first row begins; -1 where it has to be decoded.
+    height, width : int
+        Rows and columns.
+    stored : numpy dtype
+        With the byte order of the files.
+    """
+
+    paths: tuple[Path, ...]
+    file: npt.NDArray[np.int64]
+    page: npt.NDArray[np.int64]
+    offset: npt.NDArray[np.int64]
+    height: int
+    width: int
+    stored: np.dtype[Any]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(frame, row, column)."""
+        return len(self.file), self.height, self.width
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As stored, in the machine's byte order."""
+        return self.stored.newbyteorder("=")
+
+    @property
+    def chunk_rows(self) -> int:
+        """Any row can be read alone, unless a frame has to be decoded."""
+        return 1 if np.all(self.offset >= 0) else self.height
+
+    def read(
+        self, frames: slice = slice(None), rows: slice = slice(None), columns: slice = slice(None)
+    ) -> npt.NDArray[Any]:
+        """Read a box."""
+        wanted = np.arange(len(self.file))[frames]
+        top, bottom, inner_rows = piece(rows, self.height)
+        left, right, inner_columns = piece(columns, self.width)
+        box = np.empty((len(wanted), bottom - top, right - left), self.dtype)
+        for i, frame in enumerate(wanted if box.size else ()):
+            with reading(str(self.paths[self.file[frame]])):
+                box[i] = self._rows(int(frame), top, bottom)[:, left:right]
+        return np.ascontiguousarray(box[:, inner_rows, inner_columns])
+
+    def _rows(self, frame: int, top: int, bottom: int) -> npt.NDArray[Any]:
+        path, offset = self.paths[self.file[frame]], int(self.offset[frame])
+        if offset < 0:
+            return _decode(path, int(self.page[frame]), (self.height, self.width))[top:bottom]
+        band = np.empty((bottom - top, self.width), self.stored)
+        with path.open("rb", buffering=0) as stream:
+            stream.seek(offset + top * self.width * self.stored.itemsize)
+            if stream.readinto(band.data.cast("B")) != band.nbytes:
+                raise ScanError(f"{path}: the file is truncated: copy it again")
+        return band
+
+
+def _decode(path: Path, page: int, shape: tuple[int, int]) -> npt.NDArray[Any]:
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        image = tiff.pages[page].asarray(maxworkers=1)
+    if image.shape != shape:
+        raise ScanError(f"{path}: image {page} is now {image.shape}, it was {shape}")
+    return np.asarray(image)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    offsets: list[int]
+
+
+def _layout(path: Path) -> _Layout:
+    """Where the images of one file lie."""
+    import tifffile
+
+    if not path.is_file():
+        raise ScanError(f"{path}: no such file")
+    with reading(str(path)), tifffile.TiffFile(path) as tiff:
+        pages: list[Any] = list(tiff.pages)
+        first = pages[0]
+        if first.ndim != 2 or first.samplesperpixel != 1 or first.dtype is None or first.dtype.kind not in "uif":
+            raise ScanError(f"{path}: images are {first.dtype} {first.shape}, expected grey values (row, column)")
+        if 0 in first.shape or any((p.shape, p.dtype) != (first.shape, first.dtype) for p in pages):
+            raise ScanError(f"{path}: holds images of several sizes, expected frames of one")
+        dtype = np.dtype(tiff.byteorder + first.dtype.char)
+        nbytes = first.shape[0] * first.shape[1] * dtype.itemsize
+        # some writers describe one image only and let all others follow it in a row
+        images = tiff.series[0].size // first.size if len(pages) == 1 and tiff.is_imagej else 1
+        if images > 1 and not first.is_contiguous:
+            raise ScanError(f"{path}: {images} compressed images described as one cannot be read")
+        offsets = [int(p.dataoffsets[0]) if p.is_contiguous else -1 for p in pages]
+        if images > 1:
+            offsets = [offsets[0] + i * nbytes for i in range(images)]
+        ends = [o + b for p in pages for o, b in zip(p.dataoffsets, p.databytecounts, strict=True)]
+        ends += [offset + nbytes for offset in offsets if offset >= 0]
+        if max(ends) > path.stat().st_size:
+            raise ScanError(f"{path}: the file is truncated: copy it again")
+        return _Layout((int(first.shape[0]), int(first.shape[1])), dtype, offsets)
+
+
+def tiff_frames(paths: Sequence[Path]) -> TiffFrames:
+    """Open TIFF files as one stack, in the order given.
+
+    Raises
+    ------
+    ScanError
+        No file, missing or damaged files, images of different shape or type.
+    """
+    if not paths:
+        raise ScanError("no TIFF files")
+    file: list[int] = []
+    page: list[int] = []
+    offset: list[int] = []
+    first: _Layout | None = None
+    for i, path in enumerate(paths):
+        layout = _layout(path)
+        first = first or layout
+        if layout.shape != first.shape or layout.dtype != first.dtype:
+            raise ScanError(
+                f"{path}: images are {layout.shape} {layout.dtype}, those of {paths[0]} are {first.shape} {first.dtype}"
+            )
+        file += [i] * len(layout.offsets)
+        page += range(len(layout.offsets))
+        offset += layout.offsets
+    assert first is not None
+    return TiffFrames(tuple(paths), np.array(file), np.array(page), np.array(offset), *first.shape, stored=first.dtype)
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether the file begins as a TIFF or BigTIFF does."""
+    with reading(str(path)), path.open("rb") as stream:
+        return stream.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def natural_key(path: Path) -> tuple[Any, ...]:
+    """Sorts ``img_2`` before ``img_10``."""
+    parts = re.split(r"(\d+)", str(path))
+    return tuple((0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts)
+
+
+def matching_files(patterns: str | Path | Sequence[str | Path], folder: Path) -> list[Path]:
+    """Files that globs or names stand for.
+
+    Parameters
+    ----------
+    patterns : str, Path or sequence of them
+        Globs are sorted naturally; a list keeps its order.
+    folder : Path
+        What relative names start from.
+
+    Returns
+    -------
+    list of Path
+        At least one.
+
+    Raises
+    ------
+    ScanError
+        A glob that matches nothing, a file that does not exist.
+    """
+    found: list[Path] = []
+    for pattern in [patterns] if isinstance(patterns, str | Path) else patterns:
+        path = folder / pattern
+        if path.is_file():
+            found.append(path)
+            continue
+        matches: list[Path] = []
+        if any(c in str(pattern) for c in "*?["):
+            with reading(str(path)):
+                root = Path(path.anchor)
+                matches = [p for p in root.glob(str(path.absolute().relative_to(root or "/"))) if p.is_file()]
+        if not matches:
+            raise ScanError(one_line(f"{path}: no such file"))
+        found += sorted(matches, key=natural_key)
+    if not found:
+        raise ScanError("an empty list of files")
+    return found
+
+
+def read_angles(
+    angles: Mapping[str, Any] | Sequence[float] | npt.NDArray[np.floating[Any]], folder: Path
+) -> npt.NDArray[np.float64]:
+    """Angles as a configuration states them.
+
+    Parameters
+    ----------
+    angles : mapping or sequence of float
+        ``{"file": name, "lines": [first, end]}``: one angle in degrees per line of a text file, lines counted
+        from 0 with the end left out; without ``lines`` every line that is not blank or a ``#`` comment.
+        ``{"start": a, "stop": b, "count": n}``: n angles in degrees from a to b, both included.
+        Or the angles themselves, degrees.
+    folder : Path
+        What a relative name starts from.
+
+    Returns
+    -------
+    numpy.ndarray of float64
+        Radians.
+
+    Raises
+    ------
+    ScanError
+        Missing file, lines outside it, anything but one number in a line.
+    """
+    if not isinstance(angles, Mapping):
+        with reading("angles"):
+            return np.deg2rad(np.asarray(angles, dtype=np.float64).ravel())
+    keys = set(angles) - {k for k, v in angles.items() if v is None}
+    if keys == {"start", "stop", "count"}:
+        with reading("angles"):
+            count = int(angles["count"])
+            if not 0 < count < 10_000_000:
+                raise ScanError(f"angles: count = {count}: give the number of projections")
+            return np.deg2rad(np.linspace(float(angles["start"]), float(angles["stop"]), count))
+    if "file" not in keys or keys - {"file", "lines"}:
+        raise ScanError(
+            f"angles: {sorted(keys)}: expected {{ file, lines = [first, end] }} or {{ start, stop, count }}"
+        )
+    path = folder / str(angles["file"])
+    with reading(str(path)):
+        rows = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    first, end = 0, len(rows)
+    if "lines" in keys:
+        with reading(f"{path}: lines = {angles['lines']}"):
+            first, end = (int(n) for n in angles["lines"])
+        if not 0 <= first < end <= len(rows):
+            raise ScanError(f"{path}: lines = [{first}, {end}] (end left out) of a file of {len(rows)} lines")
+    values = []
+    for number, row in enumerate(rows[first:end], start=first):
+        content = row.split("#")[0].strip().rstrip(",;")
+        if not content and "lines" not in keys:
+            continue
+        try:
+            values.append(float(content))
+        except ValueError:
+            raise ScanError(
+                one_line(f"{path}: line {number} is {content[:40]!r}, expected one angle in degrees")
+            ) from None
+    return np.deg2rad(np.array(values, dtype=np.float64))
