@@ -96,6 +96,8 @@ class Pass:
         What identifies the input data, for the markers.
     on_device : bool
         Compute on a CUDA device.
+    planes : tuple
+        Where the first axis is time: what each of its planes depends on beside the rest.
     """
 
     image: Image
@@ -105,6 +107,7 @@ class Pass:
     offset: tuple[int, ...]
     inputs: Mapping[str, Any]
     on_device: bool = False
+    planes: tuple[Any, ...] = ()
 
     @property
     def name(self) -> str:
@@ -112,7 +115,7 @@ class Pass:
         return self.image.path
 
     def identity(self) -> dict[str, Any]:
-        """Everything that the values of the image depend on."""
+        """Everything that the values of all planes depend on."""
         identity: dict[str, Any] = provenance.plain(
             {
                 "inputs": dict(self.inputs),
@@ -121,6 +124,11 @@ class Pass:
             }
         )
         return identity
+
+    def digest(self, shard: Sequence[int]) -> str:
+        """Return the hash that a shard's marker holds."""
+        plane = self.planes[shard[0]] if self.planes else None
+        return provenance.fingerprint([self.identity(), plane])
 
     def shards(self) -> list[tuple[int, ...]]:
         """Indices of all shards, in C order."""

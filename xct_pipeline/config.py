@@ -337,6 +337,97 @@ Reconstruction = Annotated[
 ]
 
 
+# ------------------------------------------------------------------------------------------ registration
+
+
+class Cylinder(Section):
+    """Voxels of the reference volume: planes z, half-open, and a radius in voxels about ((N-1)/2, (N-1)/2)."""
+
+    z: Span
+    radius: PositiveFloat
+
+
+class Box(Section):
+    """Voxels of the reference volume, half-open along each axis."""
+
+    z: Span
+    y: Span
+    x: Span
+
+
+class RegionOfInterest(Section):
+    """Part of the reference volume; what several keys select is what all of them select."""
+
+    cylinder: Cylinder | None = None
+    box: Box | None = None
+    label: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> RegionOfInterest:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("name a region: cylinder, box or label")
+        return self
+
+
+class MaskSettings(Section):
+    """The parts that do not change, on which scans are matched; several keys select what all of them select."""
+
+    min_attenuation: float | None = None
+    max_attenuation: float | None = None
+    cylinder: Cylinder | None = None
+    box: Box | None = None
+    label: str | None = None
+    grow: NonNegativeInt = 2
+
+    @model_validator(mode="after")
+    def _check(self) -> MaskSettings:
+        if not self.model_dump(exclude_none=True, exclude={"grow"}):
+            raise ValueError(
+                'name what does not change: min_attenuation, max_attenuation, cylinder, box, label, or "auto"'
+            )
+        return self
+
+
+class Calibration(Section):
+    """Grey values of each scan on the scale of the reference scan."""
+
+    method: Literal["auto", "regions", "registration", "none"] = "auto"
+    regions: dict[str, RegionOfInterest] = {}
+    fitted: list[str] = []
+
+    @model_validator(mode="after")
+    def _check(self) -> Calibration:
+        if (self.method == "regions") != bool(self.regions):
+            raise ValueError('name regions with method = "regions", and only then')
+        unknown = sorted(set(self.fitted) - set(self.regions))
+        if unknown:
+            raise ValueError(
+                f"fitted names {', '.join(unknown)}, which is no region; there are {', '.join(self.regions)}"
+            )
+        return self
+
+
+class LocalDisplacement(Section):
+    """Digital volume correlation on a grid of nodes: a diagnostic, never used to warp."""
+
+    window: Annotated[int, Field(ge=8, le=128)] = 32
+    spacing: Annotated[int, Field(ge=4)] = 32
+
+
+class Registration(Section):
+    """Every scan in the frame and on the grey scale of one of them."""
+
+    method: Literal["rigid", "translation", "affine"] = "rigid"
+    reference: NonNegativeInt | str = 0
+    mask: Literal["auto"] | MaskSettings = "auto"
+    order: Literal["linear", "cubic", "quintic"] = "cubic"
+    smoothing: Annotated[float, Field(ge=0, le=3)] = 0.7
+    max_shift: PositiveFloat | None = None
+    max_rotation: PositiveFloat = 15.0
+    calibration: Calibration = Calibration()
+    local: LocalDisplacement | None = None
+
+
 # --------------------------------------------------------------------------------------------- the whole
 
 
@@ -347,6 +438,7 @@ class Config(Section):
     acquisition: Acquisition
     correction: Correction = Correction()
     reconstruction: Reconstruction = Fourier()
+    registration: Registration | None = None
     seed: NonNegativeInt = 0
     folder: Path = Field(default=Path("."), exclude=True)
 

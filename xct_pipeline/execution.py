@@ -21,7 +21,7 @@ import zarr
 from xct_pipeline import provenance
 from xct_pipeline.blocks import Array, Pass, Reduction, Region, Source, inside
 from xct_pipeline.resources import Resources, fitting_workers
-from xct_pipeline.store import Image, RefusedError, Store, write_atomic
+from xct_pipeline.store import Image, RefusedError, Store, StoreError, write_atomic
 
 log = logging.getLogger("xct")
 
@@ -163,8 +163,7 @@ def run_passes(
     for step in passes:
         todo, kept, why = _pending(store, step)
         reused[step.name], changed[step.name] = kept, why
-        digest = provenance.fingerprint(step.identity())
-        tasks += [(step, shard, digest) for shard in todo]
+        tasks += [(step, shard, digest) for shard, digest in todo]
         for line in why:
             log.info("%s: recomputed because %s", step.name, line)
     results: dict[str, list[ShardResult]] = {step.name: [] for step in passes}
@@ -187,13 +186,13 @@ def _summary(name: str, results: list[ShardResult], kept: list[dict[str, Any]], 
     return PassResult(name, len(results) - len(failed), len(kept), seconds, dict(counts), why, problem)
 
 
-def _pending(store: Store, step: Pass) -> tuple[list[tuple[int, ...]], list[dict[str, Any]], tuple[str, ...]]:
+def _pending(store: Store, step: Pass) -> tuple[list[tuple[tuple[int, ...], str]], list[dict[str, Any]], tuple[str, ...]]:
     """Return the shards still to do, the markers of those that are done, and why old ones are void."""
     fresh = store.prepare(step.image)
     folder = marker_file(store.path, step.name, (0,)).parent
     folder.mkdir(parents=True, exist_ok=True)
     note = folder.parent / f"{folder.name}.pass.json"
-    identity = step.identity()
+    identity = {**step.identity(), "planes": provenance.plain(step.planes)}
     why: tuple[str, ...] = ()
     if note.exists():
         try:
@@ -202,17 +201,33 @@ def _pending(store: Store, step: Pass) -> tuple[list[tuple[int, ...]], list[dict
             old = {}
         had_markers = any(folder.glob("*.json"))
         why = tuple(provenance.differences(old, identity)) if old != identity and had_markers else ()
-    digest = provenance.fingerprint(identity)
+    digests = [step.digest((plane,)) for plane in range(step.image.grid[0] if step.planes else 1)]
     todo, kept = [], []
     for shard in step.shards():
+        digest = digests[shard[0] if step.planes else 0]
         marker = None if fresh else _read_marker(marker_file(store.path, step.name, shard), digest)
         if marker and all(file.exists() for file in store.shard_files(step.image, shard)):
             kept.append(marker)
         else:
             marker_file(store.path, step.name, shard).unlink(missing_ok=True)
-            todo.append(shard)
+            todo.append((shard, digest))
     write_atomic(note, json.dumps(identity).encode())
     return todo, kept, why
+
+
+def image_identity(store: Store, path: str) -> str:
+    """Return a hash that changes whenever an image that a pass made would be made anew.
+
+    Raises
+    ------
+    StoreError
+        No pass has made it.
+    """
+    folder = marker_file(store.path, path, (0,)).parent
+    try:
+        return provenance.fingerprint(json.loads((folder.parent / f"{folder.name}.pass.json").read_text()))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{store.path / path}: not made yet; run the stage before") from error
 
 
 def _read_marker(file: Path, digest: str) -> dict[str, Any] | None:

@@ -303,17 +303,17 @@ def _prepare(plan: Plan, store: Store | None, note: Callable[[str], None]) -> li
         except (ScanError, ValueError, OSError) as error:
             entry.problem = str(error)
     good = [entry for entry in prepared if entry.problem is None]
-    if config.correction.stripe.method == "defects" and good:
-        note("detector defects, from all scans together")
-        items = [(e.item.scan, e.item.frame, e.fields) for e in good]
-        for entry, fields in zip(
-            good, correction.add_defects(config.correction, items, store, plan.limits), strict=True
-        ):
-            entry.fields = fields
     if config.reconstruction.center == "common" and good:
         common = reconstruction.common_center([e.center for e in good if e.center is not None])
         for entry in good:
             entry.center = common
+    if config.correction.stripe.method == "defects" and good:
+        note("detector defects, from all scans together")
+        items = [(e.item.scan, e.item.frame, e.fields) for e in good]
+        centers = [e.item.frame.to_working(e.center.center) for e in good]
+        found = correction.add_defects(config.correction, items, centers, store, plan.limits)
+        for entry, fields in zip(good, found, strict=True):
+            entry.fields = fields
     for entry in prepared:
         for warning in entry.warnings:
             log.warning("%s: %s", entry.item.name, warning)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, assert_never
@@ -49,6 +49,7 @@ from xct_pipeline.scan import Frames, Scan, ScanError
 from xct_pipeline.store import Image, Store
 
 GROUP = 16  # projections, or rows, that are computed together
+DEFECTS_VERSION = 1
 HOSTILE_ROWS = 64  # raw chunks of more rows than this are read once, not once per group of rows
 COUNTS = ("clipped", "saturated", "zero", "nonfinite", "zingers", "defective", "stripe_columns", "untouched_rows")
 
@@ -82,7 +83,6 @@ class Fields:
     offset: Array | None = None
     dead: Array | None = None
     warnings: tuple[str, ...] = ()
-    defects: Mapping[str, Any] = field(default_factory=dict)
 
 
 def nominal_fields(frame: Frame) -> Fields:
@@ -223,23 +223,42 @@ def integrals_of_angles(scan: Scan, frame: Frame, fields: Fields, count: int) ->
 
 
 def add_defects(
-    settings: Correction, scans: Sequence[tuple[Scan, Frame, Fields]], store: Store | None, limits: Resources
+    settings: Correction,
+    scans: Sequence[tuple[Scan, Frame, Fields]],
+    centers: Sequence[float],
+    store: Store | None,
+    limits: Resources,
 ) -> list[Fields]:
     """Find what belongs to the detector, from all scans of one detector together.
 
-    Scans whose working frames differ in rows or columns are taken as other detectors.
+    Scans whose working frames differ in rows or columns are taken as other detectors. `centers` are columns of the
+    working frames.
+
+    Raises
+    ------
+    ScanError
+        A scan has too few projections for its columns to be judged.
     """
     assert isinstance(settings.stripe, StripeDefects)
+    for scan, frame, _ in scans:
+        if frame.angles < 3 * defects.SEGMENTS:
+            raise ScanError(
+                f"{scan.name}: {frame.angles} projections are too few to tell defects from the sample"
+                f" ({3 * defects.SEGMENTS} are needed); choose another correction.stripe.method"
+            )
     statistics = [_column_statistics(settings, *entry, store, limits) for entry in scans]
     shapes = [frame.shape[1:] for _, frame, _ in scans]
     result: dict[int, Fields] = {}
     for shape in dict.fromkeys(shapes):
         members = [k for k, other in enumerate(shapes) if other == shape]
         found = defects.find_defects(
-            [statistics[k] for k in members], snr=settings.stripe.snr, max_width=settings.stripe.max_width
+            [statistics[k] for k in members],
+            centers=[centers[k] for k in members],
+            snr=settings.stripe.snr,
+            max_width=settings.stripe.max_width,
         )
         for k in members:
-            result[k] = replace(scans[k][2], offset=found.offset, dead=found.dead, defects=dict(found.counts))
+            result[k] = replace(scans[k][2], offset=found.offset, dead=found.dead)
     return [result[k] for k in range(len(scans))]
 
 
@@ -255,7 +274,7 @@ def _column_statistics(
     inputs = {
         **scan_identity(scan), "frame": asdict(frame), "ops": [op.identity() for op in ops],
     }  # fmt: skip
-    reduction = Reduction(f"{scan.name}/columns", defects.VERSION, _statistics_chunk, _statistics_combine)
+    reduction = Reduction(f"{scan.name}/columns", DEFECTS_VERSION, _statistics_chunk, _statistics_combine)
     return measure(store, reduction, source, regions, inputs, limits)["statistics"]
 
 
@@ -451,7 +470,7 @@ def on_sinograms(settings: Correction, scan: Scan, frame: Frame, fields: Fields)
         case StripeDefects():
             parameters = {**options, "offset": fields.offset, "dead": fields.dead}
             function: Any = partial(_correct_defects, fields=fields)
-            return (BlockOp("stripe.defects", defects.VERSION, function, parameters),)
+            return (BlockOp("stripe.defects", DEFECTS_VERSION, function, parameters),)
         case StripeAll():
             options["drop"] = options.pop("drop_ratio")
             function = partial(_remove_all, options=options)
