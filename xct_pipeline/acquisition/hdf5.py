@@ -47,7 +47,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     if not path.exists():
         raise ScanError(one_line(f"{path}: no such file"))
     if not path.is_file():
-        raise ScanError(one_line(f"{path}: a folder, not a file"))
+        raise ScanError(one_line(f"{path}: not a file that can be read again and again"))
     try:
         file = h5py.File(path, "r", locking="best-effort")
     except Exception as error:
@@ -59,6 +59,14 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         raise ScanError(one_line(f"{path}: {text}")) from error
     with file:
         yield file
+
+
+def split_entry(name: str | Path, folder: Path) -> tuple[Path, str | None]:
+    """File and entry of ``file.nxs::/entry0001``; a file that is really called so is taken whole."""
+    location, mark, entry = str(name).partition("::")
+    if not mark or (folder / str(name)).is_file():
+        return folder / str(name), None
+    return folder / location, entry
 
 
 def has(group: Any, name: str) -> bool:
@@ -165,7 +173,9 @@ def numbers(dataset: Any, where: str) -> npt.NDArray[np.float64]:
     """
     if not isinstance(dataset, h5py.Dataset):
         raise ScanError(f"{where}: a group where numbers were expected")
-    if dataset.dtype.kind not in "uifb" or dataset.shape is None:
+    if dataset.shape is None:
+        raise ScanError(f"{where}: is empty")
+    if dataset.dtype.kind not in "uifb":
         raise ScanError(f"{where}: holds {dataset.dtype}, not numbers")
     if dataset.size > 100_000_000:
         raise ScanError(f"{where}: has {dataset.size} values, far more than one per frame")

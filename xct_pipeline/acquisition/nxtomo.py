@@ -138,7 +138,8 @@ def find_place(file: h5py.File, path: Path, entry: str | None) -> Place:
         choices = [p for p in choices if chosen in (p.entry, p.detector)]
     if not choices:
         what = f"no tomography scan under {entry}" if entry else "no tomography scan in this file"
-        raise ScanError(f"{path}: {what}: expected an NXtomo entry, a detector with image_key, or /exchange/data")
+        lost = "".join(f"; {warning}" for warning in _missing_warning(file))
+        raise ScanError(f"{path}: {what}: expected an NXtomo entry, a detector with image_key, or /exchange/data{lost}")
     best = min(p.rank for p in choices)
     problems: list[ScanError] = []
     whole: dict[tuple[str, int], Place] = {}
@@ -314,4 +315,4 @@ def _missing_warning(file: h5py.File) -> list[str]:
         return []
     count = sum(len(links) for links in missing.values())
     named = "; ".join(f"{target} ({', '.join(links)})" for target, links in missing.items())
-    return [f"{count} links lead to nothing and are left out, by missing target: {named}"]
+    return [f"{count} link{'s' * (count > 1)} to missing targets left out: {named}"]

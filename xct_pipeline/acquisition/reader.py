@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from xct_pipeline.acquisition.checks import checked
 from xct_pipeline.acquisition.dxchange import read_dxchange
-from xct_pipeline.acquisition.hdf5 import has, one_line, open_hdf5, reading
+from xct_pipeline.acquisition.hdf5 import has, one_line, open_hdf5, reading, split_entry
 from xct_pipeline.acquisition.nxtomo import read_nxtomo
 from xct_pipeline.acquisition.references import Files, with_references
 from xct_pipeline.acquisition.tiff_stack import is_tiff, matching_files, read_angles, tiff_frames
@@ -40,7 +40,7 @@ def open_scan(
     path : str or Path
         The file. Where it holds several scans, ``file.nxs::/entry0001`` chooses one.
     name : str, optional
-        Name of the scan; the file's stem by default.
+        Name of the scan; by default the file's stem, with the entry where one is chosen.
     flats, darks, flats_after, darks_after : str, Path or sequence, optional
         Files or globs with flats (darks), used instead of those in `path`: NXtomo or Data Exchange files of
         which frames of that kind are taken, runs of their own of which every frame is taken, or TIFF. Where
@@ -64,8 +64,7 @@ def open_scan(
     ScanError
         One line with the file, the dataset and what to do.
     """
-    location, _, entry = str(path).partition("::")
-    file_path = Path(folder) / location
+    file_path, entry = split_entry(path, Path(folder))
     with reading(one_line(str(file_path))):
         if file_path.is_dir():
             raise ScanError(f"{file_path}: a folder: name its files; TIFF stacks go under [[acquisition.tiff]]")
@@ -76,9 +75,10 @@ def open_scan(
         if exchange:
             scan = read_dxchange(file_path, pixel_size_um=pixel_size_um, energy_keV=energy_keV)
         else:
-            scan = read_nxtomo(file_path, entry or None, pixel_size_um=pixel_size_um, energy_keV=energy_keV)
-        if name is not None:
-            scan = replace(scan, name=name)
+            scan = read_nxtomo(file_path, entry, pixel_size_um=pixel_size_um, energy_keV=energy_keV)
+        if name is None and entry is not None:
+            name = f"{scan.name}_{entry.strip('/').split('/')[-1]}"
+        scan = replace(scan, name=name or scan.name)
         scan = _referenced(scan, (flats, flats_after), (darks, darks_after), Path(folder), without_flats, without_darks)
         return checked(scan, without_flats=without_flats, without_darks=without_darks)
 

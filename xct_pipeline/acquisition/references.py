@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.acquisition.dxchange import read_dxchange
-from xct_pipeline.acquisition.hdf5 import Hdf5Frames, has, open_hdf5, reading
+from xct_pipeline.acquisition.hdf5 import Hdf5Frames, has, open_hdf5, reading, split_entry
 from xct_pipeline.acquisition.nxtomo import places, read_nxtomo
 from xct_pipeline.acquisition.storage import require_complete
 from xct_pipeline.acquisition.tiff_stack import is_tiff, matching_files, tiff_frames
@@ -129,12 +129,12 @@ def _open_all(scan: Scan, kind: Kind, named: Files, folder: Path) -> list[_Opene
     opened: list[_Opened] = []
     tiffs: list[Path] = []
     for name in [named] if isinstance(named, str | Path) else named:
-        pattern, _, entry = str(name).partition("::")
-        for path in matching_files(pattern, folder):
+        named_path, entry = split_entry(name, folder)
+        for path in matching_files(named_path, Path()):
             if is_tiff(path):
                 tiffs.append(path)
                 continue
-            own = scan.files and path.exists() and path.samefile(scan.files[0]) and not entry
+            own = scan.files and path.exists() and path.samefile(scan.files[0]) and entry is None
             if own:
                 frames = scan.flats if kind == "flat" else scan.darks
                 if frames is None:
@@ -142,7 +142,7 @@ def _open_all(scan: Scan, kind: Kind, named: Files, folder: Path) -> list[_Opene
                 position = scan.flat_position if kind == "flat" else scan.dark_position
                 opened.append((frames, None, position, [path]))
             else:
-                frames, when, used = _open_run(path, entry or None, kind)
+                frames, when, used = _open_run(path, entry, kind)
                 opened.append((frames, when, None, used))
     if tiffs:
         opened.append((tiff_frames(tiffs), None, None, tiffs))

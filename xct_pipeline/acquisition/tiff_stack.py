@@ -199,8 +199,9 @@ def matching_files(patterns: str | Path | Sequence[str | Path], folder: Path) ->
         matches: list[Path] = []
         if any(c in str(pattern) for c in "*?["):
             with reading(str(path)):
-                root = Path(path.anchor)
-                matches = [p for p in root.glob(str(path.absolute().relative_to(root or "/"))) if p.is_file()]
+                whole = path.absolute()
+                pattern_below = str(whole.relative_to(whole.anchor))
+                matches = [p for p in Path(whole.anchor).glob(pattern_below) if p.is_file()]
         if not matches:
             raise ScanError(one_line(f"{path}: no such file"))
         found += sorted(matches, key=natural_key)

@@ -61,6 +61,6 @@ def write_nxtomo(path: Path, key: list[int] | None = None, entry: str = "entry",
             else:
                 group[address] = value
         for name, kind in (("instrument", "NXinstrument"), ("instrument/detector", "NXdetector")):
-            if name in group:
+            with contextlib.suppress(KeyError):
                 group[name].attrs["NX_class"] = kind
     return path

@@ -259,6 +259,7 @@ def test_several_entries_ask_for_a_choice(tmp_path):
     choice = re.search(r'"two.nxs(::[^"]+)"', message).group(1)
     assert open_scan(f"{path}{choice}").metadata["sample"] == "cell"
     assert open_scan(f"{path}::entry0001").metadata["sample"] == "other"
+    assert open_scan(f"{path}::entry0001").name == "two_entry0001"
     assert "entry0007" in error_of(f"{path}::/entry0007")
 
 
@@ -412,7 +413,7 @@ def test_a_file_that_is_cut_after_it_was_opened(tmp_path):
         scan.projections.read()
 
 
-@pytest.mark.parametrize("name", ["名前 scan.nxs", "line\nbreak.nxs", "percent %b.nxs", "*[1]?.nxs"])
+@pytest.mark.parametrize("name", ["名前 scan.nxs", "line\nbreak.nxs", "percent %b.nxs", "two::colons.nxs", "*[1]?.nxs"])
 def test_unusual_names(tmp_path, name):
     path = write_nxtomo(tmp_path / name, **{"sample/name": "Proben-ß", "title": np.bytes_(b"\xff\xfe")})
     assert open_scan(path).metadata["sample"] == "Proben-ß"

@@ -44,6 +44,13 @@ def test_runs_of_their_own_by_time(tmp_path, bare):
     assert [p.name for p in scan.files] == ["scan.nxs", "f1.nxs", "f0.nxs", "f2.nxs", "d0.nxs"]
 
 
+def test_a_folder_that_is_relative(tmp_path, bare, monkeypatch):
+    run(tmp_path / "f0.nxs", "flat", 3)
+    monkeypatch.chdir(tmp_path.parent)
+    for name in ("f0.nxs", "f0.nxs::/entry", "f*.nxs", tmp_path / "f0.nxs"):
+        assert open_scan(bare, flats=[name], without_darks=True, folder=tmp_path.name).flats.shape[0] == 3
+
+
 def test_sides_that_are_given(tmp_path, bare):
     flat, dark = run(tmp_path / "f.nxs", "flat"), run(tmp_path / "d.nxs", "dark", hour="11:00")
     scan = open_scan(bare, flats=[flat], flats_after=[flat], darks=[], darks_after=[dark])

@@ -113,7 +113,8 @@ def test_facts_are_plain():
         ("μm", "micrometer", 1), ("microns", "micrometer", 1), ("nm", "micrometer", 1e-3),
         ("Angstrom", "micrometer", 1e-4),
         ("A", "micrometer", 1e-4), ("metre", "micrometer", 1e6), ("eV", "keV", 1e-3), ("keV", "keV", 1),
-        ("kev", "keV", 1), ("KeV", "keV", 1), ("MeV", "keV", 1e3), ("GeV", "keV", 1e6), ("J", "keV", 6.241509074460763e15),
+        ("kev", "keV", 1), ("KeV", "keV", 1), ("MeV", "keV", 1e3), ("GeV", "keV", 1e6),
+        ("J", "keV", 6.241509074460763e15),
     ],
 )  # fmt: skip
 def test_units(unit, to, factor):

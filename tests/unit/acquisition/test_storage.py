@@ -81,6 +81,13 @@ def test_links_of_what_is_needed_that_lead_nowhere(tmp_path, name, target):
     refused(path, f"/entry/{name}", target.path, getattr(target, "filename", ""))
 
 
+@pytest.mark.parametrize("name", ["entry", "entry/instrument", "entry/instrument/detector", "exchange"])
+def test_groups_that_lead_nowhere(tmp_path, name):
+    with h5py.File(tmp_path / "s.nxs", "w") as file:
+        file[name] = h5py.ExternalLink("gone.h5", "/x")
+    refused(tmp_path / "s.nxs", f"gone.h5 (/{name})")
+
+
 def test_two_detectors_that_link_to_the_same_frames_elsewhere(tmp_path):
     put(tmp_path / "frames.h5", "d", frames_of(KEY))
     one = link(h5py.ExternalLink("frames.h5", "/d"))
