@@ -1,0 +1,434 @@
+"""Stripes of the detector, and nothing but the detector.
+
+The walls of a cell that is concentric with the rotation axis are constant in angle, as a defective column is.
+What tells them apart, and is asked for here, all at once: a defect is narrow and *isolated* (the line integrals
+on both sides continue each other), has *no mirror image* on the other side of the rotation axis (parallel rays
+from opposite sides see the same object, p(theta + pi, -u) = p(theta, u), so what is constant in angle is even),
+is constant from one part of the rotation to the next, and is the same in all scans of one detector.
+Everything else is left alone. The classification of defects (full stripes, unresponsive and fluctuating
+pixels) follows Vo, Atwood and Drakopoulos, Opt. Express 26 (2018) 28396; the method is our own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from xct_pipeline.device import array_namespace, is_cupy, to_host
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+SEGMENTS = 8  # parts of the rotation that must agree
+FLANK = 5  # columns on either side from which the gap is predicted
+PASSES = 6  # a defect next to another is found once the larger one is gone
+
+
+@dataclass(frozen=True)
+class Defects:
+    """What belongs to the detector.
+
+    Attributes
+    ----------
+    offset : float32 array (row, column)
+        To be subtracted from the line integrals; 0 nearly everywhere.
+    dead : bool array (row, column)
+        Pixels without a usable value, to be interpolated across columns.
+    n_offset, n_dead : int
+        Pixels with an offset, dead pixels.
+    n_symmetric : int
+        Isolated narrow features that were left because they have a mirror image about the rotation axis.
+    n_clean_rows : int
+        Detector rows in which nothing was found; they stay as they are.
+    """
+
+    offset: npt.NDArray[np.float32]
+    dead: Bools
+    n_offset: int
+    n_dead: int
+    n_symmetric: int
+    n_clean_rows: int
+
+
+def column_statistics(p: Any) -> Any:
+    """Measure what `find_defects` decides on; each detector row by itself.
+
+    Parameters
+    ----------
+    p : float32 array (angle, row, column)
+        Line integrals of all angles of some rows; numpy or CuPy. 24 angles or more.
+
+    Returns
+    -------
+    float32 array (SEGMENTS + 1, row, column)
+        The means over successive parts of the rotation, then the standard error of the mean over all angles
+        from the scatter of one projection against its two neighbours (median over the parts).
+    """
+    if p.ndim != 3 or p.shape[0] < 3 * SEGMENTS:
+        raise ValueError(f"p must be (angle, row, column) with {3 * SEGMENTS} angles or more, not {p.shape}")
+    xp = array_namespace(p)
+    bounds = np.linspace(0, p.shape[0], SEGMENTS + 1).astype(np.int64)
+    if is_cupy(p):
+        parts = [p[a:b] for a, b in itertools.pairwise(bounds)]
+        means = xp.stack([s.mean(axis=0, dtype=xp.float64) for s in parts])
+        rough = xp.stack([xp.abs(xp.diff(s, n=2, axis=0)).mean(axis=0, dtype=xp.float64) for s in parts])
+    else:
+        means, rough = _segment_sums(np.ascontiguousarray(p), bounds)
+    # mean |x| of a normal variable is sqrt(2 / pi) sigma; a second difference has sqrt(6) of one value's sigma
+    error = xp.median(rough, axis=0, keepdims=True) * np.sqrt(np.pi / 12 / p.shape[0])
+    return xp.concatenate((means, error)).astype(xp.float32)
+
+
+@numba.njit(cache=True, nogil=True)
+def _segment_sums(p, bounds):  # type: ignore[no-untyped-def]
+    """Mean and mean absolute second difference in angle, (segment, row, column) float64."""
+    n_segments = bounds.size - 1
+    means = np.zeros((n_segments, p.shape[1], p.shape[2]))
+    rough = np.zeros_like(means)
+    for s in range(n_segments):
+        first, last = bounds[s], bounds[s + 1]
+        share = 1.0 / (last - first)
+        for a in range(first, last):
+            for r in range(p.shape[1]):
+                row, total = p[a, r], means[s, r]
+                for c in range(p.shape[2]):
+                    total[c] += share * row[c]
+        share = 1.0 / (last - first - 2)
+        for a in range(first + 1, last - 1):
+            for r in range(p.shape[1]):
+                before, row, after, total = p[a - 1, r], p[a, r], p[a + 1, r], rough[s, r]
+                for c in range(p.shape[2]):
+                    total[c] += share * abs(after[c] - row[c] - (row[c] - before[c]))
+    return means, rough
+
+
+def find_defects(
+    statistics: Sequence[Any],
+    *,
+    centers: Sequence[float] | None = None,
+    snr: float = 5.0,
+    max_width: int = 3,
+    minimum: float = 5e-4,
+    dead_offset: float = 0.5,
+) -> Defects:
+    """Find defective and dead pixels of one detector from one or several scans.
+
+    The offset is the pooled one: the same correction in each scan cancels in their difference.
+
+    Parameters
+    ----------
+    statistics : sequence of arrays (SEGMENTS + 1, row, column)
+        `column_statistics` of each scan, all rows that are wanted. Rows do not influence each other.
+    centers : sequence of float, optional
+        Rotation axis of each scan in columns. Without it nothing is known of mirror images, and a thin
+        concentric wall may be taken for a defect.
+    snr : float
+        An offset counts from this many standard errors: of the counting noise, of the local scatter
+        between columns, and of the fit to the neighbouring columns, whichever is largest.
+    max_width : int
+        Columns; what is wider is not looked for.
+    minimum : float
+        Smallest offset (line integral) worth correcting.
+    dead_offset : float
+        A larger offset is not one: the pixel is dead.
+
+    Raises
+    ------
+    ValueError
+        No scan, shapes that differ, fewer columns than a prediction needs, or not one center per scan.
+    """
+    scans = _checked(statistics, centers, max_width)
+    means, errors = scans[:, :-1], scans[:, -1]
+    axes = None if centers is None else [float(c) for c in centers]
+    dead = _unstable_pixels(means.mean(axis=1), errors, axes, snr, max_width)
+    means = np.stack([interpolate_dead(m, dead) for m in means])
+    offset = np.zeros(dead.shape)
+    symmetric = np.zeros(dead.shape, bool)
+    for _ in range(PASSES):
+        step, mirrored = _isolated(means, errors, axes, snr, max_width, minimum)
+        symmetric |= mirrored
+        if not step.any():
+            break
+        offset += step
+        means = means - step
+    dead |= np.abs(offset) > dead_offset
+    offset[dead] = 0
+    found = dead | (offset != 0)
+    return Defects(
+        offset.astype(np.float32),
+        dead,
+        int(np.count_nonzero(offset)),
+        int(np.count_nonzero(dead)),
+        int(np.count_nonzero(symmetric & ~found)),
+        int(np.count_nonzero(~found.any(axis=1))),
+    )
+
+
+def _checked(statistics: Sequence[Any], centers: Sequence[float] | None, max_width: int) -> Floats:
+    """Stack the scans, (scan, SEGMENTS + 1, row, column) float64."""
+    arrays = [np.asarray(to_host(s), np.float64) for s in statistics]
+    if not arrays or any(a.shape != arrays[0].shape for a in arrays):
+        raise ValueError("statistics must be those of one or more scans of one detector, of equal shape")
+    shape = arrays[0].shape
+    if len(shape) != 3 or shape[0] != SEGMENTS + 1 or shape[2] < 2 * FLANK + max_width + 1:
+        raise ValueError(f"statistics of shape {shape} are not (segments + 1, row, column) of enough columns")
+    if max_width < 1:
+        raise ValueError(f"max_width is {max_width}; a defect is 1 column wide or more")
+    if centers is not None and len(centers) != len(arrays):
+        raise ValueError(f"{len(centers)} centers were given for {len(arrays)} scans")
+    return np.stack(arrays)
+
+
+def _unstable_pixels(
+    means: Floats, errors: Floats, centers: list[float] | None, snr: float, max_width: int
+) -> Bools:
+    """Pixels whose scatter in angle is 4 times larger or smaller than around them, in every scan.
+
+    Counting noise grows with attenuation (a thin strong wall is noisy in few columns): a pixel must stand out
+    before and after division by exp(p / 2).
+    """
+    bad = np.ones(means.shape[1:], bool)
+    for i, (mean, error) in enumerate(zip(means, errors, strict=True)):
+        raw = np.log(np.maximum(error, 1e-6))
+        excess = [_against_neighbours(x, max_width) for x in (raw, raw - np.minimum(mean, 8.0) / 2)]
+        limit = [np.maximum(np.log(4.0), snr * _local_scatter(e)) for e in excess]
+        kinds = [
+            np.logical_and(*(sign * e > q for e, q in zip(excess, limit, strict=True))) for sign in (1, -1)
+        ]
+        if centers is not None:
+            kinds = [k & ~_mirror(k.astype(float), centers[i], 1).astype(bool) for k in kinds]
+        bad &= kinds[0] | kinds[1]
+    return bad & ~_wide(bad, max_width)
+
+
+def _against_neighbours(x: Floats, max_width: int) -> Floats:
+    """Difference from the median of 8 columns on either side."""
+    from scipy.ndimage import median_filter
+
+    size = 4 * max(max_width, 2) + 5
+    return np.asarray(x - median_filter(x, size=(1, size), mode="reflect"))
+
+
+def _local_scatter(x: Floats) -> Floats:
+    """Robust sigma over about a hundred columns: medians of blocks of 32, averaged over three blocks."""
+    rows, columns = x.shape
+    blocks = -(-columns // 32)
+    padded = np.pad(np.abs(x), ((0, 0), (0, 32 * blocks - columns)), mode="reflect")
+    level = 1.483 * np.median(padded.reshape(rows, blocks, 32), axis=2)
+    near = np.pad(level, ((0, 0), (1, 1)), mode="edge")
+    return np.repeat((near[:, :-2] + near[:, 1:-1] + near[:, 2:]) / 3, 32, axis=1)[:, :columns]
+
+
+def _wide(mask: Bools, max_width: int) -> Bools:
+    """Those pixels of a mask that lie in a run of more than `max_width` columns."""
+    from scipy.ndimage import binary_opening
+
+    return np.asarray(binary_opening(mask, np.ones((1, max_width + 1), bool)))
+
+
+def _mirror(x: Floats, center: float, reach: int) -> Floats:
+    """Largest value within `reach` columns of each pixel's mirror image; 0 where that is off the detector."""
+    columns = x.shape[1]
+    where = np.rint(2 * center - np.arange(columns)).astype(np.int64)
+    out = np.zeros_like(x)
+    for shift in range(-reach, reach + 1):
+        at = where + shift
+        inside = (at >= 0) & (at < columns)
+        out[:, inside] = np.maximum(out[:, inside], x[:, at[inside]])
+    return out
+
+
+@dataclass(frozen=True)
+class _Template:
+    """Least-squares prediction of a gap from its flanks (parabola plus a step), as filters over the window.
+
+    deviation (window,), step (window,), residual (2 FLANK, window), each (width, window).
+    """
+
+    width: int
+    deviation: Floats
+    step: Floats
+    residual: Floats
+    each: Floats
+
+
+def _template(width: int) -> _Template:
+    """Filters for a gap of `width` columns between two flanks."""
+    x = np.arange(2 * FLANK + width) - (2 * FLANK + width - 1) / 2
+    gap = np.abs(x) < width / 2
+    basis = np.stack((x**0, x, x**2, np.sign(x)), axis=1)
+    fit = np.zeros((4, x.size))
+    fit[:, ~gap] = np.linalg.pinv(basis[~gap])
+    each = np.eye(x.size)[gap] - basis[gap][:, :3] @ fit[:3]
+    residual = (np.eye(x.size) - basis @ fit)[~gap] / np.sqrt(2 * FLANK - 4)
+    return _Template(width, each.mean(axis=0), 2 * fit[3], residual, each)
+
+
+def _isolated(
+    means: Floats, errors: Floats, centers: list[float] | None, snr: float, max_width: int, minimum: float
+) -> tuple[Floats, Bools]:
+    """One pass: offsets of the features that meet every condition and do not overlap, and those with a mirror image."""
+    n_rows, n_columns = means.shape[2:]
+    pad = FLANK + max_width
+    wide = np.pad(means, ((0, 0), (0, 0), (0, 0), (pad, pad)), mode="reflect", reflect_type="odd")
+    error = np.pad(errors, ((0, 0), (0, 0), (pad, pad)), mode="edge")
+    templates = [_template(w) for w in range(1, max_width + 1)]
+    maps = [_scan_deviations(wide, t, n_columns, pad) for t in templates]
+    hits = []
+    for t, deviation in zip(templates, maps, strict=True):
+        sigma = np.stack([_local_scatter(d) for d in deviation]).mean(axis=0)
+        rough = np.abs(deviation.mean(axis=0))
+        rows, columns = np.nonzero(rough > np.maximum(0.5 * snr * sigma, 0.5 * minimum))
+        start = columns + pad - FLANK - (t.width - 1) // 2
+        window = start[:, None] + np.arange(2 * FLANK + t.width)
+        values = wide[:, :, rows[:, None], window]  # (scan, segment, candidate, window)
+        spread = error[:, rows[:, None], window].mean(axis=2)  # (scan, candidate)
+        good, size, score, each = _judge(values, spread, sigma[rows, columns], t, snr, minimum)
+        mirror = np.zeros(good.sum(), bool)
+        if centers is not None:
+            mirror = _has_mirror(maps, templates, errors, centers, rows[good], columns[good], size[good])
+        for k, i in enumerate(np.flatnonzero(good)):
+            left = columns[i] - (t.width - 1) // 2
+            hits.append((score[i], int(rows[i]), int(left), t.width, bool(mirror[k]), each[i]))
+    return _without_overlap(hits, n_rows, n_columns)
+
+
+def _scan_deviations(wide: Floats, t: _Template, n_columns: int, pad: int) -> Floats:
+    """Deviation of each gap from its prediction, (scan, row, column of the gap's middle, or left of it)."""
+    first = pad - FLANK - (t.width - 1) // 2
+    mean = wide.mean(axis=1)
+    out = np.zeros((*mean.shape[:2], n_columns))
+    for k, weight in enumerate(t.deviation):
+        out += weight * mean[:, :, first + k : first + k + n_columns]
+    return out
+
+
+def _judge(
+    values: Floats, spread: Floats, local: Floats, t: _Template, snr: float, minimum: float
+) -> tuple[Bools, Floats, Floats, Floats]:
+    """Is each candidate isolated, significant, constant in angle and the same in all scans?
+
+    Returns the verdicts, sizes, scores and offsets of each column (candidate, width).
+    """
+    n_scans, n_segments, n, _ = values.shape
+    pooled = values.reshape(n_scans * n_segments, n, -1)
+    parts = pooled @ t.deviation
+    size = _middle_mean(parts)
+    step = _middle_mean(pooled @ t.step)
+    residual = np.sqrt((_middle_mean(pooled @ t.residual.T) ** 2).sum(axis=1))
+    norm = 1.1 * np.linalg.norm(t.deviation)  # the middle mean has 1.1 times the error of the mean
+    counting = norm * np.sqrt((spread**2).sum(axis=0)) / n_scans
+    sigma = np.maximum(np.maximum(counting, local), residual * norm)
+    height = np.abs(size)
+    step_sigma = np.maximum(counting, local) * np.linalg.norm(t.step) / np.linalg.norm(t.deviation)
+    good = (height > minimum) & (height > snr * sigma) & (np.abs(step) <= 0.3 * height + 2 * step_sigma)
+    each_scan = np.stack([_middle_mean(v @ t.deviation) for v in values])
+    good &= (np.abs(each_scan - size) <= 0.5 * height + 3 * norm * spread).all(axis=0)
+    part_sigma = norm * np.sqrt((spread**2).mean(axis=0) * n_segments)
+    good &= np.median(np.abs(parts - size), axis=0) <= 0.3 * height + part_sigma
+    return good, size, height / (sigma + 1e-9), _middle_mean(pooled @ t.each.T)
+
+
+def _middle_mean(x: Floats) -> Floats:
+    """Mean of the middle half along the first axis: what shows in a quarter of the rotation does not count."""
+    cut = x.shape[0] // 4
+    return np.asarray(np.sort(x, axis=0)[cut : x.shape[0] - cut].mean(axis=0))
+
+
+def _has_mirror(
+    maps: list[Floats],
+    templates: list[_Template],
+    errors: Floats,
+    centers: list[float],
+    rows: npt.NDArray[np.intp],
+    columns: npt.NDArray[np.intp],
+    size: Floats,
+) -> Bools:
+    """Tell which features have an image of half their size or more across the axis, in every scan."""
+    everywhere = np.ones(rows.size, bool)
+    for i, center in enumerate(centers):
+        here = np.zeros(rows.size, bool)
+        for t, deviation in zip(templates, maps, strict=True):
+            noise = 3 * np.linalg.norm(t.deviation) * errors[i][rows, columns]
+            for sign in (1.0, -1.0):
+                image = _mirror(sign * deviation[i], center, 2)[rows, columns]
+                here |= (sign * size > 0) & (image > np.maximum(0.5 * np.abs(size), noise))
+        everywhere &= here
+    return everywhere
+
+
+def _without_overlap(
+    hits: list[tuple[float, int, int, int, bool, Floats]], n_rows: int, n_columns: int
+) -> tuple[Floats, Bools]:
+    """Take the most significant of overlapping features; a symmetric one shields what overlaps it."""
+    offset = np.zeros((n_rows, n_columns))
+    symmetric = np.zeros((n_rows, n_columns), bool)
+    taken = np.zeros((n_rows, n_columns), bool)
+    for _, row, left, width, mirrored, each in sorted(hits, key=lambda h: (-h[0], h[1], h[2], h[3])):
+        first, last = max(left, 0), min(left + width, n_columns)
+        if taken[row, first:last].any():
+            continue
+        taken[row, max(left - FLANK, 0) : left + width + FLANK] = True
+        if mirrored:
+            symmetric[row, first:last] = True
+        else:
+            offset[row, first:last] = each[first - left : last - left]
+    return offset, symmetric
+
+
+def interpolate_dead(p: Any, dead: Bools) -> Any:
+    """Replace dead pixels by linear interpolation between the nearest good columns of their row.
+
+    Parameters
+    ----------
+    p : array (angle, row, column)
+        Line integrals; numpy or CuPy.
+    dead : bool array (row, column)
+        At the detector's edge the nearest good column is repeated; a row without a good column stays as it is.
+    """
+    xp = array_namespace(p)
+    mask = np.asarray(to_host(dead), bool)
+    mask = mask & ~mask.all(axis=1, keepdims=True)
+    rows, columns = np.nonzero(mask)
+    if not rows.size:
+        return p
+    index = np.arange(mask.shape[1])
+    left = np.maximum.accumulate(np.where(mask, -1, index), axis=1)[rows, columns]
+    right = np.minimum.accumulate(np.where(mask, mask.shape[1], index)[:, ::-1], axis=1)[:, ::-1][
+        rows, columns
+    ]
+    left, right = np.where(left < 0, right, left), np.where(right >= mask.shape[1], left, right)
+    share = xp.asarray(((columns - left) / np.maximum(right - left, 1)).astype(p.dtype))
+    out = p.copy()
+    start, end = p[:, rows, left], p[:, rows, right]
+    out[:, rows, columns] = start + share * (end - start)
+    return out
+
+
+def correct_defects(p: Any, offset: Any, dead: Bools) -> Any:
+    """Subtract the offsets of defective pixels and interpolate dead ones.
+
+    Parameters
+    ----------
+    p : float32 array (angle, row, column)
+        Line integrals; numpy or CuPy.
+    offset : array (row, column)
+        `Defects.offset` of these rows.
+    dead : bool array (row, column)
+        `Defects.dead` of these rows.
+
+    Returns
+    -------
+    float32 array (angle, row, column)
+        Pixels without a defect are returned bit by bit.
+    """
+    if tuple(offset.shape) != tuple(p.shape[1:]) or tuple(dead.shape) != tuple(p.shape[1:]):
+        raise ValueError(f"offset {offset.shape} and dead {dead.shape} must be (row, column) of p {p.shape}")
+    xp = array_namespace(p)
+    return interpolate_dead(p - xp.asarray(offset, p.dtype), dead)
