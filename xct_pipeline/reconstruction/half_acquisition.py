@@ -48,8 +48,7 @@ def ramp_weights(n_columns: int, center: float, side: Side) -> np.ndarray[Any, A
             f"the axis at column {center} of {n_columns} is not near the {side} edge with an overlap: "
             "give the edge it is nearest to"
         )
-    outward = np.arange(n_columns) - center if side == "left" else center - np.arange(n_columns)
-    return np.sin(0.25 * np.pi * (1.0 + np.clip(outward / near, -1.0, 1.0))) ** 2
+    return _weights_at(np.arange(n_columns), n_columns, center, side)
 
 
 def weigh(
