@@ -210,6 +210,8 @@ def run(
         show.print_run(result)
     if result.failed:
         raise typer.Exit(WRONG if len(result.failed) == len(result.scans) else PARTIAL)
+    if result.refused:
+        raise RefusedError(f"no mass was written: {'; '.join(result.refused)}")
 
 
 @app.command()
@@ -325,7 +327,7 @@ def _plan(
     if span is not None:
         settings = settings.model_copy(update={"acquisition": settings.acquisition.model_copy(update={"rows": span})})
     limits = resources(workers, parse_bytes(memory), cluster)
-    return pipeline.plan(settings, limits, until or pipeline.STAGES[-1])
+    return pipeline.plan(settings, limits, until)
 
 
 def _use_device(device: str) -> bool:

@@ -186,7 +186,9 @@ def _summary(name: str, results: list[ShardResult], kept: list[dict[str, Any]], 
     return PassResult(name, len(results) - len(failed), len(kept), seconds, dict(counts), why, problem)
 
 
-def _pending(store: Store, step: Pass) -> tuple[list[tuple[tuple[int, ...], str]], list[dict[str, Any]], tuple[str, ...]]:
+def _pending(
+    store: Store, step: Pass
+) -> tuple[list[tuple[tuple[int, ...], str]], list[dict[str, Any]], tuple[str, ...]]:
     """Return the shards still to do, the markers of those that are done, and why old ones are void."""
     fresh = store.prepare(step.image)
     folder = marker_file(store.path, step.name, (0,)).parent

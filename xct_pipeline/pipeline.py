@@ -27,18 +27,20 @@ from xct_pipeline.acquisition.stage import (
     working_frame,
 )
 from xct_pipeline.blocks import Array, Pass, Source
-from xct_pipeline.config import Config
+from xct_pipeline.config import Config, Registration
 from xct_pipeline.correction import stage as correction
 from xct_pipeline.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.reconstruction import stage as reconstruction
 from xct_pipeline.reconstruction.center import CenterEstimate
+from xct_pipeline.registration import stage as registration
 from xct_pipeline.resources import Resources, disk_problem, fitting_workers, resources
 from xct_pipeline.scan import Scan, ScanError
-from xct_pipeline.store import Store
+from xct_pipeline.store import RefusedError, Store
+from xct_pipeline.variation import stage as variation
 
 log = logging.getLogger("xct")
 
-STAGES = ("reconstruction",)
+STAGES = ("reconstruction", "registration", "variation")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Plan:
 
     config: Config
     limits: Resources
-    until: str
+    until: str | None
     scans: tuple[ScanPlan, ...]
 
     @property
@@ -116,8 +118,9 @@ class RunResult:
 
     store: Store
     scans: tuple[ScanResult, ...]
-    stages: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
+    passes: tuple[PassResult, ...] = ()
+    refused: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[ScanResult, ...]:
@@ -128,7 +131,7 @@ class RunResult:
 # ------------------------------------------------------------------------------------------------ planning
 
 
-def plan(config: Config, limits: Resources | None = None, until: str = STAGES[-1]) -> Plan:
+def plan(config: Config, limits: Resources | None = None, until: str | None = None) -> Plan:
     """Open the scans of a configuration and lay out what a run would compute.
 
     Parameters
@@ -136,8 +139,8 @@ def plan(config: Config, limits: Resources | None = None, until: str = STAGES[-1
     config : Config
     limits : Resources, optional
         The machine's own by default.
-    until : str
-        Last stage.
+    until : str, optional
+        Last stage; the last one configured by default.
 
     Returns
     -------
@@ -151,7 +154,7 @@ def plan(config: Config, limits: Resources | None = None, until: str = STAGES[-1
     ValueError
         Unknown stage, or a list of centres of the wrong length.
     """
-    if until not in STAGES:
+    if until is not None and until not in STAGES:
         raise ValueError(f"--until {until}: stages are {', '.join(STAGES)}")
     limits = limits or resources()
     opened = open_scans(config)
@@ -162,6 +165,9 @@ def plan(config: Config, limits: Resources | None = None, until: str = STAGES[-1
     if not any(item.scan is not None for item in scans):
         problems = "\n".join(f"  {item.problem}" for item in scans)
         raise ScanError(scans[0].problem or "" if len(scans) == 1 else f"no scan can be used:\n{problems}")
+    if config.variation is not None and last_stage(config, until) == STAGES.index("variation"):
+        shape = next(item.passes[-1].image.shape for item in scans if item.scan is not None)
+        variation.check(config, [item.scan for item in scans], shape)  # type: ignore[arg-type]
     return Plan(config, limits, until, scans)
 
 
@@ -271,7 +277,60 @@ def run(
         prepared = _prepare(plan, store, note)
         results = _reconstruct(plan, prepared, store, progress, on_device)
         write_reconstruction_table(store, plan, prepared, results)
-        return RunResult(store, results, ("reconstruction",))
+        result = _over_time(plan, RunResult(store, results), progress or silent, note)
+        store.update({"warnings": [[scan.name, text] for scan in result.scans for text in scan.warnings]
+                      + [["", text] for text in result.warnings]})  # fmt: skip
+        return result
+
+
+def last_stage(config: Config, until: str | None) -> int:
+    """Return the position in STAGES of the last stage that is asked for and configured."""
+    configured = 0
+    if config.registration is not None:
+        configured = STAGES.index("registration")
+    if config.variation is not None:
+        configured = STAGES.index("variation")
+    return configured if until is None else min(STAGES.index(until), configured)
+
+
+def _over_time(plan: Plan, result: RunResult, progress: Progress, note: Callable[[str], None]) -> RunResult:
+    """Run the stages that see all scans together: registration, segmentation, variation."""
+    config, store, limits = plan.config, result.store, plan.limits
+    last = last_stage(config, plan.until)
+    if last < STAGES.index("registration") or all(scan.problem for scan in result.scans):
+        return result
+    note("registration")
+    names = [scan.name for scan in result.scans]
+    raw = [item.scan for item in plan.scans]
+    times = [float(t) if np.isfinite(t) else None for t in variation.series_times(raw)]
+    registered = registration.run(
+        config.registration or Registration(), names, [scan.problem for scan in result.scans], times, store, limits,
+        progress,
+    )  # fmt: skip
+    scans = tuple(
+        replace(scan, problem=scan.problem or motion.problem, warnings=(*scan.warnings, *motion.warnings))
+        for scan, motion in zip(result.scans, registered.motions, strict=True)
+    )
+    for scan, motion in zip(result.scans, registered.motions, strict=True):
+        if motion.problem and not scan.problem:
+            log.error("%s", motion.problem)
+    result = replace(result, scans=scans, passes=registered.passes)
+    if last < STAGES.index("variation"):
+        return result
+    note("variation of mass")
+    failed = tuple(k for k, motion in enumerate(registered.motions) if motion.problem)
+    series = variation.Series(
+        tuple(names), failed, registered.reference, registered.volume, registered.motions, tuple(raw)
+    )
+    found = variation.run(config, series, store, limits, progress)
+    for warning in found.warnings:
+        log.warning("%s", warning)
+    return replace(
+        result,
+        passes=(*result.passes, *found.passes),
+        refused=found.refused,
+        warnings=(*result.warnings, *found.warnings),
+    )
 
 
 @dataclass
@@ -369,8 +428,6 @@ def _passes_of(plan: Plan, entry: Prepared, store: Store, on_device: bool) -> tu
 
 def refuse_disk(plan: Plan, store: Store) -> None:
     """Refuse a run whose images cannot fit, counting what is there already."""
-    from xct_pipeline.store import RefusedError
-
     there = sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file()) if store.path.is_dir() else 0
     problem = disk_problem(store.path, max(0, int(0.9 * plan.disk_bytes) - there))
     if problem:

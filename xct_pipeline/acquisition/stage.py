@@ -140,12 +140,10 @@ def _open_file(config: Config, path: Path) -> OpenedScan:
     acquisition = config.acquisition
     try:
         references = _around("flats", acquisition.flats, config) | _around("darks", acquisition.darks, config)
-        scan = open_scan(
-            path, **references, pixel_size_um=acquisition.pixel_size_um, energy_keV=acquisition.energy_keV
-        )
+        scan = open_scan(path, **references, pixel_size_um=acquisition.pixel_size_um, energy_keV=acquisition.energy_keV)
     except (ScanError, OSError) as error:
         return OpenedScan(path.stem, (path,), None, str(error))
-    return OpenedScan(path.stem, (path,), _supplied(scan, acquisition))
+    return OpenedScan(scan.name, scan.files[:1] or (path,), _supplied(scan, acquisition))
 
 
 def _around(kind: str, files: Any, config: Config) -> dict[str, Any]:

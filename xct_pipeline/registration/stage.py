@@ -15,7 +15,15 @@ import zarr
 
 from xct_pipeline.blocks import Array, BlockOp, Pass, Region, size_of
 from xct_pipeline.config import LocalDisplacement, MaskSettings, Registration
-from xct_pipeline.execution import image_identity, load_estimate, save_estimate
+from xct_pipeline.execution import (
+    PassResult,
+    Progress,
+    image_identity,
+    load_estimate,
+    run_passes,
+    save_estimate,
+    silent,
+)
 from xct_pipeline.registration import calibration, local, masks, warp
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import Level, RegistrationError
@@ -359,7 +367,7 @@ class SeriesSource:
 
 def series_pass(
     settings: Registration, volumes: Sequence[Volume | None], motions: Sequence[Motion], reference: int,
-    times_s: Sequence[float], store: Store, limits: Resources,
+    times_s: Sequence[float | None], store: Store, limits: Resources,
 ) -> Pass:  # fmt: skip
     """Return the pass that resamples every scan into the reference's frame, and copies the reference."""
     fixed = volumes[reference]
@@ -426,6 +434,74 @@ def _resample(
         gain, offset = scales[t]
         values = (values * np.float32(gain) + np.float32(offset)).astype(np.float32)
     return values[None], {"without_data": int(np.isnan(values).sum())}
+
+
+# ----------------------------------------------------------------------------------------------------- run
+
+
+@dataclass(frozen=True)
+class RegistrationResult:
+    """How the stage ended.
+
+    Attributes
+    ----------
+    motions : tuple of Motion
+        One per scan; those that failed carry their problem.
+    volume : Volume
+        The reference's.
+    reference : int
+    passes : tuple of PassResult
+    """
+
+    motions: tuple[Motion, ...]
+    volume: Volume
+    reference: int
+    passes: tuple[PassResult, ...]
+
+
+def run(
+    settings: Registration, names: Sequence[str], problems: Sequence[str | None], times_s: Sequence[float | None],
+    store: Store, limits: Resources, progress: Progress = silent,
+) -> RegistrationResult:  # fmt: skip
+    """Register every scan of a series with its reference, resample it, write the table of motions.
+
+    Raises
+    ------
+    RegistrationError
+        The reference cannot be used; a problem of any other scan is in its Motion.
+    """
+    reference = reference_index(settings, names)
+    if problems[reference] is not None:
+        raise RegistrationError(f"the reference {names[reference]} cannot be used: {problems[reference]}")
+    fixed = find_volume(store, names[reference])
+    volumes: list[Volume | None] = []
+    motions: list[Motion] = []
+    for name, problem in zip(names, problems, strict=True):
+        volume, motion = _one_motion(settings, name, problem, fixed, store, limits)
+        for warning in motion.warnings:
+            log.warning("%s: %s", name, warning)
+        volumes.append(volume)
+        motions.append(motion)
+    step = series_pass(settings, volumes, motions, reference, times_s, store, limits)
+    done = run_passes(store, [step], limits, progress)
+    store.write_table("registration", motion_table(motions, fixed.voxel_um, {}), UNITS)
+    failed = [k for k, motion in enumerate(motions) if motion.problem]
+    if settings.local is not None:
+        table = displacement_table(settings.local, store, names, reference, failed)
+        store.write_table("displacement", table, DISPLACEMENT_UNITS)
+    return RegistrationResult(tuple(motions), fixed, reference, tuple(done))
+
+
+def _one_motion(
+    settings: Registration, name: str, problem: str | None, fixed: Volume, store: Store, limits: Resources
+) -> tuple[Volume | None, Motion]:
+    if problem is not None:
+        return None, Motion(name, tf.identity(), problem=problem)
+    try:
+        volume = find_volume(store, name)
+        return volume, estimate_motion(settings, fixed, volume, store, limits)
+    except RegistrationError as error:
+        return None, Motion(name, tf.identity(), problem=str(error))
 
 
 # -------------------------------------------------------------------------------------------------- tables
