@@ -130,7 +130,7 @@ def angular_weights(angles: np.ndarray[Any, Any], *, period: float = np.pi) -> n
     gaps = np.diff(wrapped[order], append=wrapped[order[0]] + period)
     # Clusters of equal angles: a gap far below the mean one is read-out noise of the same position.
     same = gaps < 1e-3 * period / angles.size
-    if same.all():
+    if np.count_nonzero(~same) < 2:
         raise ValueError("all angles are equal modulo half a turn: nothing can be reconstructed")
     start = (np.flatnonzero(~same)[0] + 1) % angles.size
     order, gaps, same = (np.roll(a, -start) for a in (order, gaps, same))

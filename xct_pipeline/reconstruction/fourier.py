@@ -258,6 +258,7 @@ def _make_plan(
     n_grid = _fast_even(OVERSAMPLING * size)
     beta = kernel_shape(kernel_width, n_grid / size)
     direction = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    direction[np.abs(direction) < 1e-12] = 0.0  # so that 0 and 2 pi are one angle also to the gridding
     # Pixels of an even image lie half a pixel off the grid that the transform returns.
     half = 0.5 * (size % 2 == 0)
     pixel = np.arange(size) - size // 2

@@ -134,7 +134,7 @@ def stitch(
     start = width - n if side == "left" else 0
     xp = array_namespace(sinograms)
     out = xp.zeros((first.size, sinograms.shape[1], width), np.float32)
-    out[:, :, start : start + n] = sinograms[first] * xp.asarray(weights.astype(np.float32))
+    out[:, :, start : start + n] = sinograms[xp.asarray(first)] * xp.asarray(weights.astype(np.float32))
     # Column j of the wide view shows what column 2 axis - j (both counted on the detector) sees half a turn
     # later: the reversed detector, moved by a whole number of pixels and a fraction.
     move = 2 * axis - (n - 1) + start
@@ -145,7 +145,7 @@ def stitch(
     mirrored = 1.0 - _weights_at(np.arange(width) - start, n, axis, side)
     part = xp.asarray(mirrored[target : target + kept].astype(np.float32))
     for i in range(first.size):
-        partner = (1 - share[i]) * sinograms[before[i]] + share[i] * sinograms[after[i]]
+        partner = float(1 - share[i]) * sinograms[int(before[i])] + float(share[i]) * sinograms[int(after[i])]
         reverse = partner[:, ::-1].astype(np.float32)
         if move != whole:
             reverse = ndimage.shift(reverse, (0, move - whole), order=3, mode="nearest")
