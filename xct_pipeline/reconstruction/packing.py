@@ -97,9 +97,12 @@ def unpack(image, first_row, deapodise, first_column, out):  # type: ignore[no-u
     """Crop the rows, divide by the kernel's transform and write the slices."""
     _, size, _ = out.shape
     n = min(COLUMNS, size - first_column)
+    factor = np.empty(COLUMNS, np.float32)
     for y in range(size):
         line = image[first_row + y]
+        for c in range(n):
+            factor[c] = deapodise[y] * deapodise[first_column + c]
         for s in range(GROUP):
+            target = out[s, y, first_column : first_column + n]
             for c in range(n):
-                factor = np.float32(deapodise[y] * deapodise[first_column + c])
-                out[s, y, first_column + c] = line[c * GROUP + s] * factor
+                target[c] = line[c * GROUP + s] * factor[c]
