@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.ndimage
+from skimage.segmentation import watershed as meyer
+
+from xct_pipeline.segmentation.watershed import class_markers, gradient_halo, gradient_magnitude, watershed
+
+
+@pytest.fixture(scope="module")
+def volume() -> np.ndarray:
+    """Two materials, blurred."""
+    smooth = scipy.ndimage.gaussian_filter(np.random.default_rng(5).standard_normal((40, 44, 48)), 3)
+    return scipy.ndimage.gaussian_filter((smooth > 0).astype(np.float32) * 4, 1)
+
+
+@pytest.fixture(scope="module")
+def flood(volume: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rough = volume + 0.05 * np.random.default_rng(6).standard_normal(volume.shape).astype(np.float32)
+    gradient = gradient_magnitude(rough)
+    return gradient, class_markers(rough, gradient, [2.0], edge=0.4)
+
+
+def test_blurred_faces_go_to_their_side(volume: np.ndarray, flood: tuple[np.ndarray, np.ndarray]) -> None:
+    gradient, markers = flood
+    labels = watershed(gradient, markers)
+    assert (markers == 0).mean() > 0.1
+    assert (labels > 0).all()
+    assert (labels == (volume >= 2) + 1).mean() > 0.97
+    np.testing.assert_array_equal(labels[markers > 0], markers[markers > 0])
+
+
+@pytest.mark.parametrize("connectivity", [6, 26])
+def test_it_is_the_watershed_of_meyer(flood: tuple[np.ndarray, np.ndarray], connectivity: int) -> None:
+    gradient, markers = flood
+    steps = scipy.ndimage.generate_binary_structure(3, {6: 1, 26: 3}[connectivity])
+    reference = meyer(gradient, markers.astype(np.int32), connectivity=steps)
+    # Meyer's queue breaks the ties at watershed lines by age, which no block can know
+    assert (watershed(gradient, markers, reach=32, connectivity=connectivity) == reference).mean() > 0.997
+
+
+def test_two_basins_are_divided_at_their_pass() -> None:
+    x = np.arange(60)
+    height = np.minimum(abs(x - 12), abs(x - 40) * 0.9).astype(np.float32)[None, None]
+    markers = np.zeros(height.shape, np.uint8)
+    markers[..., 12], markers[..., 40] = 1, 2
+    ridge = int(height[0, 0, 12:41].argmax()) + 12
+    labels = watershed(height, markers, reach=60)[0, 0]
+    assert (labels[:ridge] == 1).all()
+    assert (labels[ridge + 1 :] == 2).all()
+    short = watershed(height, markers, reach=4)[0, 0]
+    np.testing.assert_array_equal(np.flatnonzero(short == 1), np.arange(8, 17))
+    np.testing.assert_array_equal(np.flatnonzero(short == 2), np.arange(36, 45))
+
+
+@pytest.mark.parametrize("reach", [2, 6])
+def test_a_block_with_its_halo_gives_the_same_labels(
+    volume: np.ndarray, flood: tuple[np.ndarray, np.ndarray], reach: int
+) -> None:
+    gradient, markers = flood
+    whole = watershed(gradient, markers, reach=reach)
+    blocks, slopes = np.zeros_like(whole), np.zeros_like(gradient)
+    exact = gradient_magnitude(volume)
+    for z in range(0, 40, 16):
+        for x in range(0, 48, 16):
+            for out, halo in ((blocks, reach), (slopes, gradient_halo())):
+                a, b = max(0, z - halo), max(0, x - halo)
+                outer = (slice(a, z + 16 + halo), slice(None), slice(b, x + 16 + halo))
+                core = (slice(z - a, z - a + 16), slice(None), slice(x - b, x - b + 16))
+                part = (
+                    watershed(gradient[outer], markers[outer], reach=reach)
+                    if out is blocks
+                    else gradient_magnitude(volume[outer])
+                )
+                out[z : z + 16, :, x : x + 16] = part[core]
+    np.testing.assert_array_equal(blocks, whole)
+    np.testing.assert_array_equal(slopes, exact)
+
+
+def test_walls_and_missing_data_are_not_flooded() -> None:
+    field = np.zeros((1, 1, 9), np.float32)
+    markers = np.zeros(field.shape, np.uint8)
+    markers[..., 0] = 3
+    field[..., 6] = np.nan
+    np.testing.assert_array_equal(watershed(field, markers)[0, 0], [3] * 6 + [0] * 3)
+    mask = np.arange(9)[None, None] < 3
+    np.testing.assert_array_equal(watershed(field, markers, mask=mask)[0, 0], [3] * 3 + [0] * 6)
+
+
+def test_gradient_of_a_ramp_and_markers_of_missing_data() -> None:
+    ramp = np.broadcast_to(0.5 * np.arange(30, dtype=np.float32), (30, 30, 30)).copy()
+    gradient = gradient_magnitude(ramp)
+    np.testing.assert_allclose(gradient[..., 8:-8], 0.5, rtol=1e-4)
+    ramp[3, 3, 3] = np.nan
+    markers = class_markers(ramp, gradient_magnitude(ramp), [4.9], edge=1.0)
+    assert markers[3, 3, 3] == 0
+    assert set(np.unique(markers)) == {0, 1, 2}
+
+
+def test_misuse_is_named() -> None:
+    field = np.zeros((3, 3, 3), np.float32)
+    with pytest.raises(ValueError, match="do not belong together"):
+        watershed(field, np.zeros((2, 3, 3), np.uint8))
+    with pytest.raises(ValueError, match="connectivity 4"):
+        watershed(field, np.zeros((3, 3, 3), np.uint8), connectivity=4)
+    with pytest.raises(ValueError, match="leaves no markers"):
+        class_markers(field, field, [1.0], edge=0.0)

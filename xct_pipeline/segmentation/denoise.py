@@ -1,0 +1,128 @@
+"""Denoising before segmentation: an option for labels only, never for the data that mass is measured on.
+
+Every method has a finite reach, so a block with that halo gives what the whole volume gives.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, assert_never
+
+import numpy as np
+
+from xct_pipeline.device import array_namespace, ndimage_of, to_host
+
+Method = Literal["none", "gaussian", "median", "tv"]
+
+TRUNCATE = 4.0  # of Gaussians, standard deviations
+FILL_SIGMA = 2.0  # of the Gaussian that fills gaps, voxels
+
+
+def gaussian_reach(sigma: float) -> int:
+    """Return the voxels that a Gaussian of this standard deviation looks at on each side."""
+    return int(TRUNCATE * sigma + 0.5)
+
+
+def denoise_halo(method: Method, *, sigma: float = 1.0, radius: int = 1, iterations: int = 30) -> int:
+    """Return the voxels that `denoise` needs around a block; parameters as there."""
+    match method:
+        case "none":
+            return 0
+        case "gaussian":
+            return gaussian_reach(sigma)
+        case "median":
+            return radius + gaussian_reach(FILL_SIGMA)
+        case "tv":
+            return iterations + 1 + gaussian_reach(FILL_SIGMA)
+        case _:
+            assert_never(method)
+
+
+def denoise(
+    block: Any, method: Method, *, sigma: float = 1.0, radius: int = 1, weight: float = 0.1, iterations: int = 30
+) -> Any:
+    """Denoise a block with its halo.
+
+    Parameters
+    ----------
+    block : array (z, y, x), numpy or CuPy
+        Attenuation, 1/cm, with a halo of `denoise_halo` clipped to the volume. NaN stays NaN and is not looked at:
+        a Gaussian leaves it out, the others see a smooth continuation of the data instead.
+    method : {"none", "gaussian", "median", "tv"}
+        Gaussian; median over a cube; total variation after Chambolle (scikit-image; on the host for CuPy).
+    sigma : float
+        Standard deviation of the Gaussian, voxels.
+    radius : int
+        The median is taken over ``2 radius + 1`` voxels each way.
+    weight : float
+        Of total variation, 1/cm: the larger, the smoother; about the noise's standard deviation.
+    iterations : int
+        Of total variation: a fixed number, since a stop that looks at the block would depend on it. It is the halo.
+
+    Returns
+    -------
+    float32 array of the same shape and kind.
+
+    References
+    ----------
+    A. Chambolle, J. Math. Imaging Vis. 20 (2004) 89.
+    """
+    check_denoise(method, sigma=sigma, radius=radius, weight=weight, iterations=iterations)
+    xp, ndimage = array_namespace(block), ndimage_of(block)
+    block = block.astype(xp.float32)
+    if method == "none":
+        return block
+    finite = xp.isfinite(block)
+    whole = bool(finite.all())
+    match method:
+        case "gaussian":
+            result = _weighted_gaussian(block, finite, sigma) if not whole else _gaussian(block, sigma)
+        case "median":
+            filled = block if whole else fill_missing(block)
+            result = ndimage.median_filter(filled, size=2 * radius + 1, mode="nearest")
+        case "tv":
+            result = xp.asarray(_total_variation(to_host(block if whole else fill_missing(block)), weight, iterations))
+        case _:
+            assert_never(method)
+    return result if whole else xp.where(finite, result, xp.float32(np.nan))
+
+
+def check_denoise(
+    method: Method, *, sigma: float = 1.0, radius: int = 1, weight: float = 0.1, iterations: int = 30
+) -> None:
+    """Raise ValueError for parameters of `denoise` that mean nothing."""
+    if method not in ("none", "gaussian", "median", "tv"):
+        raise ValueError(f"denoising by {method!r} is unknown: give none, gaussian, median or tv")
+    for name, value in (("sigma", sigma), ("radius", radius), ("weight", weight), ("iterations", iterations)):
+        if not value > 0:
+            raise ValueError(f"denoising with {name} = {value}: give a positive value")
+
+
+def fill_missing(block: Any) -> Any:
+    """Replace non-finite voxels with a Gaussian mean of the finite ones around, 0 where there are none.
+
+    The reach is that of a Gaussian of `FILL_SIGMA`, so a block with that halo is filled as the whole volume is.
+    """
+    xp = array_namespace(block)
+    finite = xp.isfinite(block)
+    return xp.where(finite, block, xp.nan_to_num(_weighted_gaussian(block, finite, FILL_SIGMA), nan=0.0))
+
+
+def _gaussian(block: Any, sigma: float) -> Any:
+    return ndimage_of(block).gaussian_filter(block, sigma, mode="nearest", truncate=TRUNCATE)
+
+
+def _weighted_gaussian(block: Any, finite: Any, sigma: float) -> Any:
+    xp = array_namespace(block)
+    weight = _gaussian(finite.astype(xp.float32), sigma)
+    total = _gaussian(xp.where(finite, block, 0).astype(xp.float32), sigma)
+    mean = xp.where(weight > 1e-6, total / xp.maximum(weight, xp.float32(1e-6)), xp.float32(np.nan))
+    # away from gaps the sum itself, to the last bit: a block that sees no gap must not differ from the whole volume
+    return xp.where(weight > 1 - 1e-5, total, mean)
+
+
+def _total_variation(block: np.ndarray[Any, Any], weight: float, iterations: int) -> np.ndarray[Any, Any]:
+    from skimage.restoration import denoise_tv_chambolle
+
+    # eps = 0 switches off the stop by the energy of the whole array
+    result = denoise_tv_chambolle(block, weight=weight, eps=0.0, max_num_iter=iterations)  # type: ignore[no-untyped-call]
+    return np.asarray(result, np.float32)

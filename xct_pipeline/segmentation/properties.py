@@ -1,0 +1,164 @@
+"""Volume, position, extent, mean attenuation and shape of labelled objects, by sums over blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from xct_pipeline.device import to_host
+
+Array = npt.NDArray[Any]
+Partial = dict[str, npt.NDArray[Any]]
+
+
+def property_partial(labels: Any, region: tuple[slice, ...], values: Any = None) -> Partial:
+    """Sum the voxels of every object in a block.
+
+    Parameters
+    ----------
+    labels : integer array (z, y, x)
+        Numbers in the whole volume, 0 outside objects; the voxels of `region` without a halo.
+    region : tuple of slice
+        Where the block lies in the volume.
+    values : array (z, y, x), optional
+        Attenuation, 1/cm; NaN is left out of the mean. Never a denoised volume.
+
+    Returns
+    -------
+    dict of arrays, one entry per object that is present
+        ``label``, ``voxels``, ``moment`` (n, 3) sums of z, y, x, ``low`` and ``high`` (n, 3) first and last voxel,
+        ``sum`` and ``measured`` of the values.
+    """
+    labels = to_host(labels)
+    known = np.zeros((1, 1, 1), np.float32) if values is None else to_host(values)
+    if values is not None and known.shape != labels.shape:
+        raise ValueError(f"labels of {labels.shape} and values of {known.shape} voxels do not belong together")
+    least, most = _label_range(labels)
+    size = max(most - least + 1, 0)
+    voxels, measured, total = np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size)
+    moment, high = np.zeros((size, 3), np.int64), np.full((size, 3), -1, np.int64)
+    low = np.full((size, 3), np.iinfo(np.int64).max)
+    origin = np.array([part.start for part in region], np.int64)
+    _add_voxels(labels, known, values is not None, least, origin, voxels, moment, low, high, total, measured)
+    here = np.flatnonzero(voxels)
+    return {
+        "label": here + least,
+        "voxels": voxels[here],
+        "moment": moment[here],
+        "low": low[here],
+        "high": high[here],
+        "sum": total[here],
+        "measured": measured[here],
+    }
+
+
+def combine_properties(partials: Sequence[Mapping[str, Any]]) -> Partial:
+    """Add the sums of all blocks; the same keys, one entry per object in the volume, by increasing label."""
+    parts = {key: np.concatenate([part[key] for part in partials]) for key in partials[0]} if partials else {}
+    if not parts or not len(parts["label"]):
+        empty = np.zeros((0, 3), np.int64)
+        flat = np.zeros(0, np.int64)
+        return {"label": flat, "voxels": flat, "moment": empty, "low": empty, "high": empty,
+                "sum": np.zeros(0), "measured": flat}  # fmt: skip
+    label, index = np.unique(parts["label"], return_inverse=True)
+    result: Partial = {"label": label}
+    for key in ("voxels", "moment", "sum", "measured"):
+        result[key] = np.zeros((len(label), *parts[key].shape[1:]), parts[key].dtype)
+        np.add.at(result[key], index, parts[key])
+    result["low"] = np.full((len(label), 3), np.iinfo(np.int64).max)
+    result["high"] = np.full((len(label), 3), -1, np.int64)
+    np.minimum.at(result["low"], index, parts["low"])
+    np.maximum.at(result["high"], index, parts["high"])
+    return result
+
+
+def property_table(
+    merged: Mapping[str, Any], *, voxel_size_um: float, frame: Sequence[int], area: Mapping[str, Any] | None = None
+) -> dict[str, Array]:
+    """Turn sums into the columns of a table.
+
+    Parameters
+    ----------
+    merged : mapping
+        From `combine_properties`.
+    voxel_size_um : float
+        Side of a voxel.
+    frame : sequence of int
+        Shape of the volume: objects on its border are cut, and told apart in ``touches_border``.
+    area : mapping, optional
+        From `surface.combine_areas`.
+
+    Returns
+    -------
+    dict of arrays, one entry per object
+        Positions are centres of voxels, ``index * voxel_size_um``; ``bbox_*_voxel`` are half-open. ``sphericity`` is
+        the area of the sphere of equal volume over the object's (1 for a sphere), NaN for objects so small that their
+        smoothed surface vanishes and for those cut by the border.
+    """
+    if not voxel_size_um > 0:
+        raise ValueError(f"a voxel size of {voxel_size_um} um makes no volume: give a positive one")
+    voxels = merged["voxels"]
+    centre = merged["moment"] / np.maximum(voxels, 1)[:, None] * voxel_size_um
+    last = np.array(frame, np.int64) - 1
+    table: dict[str, Array] = {
+        "label": merged["label"],
+        "voxels": voxels,
+        "volume_um3": voxels * voxel_size_um**3,
+        "equivalent_diameter_um": np.cbrt(6 * voxels / np.pi) * voxel_size_um,
+    }
+    for k, axis in enumerate("zyx"):
+        table[f"centroid_{axis}_um"] = centre[:, k]
+    for k, axis in enumerate("zyx"):
+        table[f"bbox_{axis}_from_voxel"] = merged["low"][:, k]
+        table[f"bbox_{axis}_to_voxel"] = merged["high"][:, k] + 1
+    table["touches_border"] = ((merged["low"] == 0) | (merged["high"] == last)).any(axis=1)
+    measured = merged["measured"]
+    if measured.any():
+        table["mean_attenuation_per_cm"] = np.where(measured > 0, merged["sum"] / np.maximum(measured, 1), np.nan)
+    if area is not None:
+        surface = np.zeros(len(voxels))
+        index = np.searchsorted(merged["label"], area["label"])
+        surface[index] = area["area"]
+        whole = (surface > 0) & ~table["touches_border"]
+        ball = np.pi ** (1 / 3) * (6.0 * voxels) ** (2 / 3)
+        table["surface_area_um2"] = surface * voxel_size_um**2
+        table["sphericity"] = np.where(whole, ball / np.where(whole, surface, 1.0), np.nan)
+    return table
+
+
+@njit(cache=True, nogil=True)
+def _label_range(labels: Any) -> Any:
+    least, most = np.int64(1), np.int64(0)
+    for entry in labels.flat:
+        label = np.int64(entry)
+        if label > 0:
+            least = label if most == 0 or label < least else least
+            most = label if label > most else most
+    return least, most
+
+
+@njit(cache=True, nogil=True)
+def _add_voxels(
+    labels: Any, values: Any, measure: bool, least: int, origin: Any,
+    voxels: Any, moment: Any, low: Any, high: Any, total: Any, measured: Any,
+) -> None:  # fmt: skip
+    nz, ny, nx = labels.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                if labels[z, y, x] <= 0:
+                    continue
+                k = np.int64(labels[z, y, x]) - least
+                voxels[k] += 1
+                place = (z + origin[0], y + origin[1], x + origin[2])
+                for axis in range(3):
+                    moment[k, axis] += place[axis]
+                    low[k, axis] = min(low[k, axis], place[axis])
+                    high[k, axis] = max(high[k, axis], place[axis])
+                if measure and np.isfinite(values[z, y, x]):
+                    total[k] += values[z, y, x]
+                    measured[k] += 1
