@@ -87,7 +87,8 @@ def features(block: Any, *, sigmas: Sequence[float] = SIGMAS) -> Any:
     Returns
     -------
     float32 array (features, z, y, x)
-        In the order of `feature_names`, each in 1/cm (derivatives are scaled by sigma and sigma squared).
+        In the order of `feature_names`, each in 1/cm (derivatives are scaled by sigma and sigma squared). At its peak
+        this takes 4 bytes times the number of features plus 12 for every voxel of the block.
     """
     xp, ndimage = array_namespace(block), ndimage_of(block)
     if not len(sigmas) or min(sigmas) <= 0:
@@ -192,7 +193,7 @@ def train_forest(
     Parameters
     ----------
     samples : sequence of Samples
-        From all painted slices, in their order.
+        From all painted slices, or tiles of them, in any order.
     seed : int
         Of every random choice; equal samples and seed give equal trees.
     trees, depth : int
@@ -217,6 +218,9 @@ def train_forest(
     if len(classes) < 2:
         found = f"only label {classes[0]} is" if len(classes) else "no label is"
         raise ValueError(f"{found} painted where the volume has data: paint examples of two materials or more")
+    # in an order of their own, so that neither the slices' order nor the tiles they were read in matter
+    order = np.lexsort((*columns.T, labels))
+    columns, labels = columns[order], labels[order]
     draw = np.random.default_rng(seed)
     kept = []
     for label in classes:

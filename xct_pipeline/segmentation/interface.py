@@ -19,6 +19,7 @@ import scipy.ndimage
 from numba import njit
 
 from xct_pipeline.device import to_host
+from xct_pipeline.segmentation.label import find_label
 
 Array = npt.NDArray[Any]
 Partial = dict[str, npt.NDArray[Any]]
@@ -122,6 +123,8 @@ def local_planes(height: npt.ArrayLike, *, smooth: float = 2.0) -> npt.NDArray[n
     """
     values = np.asarray(height, np.float64)
     known = np.isfinite(values)
+    if not smooth > 0:
+        raise ValueError(f"planes fitted over {smooth} voxels: give a positive standard deviation")
     if not known.any():
         raise ValueError("no column of the volume holds the ceramic's label: there is no interface to measure")
     reach = max(1, int(np.ceil(4 * smooth)))
@@ -174,6 +177,8 @@ def contact_partial(
     dict of arrays (offsets, 256)
         ``weight``, area in squared voxel sides, and ``columns``, their number, for every label.
     """
+    if not len(offsets) or min(offsets) <= 0:
+        raise ValueError(f"offsets {list(offsets)}: give one or more positive distances in voxels")
     block = to_host(labels)
     weight, columns = np.zeros((len(offsets), LABELS)), np.zeros((len(offsets), LABELS), np.int64)
     surface = np.asarray(planes, np.float64)
@@ -218,8 +223,7 @@ def contact_rows(
     ValueError
         The ceramic's label has no name, or nothing lies next to it.
     """
-    if ceramic not in names:
-        raise ValueError(f"there is no label {ceramic}: the labels are {_list_of(names)}")
+    ceramic = find_label(names, ceramic)
     rows = []
     for k, offset in enumerate(offsets):
         weight = np.asarray(merged["weight"][k])
@@ -289,10 +293,6 @@ def combine_distances(partials: Sequence[Mapping[str, Any]]) -> Partial:
     nearest = np.full(len(known), np.inf)
     np.minimum.at(nearest, index, away)
     return {"label": known, "distance": nearest}
-
-
-def _list_of(names: Mapping[int, str]) -> str:
-    return ", ".join(f"{label} ({name})" for label, name in sorted(names.items())) or "none"
 
 
 @njit(cache=True, nogil=True)

@@ -130,6 +130,54 @@ def property_table(
     return table
 
 
+def with_distance(
+    table: Mapping[str, Array], distances: Mapping[str, Any], *, voxel_size_um: float
+) -> dict[str, Array]:
+    """Add the column ``distance_to_interface_um`` from `interface.combine_distances`; NaN where there is none."""
+    away = np.full(len(table["label"]), np.nan)
+    place = np.searchsorted(distances["label"], table["label"])
+    place = np.minimum(place, max(len(distances["label"]) - 1, 0))
+    if len(distances["label"]):
+        found = (distances["label"][place] == table["label"]) & np.isfinite(distances["distance"][place])
+        away[found] = distances["distance"][place][found] * voxel_size_um
+    return {**table, "distance_to_interface_um": away}
+
+
+def summary(table: Mapping[str, Array], *, smallest_voxels: int = 1) -> dict[str, float]:
+    """Return one row about all objects (voids) of a scan.
+
+    Parameters
+    ----------
+    table : mapping
+        From `property_table`, with or without `with_distance`.
+    smallest_voxels : int
+        Smaller objects, noise for the most part, are left out.
+
+    Returns
+    -------
+    dict
+        ``count``, ``volume_um3`` of all, ``volume_mean_um3``, ``volume_max_um3``, ``diameter_median_um`` and, where
+        distances are known, ``distance_mean_um`` (weighted by volume) and ``touching``, the number of objects within
+        half a voxel of the interface. NaN where there is no object.
+    """
+    kept = table["voxels"] >= smallest_voxels
+    volume = table["volume_um3"][kept]
+    row = {
+        "count": float(len(volume)),
+        "volume_um3": float(volume.sum()),
+        "volume_mean_um3": float(volume.mean()) if len(volume) else np.nan,
+        "volume_max_um3": float(volume.max()) if len(volume) else np.nan,
+        "diameter_median_um": float(np.median(table["equivalent_diameter_um"][kept])) if len(volume) else np.nan,
+    }
+    if "distance_to_interface_um" in table:
+        away = table["distance_to_interface_um"][kept]
+        known = np.isfinite(away)
+        half = 0.5 * np.cbrt(volume[known] / table["voxels"][kept][known])
+        row["distance_mean_um"] = float(np.average(away[known], weights=volume[known])) if known.any() else np.nan
+        row["touching"] = float((away[known] <= half).sum())
+    return row
+
+
 @njit(cache=True, nogil=True)
 def _label_range(labels: Any) -> Any:
     least, most = np.int64(1), np.int64(0)

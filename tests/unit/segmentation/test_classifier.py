@@ -75,7 +75,7 @@ def test_any_block_size_gives_the_same_labels(volume: np.ndarray, samples: list[
 
 def test_votes_are_those_of_scikit_learn(volume: np.ndarray, samples: list[Samples]) -> None:
     columns, labels = (np.concatenate([getattr(s, key) for s in samples]) for key in ("features", "labels"))
-    order = np.argsort(labels, kind="stable")
+    order = np.lexsort((*columns.T, labels))
     model = RandomForestClassifier(20, max_depth=9, class_weight="balanced", random_state=5)
     model.fit(columns[order], labels[order])
     block = volume[20:28]
@@ -87,8 +87,10 @@ def test_votes_are_those_of_scikit_learn(volume: np.ndarray, samples: list[Sampl
 def test_training_repeats_and_follows_paint_and_seed(samples: list[Samples]) -> None:
     first = train_forest(samples, seed=1, trees=5, most_samples=500)
     again = train_forest(samples, seed=1, trees=5, most_samples=500)
-    for a, b in zip(first, again, strict=True):
+    mixed = train_forest(samples[::-1], seed=1, trees=5, most_samples=500)
+    for a, b, c in zip(first, again, mixed, strict=True):
         np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
     other = train_forest(samples, seed=2, trees=5, most_samples=500)
     assert not np.array_equal(first.threshold, other.threshold)
     less = train_forest(samples[:1], seed=1, trees=5, most_samples=500)

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from xct_pipeline.segmentation.label import RANKS, keep_objects, label_block, label_partial, merge_labels, relabel_block
+from xct_pipeline.segmentation.label import (
+    RANKS,
+    find_label,
+    keep_objects,
+    label_block,
+    label_partial,
+    merge_labels,
+    relabel_block,
+)
 
 
 def grid(shape: tuple[int, ...], size: int) -> list[tuple[slice, ...]]:
@@ -84,6 +92,16 @@ def test_an_empty_volume_has_no_objects() -> None:
     mask = np.zeros((4, 4, 4), bool)
     assert label_by_blocks(mask, 2, 26).max() == 0
     assert label_block(mask)[1] == 0
+
+
+def test_a_label_is_found_by_name_or_number() -> None:
+    names = {1: "gas", 3: "nak"}
+    assert find_label(names, "nak") == find_label(names, 3) == 3
+    for wrong in ("sodium", 2):
+        with pytest.raises(ValueError, match=r"the labels are gas \(1\), nak \(3\)"):
+            find_label(names, wrong)
+    with pytest.raises(ValueError, match="the labels are none"):
+        find_label({}, "nak")
 
 
 def test_misuse_is_named() -> None:

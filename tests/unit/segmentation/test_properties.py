@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xct_pipeline.segmentation.properties import combine_properties, property_partial, property_table
+from xct_pipeline.segmentation.properties import (
+    combine_properties,
+    property_partial,
+    property_table,
+    summary,
+    with_distance,
+)
 from xct_pipeline.segmentation.surface import area_partial, combine_areas
 
 WHOLE = (slice(0, 40), slice(0, 40), slice(0, 60))
@@ -55,6 +61,28 @@ def test_no_objects_make_an_empty_table() -> None:
     assert all(len(column) == 0 for column in table.values())
     assert "sphericity" in table
     assert len(combine_properties([])["label"]) == 0
+
+
+def test_one_row_about_all_objects(labels: np.ndarray) -> None:
+    values = np.ones(labels.shape, np.float32)
+    table = property_table(by_blocks(labels, values, 64), voxel_size_um=2.0, frame=labels.shape)
+    distances = {"label": np.array([2, 5, 1000]), "distance": np.array([3.0, 1.0, np.inf])}
+    table = with_distance(table, distances, voxel_size_um=2.0)
+    np.testing.assert_array_equal(table["distance_to_interface_um"], [6.0, np.nan, np.nan])
+    row = summary(table)
+    assert row["count"] == 3
+    assert row["volume_um3"] == 8.0 * (labels > 0).sum()
+    assert row["volume_max_um3"] == 8.0 * (labels == 7).sum()
+    assert row["distance_mean_um"] == 6.0
+    assert row["touching"] == 0
+    assert summary(table, smallest_voxels=2)["count"] == 2
+    touching = {"label": np.array([2, 7]), "distance": np.array([0.4, 0.0])}
+    assert summary(with_distance(table, touching, voxel_size_um=2.0))["touching"] == 2
+    nothing = summary(table, smallest_voxels=10**9)
+    assert nothing["count"] == nothing["volume_um3"] == 0
+    assert np.isnan(nothing["distance_mean_um"])
+    empty = with_distance(table, {"label": np.zeros(0, int), "distance": np.zeros(0)}, voxel_size_um=2.0)
+    assert np.isnan(empty["distance_to_interface_um"]).all()
 
 
 def test_misuse_is_named(labels: np.ndarray) -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.ndimage
 
+from xct_pipeline.segmentation import surface
 from xct_pipeline.segmentation.surface import (
     area_halo,
     area_partial,
@@ -58,6 +60,17 @@ def test_a_plane_has_its_area_and_the_border_none() -> None:
     assert areas_by_blocks(labels, 9)["area"] == pytest.approx([19 * 29], rel=1e-6)
     assert len(areas_by_blocks(np.ones_like(labels), 9)["label"]) == 0
     assert len(areas_by_blocks(np.zeros_like(labels), 9)["label"]) == 0
+
+
+@pytest.mark.parametrize("reach", [1, 3, 30])
+def test_short_distances_are_exact(reach: int) -> None:
+    inside = np.random.default_rng(1).random((17, 18, 19)) < 0.97
+    expected = np.rint(scipy.ndimage.distance_transform_edt(inside) ** 2).astype(int)
+    found = surface._squared_distance(inside, reach)
+    near = expected <= reach**2
+    assert near.any()
+    np.testing.assert_array_equal(found[near], expected[near])
+    assert (found[~near] > reach**2).all()
 
 
 @pytest.mark.parametrize("n", [4, 5, 9])
