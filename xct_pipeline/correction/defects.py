@@ -20,13 +20,14 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.correction.defect_search import FLANK, isolated_offsets, local_scatter, mirror_maximum
 from xct_pipeline.device import array_namespace, is_cupy, to_host
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 SEGMENTS = 8  # parts of the rotation that must agree
-FLANK = 5  # columns on either side from which the gap is predicted
+HARMLESS = 1e-4  # standard error of the mean below which a scatter is not looked at
 PASSES = 6  # a defect next to another is found once the larger one is gone
 
 
@@ -151,7 +152,7 @@ def find_defects(
     offset = np.zeros(dead.shape)
     symmetric = np.zeros(dead.shape, bool)
     for _ in range(PASSES):
-        step, mirrored = _isolated(means, errors, axes, snr, max_width, minimum)
+        step, mirrored = isolated_offsets(means, errors, axes, snr, max_width, minimum)
         symmetric |= mirrored
         if not step.any():
             break
@@ -195,14 +196,14 @@ def _unstable_pixels(
     """
     bad = np.ones(means.shape[1:], bool)
     for i, (mean, error) in enumerate(zip(means, errors, strict=True)):
-        raw = np.log(np.maximum(error, 1e-6))
+        raw = np.log(np.maximum(error, HARMLESS))
         excess = [_against_neighbours(x, max_width) for x in (raw, raw - np.minimum(mean, 8.0) / 2)]
-        limit = [np.maximum(np.log(4.0), snr * _local_scatter(e)) for e in excess]
+        limit = [np.maximum(np.log(4.0), snr * local_scatter(e)) for e in excess]
         kinds = [
             np.logical_and(*(sign * e > q for e, q in zip(excess, limit, strict=True))) for sign in (1, -1)
         ]
         if centers is not None:
-            kinds = [k & ~_mirror(k.astype(float), centers[i], 1).astype(bool) for k in kinds]
+            kinds = [k & ~mirror_maximum(k.astype(float), centers[i], 1).astype(bool) for k in kinds]
         bad &= kinds[0] | kinds[1]
     return bad & ~_wide(bad, max_width)
 
@@ -215,171 +216,11 @@ def _against_neighbours(x: Floats, max_width: int) -> Floats:
     return np.asarray(x - median_filter(x, size=(1, size), mode="reflect"))
 
 
-def _local_scatter(x: Floats) -> Floats:
-    """Robust sigma over about a hundred columns: medians of blocks of 32, averaged over three blocks."""
-    rows, columns = x.shape
-    blocks = -(-columns // 32)
-    padded = np.pad(np.abs(x), ((0, 0), (0, 32 * blocks - columns)), mode="reflect")
-    level = 1.483 * np.median(padded.reshape(rows, blocks, 32), axis=2)
-    near = np.pad(level, ((0, 0), (1, 1)), mode="edge")
-    return np.repeat((near[:, :-2] + near[:, 1:-1] + near[:, 2:]) / 3, 32, axis=1)[:, :columns]
-
-
 def _wide(mask: Bools, max_width: int) -> Bools:
     """Those pixels of a mask that lie in a run of more than `max_width` columns."""
     from scipy.ndimage import binary_opening
 
     return np.asarray(binary_opening(mask, np.ones((1, max_width + 1), bool)))
-
-
-def _mirror(x: Floats, center: float, reach: int) -> Floats:
-    """Largest value within `reach` columns of each pixel's mirror image; 0 where that is off the detector."""
-    columns = x.shape[1]
-    where = np.rint(2 * center - np.arange(columns)).astype(np.int64)
-    out = np.zeros_like(x)
-    for shift in range(-reach, reach + 1):
-        at = where + shift
-        inside = (at >= 0) & (at < columns)
-        out[:, inside] = np.maximum(out[:, inside], x[:, at[inside]])
-    return out
-
-
-@dataclass(frozen=True)
-class _Template:
-    """Least-squares prediction of a gap from its flanks (parabola plus a step), as filters over the window.
-
-    deviation (window,), step (window,), residual (2 FLANK, window), each (width, window).
-    """
-
-    width: int
-    deviation: Floats
-    step: Floats
-    residual: Floats
-    each: Floats
-
-
-def _template(width: int) -> _Template:
-    """Filters for a gap of `width` columns between two flanks."""
-    x = np.arange(2 * FLANK + width) - (2 * FLANK + width - 1) / 2
-    gap = np.abs(x) < width / 2
-    basis = np.stack((x**0, x, x**2, np.sign(x)), axis=1)
-    fit = np.zeros((4, x.size))
-    fit[:, ~gap] = np.linalg.pinv(basis[~gap])
-    each = np.eye(x.size)[gap] - basis[gap][:, :3] @ fit[:3]
-    residual = (np.eye(x.size) - basis @ fit)[~gap] / np.sqrt(2 * FLANK - 4)
-    return _Template(width, each.mean(axis=0), 2 * fit[3], residual, each)
-
-
-def _isolated(
-    means: Floats, errors: Floats, centers: list[float] | None, snr: float, max_width: int, minimum: float
-) -> tuple[Floats, Bools]:
-    """One pass: offsets of the features that meet every condition and do not overlap, and those with a mirror image."""
-    n_rows, n_columns = means.shape[2:]
-    pad = FLANK + max_width
-    wide = np.pad(means, ((0, 0), (0, 0), (0, 0), (pad, pad)), mode="reflect", reflect_type="odd")
-    error = np.pad(errors, ((0, 0), (0, 0), (pad, pad)), mode="edge")
-    templates = [_template(w) for w in range(1, max_width + 1)]
-    maps = [_scan_deviations(wide, t, n_columns, pad) for t in templates]
-    hits = []
-    for t, deviation in zip(templates, maps, strict=True):
-        sigma = np.stack([_local_scatter(d) for d in deviation]).mean(axis=0)
-        rough = np.abs(deviation.mean(axis=0))
-        rows, columns = np.nonzero(rough > np.maximum(0.5 * snr * sigma, 0.5 * minimum))
-        start = columns + pad - FLANK - (t.width - 1) // 2
-        window = start[:, None] + np.arange(2 * FLANK + t.width)
-        values = wide[:, :, rows[:, None], window]  # (scan, segment, candidate, window)
-        spread = error[:, rows[:, None], window].mean(axis=2)  # (scan, candidate)
-        good, size, score, each = _judge(values, spread, sigma[rows, columns], t, snr, minimum)
-        mirror = np.zeros(good.sum(), bool)
-        if centers is not None:
-            mirror = _has_mirror(maps, templates, errors, centers, rows[good], columns[good], size[good])
-        for k, i in enumerate(np.flatnonzero(good)):
-            left = columns[i] - (t.width - 1) // 2
-            hits.append((score[i], int(rows[i]), int(left), t.width, bool(mirror[k]), each[i]))
-    return _without_overlap(hits, n_rows, n_columns)
-
-
-def _scan_deviations(wide: Floats, t: _Template, n_columns: int, pad: int) -> Floats:
-    """Deviation of each gap from its prediction, (scan, row, column of the gap's middle, or left of it)."""
-    first = pad - FLANK - (t.width - 1) // 2
-    mean = wide.mean(axis=1)
-    out = np.zeros((*mean.shape[:2], n_columns))
-    for k, weight in enumerate(t.deviation):
-        out += weight * mean[:, :, first + k : first + k + n_columns]
-    return out
-
-
-def _judge(
-    values: Floats, spread: Floats, local: Floats, t: _Template, snr: float, minimum: float
-) -> tuple[Bools, Floats, Floats, Floats]:
-    """Is each candidate isolated, significant, constant in angle and the same in all scans?
-
-    Returns the verdicts, sizes, scores and offsets of each column (candidate, width).
-    """
-    n_scans, n_segments, n, _ = values.shape
-    pooled = values.reshape(n_scans * n_segments, n, -1)
-    parts = pooled @ t.deviation
-    size = _middle_mean(parts)
-    step = _middle_mean(pooled @ t.step)
-    residual = np.sqrt((_middle_mean(pooled @ t.residual.T) ** 2).sum(axis=1))
-    norm = 1.1 * np.linalg.norm(t.deviation)  # the middle mean has 1.1 times the error of the mean
-    counting = norm * np.sqrt((spread**2).sum(axis=0)) / n_scans
-    sigma = np.maximum(np.maximum(counting, local), residual * norm)
-    height = np.abs(size)
-    step_sigma = np.maximum(counting, local) * np.linalg.norm(t.step) / np.linalg.norm(t.deviation)
-    good = (height > minimum) & (height > snr * sigma) & (np.abs(step) <= 0.3 * height + 2 * step_sigma)
-    each_scan = np.stack([_middle_mean(v @ t.deviation) for v in values])
-    good &= (np.abs(each_scan - size) <= 0.5 * height + 3 * norm * spread).all(axis=0)
-    part_sigma = norm * np.sqrt((spread**2).mean(axis=0) * n_segments)
-    good &= np.median(np.abs(parts - size), axis=0) <= 0.3 * height + part_sigma
-    return good, size, height / (sigma + 1e-9), _middle_mean(pooled @ t.each.T)
-
-
-def _middle_mean(x: Floats) -> Floats:
-    """Mean of the middle half along the first axis: what shows in a quarter of the rotation does not count."""
-    cut = x.shape[0] // 4
-    return np.asarray(np.sort(x, axis=0)[cut : x.shape[0] - cut].mean(axis=0))
-
-
-def _has_mirror(
-    maps: list[Floats],
-    templates: list[_Template],
-    errors: Floats,
-    centers: list[float],
-    rows: npt.NDArray[np.intp],
-    columns: npt.NDArray[np.intp],
-    size: Floats,
-) -> Bools:
-    """Tell which features have an image of half their size or more across the axis, in every scan."""
-    everywhere = np.ones(rows.size, bool)
-    for i, center in enumerate(centers):
-        here = np.zeros(rows.size, bool)
-        for t, deviation in zip(templates, maps, strict=True):
-            noise = 3 * np.linalg.norm(t.deviation) * errors[i][rows, columns]
-            for sign in (1.0, -1.0):
-                image = _mirror(sign * deviation[i], center, 2)[rows, columns]
-                here |= (sign * size > 0) & (image > np.maximum(0.5 * np.abs(size), noise))
-        everywhere &= here
-    return everywhere
-
-
-def _without_overlap(
-    hits: list[tuple[float, int, int, int, bool, Floats]], n_rows: int, n_columns: int
-) -> tuple[Floats, Bools]:
-    """Take the most significant of overlapping features; a symmetric one shields what overlaps it."""
-    offset = np.zeros((n_rows, n_columns))
-    symmetric = np.zeros((n_rows, n_columns), bool)
-    taken = np.zeros((n_rows, n_columns), bool)
-    for _, row, left, width, mirrored, each in sorted(hits, key=lambda h: (-h[0], h[1], h[2], h[3])):
-        first, last = max(left, 0), min(left + width, n_columns)
-        if taken[row, first:last].any():
-            continue
-        taken[row, max(left - FLANK, 0) : left + width + FLANK] = True
-        if mirrored:
-            symmetric[row, first:last] = True
-        else:
-            offset[row, first:last] = each[first - left : last - left]
-    return offset, symmetric
 
 
 def interpolate_dead(p: Any, dead: Bools) -> Any:
