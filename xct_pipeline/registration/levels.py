@@ -88,15 +88,13 @@ def _binned(level: Level) -> Level:
 
 def prepare(
     level: Level,
-    auto: tuple[NDArray[np.bool_], float] | None,
     smoothing: float,
     memory: float,
     parallel_map: Callable[..., Iterable[Any]],
 ) -> PreparedLevel:
     """Check a level and smooth it, in memory where `memory` bytes allow.
 
-    `auto` is the mask for a level without one and the scale it was made on. RegistrationError for an empty mask or
-    one without texture, ValueError for different shapes.
+    RegistrationError for an empty mask or one without texture, ValueError for different shapes.
     """
     shape = tuple(level.reference.shape)
     if tuple(level.moving.shape) != shape:
@@ -110,16 +108,11 @@ def prepare(
         raise RegistrationError(f"a level of {shape} voxels is too thin to register on; leave that level out")
 
     def mask(z0: int, z1: int) -> NDArray[np.uint8]:
-        if level.mask is not None:
-            return np.asarray(to_host(level.mask[z0:z1]) != 0, dtype=np.uint8)
-        if auto is None:
+        if level.mask is None:
             return np.ones((z1 - z0, *shape[1:]), np.uint8)
-        return _enlarged(auto[0], auto[1] / level.scale, z0, z1, shape)
+        return np.asarray(to_host(level.mask[z0:z1]) != 0, dtype=np.uint8)
 
-    points = [extreme_points(mask(a, b) > 0) + np.array([a, 0, 0]) for a, b in _slabs(shape)]
-    ends = np.concatenate(points)
-    if not len(ends):
-        raise RegistrationError(f"the mask is empty: none of {int(np.prod(shape))} voxels is in it")
+    points = _mask_ends(mask, shape)
     reach = len(gaussian_taps(smoothing))
     margin = max(1, min(reach + 1, min(shape) // 12))
     in_memory = 8.0 * np.prod(shape) <= memory
@@ -133,9 +126,43 @@ def prepare(
         moving = np.concatenate(
             list(parallel_map(lambda s: _smoothed(level.moving, s[0], s[1], smoothing, sampled=False), cuts))
         )
-    center = (ends.min(axis=0) + ends.max(axis=0)) / 2.0
-    spread = _spread(level.reference, mask)
-    return PreparedLevel(level, mask, reference, moving, ends, center, spread, smoothing, margin, parallel_map)
+    return PreparedLevel(
+        level=level,
+        mask=mask,
+        reference=reference,
+        moving=moving,
+        points=points,
+        center=(points.min(axis=0) + points.max(axis=0)) / 2.0,
+        spread=_spread(level.reference, mask),
+        smoothing=smoothing,
+        margin=margin,
+        parallel_map=parallel_map,
+    )
+
+
+def restrict(p: PreparedLevel, unchanged: NDArray[np.bool_], scale: float) -> PreparedLevel:
+    """Take voxels that changed, found on a level of `scale` full-size voxels, out of a level's mask.
+
+    Distances go on being measured over the whole mask. Where less than half of it would be left, the estimate that says
+    so is not to be believed, and the level is returned as it is.
+    """
+    shape = tuple(p.level.reference.shape)
+
+    def mask(z0: int, z1: int) -> NDArray[np.uint8]:
+        return p.mask(z0, z1) * _enlarged(unchanged, scale / p.level.scale, z0, z1, shape)
+
+    slabs = _slabs(shape)
+    if 2 * sum(int(mask(*slab).sum()) for slab in slabs) < sum(int(p.mask(*slab).sum()) for slab in slabs):
+        return p
+    ends = _mask_ends(mask, shape)
+    return p._replace(mask=mask, center=(ends.min(axis=0) + ends.max(axis=0)) / 2.0)
+
+
+def _mask_ends(mask: Callable[[int, int], NDArray[np.uint8]], shape: tuple[int, ...]) -> tf.Points:
+    ends = np.concatenate([extreme_points(mask(a, b) > 0) + np.array([a, 0, 0]) for a, b in _slabs(shape)])
+    if not len(ends):
+        raise RegistrationError(f"the mask is empty: none of {int(np.prod(shape))} voxels is in it")
+    return ends
 
 
 def _slabs(shape: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -143,13 +170,13 @@ def _slabs(shape: tuple[int, ...]) -> list[tuple[int, int]]:
     return [(a, min(a + thickness, shape[0])) for a in range(0, shape[0], thickness)]
 
 
-def _enlarged(mask: NDArray[np.bool_], ratio: float, z0: int, z1: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _enlarged(mask: NDArray[np.bool_], ratio: float, z0: int, z1: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Look planes z0:z1 of a level up in a mask made on a level `ratio` times coarser."""
     index = [
         np.minimum(((np.arange(a, b) + 0.5) / ratio).astype(np.int64), n - 1)
         for (a, b), n in zip([(z0, z1), (0, shape[1]), (0, shape[2])], mask.shape, strict=True)
     ]
-    return np.asarray(mask[np.ix_(*index)], dtype=np.uint8)
+    return np.asarray(mask[np.ix_(*index)], dtype=np.bool_)
 
 
 def _spread(reference: Any, mask: Callable[[int, int], NDArray[np.uint8]]) -> float:
@@ -224,14 +251,21 @@ def sum_samples(p: PreparedLevel, s: Estimate, half: int = -1) -> Sums:
 
 
 def unchanged_voxels(p: PreparedLevel, s: Estimate) -> NDArray[np.bool_]:
-    """Return the voxels of this level that keep their grey value, for the next level."""
+    """Return the voxels of this level that keep their grey value under an estimate, to be matched on the next level.
 
-    def one(slab: tuple[int, int]) -> Any:
+    The residuals' size alone cannot tell: an edge that is still displaced differs by as much as a change does.
+    """
+
+    def one(slab: tuple[int, int]) -> tuple[Any, Any]:
         moving, first = _moving_slab(p, *slab, s.transform)
-        return residual_slab(
-            _reference_slab(p, *slab)[1:-1], moving, s.transform, slab[0], first, p.level.moving.shape[0],
-            s.gain, s.offset,
-        )  # fmt: skip
+        reference = _reference_slab(p, *slab)
+        inner = reference[1:-1]
+        differences = [0.5 * (reference[2:] - reference[:-2]), np.gradient(inner, axis=1), np.gradient(inner, axis=2)]
+        gradient = np.sqrt(sum(d**2 for d in differences))
+        size = p.level.moving.shape[0]
+        return residual_slab(inner, moving, s.transform, slab[0], first, size, s.gain, s.offset), gradient
 
     parts = list(p.parallel_map(one, _slabs(p.level.reference.shape)))
-    return np.asarray(unchanged_mask(np.concatenate(parts)), dtype=np.bool_)
+    residual, gradient = (np.concatenate([part[i] for part in parts]) for i in range(2))
+    gradient = np.maximum(gradient, np.float32(0.02 * p.spread))
+    return np.asarray(unchanged_mask(residual, gradient), dtype=np.bool_)

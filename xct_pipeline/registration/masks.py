@@ -73,16 +73,20 @@ def cylinder_mask(
     return ((z >= low) & (z <= high))[:, None, None] & disc[None]
 
 
-def unchanged_mask(residual: Any, *, threshold: float = 4.0, radius: int = 2) -> Any:
+def unchanged_mask(
+    residual: Any, gradient: Any | None = None, *, threshold: float = 4.0, slack: float = 0.3, radius: int = 2
+) -> Any:
     """Return the voxels that kept their grey value between two aligned volumes (the mask ``"auto"``).
 
     A change covers many voxels while noise does not, so the difference is averaged over ``2 radius + 1`` voxels
-    each way and compared with its own robust spread; edges that are still a little displaced are thin and average out.
+    each way and compared with its own robust spread and with what a small error of the alignment makes of the edges.
 
     Parameters
     ----------
     residual : array (z, y, x), 1/cm: reference minus calibrated moving volume in the same frame, NaN without data
-    threshold : kept while the averaged difference is below this many robust standard deviations
+    gradient : array (z, y, x), 1/cm per voxel: magnitude of the reference's gradient (default: none)
+    threshold : robust standard deviations by which the averaged difference may differ from their median
+    slack : voxels by which the alignment may still be wrong
     radius : voxels
 
     Returns
@@ -91,15 +95,21 @@ def unchanged_mask(residual: Any, *, threshold: float = 4.0, radius: int = 2) ->
     """
     xp, ndimage = array_namespace(residual), ndimage_of(residual)
     known = xp.isfinite(residual)
-    size = 2 * radius + 1
-    count = ndimage.uniform_filter(known.astype(np.float32), size=size)
-    mean = ndimage.uniform_filter(xp.where(known, residual, 0).astype(np.float32), size=size)
-    mean = mean / xp.maximum(count, np.float32(1e-6))
     if not bool(known.any()):
         return known
-    middle = float(xp.median(mean[known]))
-    spread = 1.4826 * float(xp.median(xp.abs(mean[known] - middle)))
-    return known & (xp.abs(mean - middle) <= max(threshold * spread, 1e-12))
+    size = 2 * radius + 1
+
+    def mean(values: Any) -> Any:
+        return ndimage.uniform_filter(xp.where(known, values, 0).astype(np.float32), size=size)
+
+    count = xp.maximum(mean(xp.ones_like(residual)), np.float32(1e-6))
+    averaged = mean(residual) / count
+    middle = float(xp.median(averaged[known]))
+    spread = 1.4826 * float(xp.median(xp.abs(averaged[known] - middle)))
+    limit = max(threshold * spread, 1e-12)
+    if gradient is not None:
+        limit = limit + slack * mean(xp.where(xp.isfinite(gradient), gradient, 0)) / count
+    return known & (xp.abs(averaged - middle) <= limit)
 
 
 def extreme_points(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

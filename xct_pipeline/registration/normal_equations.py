@@ -4,10 +4,12 @@ At every sample: residual ``r = R - gain M(T p) - offset`` with R the reference 
 alike. The step is sought as a motion of the reference (inverse-compositional, Baker and Matthews, Int. J. Computer
 Vision 56 (2004) 221), so the gradient is the reference's. That choice is what keeps noise from pulling the solution
 towards half-voxel positions, where interpolation smooths more: the solution is a zero of ``sum(grad R * r)``, in which
-the noise of M is not correlated with anything and the noise of R meets its own gradient, an odd filter of itself, so both
+the noise of M is not correlated with anything and the noise of R meets its own gradient, an odd filter of itself. Both
 vanish on average, where a least sum of squares would be biased.
 
-All affine parameters are summed; a rigid or translation step is a projection of the same sums.
+All affine parameters are summed; a rigid or translation step is a projection of the same sums. Gain and offset are
+unknowns of the same iteration, found from moments weighted by the squared gradient: in the flat parts, which may
+be most of a volume, a change of grey value would pass for a gain.
 """
 
 from __future__ import annotations
@@ -18,22 +20,22 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-PARAMETERS = 14  # 3 x (z, y, x, 1) of the motion, gain, offset
+PARAMETERS = 12  # 3 x (z, y, x, 1)
 BINS = 1024  # of the histogram of |r|
-_MOMENTS = 9
+_MOMENTS = 10
 
 
 class Sums(NamedTuple):
     """Sums over the samples of one pass, float64."""
 
     hessian: NDArray[np.float64]
-    """(14, 14) sum of weight * J J^T."""
+    """(12, 12) sum of weight * J J^T."""
     gradient: NDArray[np.float64]
-    """(14,) sum of weight * J r."""
+    """(12,) sum of weight * J r."""
     moments: NDArray[np.float64]
-    """n in the mask, n used, sum of r^2, then weighted sums of 1, R, M, R^2, M^2, R M."""
+    """n in the mask, n used, sum of r^2, of the weight, and sums of 1, R, M, R^2, M^2, R M by weight * |grad R|^2."""
     histogram: NDArray[np.float64]
-    """|r| in `BINS` bins, every sample counted by its squared gradient: edges say how far the images are apart."""
+    """|r| in `BINS` bins, every sample counted by |grad R|^2: edges say how far the images are apart."""
 
 
 def add(parts: list[NDArray[np.float64]]) -> Sums:
@@ -150,10 +152,10 @@ def _accumulate(
     nz, ny, nx = mask.shape
     values = np.empty(nx, np.float32)
     used = np.empty(nx, np.bool_)
-    # moments over a row of w g_a g_b x^k (18), w g_a {h, 1, r} x^k (18), w {hh, h, 1, hr, r}
-    row = np.empty(41)
+    # over a row: w g_a g_b x^k (18 sums), w g_a r x^k (6)
+    row = np.empty(24)
     inverse_cut = 0.0 if np.isinf(cut) else 1.0 / (cut * cut)
-    base = 14 * 14
+    base = PARAMETERS * PARAMETERS + PARAMETERS
     for z in range(nz):
         sums = out[z]
         low = max(margin, 1)
@@ -167,7 +169,7 @@ def _accumulate(
                 n_mask += inside
             if n_mask == 0:
                 continue
-            sums[base + 14] += n_mask
+            sums[base] += n_mask
             sample_row(moving, transform, float(z + z_start), float(y), used, first, size, margin, values)
             row[:] = 0.0
             for x in range(low, nx - low):
@@ -184,29 +186,28 @@ def _accumulate(
                     continue
                 t = 1.0 - r * r * inverse_cut
                 w = t * t if t > 0.0 else 0.0
-                sums[base + 15] += 1.0
-                sums[base + 16] += r * r
-                sums[base + 17] += w
-                sums[base + 18] += w * here
-                sums[base + 19] += w * m
-                sums[base + 20] += w * here * here
-                sums[base + 21] += w * m * m
-                sums[base + 22] += w * here * m
-                k = min(int(abs(r) / bin_width), 1023)
-                sums[base + 23 + k] += energy
+                sums[base + 1] += 1.0
+                sums[base + 2] += r * r
+                sums[base + 10 + min(int(abs(r) / bin_width), BINS - 1)] += energy
                 if w == 0.0:
                     continue
-                # half reference, half moving: the noise of either, squared, then cancels in the equation of the gain
-                h = 0.5 * (here - offset + gain * m) / gain
-                u = x - center[2]
-                _add_sample(row, w, gz, gy, gx, h, r, u)
+                e = w * energy
+                sums[base + 3] += w
+                sums[base + 4] += e
+                sums[base + 5] += e * here
+                sums[base + 6] += e * m
+                sums[base + 7] += e * here * here
+                sums[base + 8] += e * m * m
+                sums[base + 9] += e * here * m
+                _add_sample(row, w, gz, gy, gx, r, x - center[2])
             _add_row(sums, row, z + z_start - center[0], y - center[1])
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _add_sample(row: Any, w: float, gz: float, gy: float, gx: float, h: float, r: float, u: float) -> None:
+def _add_sample(row: Any, w: float, gz: float, gy: float, gx: float, r: float, u: float) -> None:
     wz, wy, wx = w * gz, w * gy, w * gx
     s0, s1, s2, s3, s4, s5 = wz * gz, wz * gy, wz * gx, wy * gy, wy * gx, wx * gx
+    uu = u * u
     row[0] += s0
     row[1] += s1
     row[2] += s2
@@ -219,62 +220,36 @@ def _add_sample(row: Any, w: float, gz: float, gy: float, gx: float, h: float, r
     row[9] += s3 * u
     row[10] += s4 * u
     row[11] += s5 * u
-    uu = u * u
     row[12] += s0 * uu
     row[13] += s1 * uu
     row[14] += s2 * uu
     row[15] += s3 * uu
     row[16] += s4 * uu
     row[17] += s5 * uu
-    row[18] += wz * h
-    row[19] += wy * h
-    row[20] += wx * h
-    row[21] += wz * h * u
-    row[22] += wy * h * u
-    row[23] += wx * h * u
-    row[24] += wz
-    row[25] += wy
-    row[26] += wx
-    row[27] += wz * u
-    row[28] += wy * u
-    row[29] += wx * u
-    row[30] += wz * r
-    row[31] += wy * r
-    row[32] += wx * r
-    row[33] += wz * r * u
-    row[34] += wy * r * u
-    row[35] += wx * r * u
-    row[36] += w * h * h
-    row[37] += w * h
-    row[38] += w
-    row[39] += w * h * r
-    row[40] += w * r
+    row[18] += wz * r
+    row[19] += wy * r
+    row[20] += wx * r
+    row[21] += wz * r * u
+    row[22] += wy * r * u
+    row[23] += wx * r * u
 
 
 @njit(cache=True, nogil=True)
 def _add_row(sums: Any, row: Any, uz: float, uy: float) -> None:
-    """Expand a row's moments: along it z and y are constant, so x appears as powers only."""
+    """Expand a row's sums: along it z and y are constant, so x appears as powers only."""
     scale = (uz, uy, 1.0, 1.0)
     power = (0, 0, 1, 0)
-    base = 14 * 14
     pair = 0
     for a in range(3):
         for b in range(a, 3):
             for c in range(4):
                 for d in range(4):
-                    value = scale[c] * scale[d] * row[6 * (power[c] + power[d]) + pair]
                     if a < b or c <= d:
-                        sums[14 * (4 * a + c) + 4 * b + d] += value
+                        value = scale[c] * scale[d] * row[6 * (power[c] + power[d]) + pair]
+                        sums[PARAMETERS * (4 * a + c) + 4 * b + d] += value
             pair += 1
         for c in range(4):
-            sums[14 * (4 * a + c) + 12] -= scale[c] * row[18 + 3 * power[c] + a]
-            sums[14 * (4 * a + c) + 13] -= scale[c] * row[24 + 3 * power[c] + a]
-            sums[base + 4 * a + c] += scale[c] * row[30 + 3 * power[c] + a]
-    sums[14 * 12 + 12] += row[36]
-    sums[14 * 12 + 13] += row[37]
-    sums[14 * 13 + 13] += row[38]
-    sums[base + 12] -= row[39]
-    sums[base + 13] -= row[40]
+            sums[PARAMETERS * PARAMETERS + 4 * a + c] += scale[c] * row[18 + 3 * power[c] + a]
 
 
 @njit(cache=True, nogil=True)

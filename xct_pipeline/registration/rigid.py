@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from xct_pipeline.registration.levels import (
     PreparedLevel,
     RegistrationError,
     prepare,
+    restrict,
     sum_samples,
     unchanged_voxels,
     with_coarser,
@@ -91,29 +93,36 @@ def register(
     """
     if model not in tf.MODELS:
         raise ValueError(f'unknown model "{model}"; use one of {", ".join(tf.MODELS)}')
+    run = partial(_converge, model=model, max_iterations=max_iterations)
     state = Estimate(tf.identity(), 1.0, 0.0, np.inf, np.inf, 0)
-    total, scale = 0, 1.0
-    prepared: PreparedLevel | None = None
-    for number, level in enumerate(with_coarser(levels)):
-        auto = (unchanged_voxels(prepared, state), scale) if prepared is not None and level.mask is None else None
-        prepared = prepare(level, auto, smoothing, memory, parallel_map)
-        if number == 0:
-            full = tf.identity() if start is None else np.asarray(start, np.float64)
-            state = _search(prepared, state, model, full, start is not None)
+    whole = matched = None
+    total = 0
+    for level in with_coarser(levels):
+        unchanged = None
+        if whole is not None and matched is not None:
+            # what changed shows clearly only once it no longer pulls: it is taken out twice
+            matched = restrict(whole, unchanged_voxels(matched, state), whole.level.scale)
+            state = run(matched, state, tolerance=10 * tolerance)
+            total += state.iterations
+            unchanged, scale = unchanged_voxels(matched, state), whole.level.scale
+        whole = matched = prepare(level, smoothing, memory, parallel_map)
+        if unchanged is None:
+            state = _search(whole, state, model, start)
         else:
-            full = tf.from_level(state.transform, scale)
-            state = state._replace(transform=tf.to_level(full, level.scale), cut=3.0 * state.cut)
-        scale = level.scale
-        state = _converge(prepared, state, model, max_iterations, 10 * tolerance)
+            matched = restrict(whole, unchanged, scale)
+            moved = tf.to_level(tf.from_level(state.transform, scale), level.scale)
+            state = state._replace(transform=moved, cut=3.0 * state.cut)
+        state = run(matched, state, tolerance=10 * tolerance)
         total += state.iterations
-    if prepared is None:
+    if whole is None or matched is None:
         raise ValueError("no pyramid level to register on; give at least one")
-    state = _converge(prepared, state, model, max_iterations, tolerance)
+    state = run(matched, state, tolerance=tolerance)
+    scale = whole.level.scale
     _require_converged(state, max_iterations, scale)
-    halves = [_converge(prepared, state, model, 8, tolerance, half).transform for half in (0, 1)]
-    apart = scale * tf.largest_distance(halves[0], halves[1], prepared.points) / 2.0
-    result = _result(prepared, state, apart, total + state.iterations)
-    _require_plausible(prepared, result, max_shift, max_rotation)
+    halves = [_converge(matched, state, model, 8, tolerance, half).transform for half in (0, 1)]
+    apart = scale * tf.largest_distance(halves[0], halves[1], whole.points) / 2.0
+    result = _result(whole, matched, state, apart, total + state.iterations)
+    _require_plausible(whole, result, max_shift, max_rotation)
     return result
 
 
@@ -126,23 +135,32 @@ def _cut(p: PreparedLevel, sums: Sums) -> float:
     return float(max(4.685 * 1.4826 * median, 0.02 * p.spread))
 
 
+def _gain_and_offset(sums: Sums) -> tuple[float, float]:
+    """Return what gives the moving volume the reference's mean and standard deviation.
+
+    Unlike a least-squares slope, the quotient of standard deviations is not lowered by noise or by misalignment.
+    """
+    w, r, m, rr, mm, _ = sums.moments[4:]
+    variances = rr / w - (r / w) ** 2, mm / w - (m / w) ** 2
+    gain = float(np.clip(np.sqrt(variances[0] / variances[1]), 0.5, 2.0)) if min(variances) > 0.0 else 1.0
+    return gain, float(r / w - gain * m / w)
+
+
 def _projection(model: str) -> NDArray[np.float64]:
-    """Return the (14, n) matrix from a model's parameters, gain and offset to the affine ones."""
+    """Return the (12, n) matrix from a model's parameters to the affine ones."""
     if model == "affine":
-        return np.eye(14)
-    columns = [np.eye(3, 4) * 0.0 for _ in range(tf.MODELS[model])]
+        return np.eye(12)
+    columns = np.zeros((tf.MODELS[model], 3, 4))
     for axis in range(3):
-        columns[axis][axis, 3] = 1.0
+        columns[axis, axis, 3] = 1.0
     if model == "rigid":
         for axis, (i, j) in enumerate([(2, 1), (0, 2), (1, 0)]):  # rotation about z, y, x
-            columns[3 + axis][i, j], columns[3 + axis][j, i] = 1.0, -1.0
-    motion = np.array([c.ravel() for c in columns]).T
-    n = motion.shape[1]
-    return np.block([[motion, np.zeros((12, 2))], [np.zeros((2, n)), np.eye(2)]])
+            columns[3 + axis, i, j], columns[3 + axis, j, i] = 1.0, -1.0
+    return columns.reshape(-1, 12).T
 
 
-def _solve(sums: Sums, model: str) -> tuple[NDArray[np.float64], float, float]:
-    """Return the parameters of the step, d gain and d offset."""
+def _solve(sums: Sums, model: str) -> NDArray[np.float64]:
+    """Return the parameters of the step."""
     projection = _projection(model)
     hessian = projection.T @ sums.hessian @ projection
     scale = np.sqrt(np.diag(hessian))
@@ -155,8 +173,7 @@ def _solve(sums: Sums, model: str) -> tuple[NDArray[np.float64], float, float]:
             f"the mask's texture does not fix the motion: condition {smallest:.1g}, at least 1e-7 is needed; "
             "take a larger mask or a model with fewer parameters"
         )
-    step = -np.linalg.solve(normal, (projection.T @ sums.gradient) / scale) / scale
-    return step[:-2], float(step[-2]), float(step[-1])
+    return np.asarray(-np.linalg.solve(normal, (projection.T @ sums.gradient) / scale) / scale, dtype=np.float64)
 
 
 def _motion(parameters: NDArray[np.float64], model: str, center: NDArray[np.float64]) -> tf.Matrix:
@@ -173,11 +190,10 @@ def _converge(
 ) -> Estimate:
     """Iterate Gauss-Newton on one level."""
     s = state._replace(step=np.inf, iterations=0)
-    frozen = half >= 0
     before, relaxation = None, 1.0
     for iteration in range(1, max_iterations + 1):
         sums = sum_samples(p, s, half)
-        parameters, d_gain, d_offset = _solve(sums, model)
+        parameters = _solve(sums, model)
         relaxation = _relaxation(relaxation, parameters, before, sums, model)
         before = relaxation * parameters
         motion = _motion(before, model, p.center)
@@ -185,13 +201,12 @@ def _converge(
         if step > _STEP_LIMIT:
             motion = _motion(before * (_STEP_LIMIT / step), model, p.center)
             before = None
-        # a scale that goes on changing with the solution can keep it circling: it is fixed once close
-        cut = s.cut if frozen else _cut(p, sums)
-        frozen = frozen or step < 0.02
-        gain = float(np.clip(s.gain + d_gain, 0.5 * s.gain, 2.0 * s.gain))
+        # only ever tightened: a scale that follows the solution both ways can keep it circling
+        cut = s.cut if half >= 0 else min(_cut(p, sums), s.cut)
+        settled = cut > 0.97 * s.cut
         moved = tf.compose(s.transform, tf.invert(motion))
-        s = Estimate(moved, gain, s.offset + d_offset, cut, step, iteration)
-        if step < tolerance and iteration > 1:
+        s = Estimate(moved, *_gain_and_offset(sums), cut, step, iteration)
+        if step < tolerance and settled and iteration > 1:
             break
     return s
 
@@ -211,19 +226,18 @@ def _relaxation(
     """
     if before is None:
         return current
-    projection = _projection(model)[:, :-2]
+    projection = _projection(model)
     metric = projection.T @ sums.hessian @ projection
     left = float(before @ metric @ parameters) / max(float(before @ metric @ before), 1e-300)
     return float(np.clip(current / (1.0 - np.clip(left, -1.0, 0.8)), 1.0, 10.0)) if abs(left) > 0.1 else current
 
 
-def _search(p: PreparedLevel, state: Estimate, model: str, start: tf.Matrix, given: bool) -> Estimate:
+def _search(p: PreparedLevel, state: Estimate, model: str, start: ArrayLike | None) -> Estimate:
     """Try the starts on the coarsest level and return the one that correlates best."""
     level = p.level
     volumes = [to_host(v[0 : v.shape[0]]).astype(np.float32) for v in (level.reference, level.moving)]
-    first = tf.to_level(start, level.scale)
-    starts = [first] + ([tf.identity()] if given else [])
-    starts += [tf.compose(tf.translation(shift), tf.identity()) for shift in phase_shifts(volumes[0], volumes[1])]
+    starts = [tf.identity()] if start is None else [tf.to_level(start, level.scale), tf.identity()]
+    starts += [tf.translation(shift) for shift in phase_shifts(volumes[0], volumes[1])]
     best, score = None, -np.inf
     problem: RegistrationError | None = None
     for transform in starts:
@@ -243,25 +257,29 @@ def _search(p: PreparedLevel, state: Estimate, model: str, start: tf.Matrix, giv
 
 
 def _correlation(sums: Sums) -> float:
-    _, _, _, w, r, m, rr, mm, rm = sums.moments
+    w, r, m, rr, mm, rm = sums.moments[4:]
     if w <= 0.0:
         return 0.0
     variances = (rr / w - (r / w) ** 2) * (mm / w - (m / w) ** 2)
     return float((rm / w - r * m / w**2) / np.sqrt(variances)) if variances > 0.0 else 0.0
 
 
-def _result(p: PreparedLevel, s: Estimate, tre_self: float, iterations: int) -> Registration:
-    sums = sum_samples(p, s)
-    n_mask, n_used, squares, weight = sums.moments[:4]
+def _result(
+    whole: PreparedLevel, matched: PreparedLevel, s: Estimate, tre_self: float, iterations: int
+) -> Registration:
+    sums = sum_samples(matched, s)
+    # the residual is the whole mask's; without a given mask that is what kept its value
+    full = sums if whole.level.mask is None else sum_samples(whole, s)
+    n_mask, n_used, squares = full.moments[:3]
     return Registration(
-        transform=tf.from_level(s.transform, p.level.scale),
+        transform=tf.from_level(s.transform, whole.level.scale),
         gain=s.gain,
         offset=s.offset,
         residual=float(np.sqrt(squares / n_used)),
         tre_self=tre_self,
         iterations=iterations,
         correlation=_correlation(sums),
-        kept=float(weight / n_used),
+        kept=float(sums.moments[3] / n_used),
         overlap=float(n_used / n_mask),
     )
 

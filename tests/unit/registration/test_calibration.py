@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from xct_pipeline.registration.calibration import RegionMean, calibrate, gas_mask, region_mean
+
+GAIN, OFFSET = 1.06, -0.08
+
+
+@pytest.fixture(scope="module")
+def cell():
+    """Gas, alloy and ceramic blocks, blurred and noisy, with the labels they were made from."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((64, 64, 64), np.uint8)
+    labels[10:54, 10:54, 8:30] = 1
+    labels[10:54, 10:54, 30:56] = 2
+    truth = scipy.ndimage.gaussian_filter(np.array([0.0, 0.45, 7.4])[labels], 0.8)
+    volumes = []
+    for gain, offset in ((1.0, 0.0), (GAIN, OFFSET)):
+        noise = scipy.ndimage.gaussian_filter(rng.normal(size=labels.shape), 0.8) * 1.5
+        volumes.append(((truth + noise - offset) / gain).astype(np.float32))
+    return labels, volumes[0], volumes[1]
+
+
+def test_gain_and_offset_with_a_third_material_as_check(cell):
+    labels, reference, moving = cell
+    names = {"gas": 0, "alloy": 1, "ceramic": 2}
+    r, m = ({n: region_mean(v, labels == k, erode=3) for n, k in names.items()} for v in (reference, moving))
+    found = calibrate(r, m, ["gas", "ceramic"])
+    assert found.gain == pytest.approx(GAIN, abs=4 * found.gain_sigma)
+    assert found.offset == pytest.approx(OFFSET, abs=4 * found.offset_sigma)
+    assert found.gain_sigma < 0.005
+    residual, sigma = found.checks["alloy"]
+    assert list(found.checks) == ["alloy"]
+    assert abs(residual) < 4 * sigma < 0.1
+
+
+def test_error_of_a_mean_allows_for_correlated_noise():
+    rng = np.random.default_rng(1)
+    ratio = []
+    mask = np.ones((32, 32, 32), bool)
+    for _ in range(30):
+        noise = scipy.ndimage.gaussian_filter(rng.normal(size=mask.shape), 1.5)
+        found = region_mean(noise.astype(np.float32), mask, erode=2, cell=8)
+        ratio.append(found.mean / found.sigma)
+    assert 0.7 < np.std(ratio) < 1.6
+
+
+def test_robust_mean_leaves_specks_and_edges_out():
+    volume = np.full((20, 20, 20), 2.0, np.float32)
+    volume += np.random.default_rng(2).normal(0, 0.01, volume.shape).astype(np.float32)
+    mask = np.zeros(volume.shape, bool)
+    mask[2:18, 2:18, 2:18] = True
+    volume[~mask] = 50.0
+    volume[8, 8, 8:10], volume[5, 5, 5] = 90.0, np.nan
+    assert region_mean(volume, mask, erode=1).mean == pytest.approx(2.0, abs=0.002)
+
+
+def test_gas_is_found(cell):
+    labels, reference, _ = cell
+    mask = gas_mask(reference, smooth=2.0)
+    assert mask.sum() > 0.2 * (labels == 0).sum()
+    assert (labels[mask] == 0).mean() > 0.99
+    holed = reference.copy()
+    holed[:5] = np.nan
+    assert not gas_mask(holed, smooth=2.0)[:5].any()
+
+
+def test_one_material_gives_an_offset():
+    found = calibrate({"gas": RegionMean(0.0, 0.01, 100)}, {"gas": RegionMean(0.2, 0.01, 100)}, ["gas"])
+    assert (found.gain, found.offset) == (1.0, pytest.approx(-0.2))
+    assert found.offset_sigma == pytest.approx(0.01 * np.sqrt(2))
+
+
+def test_errors():
+    near = {"a": RegionMean(1.0, 0.01, 100), "b": RegionMean(1.02, 0.01, 100)}
+    with pytest.raises(ValueError, match="too little for a gain"):
+        calibrate(near, near, ["a", "b"])
+    with pytest.raises(ValueError, match="'c'"):
+        calibrate(near, near, ["a", "c"])
+    with pytest.raises(ValueError, match="0 voxels once 2"):
+        region_mean(np.ones((8, 8, 8), np.float32), np.zeros((8, 8, 8), bool))
+    with pytest.raises(ValueError, match="one grey value"):
+        gas_mask(np.ones((16, 16, 16), np.float32))
+    with pytest.raises(ValueError, match="no finite voxel"):
+        gas_mask(np.full((16, 16, 16), np.nan, np.float32))

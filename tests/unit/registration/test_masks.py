@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from xct_pipeline.registration.masks import (
+    attenuation_mask,
+    box_mask,
+    cylinder_mask,
+    extreme_points,
+    label_mask,
+    unchanged_mask,
+)
+
+
+def test_attenuation_mask_holds_the_material_with_its_edges():
+    volume = np.zeros((30, 30, 30), np.float32)
+    volume[10:20, 10:20, 10:20] = 6.0
+    volume[0, 0, 0] = np.nan
+    mask = attenuation_mask(volume, minimum=4.0, smooth=0.0, grow=2)
+    np.testing.assert_array_equal(mask, box_mask(mask.shape, (8, 8, 8), (21, 21, 21)))
+    noisy = volume + np.random.default_rng(0).normal(0, 2.0, volume.shape).astype(np.float32)
+    assert not attenuation_mask(noisy, minimum=4.0, grow=0)[:6, :6].any()  # smoothed: no specks of noise
+
+
+def test_label_mask_grows():
+    labels = np.zeros((9, 9, 9), np.uint8)
+    labels[4, 4, 4], labels[0, 0, 0] = 3, 2
+    assert label_mask(labels, [3], grow=1).sum() == 27
+    assert label_mask(labels, [2, 3], grow=0).sum() == 2
+
+
+def test_cylinder_stands_on_the_rotation_axis():
+    mask = cylinder_mask((6, 40, 40), 10.0, z_range=(1, 4))
+    assert mask.any(axis=(1, 2)).tolist() == [False, True, True, True, True, False]
+    np.testing.assert_allclose(scipy.ndimage.center_of_mass(mask), (2.5, 19.5, 19.5))
+    assert mask[1].sum() == pytest.approx(np.pi * 100, rel=0.02)
+
+
+def test_unchanged_mask_finds_a_change_below_the_noise():
+    rng = np.random.default_rng(1)
+    residual = rng.normal(0, 1.0, (40, 40, 40)).astype(np.float32)
+    residual[:, :, 30:] += 1.2  # the noise of one voxel is 1
+    residual[0, 0, 0] = np.nan
+    kept = unchanged_mask(residual)
+    assert kept[:, :, :27].mean() > 0.99
+    assert kept[:, :, 33:].mean() < 0.02
+    assert not kept[0, 0, 0]
+    assert not unchanged_mask(np.full((5, 5, 5), np.nan, np.float32)).any()
+
+
+def test_a_displaced_edge_is_no_change():
+    residual, gradient = np.zeros((2, 30, 30, 30), np.float32)
+    gradient[:, :, 15], residual[:, :, 15] = 0.4, 0.1
+    assert unchanged_mask(residual, gradient).all()
+    assert not unchanged_mask(residual).all()
+
+
+def test_extreme_points_hold_the_farthest_voxel():
+    rng = np.random.default_rng(2)
+    mask = rng.random((12, 13, 14)) < 0.05
+    ends = extreme_points(mask)
+    for _ in range(5):
+        a = rng.normal(size=(3, 3))
+        every = np.linalg.norm(np.argwhere(mask) @ a.T, axis=1).max()
+        assert np.linalg.norm(ends @ a.T, axis=1).max() == pytest.approx(every)
+    assert extreme_points(np.zeros((3, 3, 3), bool)).shape == (0, 3)
