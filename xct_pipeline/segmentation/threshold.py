@@ -179,6 +179,27 @@ def multi_otsu(counts: npt.ArrayLike, *, low: float, high: float, classes: int =
     return np.asarray(low + np.array(boundaries[::-1]) * (float(high) - float(low)) / bins)
 
 
+def class_means(
+    counts: npt.ArrayLike, thresholds: Sequence[float] | npt.NDArray[Any], *, low: float, high: float
+) -> npt.NDArray[np.float64]:
+    """Return the mean value of each class of a histogram, 1/cm; NaN for a class without values.
+
+    Parameters
+    ----------
+    counts : array_like of int (bins,)
+        Counts between `low` and `high`, 1/cm.
+    thresholds : sequence of float
+        Between the classes, 1/cm.
+    """
+    n = np.asarray(counts, np.float64)
+    values = low + (np.arange(len(n)) + 0.5) * (high - low) / len(n)
+    member = np.searchsorted(check_thresholds(thresholds), values, side="right")
+    size = len(np.asarray(thresholds).ravel()) + 1
+    total = np.bincount(member, weights=n, minlength=size)
+    moment = np.bincount(member, weights=n * values, minlength=size)
+    return np.where(total > 0, moment / np.where(total > 0, total, 1.0), np.nan)
+
+
 def check_thresholds(thresholds: Sequence[float] | npt.NDArray[Any]) -> Thresholds:
     """Return given thresholds as an array; ValueError unless they are finite, increasing and 1 to 254 in number."""
     values = np.asarray(thresholds, np.float64).ravel()

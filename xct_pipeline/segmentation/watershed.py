@@ -80,6 +80,60 @@ def class_markers(block: Any, gradient: Any, thresholds: Sequence[float], *, edg
     return xp.where(certain, apply_thresholds(block, thresholds) + xp.uint8(1), xp.uint8(0))
 
 
+def marker_edge(means: npt.ArrayLike) -> float:
+    """Return the gradient from which a voxel is left to the watershed, 1/cm per voxel, from the means of the classes.
+
+    A blurred face between the lightest and the densest material passes through the values of all those between, and a
+    threshold puts a false layer there. Half the smallest step between neighbouring classes, per voxel, is less than the
+    gradient in such a layer, and more than that of a face between these two themselves, which thresholds place well.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two classes have values.
+    """
+    known = np.asarray(means, np.float64)
+    known = np.sort(known[np.isfinite(known)])
+    if len(known) < 2 or not np.diff(known).min() > 0:
+        raise ValueError(f"{len(known)} classes with values have no faces: the watershed needs two or more")
+    return 0.5 * float(np.diff(known).min())
+
+
+def watershed_halo(*, sigma: float = 1.0, reach: int = 8) -> int:
+    """Return the voxels that `watershed_classes` needs around a block, beside those that denoising took."""
+    return gradient_halo(sigma) + reach
+
+
+def watershed_classes(
+    block: Any, thresholds: Sequence[float], *, edge: float, sigma: float = 1.0, reach: int = 8, connectivity: int = 6
+) -> npt.NDArray[np.uint8]:
+    """Label a block by thresholds away from faces and by the watershed at them.
+
+    Parameters
+    ----------
+    block : array (z, y, x)
+        Attenuation, denoised where that is wanted, 1/cm, with a halo of `watershed_halo` clipped to the volume.
+    thresholds : sequence of float
+        Of the whole volume, 1/cm.
+    edge : float
+        1/cm per voxel, `marker_edge` for instance.
+    sigma : float
+        Of the gradient, voxels.
+    reach, connectivity
+        As for `watershed`.
+
+    Returns
+    -------
+    uint8 array (z, y, x)
+        Classes as from `apply_thresholds`, which also serves where no marker is within reach; on the host.
+    """
+    gradient = gradient_magnitude(block, sigma=sigma)
+    plain = to_host(apply_thresholds(block, thresholds))
+    markers = class_markers(block, gradient, thresholds, edge=edge)
+    flooded = watershed(gradient, markers, reach=reach, connectivity=connectivity)
+    return np.where(flooded > 0, flooded - 1, plain).astype(np.uint8)
+
+
 def watershed(
     field: Any, markers: Any, *, reach: int = 8, connectivity: int = 6, mask: Any = None
 ) -> npt.NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from xct_pipeline.segmentation.threshold import (
     apply_hysteresis,
     apply_thresholds,
     check_thresholds,
+    class_means,
     combine_histograms,
     combine_hysteresis,
     combine_ranges,
@@ -96,6 +97,11 @@ def test_materials_are_recovered(volume: np.ndarray) -> None:
     counts, low, high = global_histogram(volume, 64, bins=1024)
     found = multi_otsu(counts, low=low, high=high, classes=4)
     assert np.abs(found - [0.75, 2.25, 3.75]).max() < 0.1
+
+
+def test_means_of_classes() -> None:
+    means = class_means([2, 2, 0, 0, 1, 3], [2.0, 4.0], low=0.0, high=6.0)
+    np.testing.assert_allclose(means, [1.0, np.nan, 5.25])
 
 
 def test_a_boundary_lies_in_the_middle_of_a_gap() -> None:

@@ -5,7 +5,23 @@ import pytest
 import scipy.ndimage
 from skimage.segmentation import watershed as meyer
 
-from xct_pipeline.segmentation.watershed import class_markers, gradient_halo, gradient_magnitude, watershed
+from xct_pipeline.segmentation.interface import (
+    combine_heights,
+    contact_partial,
+    contact_rows,
+    height_partial,
+    local_planes,
+)
+from xct_pipeline.segmentation.threshold import apply_thresholds, class_means, histogram
+from xct_pipeline.segmentation.watershed import (
+    class_markers,
+    gradient_halo,
+    gradient_magnitude,
+    marker_edge,
+    watershed,
+    watershed_classes,
+    watershed_halo,
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +94,54 @@ def test_a_block_with_its_halo_gives_the_same_labels(
     np.testing.assert_array_equal(slopes, exact)
 
 
+def blurred_cell(tilt: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ceramic under a tilted face, half of it under NaK and half under gas, blurred, with noise; and its labels."""
+    z, y, x = np.indices((48, 56, 56)).astype(float)
+    face = 24.3 + np.tan(np.radians(tilt)) * (x - 27.5)
+    truth = np.where(z <= face, 2, np.where(y < 28, 1, 0))
+    values = scipy.ndimage.gaussian_filter(np.array([0.0, 0.516, 7.56])[truth], 0.8)
+    return (values + 0.05 * np.random.default_rng(1).standard_normal(values.shape)).astype(np.float32), truth
+
+
+@pytest.mark.parametrize("tilt", [0.0, 20.0])
+def test_no_false_layer_at_a_blurred_face(tilt: float) -> None:
+    volume, truth = blurred_cell(tilt)
+    low, high = float(volume.min()), float(volume.max())
+    counts = histogram(volume, low=low, high=high)["counts"]
+    limits = [0.258, 4.0]
+    edge = marker_edge(class_means(counts, limits, low=low, high=high))
+    assert 0.2 < edge < 0.35
+    labels = watershed_classes(volume, limits, edge=edge)
+    inner = (slice(4, 44), slice(34, 52), slice(4, 52))  # ceramic and gas only
+    assert (apply_thresholds(volume, limits)[inner] == 1).sum() > 18 * 48
+    assert (labels[inner] == 1).sum() < 0.02 * 18 * 48
+    assert (labels == truth).mean() > 0.995
+
+    whole = (slice(0, 48), slice(0, 56), slice(0, 56))
+    planes = local_planes(
+        combine_heights([height_partial(labels, whole, whole, ceramic=2, attenuation=volume, level=4.0)], labels.shape)
+    )
+    rows = contact_rows(
+        contact_partial(labels, whole, planes), {0: "gas", 1: "nak", 2: "ceramic"}, ceramic=2, voxel_size_um=1.0
+    )
+    found = [row["contact_fraction"] for row in rows if row["material"] == "nak"]
+    np.testing.assert_allclose(found, 0.5, atol=0.01)
+
+
+def test_classes_with_a_halo_do_not_depend_on_blocks() -> None:
+    volume, _ = blurred_cell(20.0)
+    volume[:3, :10] = np.nan
+    whole = watershed_classes(volume, [0.258, 4.0], edge=0.25, reach=4)
+    assert not whole[:3, :10].any()
+    halo = watershed_halo(reach=4)
+    found = np.zeros_like(whole)
+    for z in range(0, 48, 16):
+        a = max(0, z - halo)
+        part = watershed_classes(volume[a : z + 16 + halo], [0.258, 4.0], edge=0.25, reach=4)
+        found[z : z + 16] = part[z - a : z - a + 16]
+    np.testing.assert_array_equal(found, whole)
+
+
 def test_walls_and_missing_data_are_not_flooded() -> None:
     field = np.zeros((1, 1, 9), np.float32)
     markers = np.zeros(field.shape, np.uint8)
@@ -104,5 +168,7 @@ def test_misuse_is_named() -> None:
         watershed(field, np.zeros((2, 3, 3), np.uint8))
     with pytest.raises(ValueError, match="connectivity 4"):
         watershed(field, np.zeros((3, 3, 3), np.uint8), connectivity=4)
+    with pytest.raises(ValueError, match="1 classes with values"):
+        marker_edge([np.nan, 2.0])
     with pytest.raises(ValueError, match="leaves no markers"):
         class_markers(field, field, [1.0], edge=0.0)
