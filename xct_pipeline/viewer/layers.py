@@ -1,0 +1,334 @@
+"""A store, or any OME-Zarr image, as napari layers: names, units, scale, times, contrast and colours. No Qt."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xct_pipeline.store import Store, StoreError
+from xct_pipeline.viewer import ome
+
+Layer = tuple[Any, dict[str, Any], str]  # napari's LayerDataTuple
+
+LOSS, GAIN = (0.13, 0.40, 0.67), (0.70, 0.09, 0.17)  # blue and red that colour-blind readers tell apart
+TITLES = {
+    "registered": "registered",
+    "variation/attenuation": "attenuation change",
+    "variation/density": "density change",
+    "variation/areal": "areal mass change",
+    "variation/areal_sigma": "areal mass sigma",
+    "variation/attenuation_consecutive": "attenuation change, consecutive",
+    "variation/density_consecutive": "density change, consecutive",
+    "variation/areal_consecutive": "areal mass change, consecutive",
+    "variation/areal_sigma_consecutive": "areal mass sigma, consecutive",
+}
+SHOWN = ("variation/density", "variation/attenuation")  # the first of these that is there is visible
+
+
+def read(path: str | os.PathLike[str]) -> list[Layer]:
+    """Return the layers of whatever `path` is: a store, an OME-Zarr image, a raw scan or a configuration.
+
+    Raises
+    ------
+    StoreError, ScanError, ConfigError
+        It cannot be opened.
+    """
+    from xct_pipeline.viewer import raw
+
+    file = Path(path)
+    if file.suffix == ".toml":
+        from xct_pipeline.config_file import load_config
+
+        config = load_config(file)
+        return store_layers(config.store_path) if has_images(config.store_path) else raw.config_layers(config)
+    if not file.is_dir():
+        return raw.file_layers(file)
+    return store_layers(file) if Store(file).exists() and is_store(file) else image_layers(file)
+
+
+def is_store(folder: Path) -> bool:
+    """Tell whether a folder was written by the pipeline, rather than by another writer of OME-Zarr."""
+    return (folder / ".xct").is_dir() or bool(Store(folder).attributes().get("scans"))
+
+
+def has_images(folder: Path) -> bool:
+    """Tell whether a store holds an image to show."""
+    return (folder / "registered").is_dir() or any(folder.glob("scans/*/volume/zarr.json"))
+
+
+def store_layers(path: str | os.PathLike[str]) -> list[Layer]:
+    """Return the layers of a store; nothing but metadata and the coarsest levels are read.
+
+    Images that are damaged or not begun are left out with a notification.
+
+    Parameters
+    ----------
+    path : path
+        A store.
+
+    Returns
+    -------
+    list of (data, keywords, kind)
+        napari's layer tuples, drawn in this order. ``metadata["xct"]`` of each holds its path in the store, the unit
+        of its values and, along t, ``time_s`` and the scans' names.
+
+    Raises
+    ------
+    StoreError
+        There is no store, or nothing in it yet.
+    """
+    store = Store(path)
+    if not store.exists():
+        raise StoreError(f"{path} is no store of xct")
+    attributes = store.attributes()
+    names = list(attributes.get("scans", {}))
+    found = dict(_open_all(store.path, names))
+    if not found:
+        raise StoreError(f"{path} holds no image yet: run the pipeline, then open it again")
+    _tell_unfinished(store)
+    depth = next((image for image in found.values() if image.axes[-3:] == ("z", "y", "x")), None)
+    signed = next((key for key in SHOWN if key in found), None)
+    grey = "registered" if "registered" in found else next((k for k in found if k.startswith("scans/")), None)
+    layers: list[Layer] = []
+    for key, image in found.items():
+        image = _with_depth(image, depth)
+        title = _title(key, image)
+        common = _common(image, title, {"path": key, "store": str(store.path), "scans": _scans(key, image, names)})
+        if image.attributes.get("image-label") is not None or key.endswith("flags"):
+            layers.append(_labels(image, common, visible=not key.endswith("flags")))
+        elif key.startswith("variation/") and "sigma" not in key:
+            layers += _signed(image, common, visible=key == signed)
+        else:
+            layers.append(_grey(image, common, visible=key == grey))
+    return layers
+
+
+def image_layers(path: str | os.PathLike[str]) -> list[Layer]:
+    """Return the layers of an OME-Zarr 0.4 or 0.5 image of any writer, its labels and channels included.
+
+    Raises
+    ------
+    StoreError
+        There is no image.
+    """
+    folder = Path(path)
+    layers: list[Layer] = []
+    for place in ome.images_in(folder):
+        image = ome.open_ome(place, None if place == folder else place.name)
+        layers += [layer for channel in _channels(image) for layer in (_plain(channel, place),)]
+        for name in _label_names(place / "labels"):
+            label = ome.open_ome(place / "labels" / name, name)
+            layers += [_labels(c, _common(c, c.name, {"path": str(place)}), True) for c in _channels(label)]
+    if not layers:
+        raise StoreError(f"{folder}: no OME-Zarr image in it (looked for multiscales metadata of versions 0.4 and 0.5)")
+    return layers
+
+
+# ---------------------------------------------------------------------------------------------- what is there
+
+
+def _open_all(root: Path, names: Sequence[str]) -> Iterator[tuple[str, ome.OmeImage]]:
+    """Open every image of a store in drawing order; those that cannot be opened are told and left out."""
+    on_disk = sorted(p.name for p in (root / "scans").iterdir()) if (root / "scans").is_dir() else []
+    scans = [*names, *(name for name in on_disk if name not in names)]
+    labels = sorted(p.name for p in (root / "registered" / "labels").glob("*") if p.is_dir())
+    variation = sorted(p.name for p in (root / "variation").glob("*") if p.is_dir())
+    rank = {key: k for k, key in enumerate(TITLES)}
+    maps = sorted((f"variation/{name}" for name in variation), key=lambda key: (rank.get(key, 99), key), reverse=True)
+    keys = [*(f"scans/{n}/volume" for n in scans), "registered", *maps, *(f"registered/labels/{n}" for n in labels)]
+    for key in keys:
+        if not (root / key / "zarr.json").exists():
+            continue
+        try:
+            yield key, ome.open_ome(root / key, key)
+        except StoreError as error:
+            ome.tell(f"{key} is left out: {error}")
+
+
+def _tell_unfinished(store: Store) -> None:
+    try:
+        holder = json.loads((store.state / "lock.json").read_text())
+    except (OSError, ValueError):
+        return
+    who = f"process {holder.get('pid')} on {holder.get('host')}"
+    ome.tell(f"{store.path} is being written by {who}: what is not finished is empty. Open it again to see more.")
+
+
+def _title(key: str, image: ome.OmeImage) -> str:
+    parts = key.split("/")
+    title = TITLES.get(key) or (parts[1] if parts[0] == "scans" else parts[-1])
+    unit = image.xct.get("unit", "")
+    return f"{title}, {unit}" if unit and "labels" not in parts and title != "flags" else title
+
+
+def _scans(key: str, image: ome.OmeImage, names: Sequence[str]) -> list[str]:
+    """Return the scan of each plane along t."""
+    stated = image.xct.get("scans")
+    if key.startswith("scans/"):
+        return [key.split("/")[1]]
+    if stated:
+        return [str(name) for name in stated]
+    return list(names) if "t" in image.axes and len(names) == image.arrays[0].shape[0] else []
+
+
+def _with_depth(image: ome.OmeImage, volume: ome.OmeImage | None) -> ome.OmeImage:
+    """Give a map (t, y, x) one voxel along z that is as thick as the volume, so that every slice shows the map."""
+    if image.axes != ("t", "y", "x"):
+        return image
+    step, first, count = 1.0, 0.0, 1
+    if volume is not None:
+        step, first, count = volume.scale[-3], volume.translate[-3], volume.arrays[0].shape[-3]
+    return replace(
+        image, axes=("t", "z", "y", "x"), scale=(image.scale[0], step * count, *image.scale[1:]),
+        translate=(0.0, first + step * (count - 1) / 2, *image.translate[1:]),
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------- layers
+
+
+def _common(image: ome.OmeImage, name: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    xct = image.xct
+    note = {"unit": xct.get("unit", ""), "time_s": xct.get("time_s"), **more}
+    return {
+        "name": name, "scale": image.scale, "translate": image.translate, "axis_labels": image.axes,
+        "units": tuple(image.unit if axis in "zyx" else "pixel" for axis in image.axes), "metadata": {"xct": note},
+    }  # fmt: skip
+
+
+def _data(image: ome.OmeImage) -> list[Any]:
+    levels = image.levels()
+    missing = len(image.axes) - levels[0].ndim  # a map that was given a depth
+    return [level[:, None] for level in levels] if missing else levels
+
+
+def _grey(image: ome.OmeImage, common: dict[str, Any], visible: bool) -> Layer:
+    limits = ome.contrast(ome.sample(image.arrays))
+    colormap = "viridis" if "sigma" in common["name"] else "gray"
+    more = {"contrast_limits": limits, "colormap": colormap, "visible": visible, "multiscale": True}
+    return _data(image), {**common, **more}, "image"
+
+
+def _signed(image: ome.OmeImage, common: dict[str, Any], visible: bool) -> list[Layer]:
+    """Return a diverging layer and, for volumes, one-sided ones: a projection in 3-D would drop what is negative."""
+    limits = ome.signed_contrast(ome.sample(image.arrays, time=-1))
+    data = _data(image)
+    style = {"multiscale": True, "blending": "translucent"}
+    whole = {"contrast_limits": limits, "colormap": diverging(), "visible": visible, **style}
+    layers: list[Layer] = [(data, {**common, **whole}, "image")]
+    if len(image.axes) == image.arrays[0].ndim:
+        for side, colour, sign in (("gain", GAIN, 1), ("loss", LOSS, -1)):
+            title = f"{common['name']}: {side} in 3-D"
+            note = {**common["metadata"]["xct"], "side": side, "shown_in_3d": visible}
+            one = {"name": title, "metadata": {"xct": note}, "contrast_limits": (0.0, limits[1]),
+                   "colormap": one_sided(side, colour), "visible": False, "rendering": "mip", **style}  # fmt: skip
+            layers.append(([level * np.asarray(sign, level.dtype) for level in data], {**common, **one}, "image"))
+    return layers
+
+
+def _labels(image: ome.OmeImage, common: dict[str, Any], visible: bool) -> Layer:
+    label = image.attributes.get("image-label") or {}
+    names = {int(k): str(v) for k, v in image.xct.get("names", {}).items()}
+    for entry in label.get("properties", ()):
+        title = entry.get("name") or entry.get("class")
+        if title is not None:
+            names.setdefault(int(entry["label-value"]), str(title))
+    keywords = {**common, "visible": visible, "opacity": 0.45, "multiscale": True}
+    colours = {int(c["label-value"]): np.asarray(c["rgba"]) / 255 for c in label.get("colors", ()) if "rgba" in c}
+    if colours:
+        keywords["colormap"] = label_colours(colours)
+    if names:
+        keywords["features"] = {"index": list(names), "name": list(names.values())}
+        keywords["metadata"] = {"xct": {**common["metadata"]["xct"], "names": names}}
+    return _data(image), keywords, "labels"
+
+
+def label_colours(colours: Mapping[int, Any]) -> Any:
+    """Return napari's colormap of labels; what has no colour is transparent."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    clear = np.zeros(4)
+    return DirectLabelColormap(color_dict={None: clear, 0: clear, **colours})
+
+
+def diverging() -> Any:
+    """Return the colormap of signed changes: blue for loss, red for gain, transparent at zero."""
+    from napari.utils.colormaps import Colormap
+
+    colours = [(*LOSS, 1.0), (*LOSS, 0.0), (*GAIN, 0.0), (*GAIN, 1.0)]
+    return Colormap(colours, controls=[0.0, 0.499, 0.501, 1.0], name="xct loss-gain", nan_color=(0, 0, 0, 0))
+
+
+def one_sided(name: str, colour: Sequence[float]) -> Any:
+    """Return a colormap from transparent to a colour."""
+    from napari.utils.colormaps import Colormap
+
+    return Colormap([(*colour, 0.0), (*colour, 1.0)], name=f"xct {name}", nan_color=(0, 0, 0, 0))
+
+
+# ----------------------------------------------------------------------------------- images of other writers
+
+
+def _label_names(folder: Path) -> list[str]:
+    """Return the label images beside an image: those that are listed, or those that are there."""
+    listed = ome.ome_attributes(folder).get("labels")
+    if listed is None and folder.is_dir():
+        listed = [place.name for place in ome.images_in(folder)]
+    return list(listed or ())
+
+
+def _channels(image: ome.OmeImage) -> list[ome.OmeImage]:
+    """Split an image along c."""
+    if "c" not in image.axes:
+        return [image]
+    axis = image.axes.index("c")
+    omero = image.attributes.get("omero", {}).get("channels", [])
+
+    def without(values: Sequence[Any]) -> tuple[Any, ...]:
+        return (*values[:axis], *values[axis + 1 :])
+
+    split = []
+    for k in range(image.arrays[0].shape[axis]):
+        arrays = tuple(ome.Guarded(_Channel(a, axis, k), a.name) for a in image.arrays)
+        about = omero[k] if k < len(omero) else {}
+        name = about.get("label") or (image.name if image.arrays[0].shape[axis] == 1 else f"{image.name} channel {k}")
+        split.append(
+            replace(
+                image, name=str(name), axes=without(image.axes), arrays=arrays, scale=without(image.scale),
+                translate=without(image.translate), attributes={**image.attributes, "channel": about},
+            )
+        )  # fmt: skip
+    return split
+
+
+class _Channel:
+    """One channel of an array."""
+
+    def __init__(self, source: ome.Guarded, axis: int, index: int) -> None:
+        self.source, self.axis, self.index = source, axis, index
+        chunks = getattr(source.array, "chunks", source.shape)
+        self.shape, self.chunks = (tuple(n for k, n in enumerate(v) if k != axis) for v in (source.shape, chunks))
+        self.dtype, self.ndim = source.dtype, source.ndim - 1
+
+    def __getitem__(self, key: tuple[slice, ...]) -> ome.Array:
+        parts = list(key)
+        parts.insert(self.axis, slice(self.index, self.index + 1))
+        return np.squeeze(self.source[tuple(parts)], self.axis)
+
+
+def _plain(image: ome.OmeImage, folder: Path) -> Layer:
+    common = _common(image, image.name, {"path": str(folder)})
+    about = image.attributes.get("channel", {})
+    window = about.get("window", {})
+    stated = (window.get("start"), window.get("end"))
+    limits = stated if None not in stated and stated[0] < stated[1] else ome.contrast(ome.sample(image.arrays))
+    more: dict[str, Any] = {"contrast_limits": limits, "multiscale": True, "visible": about.get("active", True)}
+    if "color" in about:
+        more |= {"colormap": f"#{about['color']}", "blending": "additive"}
+    return _data(image), {**common, **more}, "image"

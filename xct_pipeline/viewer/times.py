@@ -1,0 +1,30 @@
+"""Times of scans as people say them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def label_of(note: Mapping[str, Any], index: int) -> str:
+    """Return the name of a plane along t and the time since the first scan's start.
+
+    Parameters
+    ----------
+    note : mapping
+        ``scans`` and ``time_s`` of a layer's metadata; either may be missing.
+    index : int
+        Along t.
+    """
+    scans, times = note.get("scans") or [], note.get("time_s") or []
+    name = scans[index] if index < len(scans) else f"time {index}"
+    seconds = times[index] if index < len(times) else None
+    return name if seconds is None else f"{name}   {duration(float(seconds))}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in the unit that reads best."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if abs(seconds) >= 2 * size:
+            return f"{seconds / size:.2f} {unit}"
+    return f"{seconds:.0f} s"

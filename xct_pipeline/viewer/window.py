@@ -1,0 +1,147 @@
+"""The napari window: opened with what can be decided about the data at hand, and readable when it cannot open."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from xct_pipeline.store import RefusedError
+
+MISSING = "the viewer needs napari and a Qt binding: pip install 'xct-pipeline[napari]'"
+PLUGIN = "xct-pipeline"
+
+
+def open_window(path: str | os.PathLike[str], block: bool = True) -> Any:
+    """Open a viewer on `path`; see `xct_pipeline.view`."""
+    napari = import_napari()
+    problem = display_problem()
+    if problem:
+        raise RefusedError(problem)
+    from xct_pipeline.viewer.layers import read
+
+    layers = read(path)
+    viewer = napari.Viewer(title=f"xct {Path(path).name}")
+    viewer.window.resize(1400, 900)
+    fill(viewer, layers)
+    add_widgets(viewer, Path(path))
+    if block:
+        napari.run()
+    return viewer
+
+
+def import_napari() -> Any:
+    """Import napari with a Qt binding.
+
+    Raises
+    ------
+    RefusedError
+        One of them is missing.
+    """
+    try:
+        import napari
+        from qtpy import QtWidgets
+    except Exception as error:  # qtpy raises its own errors where a binding is missing or broken
+        raise RefusedError(f"{MISSING} ({str(error).splitlines()[0] if str(error) else error!r})") from None
+    del QtWidgets
+    return napari
+
+
+def display_problem() -> str | None:
+    """Return why no window can open, None where one can. Qt itself would end the process."""
+    if not sys.platform.startswith("linux") or os.environ.get("QT_QPA_PLATFORM", "xcb") not in ("xcb", "wayland"):
+        return None
+    hint = "log in with ssh -X, use a remote desktop, or look at pictures with xct preview, xct center and xct report"
+    if os.environ.get("WAYLAND_DISPLAY"):
+        return None
+    display = os.environ.get("DISPLAY", "")
+    if not display:
+        return f"no display to open a window on (DISPLAY is not set): {hint}"
+    return None if _answers(display) else f"the display {display} does not answer: {hint}"
+
+
+def _answers(display: str) -> bool:
+    host, _, number = display.rpartition(":")
+    number = number.split(".")[0]
+    if not number.isdigit():
+        return True  # a form we do not know: let Qt decide
+    local = host in ("", "unix") or host.startswith("/")
+    if local:
+        path = f"/tmp/.X11-unix/X{number}"
+        attempts: list[tuple[int, Any]] = [(socket.AF_UNIX, path), (socket.AF_UNIX, f"\0{path}")]
+    else:
+        attempts = [(socket.AF_INET, (host, 6000 + int(number)))]
+    for family, address in attempts:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.settimeout(3)
+            try:
+                probe.connect(address)
+            except OSError:
+                continue
+            return True
+    return host.startswith("/")  # a socket of macOS's kind; Qt decides
+
+
+def fill(viewer: Any, layers: list[Any]) -> list[Any]:
+    """Add layers to a viewer, with what belongs to a store's: times along t and one-sided maps in 3-D."""
+    from napari.layers import Layer
+
+    added = [viewer.add_layer(Layer.create(*layer)) for layer in layers]
+    show_times(viewer)
+    swap_in_3d(viewer)
+    if added and viewer.dims.ndim > 2:
+        viewer.dims.current_step = tuple(int(n) // 2 if k >= viewer.dims.ndim - 3 else 0
+                                         for k, n in enumerate(viewer.dims.nsteps))  # fmt: skip
+    return added
+
+
+def time_text(viewer: Any) -> str:
+    """Return which scan is shown and when it was taken."""
+    from xct_pipeline.viewer.times import label_of
+
+    for layer in reversed(viewer.layers):
+        note = layer.metadata.get("xct", {})
+        if layer.visible and "t" in tuple(layer.axis_labels):
+            axis = tuple(layer.axis_labels).index("t") + viewer.dims.ndim - layer.ndim
+            return label_of(note, viewer.dims.current_step[axis])
+    names = [layer.metadata.get("xct", {}).get("scans") for layer in viewer.layers if layer.visible]
+    return next((name[0] for name in names if name), "")
+
+
+def show_times(viewer: Any) -> None:
+    """Write the scan and its time into the corner of the picture, now and whenever a slider moves."""
+
+    def update(event: Any = None) -> None:
+        del event
+        text = time_text(viewer)
+        viewer.text_overlay.text, viewer.text_overlay.visible = text, bool(text)
+
+    viewer.dims.events.current_step.connect(update)
+    viewer.layers.events.connect(update)
+    update()
+
+
+def swap_in_3d(viewer: Any) -> None:
+    """Show gain and loss as layers of their own in 3-D, where a projection would drop what is negative."""
+
+    def update(event: Any = None) -> None:
+        del event
+        volume = viewer.dims.ndisplay == 3
+        notes = {layer: layer.metadata.get("xct", {}) for layer in viewer.layers}
+        sided = {layer: note for layer, note in notes.items() if note.get("shown_in_3d")}
+        for layer, note in sided.items():
+            layer.visible = volume
+            for other, about in notes.items():
+                if about.get("path") == note["path"] and about.get("store") == note["store"] and "side" not in about:
+                    other.visible = not volume
+
+    viewer.dims.events.ndisplay.connect(update)
+
+
+def add_widgets(viewer: Any, path: Path) -> None:
+    """Dock the widgets that make sense for `path`, in tabs."""
+    from xct_pipeline.viewer.docks import dock_all
+
+    dock_all(viewer, path)
