@@ -12,7 +12,7 @@ from xct_pipeline.segmentation.interface import (
     height_partial,
     local_planes,
 )
-from xct_pipeline.segmentation.threshold import apply_thresholds, class_means, histogram
+from xct_pipeline.segmentation.threshold import apply_thresholds, class_means, histogram, multi_otsu
 from xct_pipeline.segmentation.watershed import (
     class_markers,
     gradient_halo,
@@ -21,6 +21,7 @@ from xct_pipeline.segmentation.watershed import (
     watershed,
     watershed_classes,
     watershed_halo,
+    without_edges,
 )
 
 
@@ -126,6 +127,20 @@ def test_no_false_layer_at_a_blurred_face(tilt: float) -> None:
     )
     found = [row["contact_fraction"] for row in rows if row["material"] == "nak"]
     np.testing.assert_allclose(found, 0.5, atol=0.01)
+
+
+def test_thresholds_away_from_faces_divide_light_materials() -> None:
+    volume, _ = blurred_cell(20.0)
+    gradient = gradient_magnitude(volume)
+    steepest = float(gradient.max())
+    edge = float(multi_otsu(histogram(gradient, low=0, high=steepest)["counts"], low=0, high=steepest)[0])
+    low, high = float(volume.min()), float(volume.max())
+
+    def divide(values: np.ndarray) -> np.ndarray:
+        return multi_otsu(histogram(values, low=low, high=high, bins=512)["counts"], low=low, high=high, classes=3)
+
+    assert divide(volume)[0] > 1  # gas and NaK in one class, the blurred face in another
+    np.testing.assert_allclose(divide(without_edges(volume, gradient, edge=edge)), [0.258, 4.04], atol=0.05)
 
 
 def test_classes_with_a_halo_do_not_depend_on_blocks() -> None:
