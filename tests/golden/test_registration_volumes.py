@@ -79,7 +79,7 @@ def test_known_motion_of_a_measured_volume(data_folder, record_property, name, m
 def test_simpleitk_finds_the_same_motion(data_folder, name):
     """An independent registration (mean squares on the mask without the changed quarter) agrees."""
     sitk = pytest.importorskip("SimpleITK")
-    reference, moving, mask, motion = case(data_folder, name, "small")
+    reference, moving, mask, _ = case(data_folder, name, "small")
     n = reference.shape[0]
     mask[:, :, int(0.7 * n) :] = False
     levels = [Level(binned(reference, s), binned(moving, s), binned(mask, s) > 0.5, float(s)) for s in (4, 2, 1)]

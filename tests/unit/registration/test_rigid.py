@@ -166,7 +166,7 @@ def test_objects_that_do_not_overlap():
 )
 def test_accuracy_at_256(make_phantom, record_property, name, shift, degrees, noise, gain, offset, limit):
     phantom = make_phantom(256, shift, degrees)
-    volumes = pyramid(*phantom.noisy(noise, gain, offset), phantom.mask, (8, 4, 2))
+    volumes = pyramid(*phantom.noisy(noise, gain, offset), phantom.mask, (8, 4, 2, 1))
     began = time.process_time()
     found = register(volumes)
     seconds = time.process_time() - began
