@@ -16,6 +16,7 @@ import numpy.typing as npt
 from xct_pipeline.device import array_namespace, to_host
 
 Floats = npt.NDArray[np.float64]
+ENVELOPE = 5e-4  # line integral of a faint wall that may hide in a margin
 BEAM_TREND = 0.2  # line integral by which flats may miss the beam's slow profile from edge to centre
 
 
@@ -61,16 +62,16 @@ def find_margin(transmission: Any, *, tolerance: float = 0.02, snr: float = 6.0)
     """
     data = np.asarray(to_host(transmission), np.float32)
     if data.ndim != 3 or data.shape[2] < 16:
-        raise ValueError(
-            f"transmission must be (angle, row, column) with 16 columns or more, not {data.shape}"
-        )
+        raise ValueError(f"transmission must be (angle, row, column) with 16 columns or more, not {data.shape}")
     with np.errstate(divide="ignore", invalid="ignore"):
         p = np.where(data > 0, -np.log(data), np.nan)
     p[~np.isfinite(p)] = np.nan
+    profile = _profile(p)
     p = _block_medians(p)
     widths = [_air_columns(p, tolerance, snr), _air_columns(p[:, :, ::-1], tolerance, snr)]
     least = max(4, data.shape[2] // 128)
     kept = [0 if w < least else w - min(2 + w // 5, w - least) for w in widths]
+    kept = [_before_envelope(side, w, least) for side, w in zip((profile, profile[::-1]), kept, strict=True)]
     return Margin(*kept) if any(kept) else None
 
 
@@ -118,6 +119,32 @@ def _brightest(p: Floats, box: int) -> Floats:
     return np.asarray(_running_median(p, box).min(axis=2))
 
 
+def _profile(p: npt.NDArray[np.float32]) -> Floats:
+    """Line integral per column over all angles and rows, single columns that stand out taken from their neighbours."""
+    from scipy.ndimage import median_filter
+
+    mean = np.nan_to_num(np.nanmedian(np.nanmean(p, axis=0, dtype=np.float64), axis=0))
+    return np.asarray(median_filter(mean, size=3, mode="nearest"))
+
+
+def _before_envelope(profile: Floats, width: int, least: int) -> int:
+    """Shorten a margin until its inner end no longer rises above the line through its outer half.
+
+    What a single projection hides in its noise, a faint wall of the sample for instance, shows in the mean of all.
+    """
+    while width > least:
+        half = max(least, width // 2)
+        outer = profile[:half]
+        line = np.polyfit(np.arange(half), outer, 1) if half >= 8 else np.array([0.0, np.median(outer)])
+        scatter = 1.483 * float(np.median(np.abs(outer - np.polyval(line, np.arange(half)))))
+        inner = np.arange(half, width)
+        excess = profile[inner] - np.polyval(line, inner)
+        if float(np.max(excess[-3:])) <= max(ENVELOPE, 4 * scatter):
+            return width
+        width -= 1
+    return width
+
+
 def _running_median(p: Floats, size: int) -> Floats:
     """Running median along the columns, edges repeated."""
     from scipy.ndimage import median_filter
@@ -125,17 +152,17 @@ def _running_median(p: Floats, size: int) -> Floats:
     return np.asarray(median_filter(p, size=(1,) * (p.ndim - 1) + (size,), mode="nearest"))
 
 
-def air_scale(transmission: Any, margin: Margin, *, trim: float = 0.25, linear: bool = False) -> Floats:
+def air_scale(transmission: Any, margin: Margin, *, trim: float = 0.1, linear: bool = False) -> Floats:
     """Find the factor that makes air 1 in each projection.
 
-    The level of a projection is the trimmed mean over all pixels of the margin. Each projection is taken
-    alone, so blocks of angles give the same numbers as the whole scan; the rows decide, so use the same
-    rows everywhere.
+    Each pixel is first divided by its own mean over the angles, so that a defective one cannot pull the level: the
+    factor of a projection is the trimmed mean of these ratios, and the level of all projections is the mean over the
+    pixels whose own mean does not stand out.
 
     Parameters
     ----------
     transmission : array (angle, row, column)
-        Flat-corrected, not scaled. All columns.
+        Flat-corrected, not scaled. All angles and columns.
     margin : Margin
         As found by `find_margin`, or given.
     trim : float
@@ -157,9 +184,7 @@ def air_scale(transmission: Any, margin: Margin, *, trim: float = 0.25, linear: 
     xp = array_namespace(transmission)
     n_columns = transmission.shape[2]
     if min(margin.left, margin.right) < 0 or not 0 < margin.left + margin.right <= n_columns:
-        raise ValueError(
-            f"a margin of {margin.left} and {margin.right} columns does not fit {n_columns} columns"
-        )
+        raise ValueError(f"a margin of {margin.left} and {margin.right} columns does not fit {n_columns} columns")
     left, right = transmission[:, :, : margin.left], transmission[:, :, n_columns - margin.right :]
     if not linear:
         return 1.0 / _levels(xp, xp.concatenate((left, right), axis=2), trim)
@@ -173,19 +198,32 @@ def air_scale(transmission: Any, margin: Margin, *, trim: float = 0.25, linear: 
 
 
 def _levels(xp: Any, pixels: Any, trim: float) -> Floats:
-    """Trimmed mean of each projection (angle,); non-finite pixels are put among the trimmed ones."""
+    """Level of each projection (angle,); non-finite pixels are left out."""
     flat = pixels.reshape(pixels.shape[0], -1)
     good = xp.isfinite(flat)
-    middle = xp.sort(xp.where(good, flat, xp.inf), axis=1)
-    count = to_host(good.sum(axis=1))
-    if not count.all():
+    if not to_host(good.any(axis=1)).all():
         raise ValueError("a projection has no finite pixel in the air margin; give another margin")
-    ranks = xp.arange(flat.shape[1])[None]
+    known = xp.where(good, flat, 0)
+    static = known.sum(axis=0, dtype=xp.float64) / xp.maximum(good.sum(axis=0), 1)
+    middle = float(xp.median(static))
+    spread = 1.483 * float(xp.median(xp.abs(static - middle)))
+    usual = (static > 0) & (xp.abs(static - middle) <= 4 * spread + 1e-9)
+    if not middle > 0 or not bool(usual.any()):
+        raise ValueError("the air margin has no light in a projection; look at it, or leave air scaling out")
+    level = float(static[usual].mean())
+    ratio = _trimmed_means(xp, flat[:, usual] / static[usual], good[:, usual], trim)
+    if not (ratio > 0).all():
+        raise ValueError("the air margin has no light in a projection; look at it, or leave air scaling out")
+    return level * ratio
+
+
+def _trimmed_means(xp: Any, values: Any, good: Any, trim: float) -> Floats:
+    """Trimmed mean of each row of `values`; what is not good is put among the trimmed."""
+    ordered = xp.sort(xp.where(good, values, xp.inf), axis=1)
+    count = to_host(good.sum(axis=1))
+    ranks = xp.arange(values.shape[1])[None]
     low = np.floor(trim * count).astype(np.int64)
     high = count - low
     kept = (ranks >= xp.asarray(low)[:, None]) & (ranks < xp.asarray(high)[:, None])
-    total = xp.where(kept, middle, 0).sum(axis=1, dtype=xp.float64)
-    level = np.asarray(to_host(total) / (high - low), np.float64)
-    if not (level > 0).all():
-        raise ValueError("the air margin has no light in a projection; look at it, or leave air scaling out")
-    return level
+    total = xp.where(kept, ordered, 0).sum(axis=1, dtype=xp.float64)
+    return np.asarray(to_host(total) / np.maximum(high - low, 1), np.float64)

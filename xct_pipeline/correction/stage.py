@@ -106,7 +106,7 @@ def measure_fields(settings: Correction, scan: Scan, frame: Frame, store: Store 
     """
     key = {
         **scan_identity(scan), "frame": asdict(frame), "flatfield": settings.flatfield.model_dump(),
-        "air": settings.air.model_dump(), "version": 1,
+        "air": settings.air.model_dump(), "version": 2,
     }  # fmt: skip
     cached = load_estimate(store, f"{scan.name}/fields", key)
     if cached is None:
@@ -153,10 +153,7 @@ def _fields_of(found: Mapping[str, Array], frame: Frame) -> Fields:
 def _air(settings: Air, scan: Scan, frame: Frame, fields: Fields) -> dict[str, Array]:
     if settings.method == "none" or fields.flats is None:
         return {}
-    rows = sample_rows(frame)
-    sample = np.concatenate(
-        [np.exp(-_integrals(scan, frame, fields, slice(row, row + 1))) for row in rows], axis=1
-    )  # (angle, row, column) of a few rows
+    sample = _transmission(scan, frame, fields, sample_rows(frame, frame.columns))
     if settings.margin is not None:
         margin = air.Margin(*settings.margin)
     else:
@@ -168,13 +165,28 @@ def _air(settings: Air, scan: Scan, frame: Frame, fields: Fields) -> dict[str, A
             )
             return {"warnings": np.array([text])}
         margin = found
-    scale = air.air_scale(sample, margin)
+    rows = sample_rows(frame, margin.left + margin.right)
+    edges = _transmission(scan, frame, fields, rows, margin)
+    scale = air.air_scale(edges, margin)
     return {"air": scale, "margin": np.array([margin.left, margin.right])}
 
 
-def sample_rows(frame: Frame, most_bytes: float = 256e6) -> list[int]:
-    """Return rows spread evenly over the detector, few enough to be held with all their projections."""
-    count = int(np.clip(most_bytes / (8 * frame.angles * frame.columns), 4, 32))
+def _transmission(
+    scan: Scan, frame: Frame, fields: Fields, rows: Sequence[int], margin: air.Margin | None = None
+) -> Array:
+    """Return the transmission of single rows (angle, row, column), of the margins' columns only where they are given."""
+    parts = []
+    for row in rows:
+        t = np.exp(-_integrals(scan, frame, fields, slice(row, row + 1)))
+        if margin is not None:
+            t = np.concatenate((t[..., : margin.left], t[..., frame.columns - margin.right :]), axis=2)
+        parts.append(t)
+    return np.concatenate(parts, axis=1)
+
+
+def sample_rows(frame: Frame, columns: int, most_bytes: float = 256e6) -> list[int]:
+    """Return rows spread evenly over the detector, few enough to hold `columns` of them in all projections."""
+    count = int(np.clip(most_bytes / (8 * frame.angles * columns), 4, 256))
     edges = np.linspace(0, frame.rows, min(count, frame.rows) + 1)
     return [int((a + b) / 2) for a, b in pairwise(edges)]
 
