@@ -1,0 +1,144 @@
+"""The report in a real browser: no errors, no network, panels drawn, sliders that move."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from report_store import write_store
+
+from xct_pipeline.report import write_report
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, list[str]]]:
+    store = write_store(tmp_path_factory.mktemp("report") / "sample.zarr")
+    yield from _open(browser, write_report(store.path))
+
+
+def _open(browser: Any, file: Path, width: int = 1400) -> Iterator[tuple[Any, list[str]]]:
+    context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
+    tab, trouble = context.new_page(), []
+    tab.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: trouble.append(str(error)))
+    tab.on("request", lambda r: trouble.append(r.url) if not r.url.startswith(("file:", "data:", "blob:")) else None)
+    tab.goto(file.as_uri())
+    tab.wait_for_function("[...document.querySelectorAll('.chart')].every((d) => d.querySelector('.main-svg'))")
+    yield tab, trouble
+    context.close()
+
+
+def pixels(element: Any) -> np.ndarray:
+    from PIL import Image
+
+    element.scroll_into_view_if_needed()
+    return np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"), dtype=float)
+
+
+def test_no_errors_and_no_network(opened: tuple[Any, list[str]]) -> None:
+    _, trouble = opened
+    assert trouble == []
+
+
+def test_every_panel_is_drawn(opened: tuple[Any, list[str]]) -> None:
+    tab, _ = opened
+    drawn = tab.query_selector_all(".picture, .chart, .frame")
+    assert len(drawn) > 14
+    for element in drawn:
+        box = element.bounding_box()
+        assert box["width"] > 200, box
+        assert box["height"] > 100, box
+        assert pixels(element).std() > 8, element.evaluate("e => e.closest('article').dataset.panel")
+
+
+def test_pictures_are_decoded(opened: tuple[Any, list[str]]) -> None:
+    tab, _ = opened
+    sizes = tab.evaluate("[...document.querySelectorAll('.picture, .slice')].map((i) => i.naturalWidth)")
+    assert min(sizes) > 20
+
+
+def test_nothing_is_wider_than_the_page(opened: tuple[Any, list[str]]) -> None:
+    tab, _ = opened
+    assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_the_slider_moves_through_z(opened: tuple[Any, list[str]]) -> None:
+    tab, _ = opened
+    plane = tab.query_selector(".frame.plane")
+    states = []
+    for k in (2, 16, 30):
+        tab.evaluate(
+            "k => { const r = document.querySelector('.viewer input[type=range]'); r.value = k;"
+            " r.dispatchEvent(new Event('input')); }", k
+        )  # fmt: skip
+        tab.wait_for_timeout(50)
+        cut = tab.evaluate("parseFloat(document.querySelector('.cut').style.bottom)")
+        states.append((pixels(plane), tab.inner_text(".viewer output"), cut))
+    assert [text for _, text, _ in states] == ["plane 2, 50 µm", "plane 16, 330 µm", "plane 30, 610 µm"]
+    assert states[0][2] < states[1][2] < states[2][2]
+    assert all(np.abs(a[0] - b[0]).mean() > 3 for a, b in itertools.pairwise(states))
+
+
+def test_labels_can_be_laid_over(opened: tuple[Any, list[str]]) -> None:
+    tab, _ = opened
+    plane = tab.query_selector(".frame.plane")
+    before = pixels(plane)
+    tab.check(".viewer .labels")
+    tab.wait_for_timeout(50)
+    after = pixels(plane)
+    tab.uncheck(".viewer .labels")
+    spread = np.ptp(after, axis=-1).mean()
+    assert spread > np.ptp(before, axis=-1).mean() + 20  # grey became colour
+
+
+@pytest.mark.parametrize("panel", ["Change, error and significance", "The same in 3-D"])
+def test_a_scan_can_be_chosen(opened: tuple[Any, list[str]], panel: str) -> None:
+    tab, _ = opened
+    chart = tab.query_selector(f"article[data-panel='{panel}'] .chart")
+    chart.scroll_into_view_if_needed()
+    tab.wait_for_timeout(300)
+    last = pixels(chart)
+    steps = "d => d.layout.sliders[0].steps.length"
+    assert chart.evaluate(steps) == 3
+    chart.evaluate("d => Plotly.restyle(d, ...d.layout.sliders[0].steps[0].args)")
+    tab.wait_for_timeout(500)
+    assert np.abs(pixels(chart) - last).mean() > 0.3
+
+
+def test_contents_stay_in_view(opened: tuple[Any, list[str]]) -> None:
+    tab, _ = opened
+    tab.click("nav a[href='#balance']")
+    tab.wait_for_function("Math.abs(document.querySelector('#balance').getBoundingClientRect().top) < 60")
+    assert tab.evaluate("document.querySelector('nav').getBoundingClientRect().top") == 0
+
+
+def test_a_narrow_window_and_a_short_report(browser: Any, tmp_path: Path) -> None:
+    store = write_store(tmp_path / "volumes.zarr", tables=False, maps=False, registered=False)
+    for tab, trouble in _open(browser, write_report(store.path), width=420):
+        assert trouble == []
+        assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        assert pixels(tab.query_selector(".frame.plane")).std() > 8

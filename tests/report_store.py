@@ -1,0 +1,205 @@
+"""Write a small store by hand, as a finished run leaves it: a cell whose anode loses sodium in three scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import zarr
+
+from xct_pipeline.store import Image, Store, level_count, read_attributes, write_group
+
+SCANS = ("scan_00", "scan_01", "scan_02")
+SHAPE = (48, 72, 72)
+VOXEL_UM = 20.0
+TIMES_S = (300.0, 4500.0, 8700.0)
+CHARGE_C = (0.0, 0.049, 0.098)
+REGION_Z, REGION_RADIUS = (25, 37), 24.0
+K_SPECIES = 0.2804  # cm2/g of Na at 50 keV
+NAMES = {1: "gas", 2: "nasicon", 3: "nak", 4: "housing"}
+SIGMA = 0.06
+"""Noise of one voxel, 1/cm."""
+
+
+def write_store(
+    path: Path, loss: float = 1.0, shape: tuple[int, int, int] = SHAPE, voxel_um: float | None = VOXEL_UM,
+    tables: bool = True, maps: bool = True, registered: bool = True, scans: tuple[str, ...] = SCANS,
+    warnings: tuple[tuple[str, str], ...] = (("scan_02", "5 <b>rows</b> were left uncorrected"),),
+) -> Store:  # fmt: skip
+    """Write the store; `loss` scales what leaves the anode."""
+    store = Store(path)
+    store.claim({name: [f"../{name}.nxs"] for name in scans})
+    times = {name: [t - 300, t + 300] for name, t in zip(scans, TIMES_S, strict=False)}
+    store.update({"config": _config(), "times_s": times, "warnings": [list(w) for w in warnings]})
+    labels, change = cell(shape, loss, len(scans))
+    base = np.array([0, 0.02, 7.1, 0.5, 0.26], np.float32)[labels]
+    rng = np.random.default_rng(7)
+    noise = rng.normal(0, SIGMA, (len(scans), *shape)).astype(np.float32)
+    series = base + change * K_SPECIES + noise
+    for k, name in enumerate(scans):
+        moved = np.roll(series[k], (0, k, -k), axis=(0, 1, 2))
+        put(store, f"scans/{name}/volume", "zyx", moved, "1/cm", voxel_um)
+    if registered:
+        times_s = list(TIMES_S[: len(scans)])
+        put(store, "registered", "tzyx", series, "1/cm", voxel_um, {"time_s": times_s})
+        _labels(store, labels, change, voxel_um, times_s)
+    if maps:
+        _maps(store, series, labels, voxel_um)
+    if tables:
+        write_tables(store, loss, scans)
+        _centres(store, scans)
+    return store
+
+
+def cell(shape: tuple[int, int, int], loss: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels (z, y, x) and the change of density (t, z, y, x), g/cm3."""
+    z, y, x = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape), indexing="ij")
+    r = np.hypot(y - (shape[1] - 1) / 2, x - (shape[2] - 1) / 2) * 72 / shape[2]
+    z = z * 48 / shape[0]
+    labels = np.ones(shape, np.uint8)
+    labels[(z >= 10) & (z < 23) & (r < 28)] = 2
+    labels[(z >= 23) & (z < 38) & (r < 26)] = 3
+    labels[(r > 30) & (r < 33)] = 4
+    change = np.zeros((count, *shape), np.float32)
+    scaled = (y * 72 / shape[1], x * 72 / shape[2])
+    for k in range(1, count):
+        for cy, cx, size, start in ((28, 30, 9, 0), (44, 42, 7, 0.3), (30, 48, 6, 0.6)):
+            grown = size * max(k / max(count - 1, 1) - start, 0) ** 0.5
+            ball = ((z - 29) / 0.7) ** 2 + (scaled[0] - cy) ** 2 + (scaled[1] - cx) ** 2
+            change[k][(ball < grown**2) & (labels == 3)] = -0.38 * loss
+        change[k][
+            ((z - 33) ** 2 + (scaled[0] - 48) ** 2 + (scaled[1] - 28) ** 2 < (9 * k / count) ** 2) & (labels == 3)
+        ] = 0.35 * loss
+    return labels, change
+
+
+def put(
+    store: Store, path: str, axes: str, values: np.ndarray, unit: str, voxel_um: float | None,
+    attributes: dict[str, Any] | None = None, labels: bool = False,
+) -> None:  # fmt: skip
+    """Write an image with its levels."""
+    spatial = values.shape[1:] if axes[0] == "t" else values.shape
+    levels = level_count(spatial, 16) if len(spatial) == 3 else 1
+    image = Image(path, tuple(axes), values.shape, str(values.dtype), unit, 16 if len(spatial) == 3 else 1, levels,
+                  voxel_um, labels=labels, attributes=attributes or {})  # fmt: skip
+    store.prepare(image)
+    for level in range(levels):
+        array = zarr.open_array(str(store.path / path / str(level)), mode="r+")
+        array[...] = _reduced(values, len(spatial), level, labels)
+
+
+def _reduced(values: np.ndarray, dims: int, level: int, labels: bool) -> np.ndarray:
+    for _ in range(level):
+        for axis in range(values.ndim - dims, values.ndim):
+            even, odd = (np.take(values, np.arange(k, values.shape[axis] // 2 * 2, 2), axis) for k in (0, 1))
+            values = even if labels else (even + odd) / 2
+    return values
+
+
+def _config() -> dict[str, Any]:
+    return {
+        "output": "sample.zarr",
+        "seed": 0,
+        "acquisition": {"scans": ["scan_*.nxs"], "energy_keV": None},
+        "registration": {"method": "rigid", "reference": 0},
+        "variation": {
+            "species": "Na",
+            "closure": "na_only",
+            "region": {"cylinder": {"z": list(REGION_Z), "radius": REGION_RADIUS}, "box": None, "label": None},
+        },
+    }
+
+
+def _labels(store: Store, labels: np.ndarray, change: np.ndarray, voxel_um: float | None, times: list[float]) -> None:
+    series = np.stack([np.where(c < -0.1, 1, labels) for c in change]).astype(np.uint8)
+    names = {str(value): name for value, name in NAMES.items()}
+    put(store, "registered/labels/materials", "tzyx", series, "", voxel_um, {"names": names, "time_s": times}, True)
+    folder = store.path / "registered/labels/materials"
+    attributes = read_attributes(folder)
+    attributes["ome"]["image-label"] = {"properties": [{"label-value": v, "name": n} for v, n in NAMES.items()]}
+    write_group(folder, attributes)
+
+
+def _maps(store: Store, series: np.ndarray, labels: np.ndarray, voxel_um: float | None) -> None:
+    delta = series - series[:1]
+    density = (delta / K_SPECIES).astype(np.float32)
+    put(store, "variation/attenuation", "tzyx", delta, "1/cm", voxel_um)
+    put(store, "variation/density", "tzyx", density, "g/cm3", voxel_um)
+    z0, z1 = REGION_Z
+    y, x = (np.arange(n) - (n - 1) / 2 for n in labels.shape[1:])
+    outside = np.hypot(y[:, None], x[None, :]) > REGION_RADIUS
+    step = (voxel_um or 1.0) * 1e-4 * 1e3
+    areal = np.where(outside, np.nan, density[:, z0:z1].sum(axis=1) * step).astype(np.float32)
+    sigma = np.where(outside, np.nan, SIGMA * 2**0.5 / K_SPECIES * (z1 - z0) ** 0.5 * step)
+    sigma = np.broadcast_to(sigma, areal.shape).astype(np.float32).copy()
+    sigma[0][~outside] = 0
+    put(store, "variation/areal", "tyx", areal, "mg/cm2", voxel_um)
+    put(store, "variation/areal_sigma", "tyx", sigma, "mg/cm2", voxel_um)
+    steps = np.concatenate([areal[:1], np.diff(areal, axis=0)])
+    put(store, "variation/areal_consecutive", "tyx", steps.astype(np.float32), "mg/cm2", voxel_um)
+
+
+def write_tables(store: Store, loss: float = 1.0, scans: tuple[str, ...] = SCANS) -> None:
+    """Write every table."""
+    n = len(scans)
+    full = -0.02334
+    mass = [loss * full * k / 2 * (1.02 - 0.03 * k) for k in range(n)]
+    faraday = [full * k / 2 for k in range(n)]
+    noise = [0.0] + [3.1e-4] * (n - 1)
+    balance = pd.DataFrame({
+        "scan": scans, "time_s": TIMES_S[:n], "charge_C": CHARGE_C[:n], "voltage_V": (0.01, 0.01, 0.01)[:n],
+        "mass_change_mg": mass, "sigma_mg": [0.0] + [5.2e-4] * (n - 1), "faraday_mg": faraday, "sigma_noise_mg": noise,
+        "sigma_registration_mg": noise, "sigma_calibration_mg": [0.8 * s for s in noise],
+        "sigma_table_mg": [abs(m) * 0.01 for m in mass], "decision_limit_mg": [1.645 * 5.2e-4] * n,
+    })  # fmt: skip
+    store.write_table("mass_balance", balance, {"time_s": "s", "charge_C": "C", "voltage_V": "V", "sigma_mg": "mg"})
+    fit = pd.DataFrame({"quantity": ["slope", "intercept"], "value": [0.981 * loss, 1e-4], "sigma": [0.021, 3e-4]})
+    store.write_table("faraday", fit, {})
+    time = np.linspace(0, 9000, 400)
+    charge = np.clip((time - 600) / 3600, 0, 1) * 0.049 + np.clip((time - 4800) / 3600, 0, 1) * 0.049
+    voltage = 0.01 + 0.4 * (np.gradient(charge) > 0) * (0.1 + charge**2 * 40)
+    store.write_table("cycler", pd.DataFrame({"time_s": time, "charge_C": charge, "voltage_V": voltage}),
+                      {"time_s": "s", "charge_C": "C", "voltage_V": "V"})  # fmt: skip
+    store.write_table("reconstruction", pd.DataFrame({
+        "scan": scans, "center": [80.97, 81.01, 81.56][:n], "center_sigma": 0.006, "center_method": "registration",
+        "unit": "1/cm", "voxel_size": VOXEL_UM, "problem": None,
+    }), {"center": "detector column", "voxel_size": "micrometre"})  # fmt: skip
+    matrix = {f"m{i}{j}": [float(i == j) if j < 3 else 7.5 * k for k in range(n)] for i in range(3) for j in range(4)}
+    store.write_table("registration", pd.DataFrame({
+        "scan": scans, "gain": [1, 1.004, 0.997][:n], "gain_sigma": [0, 0.001, 0.001][:n],
+        "residual": [0, 0.071, 0.074][:n], "tre_self": [0, 0.031, 0.035][:n], "iterations": [0, 9, 11][:n], **matrix,
+    }), {"residual": "1/cm", "tre_self": "voxel", "m03": "micrometre"})  # fmt: skip
+    _profiles(store, loss, scans)
+
+
+def _profiles(store: Store, loss: float, scans: tuple[str, ...]) -> None:
+    depth, radius = np.arange(10, 250, 20.0), np.arange(10, 480, 20.0)
+    store.write_table("depth_profile", pd.DataFrame([
+        {"scan": s, "depth_um": d, "density_g_cm3": -0.1 * loss * k * np.exp(-d / 90), "voxels": 1700}
+        for k, s in enumerate(scans) for d in depth
+    ]), {"depth_um": "micrometre", "density_g_cm3": "g/cm3"})  # fmt: skip
+    store.write_table("radial_profile", pd.DataFrame([
+        {"scan": s, "radius_um": d, "density_g_cm3": -0.06 * loss * k * np.exp(-((d / 300) ** 2)), "voxels": 900}
+        for k, s in enumerate(scans) for d in radius
+    ]), {"radius_um": "micrometre", "density_g_cm3": "g/cm3"})  # fmt: skip
+    store.write_table("interface", pd.DataFrame([
+        {"scan": s, "material": m, "offset_voxels": o, "fraction": f + sign * 0.12 * loss * k}
+        for k, s in enumerate(scans) for o in (1.0, 2.0) for m, f, sign in (("nak", 0.93, -1), ("gas", 0.05, 1))
+    ]), {})  # fmt: skip
+    store.write_table("labels", pd.DataFrame([
+        {"scan": s, "label": v, "name": name, "voxels": 9000 * v, "volume_mm3": 0.07 * v + 0.01 * k * (-1) ** v,
+         "mean_attenuation": 0.5} for k, s in enumerate(scans) for v, name in NAMES.items()
+    ]), {"volume_mm3": "mm3", "mean_attenuation": "1/cm"})  # fmt: skip
+
+
+def _centres(store: Store, scans: tuple[str, ...]) -> None:
+    for k, name in enumerate(scans):
+        folder = store.state / "estimates" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = np.linspace(70, 92, 120)
+        score = 1 / (1 + (trial - 81 - 0.3 * k) ** 2)
+        metric = np.stack([trial[40:80], (trial[40:80] - 81 - 0.3 * k) ** 2 + 1])
+        np.savez(folder / "center.npz", center=81 + 0.3 * k, curve=np.stack([trial, score]), metric_curve=metric,
+                 method="registration")  # fmt: skip

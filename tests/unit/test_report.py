@@ -1,0 +1,334 @@
+"""The report shows what is in the store: change the store and the page changes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import report_store
+from report_store import SCANS, write_store
+
+from xct_pipeline.report import write_report
+from xct_pipeline.report.contents import AbsentError, open_level, read_contents, region_mask, warnings_of
+from xct_pipeline.report.drawing import contrast, nice, shown_scans, symmetric
+from xct_pipeline.report.markup import plus_minus
+from xct_pipeline.report.page import facts
+from xct_pipeline.report.panels import SECTIONS
+from xct_pipeline.report.projection import paint
+from xct_pipeline.store import Store, StoreError
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = write_store(tmp_path_factory.mktemp("complete") / "sample.zarr")
+    write_report(store.path)
+    return store.path
+
+
+@pytest.fixture
+def copied(complete: Path, tmp_path: Path) -> Path:
+    shutil.copytree(complete, tmp_path / "sample.zarr")
+    return tmp_path / "sample.zarr"
+
+
+def page(store: Path) -> str:
+    return (store / "report.html").read_text(encoding="utf-8")
+
+
+def panels(text: str) -> dict[str, str]:
+    """Title of every panel that is drawn, and its markup."""
+    parts = re.split(r'<article data-panel="([^"]+)">', text)[1:]
+    return {parts[k]: parts[k + 1].split("</article>")[0] for k in range(0, len(parts), 2)}
+
+
+def left_out(text: str) -> dict[str, str]:
+    return dict(re.findall(r'<p class="absent" data-panel="([^"]+)"><b>[^<]*</b> left out: ([^<]*)</p>', text))
+
+
+def drawn(store: Path, title: str) -> str:
+    """One panel alone."""
+    panel = next(panel for section in SECTIONS for panel in section.panels if panel.title == title)
+    return str(panel.draw(read_contents(store)))
+
+
+def pictures(markup: str) -> list[str]:
+    return re.findall(r"data:image/\w+;base64,[A-Za-z0-9+/=]+", markup)
+
+
+def test_a_finished_store_fills_every_panel(complete: Path) -> None:
+    text = page(complete)
+    assert left_out(text) == {}
+    assert len(panels(text)) == 21
+    assert all(
+        pictures(m) or 'class="chart"' in m or "<t" in m or "<ul" in m or "<pre" in m for m in panels(text).values()
+    )
+    assert (complete / "report.html").stat().st_size < 15e6
+
+
+def test_the_page_names_nothing_outside_itself(complete: Path) -> None:
+    own = page(complete).replace(_plotly(), "")
+    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', own)
+    assert "url(" not in own
+    assert "http" not in re.sub(r"data:[^\"]*", "", own)
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def test_equal_stores_give_equal_pages(complete: Path, copied: Path) -> None:
+    write_report(copied)
+    assert page(copied) == page(complete)
+
+
+def test_text_from_the_store_is_escaped(complete: Path) -> None:
+    assert "5 &lt;b&gt;rows&lt;/b&gt; were left uncorrected" in page(complete)
+    assert "5 <b>rows</b>" not in page(complete)
+
+
+def test_provenance_is_shown(complete: Path) -> None:
+    text = page(complete)
+    for part in ("../scan_01.nxs", "xct-pipeline", "4200", "[variation]", "closure = &#34;na_only&#34;", "20 µm"):
+        assert part in text, part
+    assert "energy_keV" not in text  # None has no place in TOML
+
+
+def test_warnings_come_from_attributes_tables_and_the_log(copied: Path) -> None:
+    store = Store(copied)
+    table = store.read_table("registration").astype({"scan": str})
+    table["problem"] = [None, None, "no overlap with the reference"]
+    store.write_table("registration", table, {})
+    (copied / "run.log").write_text(
+        "2026-01-01 10:00:00,1 INFO all well\n2026-01-01 10:00:01,2 WARNING scan_01: tilted axis\n"
+    )
+    assert warnings_of(read_contents(copied)) == [
+        ("scan_02", "5 <b>rows</b> were left uncorrected"),
+        ("scan_02", "no overlap with the reference"),
+        ("scan_01", "tilted axis"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "panel"),
+    [
+        ("mass_balance", "mass_change_mg", "Measured mass against charge"),
+        ("mass_balance", "sigma_noise_mg", "What the error consists of"),
+        ("depth_profile", "density_g_cm3", "Depth"),
+        ("radial_profile", "density_g_cm3", "Radius"),
+        ("interface", "fraction", "Contact with the ceramic"),
+        ("labels", "volume_mm3", "Volume of each material"),
+        ("registration", "residual", "Residuals"),
+        ("registration", "m03", "Residuals"),
+        ("cycler", "voltage_V", "Maps beside the voltage profile"),
+        ("cycler", "voltage_V", "The same in 3-D"),
+        ("faraday", "value", "Measured mass against charge"),
+        ("reconstruction", "center", "Numbers"),
+    ],
+)  # fmt: skip
+def test_a_panel_follows_its_table(complete: Path, copied: Path, table: str, column: str, panel: str) -> None:
+    store = Store(copied)
+    rows = store.read_table(table)
+    rows[column] = rows[column] * 0.6 + 0.01
+    store.write_table(table, rows, {})
+    assert drawn(copied, panel) != drawn(complete, panel)
+
+
+@pytest.mark.parametrize(
+    ("image", "panel"),
+    [
+        ("registered", "Virtual cross-sections"),
+        ("registered", "Before and after"),
+        ("registered/labels/materials", "Materials"),
+        ("variation/density", "Maps beside the voltage profile"),
+        ("variation/density", "The same in 3-D"),
+        ("variation/attenuation", "From slice to map"),
+        ("variation/areal", "Change, error and significance"),
+        ("variation/areal_sigma", "Change, error and significance"),
+        ("variation/areal_consecutive", "Between consecutive scans"),
+    ],
+)
+def test_a_panel_follows_its_image(complete: Path, copied: Path, image: str, panel: str) -> None:
+    import zarr
+
+    for level in (copied / image).glob("[0-9]"):
+        array = zarr.open_array(str(level), mode="r+")
+        values = array[...]
+        array[...] = values[..., ::-1, :] if image.endswith("materials") else values[..., ::-1, :] * np.float32(1.37)
+    assert drawn(copied, panel) != drawn(complete, panel)
+
+
+def test_numbers_at_the_head_are_those_of_the_tables(complete: Path, copied: Path) -> None:
+    assert "−0.02241 ± 0.00052 mg" in page(complete)
+    assert "0.981 ± 0.021" in page(complete)
+    store = Store(copied)
+    rows = store.read_table("faraday")
+    rows.loc[0, "value"] = 0.877
+    store.write_table("faraday", rows, {})
+    assert ("Faraday slope", "0.877 ± 0.021") in facts(read_contents(copied))
+
+
+def test_no_change_gives_empty_maps(tmp_path: Path, complete: Path) -> None:
+    store = write_store(tmp_path / "flat.zarr", loss=0.0)
+    share = re.compile(r"<td class=s>(\d+) %</td>")
+    title = "Change, error and significance"
+    flat, changed = ([int(s) for s in share.findall(drawn(p, title))] for p in (store.path, complete))
+    assert max(flat) <= 13  # two-sided 10 %
+    assert changed[-1] > 20
+
+
+def test_a_store_of_volumes_only_gives_a_shorter_report(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "volumes.zarr", tables=False, maps=False, registered=False, warnings=())
+    write_report(store.path)
+    text = page(store.path)
+    assert {"Virtual cross-sections", "Scans", "Software", "Configuration"} == set(panels(text))
+    assert "no image variation/density" in left_out(text)["Maps beside the voltage profile"]
+    assert "None was raised." in text
+    assert _plotly() not in text  # nothing to draw with it
+
+
+def test_no_table_is_required(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "maps.zarr", tables=False)
+    write_report(store.path)
+    assert {"Maps beside the voltage profile", "The same in 3-D", "Before and after"} <= set(panels(page(store.path)))
+
+
+def test_one_scan_without_voxel_size(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "one.zarr", scans=SCANS[:1], voxel_um=None)
+    write_report(store.path)
+    assert "size unknown" in page(store.path)
+    assert "voxels" in panels(page(store.path))["Virtual cross-sections"]
+
+
+def test_a_scan_that_failed_does_not_stop_the_report(copied: Path) -> None:
+    import zarr
+
+    for image in (
+        "registered",
+        "variation/density",
+        "variation/attenuation",
+        "variation/areal",
+        "variation/areal_sigma",
+    ):
+        for level in (copied / image).glob("[0-9]"):
+            zarr.open_array(str(level), mode="r+")[2] = np.nan
+    store = Store(copied)
+    rows = store.read_table("mass_balance")
+    rows.loc[2, rows.columns[1:]] = np.nan
+    store.write_table("mass_balance", rows, {})
+    shutil.rmtree(copied / "scans" / "scan_02")
+    write_report(copied)
+    assert {"Maps beside the voltage profile", "Change, error and significance"} <= set(panels(page(copied)))
+
+
+def test_json_in_the_page_is_valid(complete: Path) -> None:
+    found = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page(complete), re.S)
+    assert len(found) >= 10
+    assert all(json.loads(text) for text in found)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no store"):
+        write_report(tmp_path / "absent.zarr")
+
+
+def test_memory_stays_small_beside_the_volume(tmp_path: Path) -> None:
+    shape = (128, 512, 512)
+    store = Store(tmp_path / "large.zarr")
+    store.claim({"scan_00": ["../a.nxs"]})
+    values = np.zeros(shape, np.float32)
+    values[40:90, 100:400, 100:400] = 1
+    report_store.put(store, "scans/scan_00/volume", "zyx", values, "1/cm", 1.0)
+    size = values.nbytes
+    del values
+    tracemalloc.start()
+    write_report(store.path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < size / 2
+
+
+def test_levels_are_chosen_by_size(complete: Path) -> None:
+    contents = read_contents(complete)
+    fine = open_level(contents, "registered", 72, 0)
+    coarse = open_level(contents, "registered", 40, 0)
+    assert (fine.factor, coarse.factor) == (1, 2)
+    assert coarse.step == 2 * fine.step == 40.0
+    assert coarse.positions(2)[0] == 0.5
+    with pytest.raises(AbsentError, match="3 planes"):
+        open_level(contents, "registered", 72, 3)
+
+
+def test_region_is_that_of_the_configuration(complete: Path) -> None:
+    contents = read_contents(complete)
+    level = open_level(contents, "variation/density", 100, 0)
+    inside = region_mask(contents, level, 1, level.shape)
+    z0, z1 = report_store.REGION_Z
+    assert np.flatnonzero(inside.any(axis=(1, 2))).tolist() == list(range(z0, z1))
+    areal = open_level(contents, "variation/areal", 100, 0)
+    assert np.array_equal(inside.any(axis=0), np.isfinite(areal.read(slice(None), slice(None))))
+
+
+def test_a_region_by_label(complete: Path, copied: Path) -> None:
+    store = Store(copied)
+    config = store.attributes()["config"]
+    config["variation"]["region"] = {"label": "nak"}
+    store.update({"config": config})
+    contents = read_contents(copied)
+    level = open_level(contents, "variation/density", 100, 0)
+    labels, _ = report_store.cell(report_store.SHAPE, 1.0, 3)
+    assert np.array_equal(region_mask(contents, level, 1, level.shape), labels == 3)
+
+
+def test_scans_stand_in_the_order_of_the_tables(copied: Path) -> None:
+    store = Store(copied)
+    table = store.read_table("reconstruction").iloc[::-1]
+    store.write_table("reconstruction", table, {})
+    assert read_contents(copied).scans == SCANS[::-1]
+
+
+# ------------------------------------------------------------------------------------------------ small pieces
+
+
+def test_round_numbers() -> None:
+    assert [nice(v) for v in (0.11, 1.0, 4.2, 7.0, 96.0)] == pytest.approx([0.15, 1.0, 5.0, 8.0, 100.0])
+    assert [nice(v, below=True) for v in (0.19, 1.0, 4.2, 9.9)] == pytest.approx([0.1, 1.0, 2.5, 5.0])
+    assert nice(0.0) == nice(float("nan")) == 1.0
+    assert symmetric([np.array([-3.0, np.nan, 1.0])], 100) == 3.0
+
+
+def test_value_and_error_have_matching_digits() -> None:
+    assert plus_minus(-1.23456, 0.0321) == "−1.235 ± 0.032"
+    assert plus_minus(12345.0, 210.0) == "12345 ± 210"
+    assert plus_minus(0.5, 0.0) == "0.5"
+
+
+def test_grey_scale_lifts_light_materials_beside_heavy_ones() -> None:
+    light = np.concatenate([np.full(900, 0.5), np.zeros(60), np.full(100, 7.0)])
+    assert contrast(light)[2] == 0.5
+    assert contrast(np.linspace(0, 1, 1000))[2] == 1.0
+    assert contrast(np.full(5, np.nan)) == (0.0, 1.0, 1.0)
+
+
+def test_first_and_last_scan_are_always_shown() -> None:
+    assert shown_scans(3, 6) == [0, 1, 2]
+    assert shown_scans(25, 6)[0] == 0
+    assert shown_scans(25, 6)[-1] == 24
+    assert len(shown_scans(25, 6)) == 6
+
+
+def test_losses_are_blue_and_gains_red_in_space() -> None:
+    values = np.zeros((24, 24, 24), np.float32)
+    values[6:18, 6:18, 6:18] = -1
+    loss, gain = (paint(sign * values, 1.0, 0.2) for sign in (1, -1))
+    middle = loss.shape[0] // 2
+    assert loss[middle, middle, 2] > loss[middle, middle, 0] + 0.2
+    assert gain[middle, middle, 0] > gain[middle, middle, 2] + 0.2
+    assert loss[0, 0, 3] == 0
+    assert paint(0 * values, 1.0, 0.2)[..., 3].max() == 0

@@ -1,0 +1,37 @@
+"""One HTML page about an experiment, drawn from its store and from nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_report(store_path: str | os.PathLike[str]) -> Path:
+    """Write ``report.html`` into a store: one file that needs no network, under 15 MB for any size of data.
+
+    Parameters
+    ----------
+    store_path : path
+        A store of any stage. Panels whose data are not there are left out with one line that says so.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    StoreError
+        There is no store, or its metadata are damaged.
+    """
+    from xct_pipeline.report.contents import read_contents
+    from xct_pipeline.report.page import render
+    from xct_pipeline.store import write_atomic
+
+    contents = read_contents(Path(store_path))
+    file = contents.store.path / "report.html"
+    write_atomic(file, render(contents).encode())
+    return file
+
+
+__all__ = ["write_report"]

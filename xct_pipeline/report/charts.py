@@ -1,0 +1,383 @@
+"""The interactive charts: plotly figures as divs that share one copy of plotly.js in the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xct_pipeline.report.contents import AbsentError, Array, Contents, open_level, read_small
+from xct_pipeline.report.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PALETTE,
+    PURPLE,
+    VERMILION,
+    hue,
+    plain_unit,
+    shown_scans,
+    symmetric,
+    time_unit,
+)
+
+FONT = {"family": "Inter, 'Helvetica Neue', Arial, sans-serif", "size": 12, "color": INK}
+AXIS = {"showline": True, "linecolor": "#9aa3ab", "gridcolor": "#e9ecef", "zeroline": False, "ticks": "outside",
+        "tickcolor": "#9aa3ab", "exponentformat": "power", "title_standoff": 8, "automargin": True}  # fmt: skip
+TERMS = {
+    "sigma_noise_mg": ("counting noise", BLUE),
+    "sigma_registration_mg": ("registration", VERMILION),
+    "sigma_calibration_mg": ("calibration", GREEN),
+    "sigma_table_mg": ("attenuation table", ORANGE),
+    "sigma_energy_mg": ("energy", PURPLE),
+    "sigma_closure_mg": ("closure", "#56B4E9"),
+}
+MAP_SIDE = 144
+MAP_SCANS = 6
+
+
+def figure(height: int = 380, **layout: Any) -> Any:
+    """Return an empty plotly figure in the page's style."""
+    import plotly.graph_objects as go
+
+    margin = {"l": 70, "r": 20, "t": 30, "b": 55}
+    return go.Figure(layout={"template": "none", "height": height, "font": FONT, "margin": margin,
+                             "hovermode": "closest", "paper_bgcolor": "white", "plot_bgcolor": "white",
+                             "colorway": list(PALETTE), **layout})  # fmt: skip
+
+
+def axes(chart: Any, xlabel: str, ylabel: str, **place: Any) -> None:
+    """Name the axes."""
+    chart.update_xaxes(title_text=xlabel, **AXIS, **place)
+    chart.update_yaxes(title_text=ylabel, **AXIS, **place)
+
+
+def centres(contents: Contents) -> Any:
+    """Score of trial centres of rotation against their distance from the centre that was chosen."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    found = []
+    for k, name in enumerate(contents.scans):
+        file = contents.store.state / "estimates" / name / "center.npz"
+        if file.exists():
+            with np.load(file, allow_pickle=False) as data:
+                kept = {key: data[key] for key in ("center", "curve", "metric_curve", "method") if key in data}
+            if "center" in kept and kept.get("curve", np.zeros(0)).ndim == 2:
+                found.append((k, name, kept))
+    if not found:
+        raise AbsentError("no estimate of a centre is kept in the store")
+    chart = make_subplots(1, 2, subplot_titles=("registration of opposite views: highest is best",
+                                                "second method: lowest is best"), horizontal_spacing=0.1)  # fmt: skip
+    chart.update_layout(figure(360).layout)
+    for k, name, kept in found:
+        for column, key in ((1, "curve"), (2, "metric_curve")):
+            curve = kept.get(key, np.zeros((2, 0)))
+            if curve.ndim != 2 or not curve.shape[1] or (column == 2 and str(kept.get("method")) == "metric"):
+                continue
+            score = curve[1] / np.nanmax(np.abs(curve[1])) if np.nanmax(np.abs(curve[1]), initial=0) > 0 else curve[1]
+            chart.add_trace(
+                go.Scatter(x=curve[0] - float(kept["center"]), y=score, name=name, legendgroup=name, mode="lines",
+                           showlegend=column == 1, line={"color": hue(k, len(contents.scans)), "width": 1.6}), 1, column
+            )  # fmt: skip
+    axes(chart, "trial centre − chosen centre, pixel", "score, relative")
+    chart.add_vline(0, line={"color": GREY, "width": 1, "dash": "dot"})
+    return chart
+
+
+def residuals(contents: Contents) -> Any:
+    """What registration left over, per scan."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    table = contents.table("registration", "scan")
+    kinds = [
+        (("tre_self",), "error of the match, self-check"),
+        (("residual",), "residual on the mask"),
+        (("gain",), "gain of the grey scale − 1"),
+    ]
+    kinds = [kind for kind in kinds if kind[0][0] in table and table[kind[0][0]].notna().any()]
+    if not kinds:
+        raise AbsentError("table registration has no residuals")
+    chart = make_subplots(1, len(kinds), subplot_titles=[text for _, text in kinds], horizontal_spacing=0.1)
+    chart.update_layout(figure(320, showlegend=False).layout)
+    for column, ((name,), _) in enumerate(kinds, 1):
+        values = table[name] - 1 if name == "gain" else table[name]
+        sigma = {"type": "data", "array": table["gain_sigma"]} if name == "gain" and "gain_sigma" in table else None
+        chart.add_trace(go.Scatter(x=table["scan"].astype(str), y=values, error_y=sigma, mode="markers",
+                                   marker={"color": BLUE, "size": 9}), 1, column)  # fmt: skip
+        unit = contents.units.get("registration", {}).get(name, "")
+        label = {"tre_self": "error", "residual": "residual", "gain": "gain − 1"}[name]
+        chart.update_yaxes(title_text=label + (f", {plain_unit(unit)}" if unit else ""), row=1, col=column)
+    chart.update_xaxes(type="category", **AXIS)
+    chart.update_yaxes(**AXIS, rangemode="tozero")
+    return chart
+
+
+def label_volumes(contents: Contents) -> Any:
+    """Volume of each material against time."""
+    import plotly.graph_objects as go
+
+    table = contents.table("labels", "scan", "name", "volume_mm3")
+    chart = figure(340)
+    for k, (name, rows) in enumerate(table.groupby("name", sort=False)):
+        x, _ = abscissa(contents, rows["scan"])
+        chart.add_trace(go.Scatter(x=x, y=rows["volume_mm3"], name=str(name), mode="lines+markers",
+                                   line={"color": PALETTE[k % len(PALETTE)]}))  # fmt: skip
+    axes(chart, abscissa(contents, contents.scans)[1], "volume, mm³")
+    chart.update_yaxes(rangemode="tozero")
+    return chart
+
+
+def abscissa(contents: Contents, scans: Iterable[Any]) -> tuple[list[Any], str]:
+    """Return times of scans and the axis' label; their names where times are unknown."""
+    known = dict(zip(contents.scans, contents.times_s, strict=True))
+    times = [known.get(str(name), np.nan) for name in scans]
+    if not np.isfinite(list(known.values())).all():
+        return [str(name) for name in scans], "scan"
+    divisor, unit = time_unit(list(known.values()))
+    return [t / divisor for t in times], f"time, {unit}"
+
+
+def areal(contents: Contents) -> Any:
+    """Areal map, its error and its significance of one scan at a time, chosen with a slider."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    from xct_pipeline.variation.uncertainty import DECISION
+
+    chosen = shown_scans(len(contents.scans), MAP_SCANS)
+    first = open_level(contents, "variation/areal", 1_000_000, 0)
+    maps = [_areal_maps(contents, t) for t in chosen]
+    value = symmetric([m[0] for m in maps], 99.0)
+    sigma = max([float(np.nanpercentile(m[1], 99)) for m in maps if np.isfinite(m[1]).any()], default=1.0)
+    chart = make_subplots(1, 3, subplot_titles=("change", "its error σ", "significance, change / σ"),
+                          horizontal_spacing=0.085)  # fmt: skip
+    chart.update_layout(figure(430).layout)
+    unit = plain_unit(first.unit)
+    x, y = ((first.positions(k, maps[0][3]) + 0.5) * first.step for k in (1, 0))
+    scales = (("RdBu_r", -value, value, unit), ("Viridis", 0, sigma or 1.0, unit), ("RdBu_r", -5, 5, "σ"))
+    for position, found in enumerate(maps):
+        for column, (z, (colours, low, high, label)) in enumerate(zip(found[:3], scales, strict=True), 1):
+            bar = {"title": {"text": label, "side": "right"}, "thickness": 9, "len": 0.82,
+                   "x": (0.278, 0.638, 1.0)[column - 1], "outlinewidth": 0.5}  # fmt: skip
+            chart.add_trace(
+                go.Heatmap(z=z.astype(np.float32), x=x, y=y, colorscale=colours, zmin=low, zmax=high, colorbar=bar,
+                           visible=position == len(maps) - 1, hoverongaps=False,
+                           hovertemplate=f"x %{{x:.4g}} {first.length}, y %{{y:.4g}} {first.length}<br>%{{z:.3g}} "
+                           f"{label}<extra></extra>"), 1, column
+            )  # fmt: skip
+        if np.nanmax(np.abs(found[2]), initial=0) > DECISION:
+            chart.add_trace(_decision_contour(found[2], x, y, position == len(maps) - 1, DECISION), 1, 3)
+        else:
+            chart.add_trace(go.Scatter(x=[], y=[], visible=False, showlegend=False), 1, 3)
+    steps = [
+        {"label": contents.scans[t], "method": "restyle",
+         "args": [{"visible": [p == position for p in range(len(maps)) for _ in range(4)]}]}
+        for position, t in enumerate(chosen)
+    ]  # fmt: skip
+    slider = {"active": len(maps) - 1, "steps": steps, "currentvalue": {"prefix": "scan: "}, "pad": {"t": 38},
+              "len": 0.9, "x": 0.05}  # fmt: skip
+    chart.update_layout(sliders=[slider], showlegend=False, margin={"l": 60, "r": 70, "t": 35, "b": 45})
+    axes(chart, f"x, {first.length}", f"y, {first.length}")
+    chart.update_xaxes(constrain="domain", showgrid=False, nticks=5)
+    chart.update_yaxes(constrain="domain", showgrid=False, nticks=6)
+    for k in ("", "2", "3"):
+        chart.update_layout({f"yaxis{k}": {"scaleanchor": f"x{k}"}})
+    for k in ("2", "3"):
+        chart.update_layout({f"yaxis{k}": {"title": {"text": ""}, "showticklabels": False}})
+    _zoom(chart, maps[-1][0], x, y)
+    return chart
+
+
+def _areal_maps(contents: Contents, t: int) -> tuple[Array, Array, Array, int]:
+    """Return change, error and significance of one scan, picked from full resolution so that they stay honest."""
+    level = open_level(contents, "variation/areal", 1_000_000, t)
+    value, stride = read_small(level, MAP_SIDE)
+    sigma = np.full_like(value, np.nan)
+    if contents.has("variation/areal_sigma"):
+        sigma = read_small(open_level(contents, "variation/areal_sigma", 1_000_000, t), MAP_SIDE)[0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(sigma > 0, value / sigma, np.where(value == 0, 0.0, np.nan))
+    return value, sigma, ratio.astype(np.float32), stride
+
+
+def _zoom(chart: Any, plane: Array, x: Array, y: Array) -> None:
+    """Show the region and a margin."""
+    known = np.isfinite(plane)
+    if known.any():
+        ranges = []
+        for axis, at in ((0, x), (1, y)):
+            there = at[known.any(axis=axis)]
+            margin = 0.06 * (there[-1] - there[0]) + 1e-9
+            ranges.append([float(there[0] - margin), float(there[-1] + margin)])
+        chart.update_xaxes(range=ranges[0])
+        chart.update_yaxes(range=ranges[1])
+
+
+def _decision_contour(ratio: Array, x: Array, y: Array, visible: bool, limit: float) -> Any:
+    import plotly.graph_objects as go
+    from scipy import ndimage
+
+    inside = np.isfinite(ratio)
+    weight = np.maximum(ndimage.gaussian_filter(inside.astype(float), 1.0), 1e-6)
+    smooth = np.where(inside, ndimage.gaussian_filter(np.where(inside, np.abs(ratio), 0.0), 1.0) / weight, np.nan)
+    return go.Contour(z=smooth.astype(np.float32), x=x, y=y, visible=visible, showscale=False, hoverinfo="skip",
+                      contours={"start": limit, "end": limit, "size": 1, "coloring": "none"},
+                      line={"color": INK, "width": 1})  # fmt: skip
+
+
+def significance(contents: Contents) -> list[dict[str, Any]]:
+    """Return, per scan, the share of the map beyond the decision limit and the limit's median, mg/cm2."""
+    from xct_pipeline.variation.uncertainty import DECISION, DETECTION
+
+    rows = []
+    for t in shown_scans(len(contents.scans), 24):
+        value, sigma, ratio, _ = _areal_maps(contents, t)
+        known = np.isfinite(ratio)
+        if t == contents.reference or not known.any():
+            continue
+        middle = float(np.nanmedian(sigma[known]))
+        rows.append(
+            {
+                "scan": contents.scans[t],
+                "mean change, mg/cm²": float(np.nanmean(value[known])),
+                "median σ, mg/cm²": middle,
+                "decision limit, mg/cm²": DECISION * middle,
+                "detection limit, mg/cm²": DETECTION * middle,
+                "beyond the decision limit": f"{100 * float((np.abs(ratio[known]) > DECISION).mean()):.0f} %",
+            }
+        )
+    return rows
+
+
+def profile(contents: Contents, name: str, x: str, xlabel: str) -> Any:
+    """A quantity against depth or radius, one curve per scan."""
+    import plotly.graph_objects as go
+
+    table = contents.table(name, "scan", x)
+    y = next((c for c in ("density_g_cm3", "attenuation_1_cm") if c in table), None)
+    if y is None:
+        raise AbsentError(f"table {name} has no column density_g_cm3")
+    chart = figure(360)
+    chosen = {contents.scans[k]: k for k in shown_scans(len(contents.scans), 12)}
+    for scan, rows in table.groupby("scan", sort=False):
+        if str(scan) in chosen:
+            k = chosen[str(scan)]
+            band = next((c for c in ("sigma_density_g_cm3", "sigma_g_cm3", "density_sigma_g_cm3") if c in rows), None)
+            chart.add_trace(go.Scatter(x=rows[x], y=rows[y], name=str(scan), mode="lines",
+                                       error_y=None if band is None else {"array": rows[band], "thickness": 0.6},
+                                       line={"color": hue(k, len(contents.scans)), "width": 1.8}))  # fmt: skip
+    axes(chart, xlabel, "change of density, g/cm³" if y == "density_g_cm3" else "change of attenuation, 1/cm")
+    chart.add_hline(0, line={"color": GREY, "width": 1, "dash": "dot"})
+    return chart
+
+
+def faraday(contents: Contents) -> Any:
+    """Measured mass against what the charge asks for, with the fitted slope; pulls beneath."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    table = contents.table("mass_balance", "scan", "charge_C", "mass_change_mg", "sigma_mg", "faraday_mg")
+    if not (table["faraday_mg"].notna() & table["mass_change_mg"].notna()).any():
+        raise AbsentError("table mass_balance has no charge at the scans")
+    chart = make_subplots(2, 1, row_heights=[0.74, 0.26], shared_xaxes=True, vertical_spacing=0.05)
+    chart.update_layout(figure(480).layout)
+    rows = table.sort_values("charge_C")
+    chart.add_trace(go.Scatter(x=rows["charge_C"], y=rows["faraday_mg"], name="Faraday's law", mode="lines",
+                               line={"color": GREY, "dash": "dash"}), 1, 1)  # fmt: skip
+    fit = fitted(contents)
+    if "slope" in fit:
+        slope, error = fit["slope"]
+        intercept = fit.get("intercept", (0.0, 0.0))[0]
+        line = slope * rows["faraday_mg"] + intercept
+        chart.add_trace(go.Scatter(x=rows["charge_C"], y=line, name=f"fit, slope {slope:.3f} ± {error:.3f}",
+                                   mode="lines", line={"color": VERMILION}), 1, 1)  # fmt: skip
+    chart.add_trace(go.Scatter(x=rows["charge_C"], y=rows["mass_change_mg"], name="measured", mode="markers",
+                               text=rows["scan"], hovertemplate="%{text}<br>%{x:.4g} C<br>%{y:.4g} mg<extra></extra>",
+                               error_y={"array": rows["sigma_mg"], "thickness": 1.4, "width": 5},
+                               marker={"color": BLUE, "size": 9}), 1, 1)  # fmt: skip
+    sigma = rows["sigma_mg"].where(rows["sigma_mg"] > 0)
+    pull = (rows["mass_change_mg"] - rows["faraday_mg"]) / sigma
+    chart.add_trace(
+        go.Bar(
+            x=rows["charge_C"],
+            y=pull,
+            marker={"color": BLUE},
+            showlegend=False,
+            name="pull",
+            width=0.03 * max(float(rows["charge_C"].max() - rows["charge_C"].min()), 1e-9),
+        ),
+        2,
+        1,
+    )
+    chart.update_xaxes(**AXIS)
+    chart.update_yaxes(**AXIS)
+    chart.update_xaxes(title_text="charge, C (1 C = 0.2778 mAh)", row=2)
+    chart.update_yaxes(title_text="mass change, mg", row=1)
+    reach = max(2.6, 1.15 * float(pull.abs().max(skipna=True) if pull.notna().any() else 0))
+    chart.update_yaxes(title_text="difference / σ", range=[-reach, reach], zeroline=True, zerolinecolor=GREY, row=2)
+    for bound in (-2, 2):
+        chart.add_hline(bound, line={"color": GREY, "width": 1, "dash": "dot"}, row=2, col=1)
+    chart.update_layout(legend={"x": 0.99, "xanchor": "right", "y": 0.99})
+    return chart
+
+
+def fitted(contents: Contents) -> dict[str, tuple[float, float]]:
+    """Return value and error of each quantity of the Faraday fit, empty where there is none."""
+    try:
+        table = contents.table("faraday", "quantity", "value")
+    except AbsentError:
+        return {}
+    sigma = table["sigma"] if "sigma" in table else pd.Series(np.nan, index=table.index)
+    pairs = zip(table["quantity"], table["value"], sigma, strict=True)
+    numbers = {str(q): (pd.to_numeric(v, errors="coerce"), float(s)) for q, v, s in pairs}
+    return {name: (float(v), s) for name, (v, s) in numbers.items() if pd.notna(v)}
+
+
+def budget(contents: Contents) -> Any:
+    """What the error of each scan's mass consists of."""
+    import plotly.graph_objects as go
+
+    table = contents.table("mass_balance", "scan", "sigma_mg")
+    chart = figure(340, barmode="group")
+    for column, (name, color) in TERMS.items():
+        if column in table and table[column].notna().any():
+            chart.add_trace(go.Bar(x=table["scan"].astype(str), y=table[column], name=name, marker={"color": color}))
+    chart.add_trace(
+        go.Scatter(
+            x=table["scan"].astype(str),
+            y=table["sigma_mg"],
+            name="all together",
+            mode="markers",
+            marker={"symbol": "line-ew-open", "size": 34, "color": INK, "line": {"width": 2}},
+        )
+    )
+    axes(chart, "scan", "σ of the mass, mg")
+    chart.update_xaxes(type="category")
+    chart.update_yaxes(rangemode="tozero")
+    return chart
+
+
+def contact(contents: Contents) -> Any:
+    """Share of the ceramic's surface that each material covers, against time."""
+    import plotly.graph_objects as go
+
+    table = contents.table("interface", "scan", "material", "fraction")
+    chart = figure(360)
+    offsets = sorted(table["offset_voxels"].unique()) if "offset_voxels" in table else [None]
+    dashes = ("solid", "dash", "dot", "dashdot")
+    for k, (material, rows) in enumerate(table.groupby("material", sort=False)):
+        for j, offset in enumerate(offsets):
+            part = rows if offset is None else rows[rows["offset_voxels"] == offset]
+            x, _ = abscissa(contents, part["scan"])
+            name = str(material) if offset is None else f"{material}, {offset:g} voxels in"
+            chart.add_trace(go.Scatter(x=x, y=part["fraction"], name=name, mode="lines+markers",
+                                       line={"color": PALETTE[k % len(PALETTE)], "dash": dashes[j % 4]}))  # fmt: skip
+    axes(chart, abscissa(contents, contents.scans)[1], "share of the surface")
+    chart.update_yaxes(range=[-0.02, 1.02])
+    return chart

@@ -1,0 +1,279 @@
+"""The static pictures: sections, differences, labels, the way from a slice to a map, the series of maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from xct_pipeline.report.contents import (
+    AbsentError,
+    Array,
+    Contents,
+    Level,
+    label_names,
+    open_level,
+    read_small,
+)
+from xct_pipeline.report.drawing import (
+    GREY,
+    INK,
+    PALETTE,
+    SMALL,
+    bar_length,
+    canvas,
+    colour_bar,
+    contrast,
+    data_uri,
+    diverging,
+    grey,
+    grey_uri,
+    length_text,
+    nice,
+    palette_uri,
+    plain_axes,
+    plain_unit,
+    scale_bar,
+    show,
+    shown_scans,
+    symmetric,
+)
+
+SIDE = 400
+SLICES = 48
+ROWS = 6
+MAP_SIDE = 192
+SOLID_SIDE = 72
+
+
+def _sections(level: Level, at: tuple[int, int, int]) -> list[Array]:
+    """Read the planes x-y, x-z and y-z through a voxel; rows go up."""
+    z, y, x = at
+    whole = slice(None)
+    return [
+        level.read(slice(z, z + 1), whole, whole)[0],
+        level.read(whole, slice(y, y + 1), whole)[:, 0],
+        level.read(whole, whole, slice(x, x + 1))[:, :, 0],
+    ]
+
+
+def _middle(level: Level) -> tuple[int, int, int]:
+    return tuple(n // 2 for n in level.shape)  # type: ignore[return-value]
+
+
+# ----------------------------------------------------------------------------------------------- pristine cell
+
+
+def slices(contents: Contents) -> dict[str, Any]:
+    """Return what the slice viewer shows of the reference scan: planes through z, two upright sections, labels."""
+    level = contents.volume(contents.reference, SIDE)
+    chosen = shown_scans(level.shape[0], SLICES)
+    y, x = level.shape[1] // 2, level.shape[2] // 2
+    planes, upright = {}, ([], [])  # type: tuple[dict[int, Array], tuple[list[Array], list[Array]]]
+    for start, slab in level.slabs():
+        upright[0].append(slab[:, y])
+        upright[1].append(slab[:, :, x])
+        planes.update({k: slab[k - start].copy() for k in chosen if start <= k < start + len(slab)})
+    front, side = np.concatenate(upright[0]), np.concatenate(upright[1])
+    tone = contrast(np.concatenate([p[::2, ::2].ravel() for p in planes.values()] + [front.ravel()]))
+    if not np.isfinite(front).any() and not any(np.isfinite(p).any() for p in planes.values()):
+        raise AbsentError("the reference volume holds no numbers")
+    width = level.shape[2] * level.step
+    bar = bar_length(width)
+    return {
+        "scan": contents.scans[contents.reference],
+        "planes": [grey_uri(planes[k], tone, 78) for k in chosen],
+        "front": grey_uri(front, tone),
+        "side": grey_uri(side, tone),
+        "fractions": [(k + 0.5) / level.shape[0] for k in chosen],
+        "heights": [length_text(round((k + 0.5) * level.step, 1), level.length) for k in chosen],
+        "rows": [int(k * level.factor) for k in chosen],
+        "shape": level.shape,
+        "start": len(chosen) // 2,
+        "bars": [{"percent": 100 * bar / (n * level.step), "text": length_text(bar, level.length)}
+                 for n in (level.shape[2], level.shape[2], level.shape[1])],
+        "tone": tone, "unit": level.unit,
+        "overlays": _overlays(contents, level, chosen),
+    }  # fmt: skip
+
+
+def _overlays(contents: Contents, level: Level, chosen: Sequence[int]) -> list[str]:
+    """Return the labels of the same planes as transparent pictures, empty where there are none."""
+    try:
+        labels = open_level(contents, "registered/labels/materials", SIDE, contents.reference)
+    except AbsentError:
+        return []
+    if labels.shape != level.shape:
+        return []
+    colors = {value: (*rgb, 120) for value, rgb in label_colours(labels).items()}
+    return [
+        palette_uri(slab[k - start], colors)
+        for start, slab in labels.slabs()
+        for k in chosen
+        if start <= k < start + len(slab)
+    ]
+
+
+def label_colours(labels: Level) -> dict[int, tuple[int, int, int]]:
+    """Return colours for label values that every eye tells apart."""
+    from matplotlib.colors import to_rgb
+
+    order = sorted(label_names(labels))
+    return {
+        value: tuple(round(255 * c) for c in to_rgb(PALETTE[k % len(PALETTE)]))  # type: ignore[misc]
+        for k, value in enumerate(order)
+    }
+
+
+# ------------------------------------------------------------------------------------------------ registration
+
+
+def differences(contents: Contents) -> str:
+    """Draw each scan minus the reference before and after registration, on one scale."""
+    fixed = open_level(contents, "registered", SIDE, contents.reference)
+    others = [k for k in range(len(contents.scans)) if k != contents.reference]
+    pairs = []
+    for k in others:
+        try:
+            before = open_level(contents, f"scans/{contents.scans[k]}/volume", SIDE)
+            after = open_level(contents, "registered", SIDE, k)
+        except AbsentError:
+            continue
+        if before.shape == fixed.shape and np.isfinite(_sections(after, _middle(after))[1]).any():
+            pairs.append((k, before, after))
+    if not pairs:
+        raise AbsentError("no registered scan beside the reference, with its own volume")
+    pairs = [pairs[k] for k in shown_scans(len(pairs), 3)]
+    at = _middle(fixed)
+    base = _sections(fixed, at)
+    rows: list[tuple[int, list[list[Array]]]] = []
+    for k, *volumes in pairs:
+        planes = [_sections(volume, at)[:2] for volume in volumes]
+        rows.append((k, [[p - q for p, q in zip(two, base[:2], strict=True)] for two in planes]))
+    limit = symmetric([plane for _, (before, _) in rows for plane in before], 95)
+    limit = max(limit, nice(4 * max(float(np.nanstd(plane)) for _, (_, after) in rows for plane in after)))
+    figure = canvas(11, 2.55 * len(rows) + 0.35)
+    axes = figure.subplots(len(rows), 4, squeeze=False, width_ratios=[1, 1, 1, 1])
+    shown = None
+    for row, (k, (unmoved, moved)) in zip(axes, rows, strict=True):
+        for ax, plane, text in zip(row, (unmoved[0], moved[0], unmoved[1], moved[1]),
+                                   ("x–y before", "x–y after", "x–z before", "x–z after"), strict=True):  # fmt: skip
+            shown = show(ax, plane, **diverging(limit))
+            spread = np.sqrt(np.nanmean(np.square(plane, dtype=np.float64)))
+            plain_axes(ax, f"{text}, rms {spread:.3g}")
+            scale_bar(ax, plane.shape[1] * fixed.step, fixed.length, INK)
+        row[0].set_ylabel(contents.scans[k], fontsize=8.5)
+    colour_bar(figure, shown, axes, f"difference, {fixed.unit}", extend="both")
+    return data_uri(figure)
+
+
+# ------------------------------------------------------------------------------------------------------ labels
+
+
+def labels(contents: Contents) -> str:
+    """Draw the labels of the reference and of the last scan in three planes, the volume beneath."""
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    last = len(contents.scans) - 1
+    chosen = list(dict.fromkeys([contents.reference, last]))
+    levels = [(k, open_level(contents, "registered/labels/materials", SIDE, k)) for k in chosen]
+    colors, names = label_colours(levels[0][1]), label_names(levels[0][1])
+    present: set[int] = set()
+    figure = canvas(11, 3.1 * len(chosen) + 0.5)
+    axes = figure.subplots(len(chosen), 3, squeeze=False)
+    table = np.zeros((256, 4))
+    for value, rgb in colors.items():
+        table[value] = (*(c / 255 for c in rgb), 0.5)
+    for row, (k, level) in zip(axes, levels, strict=True):
+        values = open_level(contents, "registered", SIDE, k)
+        at = _middle(level)
+        below = _sections(values, at) if values.shape == level.shape else [None] * 3
+        tone = contrast(np.concatenate([np.ravel(b) for b in below if b is not None] or [np.zeros(1)]))
+        for ax, plane, under, name in zip(row, _sections(level, at), below, ("x–y", "x–z", "y–z"), strict=True):
+            if under is not None:
+                show(ax, under, **grey(tone))
+            show(ax, plane, cmap=ListedColormap(table), vmin=-0.5, vmax=255.5)
+            present |= set(np.unique(plane).tolist())
+            plain_axes(ax, f"{contents.scans[k]}, {name}")
+            scale_bar(ax, plane.shape[1] * level.step, level.length)
+    handles = [Patch(color=table[v], label=names[v]) for v in sorted(names) if v in present]
+    figure.legend(handles=handles, loc="outside lower center", ncols=max(len(handles), 1), fontsize=8.5, frameon=False)
+    return data_uri(figure)
+
+
+# ---------------------------------------------------------------------------------------------------- workflow
+
+
+def workflow(contents: Contents) -> str:
+    """Draw one section of the last scan at every stage from its volume to the areal map."""
+    t = len(contents.scans) - 1
+    steps: list[tuple[str, str, Array, Level, bool]] = []
+    areal, height = None, 0.5
+    try:
+        level = open_level(contents, "variation/areal", 1_000_000, t)
+        plane = read_small(level, SIDE)[0]
+        areal = ("areal map", "along z; dotted: the section", plane, level, True)
+        height = _busiest(plane)
+    except AbsentError:
+        pass
+    for path, title, note in (
+        (f"scans/{contents.scans[t]}/volume", "reconstructed volume", contents.scans[t]),
+        ("registered", "registered", f"in the frame of {contents.scans[contents.reference]}"),
+        ("variation/attenuation", "difference", f"minus {contents.scans[contents.reference]}"),
+        ("variation/density", "change of density", _species(contents)),
+    ):
+        try:
+            level = open_level(contents, path, SIDE, t)
+        except AbsentError:
+            continue
+        signed = path.startswith("variation")
+        steps.append((title, note, _thick(level, height, 4 if signed else 0), level, signed))
+    if not any(step[4] for step in steps):
+        raise AbsentError("the store has no difference of registered volumes yet")
+    return _chain([*steps, areal] if areal else steps, height)
+
+
+def _busiest(plane: Array) -> float:
+    """Return where along y, as a share of the whole, a map changes most."""
+    from scipy import ndimage
+
+    change = np.abs(np.nansum(ndimage.uniform_filter(np.nan_to_num(plane), 5), axis=1))
+    return float((change.argmax() + 0.5) / len(change)) if change.any() else 0.5
+
+
+def _thick(level: Level, height: float, half: int) -> Array:
+    """Read the section x-z at a share of y, as the mean of 2 half + 1 planes."""
+    y = min(int(height * level.shape[1]), level.shape[1] - 1)
+    whole = slice(None)
+    return np.asarray(level.read(whole, slice(max(0, y - half), y + half + 1), whole).mean(axis=1))
+
+
+def _chain(steps: Sequence[tuple[str, str, Array, Level, bool]], height: float) -> str:
+    from matplotlib.ticker import MaxNLocator
+
+    figure = canvas(11, 3.0)
+    figure.get_layout_engine().set(wspace=0.1)
+    axes = figure.subplots(1, len(steps), squeeze=False)[0]
+    for k, (ax, (title, note, plane, level, signed)) in enumerate(zip(axes, steps, strict=True)):
+        shown = show(ax, plane, **(diverging(symmetric([plane], 99.5)) if signed else grey(contrast(plane))))
+        plain_axes(ax, f"{k + 1}. {title}")
+        if level.axes == "yx":
+            ax.axhline(height * plane.shape[0] - 0.5, color=INK, linewidth=0.8, linestyle=":")
+        ax.set_xlabel(note, fontsize=SMALL, color=GREY)
+        scale_bar(ax, level.shape[-1] * level.step, level.length, INK if signed else "white")
+        bar = colour_bar(figure, shown, ax, plain_unit(level.unit), location="bottom", shrink=0.9, aspect=22, pad=0.03)
+        bar.locator = MaxNLocator(4 if signed else 3)
+        bar.update_ticks()
+        if k:
+            ax.annotate("", (-0.02, 0.5), (-0.17, 0.5), xycoords="axes fraction", annotation_clip=False,
+                        arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.6})  # fmt: skip
+    return data_uri(figure)
+
+
+def _species(contents: Contents) -> str:
+    variation = contents.config.get("variation") or {}
+    closure = variation.get("closure")
+    closure = closure.get("method", "") if isinstance(closure, dict) else closure
+    return ", closure ".join(str(part) for part in (variation.get("species"), closure) if part) or "of the species"

@@ -1,0 +1,101 @@
+"""Pieces of HTML: charts, pictures, tables and numbers; every text that is put in is escaped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from xct_pipeline.report.contents import AbsentError, Contents
+
+TABLE_ROWS = 200
+
+
+def chart(draw: Callable[..., Any], *arguments: Any) -> Callable[[Contents], Markup]:
+    """Return the panel of a plotly figure."""
+    return lambda contents: chart_markup(draw(contents, *arguments))
+
+
+def chart_markup(figure: Any) -> Markup:
+    """Return a plotly figure as a div that the page's script draws."""
+    data = figure.to_json().replace("<", "\\u003c")
+    return Markup('<div class="chart" style="height:{}px"></div><script type="application/json">{}</script>').format(
+        figure.layout.height or 380, Markup(data)
+    )
+
+
+def picture(draw: Callable[[Contents], str], alt: str) -> Callable[[Contents], Markup]:
+    """Return the panel of a static picture."""
+    return lambda contents: Markup('<img class="picture" alt="{}" src="{}">').format(alt, draw(contents))
+
+
+def both(*parts: Callable[[Contents], Markup]) -> Callable[[Contents], Markup]:
+    """Return the panel of several things, those that are there; absent only when all are."""
+
+    def draw(contents: Contents) -> Markup:
+        found, reasons = [], []
+        for part in parts:
+            try:
+                found.append(part(contents))
+            except AbsentError as reason:
+                reasons.append(str(reason))
+        if not found:
+            raise AbsentError("; ".join(dict.fromkeys(reasons)))
+        return Markup("").join(found)
+
+    return draw
+
+
+def frame_markup(table: pd.DataFrame, units: dict[str, str] | None = None) -> Markup:
+    """Return a table; units stand under the column names."""
+    units = units or {}
+    numeric = {c for c in table.columns if pd.api.types.is_numeric_dtype(table[c])}
+    head = Markup("").join(
+        Markup("<th>{}{}</th>").format(c, Markup("<small>{}</small>").format(units[c]) if units.get(c) else "")
+        for c in map(str, table.columns)
+    )
+    rows = []
+    for _, row in table.head(TABLE_ROWS).iterrows():
+        cells = [
+            Markup("<td class={}>{}</td>").format("n" if c in numeric else "s", cell(row[c])) for c in table.columns
+        ]
+        rows.append(Markup("<tr>{}</tr>").format(Markup("").join(cells)))
+    more = len(table) - TABLE_ROWS
+    note = Markup('<p class="note">{} more rows in the file</p>').format(more) if more > 0 else ""
+    return Markup('<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>{}').format(
+        head, Markup("").join(rows), note
+    )
+
+
+def cell(value: Any) -> str:
+    """Return a cell's text."""
+    if value is None or (isinstance(value, (float, np.floating)) and not math.isfinite(value)):
+        return "–" if value is None or math.isnan(value) else str(value)
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    return f"{value:.5g}" if isinstance(value, (float, np.floating)) else str(value)
+
+
+def table(name: str) -> Callable[[Contents], Markup]:
+    """Return the panel of a table, folded."""
+
+    def draw(contents: Contents) -> Markup:
+        rows = contents.table(name)
+        empty = [c for c in rows.columns if rows[c].isna().all()]
+        return Markup("<details><summary>Table {} ({} rows)</summary>{}</details>").format(
+            name, len(rows), frame_markup(rows.drop(columns=empty), contents.units.get(name))
+        )
+
+    return draw
+
+
+def plus_minus(value: float, sigma: float) -> str:
+    """Return a value and its error with two digits of the error."""
+    if not (math.isfinite(value) and math.isfinite(sigma)) or sigma <= 0:
+        return f"{value:.4g}"
+    digits = max(0, 1 - math.floor(math.log10(sigma)))
+    return f"{value:.{digits}f} ± {sigma:.{digits}f}".replace("-", "−")

@@ -1,0 +1,62 @@
+"""The page: every panel drawn or left out with its reason, put into the template."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+from markupsafe import Markup
+
+from xct_pipeline.report import charts
+from xct_pipeline.report.contents import AbsentError, Contents, warnings_of
+from xct_pipeline.report.markup import plus_minus
+from xct_pipeline.report.panels import SECTIONS, Panel
+
+
+def render(contents: Contents) -> str:
+    """Return the page of a store."""
+    from jinja2 import Environment
+    from plotly.offline import get_plotlyjs
+
+    folder = resources.files("xct_pipeline.report")
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        (folder / "template.html.j2").read_text(encoding="utf-8")
+    )
+    sections = [(section, [_drawn(panel, contents) for panel in section.panels]) for section in SECTIONS]
+    interactive = any('class="chart"' in panel["body"] for _, panels in sections for panel in panels)
+    return template.render(
+        title=contents.store.path.name.removesuffix(".zarr"), store=contents.store.path.name, facts=facts(contents),
+        sections=sections, warnings=warnings_of(contents), plotly=Markup(get_plotlyjs()) if interactive else "",
+        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
+        script=Markup((folder / "page.js").read_text(encoding="utf-8")),
+    )  # fmt: skip
+
+
+def _drawn(panel: Panel, contents: Contents) -> dict[str, Any]:
+    try:
+        return {"title": panel.title, "text": panel.text, "body": panel.draw(contents), "absent": ""}
+    except AbsentError as reason:
+        return {"title": panel.title, "text": "", "body": "", "absent": str(reason)}
+
+
+def facts(contents: Contents) -> list[tuple[str, str]]:
+    """Return the numbers at the head of the page."""
+    found = [("scans", str(len(contents.scans)))]
+    try:
+        level = contents.volume(contents.reference, 10**9)
+        found.append(("volume", " × ".join(map(str, level.full)) + " voxels"))
+        found.append(("voxel", f"{level.step:g} µm" if level.length == "µm" else "size unknown"))
+    except AbsentError:
+        pass
+    variation = contents.config.get("variation") or {}
+    if variation.get("species"):
+        found.append(("species", str(variation["species"])))
+    try:
+        row = contents.table("mass_balance", "scan", "mass_change_mg", "sigma_mg").iloc[-1]
+        found.append((f"mass change, {row['scan']}", plus_minus(row["mass_change_mg"], row["sigma_mg"]) + " mg"))
+    except AbsentError:
+        pass
+    fit = charts.fitted(contents)
+    if "slope" in fit:
+        found.append(("Faraday slope", plus_minus(*fit["slope"])))
+    return found

@@ -1,0 +1,170 @@
+"""The series in 3-D beside the voltage profile: surfaces of loss and gain of one scan at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xct_pipeline.report.charts import AXIS, abscissa, figure
+from xct_pipeline.report.contents import AbsentError, Array, Contents, open_level, read_small, region_mask
+from xct_pipeline.report.drawing import BLUE, GREY, INK, VERMILION, plain_unit, shown_scans, symmetric, time_unit
+from xct_pipeline.report.projection import surface_mesh
+
+SIDES = (48, 32, 20)
+TRIANGLES = 120_000
+SCANS = 8
+LOSS, GAIN = "#2166ac", "#b2182b"  # the ends of the diverging scale
+
+
+def changes_in_space(contents: Contents) -> tuple[Any, str]:
+    """Return the figure and a sentence on the level of the surfaces."""
+    from plotly.subplots import make_subplots
+
+    chosen = shown_scans(len(contents.scans), SCANS)
+    for side in SIDES:
+        fields = [_field(contents, t, side) for t in chosen]
+        level = 0.5 * symmetric([field[0][inside] for field in fields if (inside := field[1]).any()], 99.0)
+        meshes = [[surface_mesh(sign * field[0], level, *field[2:4]) for sign in (-1, 1)] for field in fields]
+        if sum(len(mesh[1]) for pair in meshes for mesh in pair if mesh is not None) <= TRIANGLES:
+            break
+    chart = make_subplots(
+        2, 2, column_widths=[0.58, 0.42], row_heights=[0.5, 0.5], horizontal_spacing=0.1, vertical_spacing=0.16,
+        specs=[[{"type": "scene", "rowspan": 2}, {"type": "xy"}], [None, {"type": "xy"}]],
+    )  # fmt: skip
+    chart.update_layout(figure(560).layout)
+    owner: list[int | None] = []
+    for position, (_, inside, step, origin, _) in enumerate(fields):
+        if position == 0:
+            _outline(chart, inside, step, origin)
+            owner.append(None)
+        for mesh, color, name in zip(meshes[position], (LOSS, GAIN), ("loss", "gain"), strict=True):
+            chart.add_trace(_mesh(mesh, color, name, position == len(chosen) - 1), 1, 1)
+            owner.append(position)
+
+    fixed = _curves(chart, contents)
+    owner += [None] * fixed
+    for position, t in enumerate(chosen):
+        for added in _marks(chart, contents, t, position == len(chosen) - 1):
+            owner.append(position if added else None)
+    steps = [
+        {"label": contents.scans[t], "method": "restyle",
+         "args": [{"visible": [who is None or who == position for who in owner]}]}
+        for position, t in enumerate(chosen)
+    ]  # fmt: skip
+    slider = {"active": len(chosen) - 1, "steps": steps, "currentvalue": {"prefix": "scan: "}, "pad": {"t": 10},
+              "len": 0.55, "x": 0.02}  # fmt: skip
+    length = fields[0][4]
+    scene_axis = {"backgroundcolor": "white", "gridcolor": "#e3e6e9", "showbackground": False, "zeroline": False}
+    chart.update_layout(
+        sliders=[slider], showlegend=False, margin={"l": 10, "r": 20, "t": 20, "b": 50},
+        scene={"aspectmode": "data", "xaxis": {**scene_axis, "title": {"text": f"x, {length}"}},
+               "yaxis": {**scene_axis, "title": {"text": f"y, {length}"}},
+               "zaxis": {**scene_axis, "nticks": 4, "title": {"text": f"z, {length}"}},
+               "camera": {"eye": {"x": 1.5, "y": -1.95, "z": 1.25}, "center": {"x": 0, "y": 0, "z": -0.15}}},
+    )  # fmt: skip
+    unit = plain_unit(open_level(contents, "variation/density", SIDES[0], 0).unit)
+    return chart, f"Surfaces at −{level:.3g} {unit} (loss, blue) and +{level:.3g} {unit} (gain, red)."
+
+
+def _field(contents: Contents, t: int, side: int) -> tuple[Array, Array, float, Array, str]:
+    """Return a smoothed small volume, its region, the edge and position of its voxels and the unit of length."""
+    from scipy import ndimage
+
+    level = open_level(contents, "variation/density", 2 * side, t)
+    values, stride = read_small(level, 2 * side)
+    inside = region_mask(contents, level, stride, values.shape) & np.isfinite(values)
+    weight = ndimage.gaussian_filter(inside.astype(np.float32), 1.3)
+    smooth = ndimage.gaussian_filter(np.where(inside, values, 0), 1.3) / np.maximum(weight, 0.05)
+    thin = max(1, round(max(values.shape) / side))
+    step = level.step * stride * thin
+    origin = np.full(3, 0.5 * level.step)
+    smooth = np.where(inside, smooth, 0)[::thin, ::thin, ::thin]
+    return smooth, inside[::thin, ::thin, ::thin], step, origin, level.length
+
+
+def _mesh(mesh: tuple[Array, Array] | None, color: str, name: str, visible: bool, opacity: float = 0.9) -> Any:
+    import plotly.graph_objects as go
+
+    if mesh is None:
+        return go.Mesh3d(x=[], y=[], z=[], i=[], j=[], k=[], visible=visible, name=name)
+    (z, y, x), (i, j, k) = mesh[0].T, mesh[1].T
+    small = np.uint16 if len(z) < 65536 else np.int32
+    x, y, z = (np.ascontiguousarray(a, dtype=np.float32) for a in (x, y, z))
+    return go.Mesh3d(x=x, y=y, z=z, i=i.astype(small), j=j.astype(small), k=k.astype(small), color=color, name=name,
+                     opacity=opacity, visible=visible, hoverinfo="name", flatshading=False,
+                     lighting={"ambient": 0.55, "diffuse": 0.7, "specular": 0.15, "roughness": 0.7})  # fmt: skip
+
+
+def _outline(chart: Any, inside: Array, step: float, origin: Array) -> None:
+    mesh = surface_mesh(inside.astype(np.float32), 0.5, step, origin)
+    trace = _mesh(mesh, "#b8c0c7", "region", True, 0.10)
+    trace.update(hoverinfo="skip")
+    chart.add_trace(trace, 1, 1)
+
+
+def _curves(chart: Any, contents: Contents) -> int:
+    """Draw voltage and mass against time; return how many traces that took."""
+    import plotly.graph_objects as go
+
+    count = 0
+    chart.update_xaxes(**AXIS)
+    chart.update_yaxes(**AXIS)
+    label = abscissa(contents, contents.scans)[1]
+    for name in ("cycler", "mass_balance"):
+        try:
+            table = contents.table(name, "time_s", "voltage_V")
+        except AbsentError:
+            continue
+        if table["voltage_V"].notna().any():
+            divisor = time_unit(contents.times_s)[0]
+            chart.add_trace(go.Scatter(x=table["time_s"] / divisor, y=table["voltage_V"], mode="lines", hoverinfo="x+y",
+                                       line={"color": INK, "width": 1.4}), 1, 2)  # fmt: skip
+            chart.update_yaxes(title_text="voltage, V", row=1, col=2)
+            count += 1
+            break
+    try:
+        table = contents.table("mass_balance", "scan", "mass_change_mg", "sigma_mg")
+        x, _ = abscissa(contents, table["scan"])
+        chart.add_trace(
+            go.Scatter(
+                x=x,
+                y=table["mass_change_mg"],
+                error_y={"array": table["sigma_mg"]},
+                name="measured",
+                mode="lines+markers",
+                line={"color": BLUE, "width": 1.2},
+            ),
+            2,
+            2,
+        )
+        count += 1
+        if "faraday_mg" in table and table["faraday_mg"].notna().any():
+            chart.add_trace(go.Scatter(x=x, y=table["faraday_mg"], name="Faraday's law", mode="lines",
+                                       line={"color": GREY, "dash": "dash"}), 2, 2)  # fmt: skip
+            count += 1
+        chart.update_yaxes(title_text="mass change, mg", row=2, col=2)
+    except AbsentError:
+        pass
+    chart.update_xaxes(title_text=label)
+    return count
+
+
+def _marks(chart: Any, contents: Contents, t: int, visible: bool) -> list[bool]:
+    """Mark a scan on the voltage and on the mass; one entry per trace added."""
+    import plotly.graph_objects as go
+
+    added = []
+    name, when = contents.scans[t], contents.times_s[t] / time_unit(contents.times_s)[0]
+    marker = {"color": VERMILION, "size": 13, "line": {"color": "white", "width": 1.5}}
+    for row, column in ((1, "voltage_V"), (2, "mass_change_mg")):
+        try:
+            table = contents.table("mass_balance", "scan", column)
+        except AbsentError:
+            continue
+        value = table.loc[table["scan"].astype(str) == name, column]
+        if len(value) and np.isfinite(when):
+            chart.add_trace(go.Scatter(x=[when], y=[float(value.iloc[0])], mode="markers", marker=marker, name=name,
+                                       visible=visible), row, 2)  # fmt: skip
+            added.append(True)
+    return added
