@@ -59,16 +59,13 @@ def _checked(coefficients: Sequence[float], up_to: float) -> npt.NDArray[np.floa
     """Refuse a polynomial that would give one value to two path lengths."""
     c = np.asarray(coefficients, np.float64)
     if c.ndim != 1 or c.size == 0 or not np.isfinite(c).all() or not up_to > 0:
-        raise ValueError(
-            f"beam hardening needs finite coefficients c0, c1, ... and up_to > 0: {coefficients}"
-        )
+        raise ValueError(f"beam hardening needs finite coefficients c0, c1, ... and up_to > 0: {coefficients}")
     x = np.linspace(0, up_to, 1001)
     slope = np.polynomial.polynomial.polyval(x, np.arange(1, c.size + 1) * c)
     if slope.min() <= 0:
         at = float(x[np.argmin(slope)])
         raise ValueError(
-            f"the beam hardening polynomial {c.tolist()} falls near p = {at:.3g}; "
-            f"it must increase from 0 to {up_to:g}"
+            f"the beam hardening polynomial {c.tolist()} falls near p = {at:.3g}; it must increase from 0 to {up_to:g}"
         )
     return c
 
@@ -104,9 +101,7 @@ def spectrum_coefficients(
     if energy.shape != w.shape or not ((energy > 0).all() and (w >= 0).all() and w.sum() > 0 and density > 0):
         raise ValueError("the spectrum needs positive energies, weights of the same number, and density > 0")
     mu = np.atleast_1d(xraydb.material_mu(formula, 1000 * energy, density))
-    reference = float(
-        np.atleast_1d(xraydb.material_mu(formula, 1000 * np.array([reference_keV]), density))[0]
-    )
+    reference = float(np.atleast_1d(xraydb.material_mu(formula, 1000 * np.array([reference_keV]), density))[0])
     share = w / w.sum()
     used = mu[share > 0]
     path = np.linspace(0, up_to / used.min(), 4001)[1:]

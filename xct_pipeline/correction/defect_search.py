@@ -87,8 +87,7 @@ def _hits(f: _Found, mirrored: Bools) -> list[tuple[float, int, int, int, bool, 
     w = f.template.width
     left = f.column - (w - 1) // 2
     return [
-        (float(f.score[i]), int(f.row[i]), int(left[i]), w, bool(mirrored[i]), f.each[i])
-        for i in range(f.row.size)
+        (float(f.score[i]), int(f.row[i]), int(left[i]), w, bool(mirrored[i]), f.each[i]) for i in range(f.row.size)
     ]
 
 
@@ -139,9 +138,7 @@ def _less_mirror_image(means: Floats, errors: Floats, centers: list[float]) -> t
         inside = (where >= 0) & (where <= n_columns - 1)
         low = np.clip(np.floor(where[inside]).astype(np.int64), 0, n_columns - 2)
         t = where[inside] - low
-        odd[i][..., inside] = (
-            means[i][..., inside] - (1 - t) * means[i][..., low] - t * means[i][..., low + 1]
-        )
+        odd[i][..., inside] = means[i][..., inside] - (1 - t) * means[i][..., low] - t * means[i][..., low + 1]
         image = (1 - t) * errors[i][:, low] + t * errors[i][:, low + 1]
         error[i][:, inside] = np.hypot(errors[i][:, inside], image)
     return odd, error

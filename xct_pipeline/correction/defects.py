@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numba
@@ -186,9 +186,7 @@ def _checked(statistics: Sequence[Any], centers: Sequence[float] | None, max_wid
     return np.stack(arrays)
 
 
-def _unstable_pixels(
-    means: Floats, errors: Floats, centers: list[float] | None, snr: float, max_width: int
-) -> Bools:
+def _unstable_pixels(means: Floats, errors: Floats, centers: list[float] | None, snr: float, max_width: int) -> Bools:
     """Pixels whose scatter in angle is 4 times larger or smaller than around them, in every scan.
 
     Counting noise grows with attenuation (a thin strong wall is noisy in few columns): a pixel must stand out
@@ -199,9 +197,7 @@ def _unstable_pixels(
         raw = np.log(np.maximum(error, HARMLESS))
         excess = [_against_neighbours(x, max_width) for x in (raw, raw - np.minimum(mean, 8.0) / 2)]
         limit = [np.maximum(np.log(4.0), snr * local_scatter(e)) for e in excess]
-        kinds = [
-            np.logical_and(*(sign * e > q for e, q in zip(excess, limit, strict=True))) for sign in (1, -1)
-        ]
+        kinds = [np.logical_and(*(sign * e > q for e, q in zip(excess, limit, strict=True))) for sign in (1, -1)]
         if centers is not None:
             kinds = [k & ~mirror_maximum(k.astype(float), centers[i], 1).astype(bool) for k in kinds]
         bad &= kinds[0] | kinds[1]
@@ -241,9 +237,7 @@ def interpolate_dead(p: Any, dead: Bools) -> Any:
         return p
     index = np.arange(mask.shape[1])
     left = np.maximum.accumulate(np.where(mask, -1, index), axis=1)[rows, columns]
-    right = np.minimum.accumulate(np.where(mask, mask.shape[1], index)[:, ::-1], axis=1)[:, ::-1][
-        rows, columns
-    ]
+    right = np.minimum.accumulate(np.where(mask, mask.shape[1], index)[:, ::-1], axis=1)[:, ::-1][rows, columns]
     left, right = np.where(left < 0, right, left), np.where(right >= mask.shape[1], left, right)
     share = xp.asarray(((columns - left) / np.maximum(right - left, 1)).astype(p.dtype))
     out = p.copy()
@@ -273,3 +267,47 @@ def correct_defects(p: Any, offset: Any, dead: Bools) -> Any:
         raise ValueError(f"offset {offset.shape} and dead {dead.shape} must be (row, column) of p {p.shape}")
     xp = array_namespace(p)
     return interpolate_dead(p - xp.asarray(offset, p.dtype), dead)
+
+
+def along_rows(found: Defects, statistics: Sequence[Any], *, share: float = 0.4, reach: int = 32) -> Defects:
+    """Correct the rest of a defective column where single rows could not be told from the sample.
+
+    A column of the detector that is defective in many rows is defective in those between too, where a wall of the
+    sample beside it (or noise) hides it. A row takes the median offset of the rows around it that see about the same
+    light, provided that most of what could be judged there was found.
+
+    Parameters
+    ----------
+    found : Defects
+        From `find_defects`, all rows of the detector.
+    statistics : sequence of arrays (SEGMENTS + 1, row, column)
+        The same as there.
+    share : float
+        Of the rows around with similar light, in which the column must have been found.
+    reach : int
+        Rows to either side.
+
+    Returns
+    -------
+    Defects
+        With more offsets, never fewer.
+    """
+    light = np.exp(-np.stack([np.asarray(to_host(s), np.float64)[:-1] for s in statistics]).mean(axis=(0, 1)))
+    offset = found.offset.copy()
+    for column in np.flatnonzero((found.offset != 0).sum(axis=0) >= 4):
+        given = found.offset[:, column]
+        rows = np.flatnonzero(given != 0)
+        for row in np.flatnonzero((given == 0) & ~found.dead[:, column]):
+            near = np.abs(np.arange(len(given)) - row) <= reach
+            alike = near & (np.abs(light[:, column] - light[row, column]) < 0.2 * light[row, column])
+            used = rows[alike[rows]]
+            same_sign = max((given[used] > 0).sum(), (given[used] < 0).sum())
+            if len(used) >= 4 and same_sign >= share * alike.sum():
+                offset[row, column] = np.median(given[used])
+    corrected = found.dead | (offset != 0)
+    return replace(
+        found,
+        offset=offset,
+        n_offset=int(np.count_nonzero(offset)),
+        n_clean_rows=int(np.count_nonzero(~corrected.any(axis=1))),
+    )

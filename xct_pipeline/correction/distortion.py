@@ -40,9 +40,7 @@ def source_positions(
     """
     k = np.asarray(coefficients, np.float64)
     if k.ndim != 1 or k.size == 0 or not np.isfinite(k).all() or not np.isfinite(center).all():
-        raise ValueError(
-            f"distortion needs finite coefficients k0, k1, ... and a center: {coefficients}, {center}"
-        )
+        raise ValueError(f"distortion needs finite coefficients k0, k1, ... and a center: {coefficients}, {center}")
     y = np.asarray(rows, np.float64)[:, None] - center[0]
     x = np.arange(n_columns)[None] - center[1]
     factor = np.polynomial.polynomial.polyval(np.hypot(x, y), k)
@@ -84,9 +82,7 @@ def correct_distortion(
         What comes from beyond the image is the nearest edge pixel.
     """
     if projections.ndim != 3 or order not in (1, 3):
-        raise ValueError(
-            f"projections must be (angle, row, column) and order 1 or 3: {projections.shape}, {order}"
-        )
+        raise ValueError(f"projections must be (angle, row, column) and order 1 or 3: {projections.shape}, {order}")
     _, n_rows, n_columns = projections.shape
     y, x = source_positions(np.arange(first_row, first_row + n_rows), n_columns, coefficients, center)
     y = np.clip(y - first_row, 0, n_rows - 1)

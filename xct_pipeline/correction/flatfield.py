@@ -195,9 +195,7 @@ def line_integrals(
     if is_cupy(counts):
         return _plain(xp, counts, dark_, flats_, index, weight, scale, limit, floor)
     out = np.empty(counts.shape, np.float32)
-    tally = _normalise(
-        np.ascontiguousarray(counts), dark_, flats_, index, weight, scale, limit, np.float32(floor), out
-    )
+    tally = _normalise(np.ascontiguousarray(counts), dark_, flats_, index, weight, scale, limit, np.float32(floor), out)
     return out, PixelCounts(out.size, *(int(n) for n in tally))
 
 
@@ -337,11 +335,7 @@ def _plain(  # the same sum in plain array operations: for CuPy, and the referen
     ends = xp.asarray(scale)[:, None, :]
     ramp = xp.arange(counts.shape[2], dtype=xp.float32) * xp.float32(1.0 / max(counts.shape[2] - 1, 1))
     with np.errstate(all="ignore"):
-        t = (
-            (counts.astype(xp.float32) - dark)
-            / light
-            * (ends[..., :1] + (ends[..., 1:] - ends[..., :1]) * ramp)
-        )
+        t = (counts.astype(xp.float32) - dark) / light * (ends[..., :1] + (ends[..., 1:] - ends[..., :1]) * ramp)
     good = xp.isfinite(t) & (light > 0) & xp.isfinite(light)
     low = good & (t <= xp.float32(floor))
     p = -xp.log(xp.where(low, xp.float32(floor), xp.where(good, t, xp.float32(1))))

@@ -95,9 +95,7 @@ def _edge_index(n: int, total: int) -> np.ndarray[Any, np.dtype[np.intp]]:
     return np.clip(np.arange(total) - (total - n) // 2, 0, n - 1)
 
 
-def retrieve_phase(
-    p: Any, *, delta_beta: float, energy_keV: float, distance_mm: float, pixel_size_um: float
-) -> Any:
+def retrieve_phase(p: Any, *, delta_beta: float, energy_keV: float, distance_mm: float, pixel_size_um: float) -> Any:
     """Paganin's single-material phase retrieval on whole projections.
 
     Parameters

@@ -49,7 +49,7 @@ from xct_pipeline.scan import Frames, Scan, ScanError
 from xct_pipeline.store import Image, Store
 
 GROUP = 16  # projections, or rows, that are computed together
-DEFECTS_VERSION = 1
+DEFECTS_VERSION = 2
 HOSTILE_ROWS = 64  # raw chunks of more rows than this are read once, not once per group of rows
 COUNTS = ("clipped", "saturated", "zero", "nonfinite", "zingers", "defective", "stripe_columns", "untouched_rows")
 
@@ -174,7 +174,7 @@ def _air(settings: Air, scan: Scan, frame: Frame, fields: Fields) -> dict[str, A
 def _transmission(
     scan: Scan, frame: Frame, fields: Fields, rows: Sequence[int], margin: air.Margin | None = None
 ) -> Array:
-    """Return the transmission of single rows (angle, row, column), of the margins' columns only where they are given."""
+    """Return the transmission of single rows (angle, row, column), of the margins' columns only where given."""
     parts = []
     for row in rows:
         t = np.exp(-_integrals(scan, frame, fields, slice(row, row + 1)))
@@ -263,12 +263,12 @@ def add_defects(
     result: dict[int, Fields] = {}
     for shape in dict.fromkeys(shapes):
         members = [k for k, other in enumerate(shapes) if other == shape]
+        together = [statistics[k] for k in members]
         found = defects.find_defects(
-            [statistics[k] for k in members],
-            centers=[centers[k] for k in members],
-            snr=settings.stripe.snr,
+            together, centers=[centers[k] for k in members], snr=settings.stripe.snr,
             max_width=settings.stripe.max_width,
-        )
+        )  # fmt: skip
+        found = defects.along_rows(found, together)
         for k in members:
             result[k] = replace(scans[k][2], offset=found.offset, dead=found.dead)
     return [result[k] for k in range(len(scans))]
