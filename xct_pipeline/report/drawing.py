@@ -134,14 +134,14 @@ def nice(value: float, below: bool = False) -> float:
 
 
 def contrast(values: Array) -> tuple[float, float, float]:
-    """Return a grey scale: low, high (without the most extreme half per cent) and the power that grey rises with.
+    """Return a grey scale: low, high (without the most extreme values) and the power that grey rises with.
 
     The power is 1/2 where nearly everything is dark beside something heavy, as lithium or sodium beside a ceramic.
     """
     finite = values[np.isfinite(values)]
     if not finite.size:
         return 0.0, 1.0, 1.0
-    low, upper, high = (float(v) for v in np.percentile(finite, [0.5, 75, 99.5]))
+    low, upper, high = (float(v) for v in np.percentile(finite, [2, 75, 99.5]))
     if high <= low:
         return low, low + 1.0, 1.0
     return low, high, 0.5 if upper - low < 0.3 * (high - low) else 1.0

@@ -264,8 +264,14 @@ def _chain(steps: Sequence[tuple[str, str, Array, Level, bool]], height: float) 
         ax.set_xlabel(note, fontsize=SMALL, color=GREY)
         scale_bar(ax, level.shape[-1] * level.step, level.length, INK if signed else "white")
         bar = colour_bar(figure, shown, ax, plain_unit(level.unit), location="bottom", shrink=0.9, aspect=22, pad=0.03)
-        bar.locator = MaxNLocator(4 if signed else 3)
-        bar.update_ticks()
+        if signed:
+            bar.locator = MaxNLocator(4)
+            bar.update_ticks()
+        else:
+            low, high, power = contrast(plane)
+            bar.set_ticks(
+                ticks := [low, low + (high - low) * 0.5 ** (1 / power), high], labels=[f"{v:.2g}" for v in ticks]
+            )
         if k:
             ax.annotate("", (-0.02, 0.5), (-0.17, 0.5), xycoords="axes fraction", annotation_clip=False,
                         arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.6})  # fmt: skip

@@ -70,12 +70,12 @@ def _column(axes: Sequence[Any], contents: Contents, t: int, view: Any, limit: f
     _solid(axes[0], solid, limit)
     axes[0].set_title(contents.scans[t] + (f", {when:.2f} {unit}" if np.isfinite(when) else ""), fontsize=8.5)
     shown = None
-    for ax, plane, name in zip(axes[1:], planes, ("from above\nx–y", "from the front\nx–z", "from the side\ny–z"),
+    for ax, plane, name in zip(axes[1:], planes, ("x–y", "x–z", "y–z"),
                                strict=True):  # fmt: skip
         shown = show(ax, plane, **diverging(limit))
         plain_axes(ax)
         if first:
-            ax.set_ylabel(name, fontsize=SMALL)
+            ax.set_ylabel(name, fontsize=SMALL, rotation=0, ha="right", va="center")
     scale_bar(axes[1], planes[0].shape[1] * level.step, level.length, INK)
     return shown
 

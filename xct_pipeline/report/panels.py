@@ -219,9 +219,9 @@ SECTIONS: Sequence[Section] = (
         (
             Panel(
                 "Maps beside the voltage profile",
-                "Each column is a scan, marked on the profile above. Top: the change of "
-                "density in 3-D, seen from above at an angle. Below: its mean over the region along each axis. One "
-                "scale for all; losses are blue, gains red.",
+                "Each column is a scan, marked on the profile where the store has one. Top: the change of density in "
+                "3-D, seen from above at an angle. Below: its mean over the region, looked at from above (x–y), from "
+                "the front (x–z) and from the side (y–z). One scale for all; losses are blue, gains red.",
                 picture(maps.time_series, "time series of mass-variation maps below the voltage profile"),
             ),
             Panel(

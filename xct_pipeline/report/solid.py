@@ -52,19 +52,26 @@ def changes_in_space(contents: Contents) -> tuple[Any, str]:
          "args": [{"visible": [who is None or who == position for who in owner]}]}
         for position, t in enumerate(chosen)
     ]  # fmt: skip
+    drawn = {trace.yaxis for trace in chart.data if trace.type == "scatter"}
     slider = {"active": len(chosen) - 1, "steps": steps, "currentvalue": {"prefix": "scan: "}, "pad": {"t": 10},
-              "len": 0.55, "x": 0.02}  # fmt: skip
-    length = fields[0][4]
-    scene_axis = {"backgroundcolor": "white", "gridcolor": "#e3e6e9", "showbackground": False, "zeroline": False}
-    chart.update_layout(
-        sliders=[slider], showlegend=False, margin={"l": 10, "r": 20, "t": 20, "b": 50},
-        scene={"aspectmode": "data", "xaxis": {**scene_axis, "title": {"text": f"x, {length}"}},
-               "yaxis": {**scene_axis, "title": {"text": f"y, {length}"}},
-               "zaxis": {**scene_axis, "nticks": 4, "title": {"text": f"z, {length}"}},
-               "camera": {"eye": {"x": 1.5, "y": -1.95, "z": 1.25}, "center": {"x": 0, "y": 0, "z": -0.15}}},
-    )  # fmt: skip
+              "len": 0.55 if drawn else 0.96, "x": 0.02}  # fmt: skip
+    chart.update_layout(sliders=[slider], showlegend=False, margin={"l": 10, "r": 20, "t": 20, "b": 50})
+    for name, axis in (("y", "axis"), ("y2", "axis2")):
+        if name not in drawn:
+            chart.update_layout({f"x{axis}": {"visible": False}, f"y{axis}": {"visible": False}})
+    _arrange_scene(chart, fields[0][4], wide=not drawn)
     unit = plain_unit(open_level(contents, "variation/density", SIDES[0], 0).unit)
     return chart, f"Surfaces at −{level:.3g} {unit} (loss, blue) and +{level:.3g} {unit} (gain, red)."
+
+
+def _arrange_scene(chart: Any, length: str, wide: bool) -> None:
+    """Name the axes in space and place the eye; `wide` where nothing stands beside it."""
+    plain = {"backgroundcolor": "white", "gridcolor": "#e3e6e9", "showbackground": False, "zeroline": False}
+    names = {f"{a}axis": {**plain, "nticks": 4 if a == "z" else 7, "title": {"text": f"{a}, {length}"}} for a in "xyz"}
+    eye = {"eye": {"x": 1.5, "y": -1.95, "z": 1.25}, "center": {"x": 0, "y": 0, "z": -0.25}}
+    chart.update_layout(scene={"aspectmode": "data", "camera": eye, **names})
+    if wide:
+        chart.update_layout(scene={"domain": {"x": [0.0, 1.0]}})
 
 
 def _field(contents: Contents, t: int, side: int) -> tuple[Array, Array, float, Array, str]:
