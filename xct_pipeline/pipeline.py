@@ -270,9 +270,12 @@ def run(
         Memory, disk, or a store that is not this experiment's or is in use.
     """
     config, store = plan.config, Store(plan.config.store_path)
-    store.claim({item.name: [_relative(f, store) for f in item.files[:1]] for item in plan.scans})
+    scans = {item.name: [_relative(f, store) for f in item.files[:1]] for item in plan.scans}
+    store.refuse_foreign(scans)
+    refuse_disk(plan, store)
+    assert plan.workers  # refuses what does not fit in the memory, before anything is written
     with store.lock(), _run_log(store):
-        refuse_disk(plan, store)
+        store.claim(scans)
         store.update({"config": config.model_dump(mode="json"), "times_s": _times(plan.good)})
         prepared = _prepare(plan, store, note)
         results = _reconstruct(plan, prepared, store, progress, on_device)
@@ -339,6 +342,7 @@ class Prepared:
 
     item: ScanPlan
     fields: correction.Fields | None = None
+    columns: Array | None = None
     center: CenterEstimate | None = None
     warnings: list[str] = field(default_factory=list)
     problem: str | None = None
@@ -348,6 +352,7 @@ def _prepare(plan: Plan, store: Store | None, note: Callable[[str], None]) -> li
     """Estimate flats, air, detector defects and centres; what fails is noted at its scan."""
     config = plan.config
     prepared = [Prepared(item, warnings=list(item.warnings), problem=item.problem) for item in plan.scans]
+    defects = config.correction.stripe.method == "defects"
     for k, entry in enumerate(prepared):
         scan, frame = entry.item.scan, entry.item.frame
         if scan is None or frame is None:
@@ -357,6 +362,10 @@ def _prepare(plan: Plan, store: Store | None, note: Callable[[str], None]) -> li
             entry.fields = correction.measure_fields(config.correction, scan, frame, store)
             entry.center = _center(config, k, scan, frame, entry.fields, store)
             entry.warnings += [*entry.fields.warnings, *entry.center.warnings]
+            if defects:
+                entry.columns = correction.column_statistics(
+                    config.correction, scan, frame, entry.fields, store, plan.limits
+                )
             if pixel_um(config, scan) is None:
                 entry.warnings.append("no pixel size known: reconstructed in 1/pixel; give acquisition.pixel_size_um")
         except (ScanError, ValueError, OSError) as error:
@@ -366,11 +375,10 @@ def _prepare(plan: Plan, store: Store | None, note: Callable[[str], None]) -> li
         common = reconstruction.common_center([e.center for e in good if e.center is not None])
         for entry in good:
             entry.center = common
-    if config.correction.stripe.method == "defects" and good:
+    if defects and good:
         note("detector defects, from all scans together")
-        items = [(e.item.scan, e.item.frame, e.fields) for e in good]
         centers = [e.item.frame.to_working(e.center.center) for e in good]
-        found = correction.add_defects(config.correction, items, centers, store, plan.limits)
+        found = correction.add_defects(config.correction, [(e.fields, e.columns) for e in good], centers)
         for entry, fields in zip(good, found, strict=True):
             entry.fields = fields
     for entry in prepared:

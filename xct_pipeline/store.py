@@ -172,8 +172,8 @@ class Store:
         except (ValueError, KeyError, AttributeError) as error:
             raise StoreError(f"{file}: damaged metadata ({error}); delete this file and run again") from error
 
-    def claim(self, scans: Mapping[str, list[str]]) -> None:
-        """Make the directory this experiment's store, or refuse.
+    def refuse_foreign(self, scans: Mapping[str, list[str]]) -> None:
+        """Refuse a directory that is not, or cannot become, the store of these scans; write nothing.
 
         Parameters
         ----------
@@ -196,6 +196,11 @@ class Store:
             raise RefusedError(
                 f"{self.path} belongs to another experiment ({what}); choose another output or delete the store"
             )
+
+    def claim(self, scans: Mapping[str, list[str]]) -> None:
+        """Make the directory the store of these scans, or refuse as `refuse_foreign` does; call it with the lock held."""
+        self.refuse_foreign(scans)
+        known = self.attributes().get("scans", {})
         self.state.mkdir(parents=True, exist_ok=True)
         self.update({"scans": {**known, **scans}, "format": FORMAT, "versions": provenance.versions()})
 

@@ -234,49 +234,43 @@ def integrals_of_angles(scan: Scan, frame: Frame, fields: Fields, count: int) ->
     )
 
 
-def add_defects(
-    settings: Correction,
-    scans: Sequence[tuple[Scan, Frame, Fields]],
-    centers: Sequence[float],
-    store: Store | None,
-    limits: Resources,
-) -> list[Fields]:
-    """Find what belongs to the detector, from all scans of one detector together.
+def add_defects(settings: Correction, scans: Sequence[tuple[Fields, Array]], centers: Sequence[float]) -> list[Fields]:
+    """Find what belongs to the detector, from the column statistics of all scans of one detector together.
 
     Scans whose working frames differ in rows or columns are taken as other detectors. `centers` are columns of the
     working frames.
-
-    Raises
-    ------
-    ScanError
-        A scan has too few projections for its columns to be judged.
     """
     assert isinstance(settings.stripe, StripeDefects)
-    for scan, frame, _ in scans:
-        if frame.angles < 3 * defects.SEGMENTS:
-            raise ScanError(
-                f"{scan.name}: {frame.angles} projections are too few to tell defects from the sample"
-                f" ({3 * defects.SEGMENTS} are needed); choose another correction.stripe.method"
-            )
-    statistics = [_column_statistics(settings, *entry, store, limits) for entry in scans]
-    shapes = [frame.shape[1:] for _, frame, _ in scans]
+    shapes = [columns.shape[1:] for _, columns in scans]
     result: dict[int, Fields] = {}
     for shape in dict.fromkeys(shapes):
         members = [k for k, other in enumerate(shapes) if other == shape]
-        together = [statistics[k] for k in members]
+        together = [scans[k][1] for k in members]
         found = defects.find_defects(
             together, centers=[centers[k] for k in members], snr=settings.stripe.snr,
             max_width=settings.stripe.max_width,
         )  # fmt: skip
         found = defects.along_rows(found, together)
         for k in members:
-            result[k] = replace(scans[k][2], offset=found.offset, dead=found.dead)
+            result[k] = replace(scans[k][0], offset=found.offset, dead=found.dead)
     return [result[k] for k in range(len(scans))]
 
 
-def _column_statistics(
+def column_statistics(
     settings: Correction, scan: Scan, frame: Frame, fields: Fields, store: Store | None, limits: Resources
-) -> Any:
+) -> Array:
+    """Measure what `add_defects` needs of one scan; cached in the store.
+
+    Raises
+    ------
+    ScanError
+        The scan has too few projections for its columns to be judged.
+    """
+    if frame.angles < 3 * defects.SEGMENTS:
+        raise ScanError(
+            f"{scan.name}: {frame.angles} projections are too few to tell defects from the sample"
+            f" ({3 * defects.SEGMENTS} are needed); choose another correction.stripe.method"
+        )
     ops = [op for op in (zinger_op(settings, frame), normalise_op(settings, scan, frame, fields)) if op is not None]
     regions = [
         (slice(0, frame.angles), slice(first, min(frame.rows, first + GROUP)), slice(0, frame.columns))
