@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from xct_pipeline.variation.electrochemistry import ScanCharge, ScanTimes, at_sc
 
 log = logging.getLogger("xct")
 
-VERSION = 1
+VERSION = 2
 SLAB = 32
 LAG = (6, 4, 4)
 LEVEL_BIN = 16
@@ -517,32 +517,48 @@ def _highest(parts: list[dict[str, Array]], above: bool) -> dict[str, Array]:
 
 @dataclass(frozen=True)
 class QuietMask:
-    """Voxels where nothing changes and no face is near: where the noise of a difference is measured."""
+    """Voxels where nothing changes and no face is near: where the noise of a difference is measured.
+
+    Attributes
+    ----------
+    region : RegionMask or None
+        Where the user says so.
+    avoid : RegionMask
+        Where the mass changes.
+    threshold : float
+        Gradient of a face, 1/cm per voxel.
+    solid : float or None
+        Attenuation from which a voxel belongs to the ceramic.
+    inside_solid : bool
+        Measure in the ceramic; else in the planes without any, whose noise is more like the anode's.
+    """
 
     region: RegionMask | None
     avoid: RegionMask
     threshold: float
-    minimum: float | None
+    solid: float | None
+    inside_solid: bool = False
 
-    halo = 6
+    halo = 8
 
     def slab(self, fixed: Array, span: slice) -> Array:
         """Return the mask of the planes `span` of the reference scan, good inside a halo at either end."""
         from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter
 
-        known = np.isfinite(fixed)
-        quiet = known & ~uncertainty.edge_shell(np.nan_to_num(fixed), threshold=self.threshold, width=3)
+        known = np.nan_to_num(fixed)
+        quiet = np.isfinite(fixed) & ~uncertainty.edge_shell(known, threshold=self.threshold, width=3)
+        quiet &= _radius(self.avoid.frame) < min(self.avoid.frame[1:]) / 2 - 3
         if self.region is not None:
-            quiet &= self.region.slab(span)
-        else:
-            if self.minimum is not None:
-                solid = gaussian_filter(np.nan_to_num(fixed), 1.0, truncate=3.0) >= self.minimum
+            return np.asarray(quiet & self.region.slab(span))
+        if self.solid is not None:
+            solid = gaussian_filter(known, 1.0, truncate=3.0) >= self.solid
+            if self.inside_solid:
                 quiet &= binary_erosion(solid, iterations=2, border_value=1)
-            ball = np.ones((5, 5, 5), bool)
-            quiet &= ~binary_dilation(self.avoid.slab(span), ball)
-        frame = self.avoid.frame
-        quiet &= _radius(frame) < min(frame[1:]) / 2 - 3
-        return np.asarray(quiet)
+            else:
+                crowded = solid.mean(axis=(1, 2)) > 0.005
+                quiet &= ~binary_dilation(crowded, np.ones(3, bool))[:, None, None]
+        ball = np.ones((5, 5, 5), bool)
+        return np.asarray(quiet & ~binary_dilation(self.avoid.slab(span), ball))
 
 
 def _radius(frame: tuple[int, int, int]) -> Array:
@@ -590,7 +606,7 @@ def measure_noise(
     bins = (series.frame[0], LEVEL_BIN, LEVEL_BIN)
     inputs = {
         "registered": image_identity(store, PATH), "pair": pair, "region": mask.region.model_dump(),
-        "labels": _labels_identity(store, mask), "quiet": [quiet.threshold, quiet.minimum],
+        "labels": _labels_identity(store, mask), "quiet": [quiet.threshold, quiet.solid, quiet.inside_solid],
         "noise_region": None if quiet.region is None else quiet.region.region.model_dump(), "lag": LAG,
     }  # fmt: skip
     tag = f"{series.names[moving]}_{series.names[fixed]}"
@@ -782,7 +798,7 @@ def budget_tables(
             mass.check_not_empty(int(sums["count"].sum()), "variation.region")
             noise = None
             if pair[0] != pair[1]:
-                noise = measure_noise(series, store, mask, quiet, pair, limits)
+                noise = _noise_of(series, store, mask, quiet, pair, limits)
             errors = _errors(settings, physics, series, pair)
             slope = _slope(physics, settings, compositions[k])
             results[consecutive].append(
@@ -832,12 +848,24 @@ def _errors(settings: Variation, physics: Physics, series: Series, pair: tuple[i
 def _quiet(
     settings: Variation, registration: Registration, series: Series, store: Store, mask: RegionMask
 ) -> QuietMask:
-    """Return where noise is measured: the region named, else the material of the registration mask, else all."""
+    """Return where noise is measured: the region named, else away from faces, ceramic and the anode."""
     array = zarr.open_array(str(store.path / PATH / str(max(0, series.volume.levels - 1))), mode="r")
     low, high = np.nanpercentile(np.asarray(array[series.reference]), [1, 99])
     minimum = None if registration.mask == "auto" else registration.mask.min_attenuation
     named = None if settings.noise_region is None else region_mask(series, store, settings.noise_region)
     return QuietMask(named, mask, float(high - low) / 5, minimum)
+
+
+def _noise_of(
+    series: Series, store: Store, mask: RegionMask, quiet: QuietMask, pair: tuple[int, int], limits: Resources
+) -> Noise:
+    """Measure noise in planes without ceramic; in the ceramic where there are no such planes."""
+    try:
+        return measure_noise(series, store, mask, quiet, pair, limits)
+    except ValueError:
+        if quiet.region is not None or quiet.solid is None:
+            raise
+        return measure_noise(series, store, mask, replace(quiet, inside_solid=True), pair, limits)
 
 
 AREAL = {"areal": "mg/cm2", "areal_sigma": "mg/cm2"}
