@@ -71,7 +71,9 @@ def make_sparse(folder: Path, planes=1600, side=1600, times=7) -> Path:
     store.claim({name: [f"../{name}.nxs"] for name in names})
     shape = (planes, side, side)
     levels = level_count(shape, 64)
-    images = [Image(f"scans/{name}/volume", ("z", "y", "x"), shape, "float32", "1/cm", 64, levels, 2.0) for name in names]
+    images = [
+        Image(f"scans/{name}/volume", ("z", "y", "x"), shape, "float32", "1/cm", 64, levels, 2.0) for name in names
+    ]
     note = {"time_s": [3600.0 * k for k in range(times)]}
     series = ("registered", "variation/attenuation", "variation/density")
     images += [Image(path, ("t", "z", "y", "x"), (times, *shape), "float32", "1/cm", 64, levels, 2.0, attributes=note)

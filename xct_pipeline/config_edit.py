@@ -9,6 +9,7 @@ from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Table
 
 from xct_pipeline.config import Config
 from xct_pipeline.config_file import ConfigError, parse_config
@@ -53,20 +54,42 @@ def update_config(path: str | os.PathLike[str], changes: Mapping[str, Any]) -> C
 def change_text(text: str, changes: Mapping[str, Any], source: str = "configuration") -> str:
     """Return a configuration's text with `changes` made; see `update_config`."""
     document = _document(text, source)
+    made: list[str] = []
     for key, value in changes.items():
         *parents, last = key.split(".")
         table: Any = document
-        for name in parents:
+        for depth, name in enumerate(parents, start=1):
             if name not in table:
                 if value is None:
                     break
-                table[name] = tomlkit.table(is_super_table=name != parents[-1])
+                inner = depth < len(parents) or isinstance(value, Mapping)
+                table[name] = tomlkit.table(is_super_table=inner)
+                made += [] if inner else [".".join(parents)]
             table = table[name]
             if not isinstance(table, Mapping):
                 raise ConfigError(source, [f"{key}: {name} is a value, not a table"])
         else:
+            if isinstance(value, Mapping) and not isinstance(table.get(last), Mapping):
+                table.pop(last, None)
+                if isinstance(table, (Table, tomlkit.TOMLDocument)):
+                    table[last] = tomlkit.table()
+                    made.append(key)
             _set(table, last, value)
-    return tomlkit.dumps(document)
+    return _spaced(tomlkit.dumps(document), made)
+
+
+def _spaced(text: str, headers: list[str]) -> str:
+    """Put an empty line before tables that were made, and after them."""
+    lines = text.split("\n")
+    for header in headers:
+        if f"[{header}]" not in lines:
+            continue
+        here = lines.index(f"[{header}]")
+        after = next((k for k in range(here + 1, len(lines)) if lines[k].startswith("[")), 0)
+        for place in (after, here):
+            if place and lines[place - 1].strip():
+                lines.insert(place, "")
+    return "\n".join(lines)
 
 
 def parse_text(text: str, folder: Path, source: str = "configuration") -> Config:
@@ -85,17 +108,23 @@ def _set(table: Any, key: str, value: Any) -> None:
     if value is None:
         if key in table:
             del table[key]
-    elif isinstance(value, Mapping):
-        if not isinstance(table.get(key), Mapping):
-            table.pop(key, None)
-            table[key] = tomlkit.table()
+    elif isinstance(table.get(key), Table) and isinstance(value, Mapping):
         for gone in [name for name in table[key] if name not in value]:
             del table[key][gone]
         for name, item in value.items():
             _set(table[key], name, item)
     else:
-        item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
+        item = _item(value)
         old = table.get(key)
         if hasattr(old, "trivia"):  # the comment behind the old value stays
             item.trivia.comment_ws, item.trivia.comment = old.trivia.comment_ws, old.trivia.comment
         table[key] = item
+
+
+def _item(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return tomlkit.item(list(value) if isinstance(value, tuple) else value)
+    inline = tomlkit.inline_table()
+    for name, inner in value.items():
+        inline[name] = _item(inner)
+    return inline

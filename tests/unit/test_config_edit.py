@@ -63,6 +63,31 @@ def test_tables_that_are_not_there_are_made_and_keys_removed(file):
     assert load_config(file) == config
 
 
+def test_what_is_made_reads_like_what_people_write(file):
+    file.write_text(
+        TEXT
+        + '\n[registration]\nmethod = "rigid"\n'
+        + "\n[variation]\nregion = { box = { z = [0, 4], y = [0, 4], x = [0, 4] } }\n"
+    )
+    update_config(file, {"registration.mask": {"min_attenuation": 2.0, "box": {"z": [0, 9], "y": [1, 8], "x": [2, 7]}}})
+    update_config(file, {"variation.region": {"cylinder": {"z": [3, 5], "radius": 2.5}}})
+    update_config(file, {"electrochemistry.log": "cycler.csv"})
+    assert file.read_text().endswith("""
+[registration]
+method = "rigid"
+
+[registration.mask]
+min_attenuation = 2.0
+box = {z = [0, 9], y = [1, 8], x = [2, 7]}
+
+[variation]
+region = {cylinder = {z = [3, 5], radius = 2.5}}
+
+[electrochemistry]
+log = "cycler.csv"
+""")
+
+
 def test_scalar_becomes_a_table_and_back(file):
     update_config(file, {"registration.mask": "auto"})
     update_config(file, {"registration.mask": {"min_attenuation": 1.5}})

@@ -240,11 +240,10 @@ def test_images_of_ome_zarr_py_have_channels_labels_and_scale(tmp_path, version)
     style = FormatV04() if version == "0.4" else FormatV05()
     root = zarr.open_group(str(tmp_path / "b.zarr"), mode="w", zarr_format=style.zarr_format)
     data = np.random.default_rng(1).integers(0, 4000, (2, 16, 40, 40)).astype("uint16")
-    axes = [{"name": "c", "type": "channel"}] + [
-        {"name": a, "type": "space", "unit": "millimeter"} for a in ("z", "y", "x")
-    ]
-    transforms = [[{"type": "scale", "scale": [1.0, 0.01, 0.005, 0.005]}]]
-    options = {"coordinate_transformations": transforms, "axes": axes, "scaler": None, "fmt": style}
+    options = {
+        "axes": "czyx", "scale": {"c": 1.0, "z": 0.01, "y": 0.005, "x": 0.005}, "scale_factors": (2,), "fmt": style,
+        "axes_units": dict.fromkeys("zyx", "millimeter"),
+    }  # fmt: skip
     write_image(data, root, **options, metadata={"omero": {"channels": [{"label": "a"}, {"label": "b"}]}})
     label = (data[:1] > 2000).astype("uint8")
     write_labels(label, root, name="bright", **options)
@@ -265,9 +264,7 @@ def test_a_handwritten_image_of_channels_and_pixels(tmp_path):
 
     root = zarr.open_group(str(tmp_path / "c.zarr"), mode="w", zarr_format=2)
     root.create_array("0", data=np.arange(2 * 6 * 8, dtype="uint8").reshape(2, 6, 8), chunks=(1, 3, 4))
-    root.attrs["multiscales"] = [
-        {"version": "0.4", "axes": [{"name": n} for n in "cyx"], "datasets": [{"path": "0"}]}
-    ]
+    root.attrs["multiscales"] = [{"version": "0.4", "axes": [{"name": n} for n in "cyx"], "datasets": [{"path": "0"}]}]
     root.attrs["omero"] = {
         "channels": [
             {"label": "gold", "color": "FFD700", "window": {"start": 0, "end": 40}},

@@ -38,17 +38,17 @@ class ChainPanel(Panel):
         filters = Fourier.model_fields["filter"].annotation
         self.filter = ComboBox(label="filter", choices=list(filters.__args__ if filters else ()))
         self.live = CheckBox(label="live", value=True)
-        self.accept_button = PushButton(text="Write into the configuration")
+        self.write = PushButton(text="Write into the configuration")
         self.extend([self.scan, self.row, self.before])
         self.extend(list(self.steps.values()))
-        self.extend([self.filter, self.live, self.accept_button, self.status])
+        self.extend([self.filter, self.live, self.write, self.status])
         self.image: Any = None
         self._work = self.slot()
         self.file.changed.connect(self.refresh)
         for widget in (self.scan, self.row, self.before, self.filter, *self.steps.values()):
             widget.changed.connect(self._changed)
         self.live.changed.connect(self._changed)
-        self.accept_button.changed.connect(self.accept)
+        self.write.changed.connect(self.accept)
         if config is not None:
             self.refresh()
 

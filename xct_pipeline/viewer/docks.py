@@ -7,24 +7,43 @@ from typing import Any
 
 from xct_pipeline.viewer.center import CenterPanel
 from xct_pipeline.viewer.chain import ChainPanel
+from xct_pipeline.viewer.mass import MassPanel
 from xct_pipeline.viewer.panel import Panel
 from xct_pipeline.viewer.reconstruct import ReconstructPanel
+from xct_pipeline.viewer.register import RegisterPanel
 
-PANELS: tuple[type[Panel], ...] = (CenterPanel, ChainPanel, ReconstructPanel)
+PANELS: tuple[type[Panel], ...] = (CenterPanel, ChainPanel, ReconstructPanel, RegisterPanel, MassPanel)
 
 
 def dock_all(viewer: Any, path: Path) -> dict[str, Panel]:
-    """Dock the widgets in tabs at the right; the last one that was looked at is left to the user."""
+    """Dock the widgets in tabs at the right; each reads its configuration when it is first looked at."""
     config = find_config(path)
     panels: dict[str, Panel] = {}
+    docks: dict[str, Any] = {}
     for kind in PANELS:
-        panel = kind(viewer, config if kind is ReconstructPanel else None)
-        if config is not None and kind is not ReconstructPanel:
+        panel = kind(viewer)
+        if config is not None:
             with panel.file.changed.blocked():
                 panel.file.value = config
-        viewer.window.add_dock_widget(panel, name=kind.title, area="right", tabify=bool(panels))
+        docks[kind.title] = viewer.window.add_dock_widget(panel, name=kind.title, area="right", tabify=bool(panels))
         panels[kind.title] = panel
+    if config is not None:
+        docks[ReconstructPanel.title].raise_()
+        panels[ReconstructPanel.title].refresh()
+        for title, panel in panels.items():
+            if title != ReconstructPanel.title:
+                _refresh_once(docks[title], panel)
     return panels
+
+
+def _refresh_once(dock: Any, panel: Panel) -> None:
+    waiting = [panel]
+
+    def shown(visible: bool) -> None:
+        if visible and waiting:
+            waiting.pop().refresh()
+
+    dock.visibilityChanged.connect(shown)
 
 
 def find_config(path: Path) -> Path | None:

@@ -217,7 +217,7 @@ def _grey(image: ome.OmeImage, common: dict[str, Any], visible: bool) -> Layer:
 
 def _signed(image: ome.OmeImage, common: dict[str, Any], visible: bool) -> list[Layer]:
     """Return a diverging layer and, for volumes, one-sided ones: a projection in 3-D would drop what is negative."""
-    limits = ome.signed_contrast(ome.sample(image.arrays, time=-1))
+    limits = ome.signed_contrast(ome.sample(image.arrays, time=-1), ome.fine_sample(image.arrays, time=-1))
     data = _data(image)
     style = {"multiscale": True, "blending": "translucent"}
     whole = {"contrast_limits": limits, "colormap": diverging(), "visible": visible, **style}

@@ -221,6 +221,20 @@ def _few(n: int, count: int) -> list[int]:
     return sorted({min(n - 1, int((k + 0.5) * n / count)) for k in range(count)})
 
 
+def fine_sample(arrays: Sequence[Guarded], time: int | None = None) -> Array:
+    """Return finite values of one block in the middle of the full resolution, whose noise a coarse level hides."""
+    array = arrays[0]
+    lead = [0 if time is None else time % n for n in array.shape[:1]] if array.ndim > 3 else []
+    chunks = getattr(array.array, "chunks", array.shape)
+    box = [slice(k, k + 1) for k in lead]
+    for n, c in list(zip(array.shape, chunks, strict=True))[len(lead) :]:
+        size = min(n, c, 64)
+        start = min(n // 2 // c * c, n - size)
+        box.append(slice(start, start + size))
+    values = array[tuple(box)].ravel()
+    return values[np.isfinite(values)] if values.dtype.kind == "f" else values
+
+
 def contrast(values: Array) -> tuple[float, float]:
     """Return a grey scale that leaves out the most extreme half per cent."""
     if not values.size:
@@ -229,8 +243,16 @@ def contrast(values: Array) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + (abs(low) or 1.0))
 
 
-def signed_contrast(values: Array) -> tuple[float, float]:
-    """Return limits that are symmetric about zero; exact zeros (the reference, air) do not count."""
+def signed_contrast(values: Array, noisy: Array | None = None) -> tuple[float, float]:
+    """Return limits that are symmetric about zero; exact zeros (the reference, air) do not count.
+
+    Parameters
+    ----------
+    noisy : array, optional
+        Values at full resolution: their noise stays pale.
+    """
     size = np.abs(values[values != 0])
-    limit = float(np.percentile(size, 99.5)) if size.size else 1.0
+    limit = float(np.percentile(size, 99.5)) if size.size else 0.0
+    if noisy is not None and noisy.size:
+        limit = max(limit, 3 * float(np.median(np.abs(noisy - np.median(noisy)))) / 0.6745)
     return -(limit or 1.0), limit or 1.0

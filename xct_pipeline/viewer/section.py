@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit
@@ -73,6 +74,39 @@ class MethodEditor(Container):  # type: ignore[misc]
             raise ValueError(f"{self.name}, {self.method.value}: {text}") from None
 
 
+class FormFields(Container):  # type: ignore[misc]
+    """Some fields of one section.
+
+    Parameters
+    ----------
+    model : type of section
+    keys : sequence of str
+        Fields shown, in this order.
+    """
+
+    def __init__(self, model: type[BaseModel], keys: Sequence[str]) -> None:
+        self.model = model
+        self.fields = {key: _field(key, model, {}) for key in keys}
+        super().__init__(widgets=list(self.fields.values()), labels=True)
+        self.margins = (0, 0, 0, 0)
+
+    def show(self, section: BaseModel) -> None:
+        """Take over a section of a configuration."""
+        values = section.model_dump()
+        with self.changed.blocked():
+            for key, field in self.fields.items():
+                field.value = _text(values[key]) if isinstance(field, LineEdit) else values[key]
+
+    def values(self) -> dict[str, Any]:
+        """Return what the fields hold, None for an empty one."""
+        return {key: _value(field, self.model.model_fields[key].annotation) for key, field in self.fields.items()}
+
+    def differences(self, saved: BaseModel) -> dict[str, Any]:
+        """Return the fields that differ from a section."""
+        old = saved.model_dump(mode="json")
+        return {key: value for key, value in self.values().items() if value != old[key]}
+
+
 def members(annotation: Any) -> list[type[BaseModel]]:
     """Return the sections of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -128,7 +162,7 @@ def _kinds(annotation: Any) -> set[Any]:
 
 
 def _number(text: str, kinds: set[Any]) -> Any:
-    if str in kinds:
+    if str in kinds and not kinds & {int, float}:
         return text.strip()
     for kind in (int, float):
         try:

@@ -86,11 +86,14 @@ def _answers(display: str) -> bool:
 
 def fill(viewer: Any, layers: list[Any]) -> list[Any]:
     """Add layers to a viewer, with what belongs to a store's: times along t and one-sided maps in 3-D."""
-    from napari.layers import Layer
+    from napari.layers import Image, Layer
 
     added = [viewer.add_layer(Layer.create(*layer)) for layer in layers]
     show_times(viewer)
     swap_in_3d(viewer)
+    shown = [layer for layer in added if layer.visible and layer.ndim > 2 and isinstance(layer, Image)]
+    if shown:
+        viewer.layers.selection.active = shown[0]
     if added and viewer.dims.ndim > 2:
         viewer.dims.current_step = tuple(int(n) // 2 if k >= viewer.dims.ndim - 3 else 0
                                          for k, n in enumerate(viewer.dims.nsteps))  # fmt: skip

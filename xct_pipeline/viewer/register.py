@@ -1,0 +1,308 @@
+"""Dock widget: two scans compared as a checkerboard and as a difference, and the mask they are matched on."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.ndimage
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton, SpinBox
+
+from xct_pipeline.config import Config, MaskSettings, Registration
+from xct_pipeline.config_edit import update_config
+from xct_pipeline.store import Store, StoreError, open_image
+from xct_pipeline.viewer.layers import diverging, label_colours
+from xct_pipeline.viewer.ome import contrast, signed_contrast
+from xct_pipeline.viewer.panel import NameBox, Panel, set_picture
+from xct_pipeline.viewer.running import RunControl
+from xct_pipeline.viewer.section import FormFields
+
+Array = npt.NDArray[Any]
+
+BOARD, DIFFERENCE, PAINT, MASK = (
+    "register: checkerboard", "register: difference", "register: paint what does not change", "register: mask"
+)  # fmt: skip
+RAW, DONE = "as reconstructed", "registered"
+FIELDS = ("method", "reference", "order", "smoothing", "max_shift", "max_rotation")
+PAINT_VOXELS = 30_000_000  # a painted layer lies in memory; a coarser level is taken beyond
+
+
+class RegisterPanel(Panel):
+    """Compare, mask, run."""
+
+    title = "Register"
+
+    def __init__(self, napari_viewer: Any, config: Path | None = None) -> None:
+        super().__init__(napari_viewer, config)
+        self.source = ComboBox(label="volumes", choices=[RAW, DONE])
+        self.fixed, self.moving = NameBox("reference"), NameBox("compared")
+        self.plane = SpinBox(label="plane z", min=0, max=1_000_000)
+        self.size = SpinBox(label="square", min=2, max=1000, value=16)
+        self.nudge = {axis: FloatSpinBox(label=axis, min=-999, max=999, step=0.25, value=0) for axis in "zyx"}
+        self.turn = FloatSpinBox(label="turn, deg", min=-180, max=180, step=0.1, value=0)
+        self.reach = CheckBox(text="the nudge sets max_shift and max_rotation", value=False)
+        self.form = FormFields(Registration, FIELDS)
+        self.low = FloatSpinBox(label="min 1/cm", min=-1e4, max=1e4, step=0.1, value=0)
+        self.high = FloatSpinBox(label="max 1/cm", min=-1e4, max=1e4, step=0.1, value=1e4)
+        self.masked = CheckBox(text="mask", value=False)
+        self.paint, self.take = PushButton(text="Paint"), PushButton(text="Take mask from paint")
+        self.write = PushButton(text="Write into the configuration")
+        self.control = RunControl(
+            self, "Register", until=lambda: "registration", ready=self.accept, finished=self._done
+        )
+        self.box: dict[str, list[int]] | None = None
+        nudges = Container(widgets=[*self.nudge.values(), self.turn], label="nudge")
+        limits = Container(widgets=[self.masked, self.low, self.high], label="matched on")
+        painting = Container(widgets=[self.paint, self.take], layout="horizontal", labels=False)
+        self.extend([self.source, self.fixed, self.moving, self.plane, self.size, nudges, self.reach, self.form, limits,
+                     painting, self.write, self.control, self.status])  # fmt: skip
+        self._work, self._masking = self.slot(), self.slot()
+        self.file.changed.connect(self.refresh)
+        for widget in (self.source, self.fixed, self.moving, self.plane, self.size, nudges):
+            widget.changed.connect(self.look)
+        limits.changed.connect(self.show_mask)
+        self.paint.changed.connect(self.start_painting)
+        self.take.changed.connect(self.take_paint)
+        self.write.changed.connect(self.accept)
+        if config is not None:
+            self.refresh()
+
+    # ------------------------------------------------------------------------------------------- comparing
+
+    def refresh(self) -> None:
+        """Take the series and its settings from the configuration and its store."""
+        with self.guard():
+            config = self.load()
+            store = Store(config.store_path)
+            names = [
+                n for n in store.attributes().get("scans", {}) if (store.path / f"scans/{n}/volume/zarr.json").exists()
+            ]
+            if len(names) < 2:
+                raise StoreError(f"{store.path} holds {len(names)} volumes: reconstruct two scans first")
+            for box in (self.fixed, self.moving):
+                box.offer(names)
+            with self.moving.changed.blocked(), self.plane.changed.blocked():
+                self.moving.value = names[-1]
+                depth = int(store.open(f"scans/{names[0]}/volume").shape[0])
+                self.plane.max, self.plane.value = depth - 1, depth // 2
+            self.form.show(config.registration or Registration())
+            mask = config.registration.mask if config.registration else "auto"
+            if isinstance(mask, MaskSettings):
+                self._take_mask(mask)
+            self.look()
+
+    def _take_mask(self, mask: MaskSettings) -> None:
+        self.box = mask.model_dump(mode="json")["box"]
+        self.masked.value = True
+        self.low.value = mask.min_attenuation if mask.min_attenuation is not None else self.low.min
+        self.high.value = mask.max_attenuation if mask.max_attenuation is not None else self.high.max
+
+    def look(self) -> None:
+        """Compare the two scans in one plane."""
+        with self.guard():
+            store = self.load().store_path
+            names, registered = (str(self.fixed.value), str(self.moving.value)), self.source.value == DONE
+            shift = tuple(float(self.nudge[axis].value) for axis in "zyx")
+            job = (store, names, registered, int(self.plane.value), shift, float(self.turn.value))
+            self._work.start("comparison", self._show, planes_of, *job)
+
+    def _show(self, found: tuple[Array, Array, float, str]) -> None:
+        fixed, moving, step, unit = found
+        place = {"scale": (step, step), "units": ("um", "um"), "axis_labels": ("y", "x")}
+        note = {"metadata": {"xct": {"unit": unit, "kind": "preview"}}}
+        board = checkerboard(fixed, moving, int(self.size.value))
+        set_picture(self.viewer, BOARD, board, contrast_limits=contrast(fixed[np.isfinite(fixed)]), **place, **note)
+        change = moving - fixed
+        shown = set_picture(self.viewer, DIFFERENCE, change, colormap=diverging(), visible=False, **place, **note)
+        shown.contrast_limits = signed_contrast(change[np.isfinite(change)])
+        self.say(f"root mean square difference {float(np.sqrt(np.nanmean(change**2))):.4g} {unit}")
+
+    # --------------------------------------------------------------------------------------------- the mask
+
+    def start_painting(self) -> None:
+        """Add a layer to paint on, on the grid of a level that fits in memory."""
+        with self.guard():
+            reference = self._reference()
+            if PAINT in self.viewer.layers:
+                layer = self.viewer.layers[PAINT]
+            else:
+                scale, shift = _placement(reference)
+                layer = self.viewer.add_labels(
+                    np.zeros(reference.shape, np.uint8), name=PAINT, scale=scale, translate=shift, units=("um",) * 3,
+                    colormap=label_colours({1: np.array([0.2, 0.8, 0.2, 0.8])}), axis_labels=("z", "y", "x"),
+                )  # fmt: skip
+            layer.mode, layer.selected_label, layer.brush_size = "paint", 1, 12
+            self.viewer.layers.selection.active = layer
+            self.say("paint parts that do not change, in a few planes, then take the mask from them")
+
+    def take_paint(self) -> None:
+        """Turn what was painted into a mask: the box around it and the range of attenuation in it."""
+        with self.guard():
+            if PAINT not in self.viewer.layers or not np.any(self.viewer.layers[PAINT].data):
+                raise ValueError("nothing is painted yet")
+            reference = self._reference()
+            painted = np.asarray(self.viewer.layers[PAINT].data) > 0
+            factor = round(float(_placement(reference)[0][0]) / self._voxel())
+            where = np.argwhere(painted)
+            low, high = where.min(axis=0) * factor, (where.max(axis=0) + 1) * factor
+            self.box = {axis: [int(a), int(b)] for axis, a, b in zip("zyx", low, high, strict=True)}
+            values = np.asarray(reference)[painted]
+            with self.low.changed.blocked(), self.high.changed.blocked(), self.masked.changed.blocked():
+                self.low.value, self.high.value = (round(float(v), 3) for v in np.percentile(values, [1, 99]))
+                self.masked.value = True
+            self.show_mask()
+
+    def mask(self) -> dict[str, Any] | str:
+        """Return ``registration.mask`` as it would be written."""
+        if not self.masked.value:
+            return "auto"
+        found: dict[str, Any] = {}
+        if self.low.value > self.low.min:
+            found["min_attenuation"] = float(self.low.value)
+        if self.high.value < self.high.max:
+            found["max_attenuation"] = float(self.high.value)
+        if self.box is not None:
+            found["box"] = self.box
+        if not found:
+            raise ValueError("an empty mask selects everything: paint, or give a range of attenuation")
+        return found
+
+    def show_mask(self) -> None:
+        """Show the voxels that the scans are matched on."""
+        with self.guard():
+            mask = self.mask()
+            if isinstance(mask, dict):
+                job = (self.load(), MaskSettings.model_validate(mask), str(self.fixed.value))
+                self._masking.start("mask", self._show_mask, mask_of, *job)
+
+    def _show_mask(self, found: tuple[Array, tuple[float, ...], tuple[float, ...]]) -> None:
+        values, scale, shift = found
+        if MASK in self.viewer.layers:
+            self.viewer.layers[MASK].data = values.astype(np.uint8)
+        else:
+            self.viewer.add_labels(
+                values.astype(np.uint8), name=MASK, scale=scale, translate=shift, units=("um",) * 3, opacity=0.4,
+                colormap=label_colours({1: np.array([0.9, 0.8, 0.1, 1.0])}), axis_labels=("z", "y", "x"),
+            )  # fmt: skip
+        self.say(f"the mask holds {100 * float(values.mean()):.1f} % of the volume")
+
+    def _reference(self) -> Any:
+        folder = self.load().store_path / "scans" / str(self.fixed.value) / "volume"
+        return coarse(folder, PAINT_VOXELS)
+
+    def _voxel(self) -> float:
+        return _placement(open_image(self.load().store_path / "scans" / str(self.fixed.value) / "volume"))[0][0]
+
+    # ---------------------------------------------------------------------------------------------- writing
+
+    def changes(self) -> dict[str, Any]:
+        """Return what differs from the file."""
+        saved = self.load().registration
+        found = {f"registration.{key}": value for key, value in self.form.differences(saved or Registration()).items()}
+        mask = self.mask()
+        old = saved.mask if saved else "auto"
+        if (MaskSettings.model_validate(mask) if isinstance(mask, dict) else mask) != old:
+            found["registration.mask"] = mask
+        if self.reach.value:
+            length = math.hypot(*(float(box.value) for box in self.nudge.values()))
+            found |= {"registration.max_shift": float(math.ceil(2 * length) or 1)}
+            found |= {"registration.max_rotation": float(max(1, math.ceil(2 * abs(self.turn.value))))}
+        if saved is None and not found:
+            found["registration.method"] = str(self.form.values()["method"])
+        return found
+
+    def accept(self) -> bool:
+        """Write the settings."""
+        with self.guard():
+            changes = self.changes()
+            update_config(self.path, changes)
+            self.say(f"wrote {', '.join(changes)}" if changes else f"{self.path.name} says so already")
+            return True
+        return False
+
+    def _done(self, result: Any) -> None:
+        del result
+        self.source.value = DONE
+        for axis in (*self.nudge.values(), self.turn):
+            axis.value = 0
+
+
+def coarse(folder: Path, most: int) -> Any:
+    """Open the finest level of an image that has at most `most` voxels."""
+    level = 0
+    while True:
+        image = open_image(folder, level)
+        if math.prod(image.shape) <= most:
+            return image
+        try:
+            open_image(folder, level + 1)
+        except StoreError:
+            return image
+        level += 1
+
+
+def _placement(image: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    axes = [np.asarray(image.coords[axis]) for axis in ("z", "y", "x")]
+    return tuple(float(a[1] - a[0]) if len(a) > 1 else 1.0 for a in axes), tuple(float(a[0]) for a in axes)
+
+
+def planes_of(
+    store: Path, names: tuple[str, str], registered: bool, z: int, shift: tuple[float, ...], turn: float
+) -> tuple[Array, Array, float, str]:
+    """Return the same plane of two scans, the second moved by hand; its edge of a voxel and unit.
+
+    Parameters
+    ----------
+    shift : tuple of float
+        Voxels (z, y, x) that the second scan is moved by.
+    turn : float
+        Degrees about z, anticlockwise as seen on the screen.
+    """
+    if registered:
+        series = open_image(store / "registered")
+        order = list(Store(store).attributes().get("scans", {}))
+        volumes = [series[order.index(name)] for name in names]
+    else:
+        volumes = [open_image(store / "scans" / name / "volume") for name in names]
+    fixed, moving = volumes
+    z = min(z, fixed.shape[0] - 1)
+    first = math.floor(z - shift[0])
+    low, high = max(0, first), min(moving.shape[0], first + 2)
+    if low >= high:
+        raise ValueError(f"nudged by {shift[0]:g} planes, the scan is not there any more")
+    slab = np.asarray(moving[low:high], np.float32)
+    plane = moved(slab, z - shift[0] - low, shift[1:], turn)
+    return np.asarray(fixed[z], np.float32), plane, _placement(fixed)[0][1], str(fixed.attrs.get("units", ""))
+
+
+def moved(slab: Array, z: float, shift: tuple[float, ...], turn: float) -> Array:
+    """Return a plane at height `z` of a slab, shifted and turned about its middle, linearly interpolated."""
+    ny, nx = slab.shape[1:]
+    y, x = np.meshgrid(np.arange(ny) - shift[0], np.arange(nx) - shift[1], indexing="ij")
+    cy, cx, angle = (ny - 1) / 2, (nx - 1) / 2, math.radians(turn)
+    sy = cy + math.cos(angle) * (y - cy) + math.sin(angle) * (x - cx)
+    sx = cx - math.sin(angle) * (y - cy) + math.cos(angle) * (x - cx)
+    height = np.full(y.shape, min(max(z, 0.0), len(slab) - 1.0))
+    return np.asarray(scipy.ndimage.map_coordinates(slab, [height, sy, sx], order=1, cval=np.nan))
+
+
+def checkerboard(fixed: Array, moving: Array, size: int) -> Array:
+    """Return squares of one image beside squares of the other."""
+    y, x = np.indices(fixed.shape)
+    return np.where((y // size + x // size) % 2 == 0, fixed, moving)
+
+
+def mask_of(config: Config, mask: MaskSettings, name: str) -> tuple[Array, tuple[float, ...], tuple[float, ...]]:
+    """Return the mask that registration takes, on a coarse level, with its scale and place."""
+    from xct_pipeline.registration.stage import Mask
+
+    store = Store(config.store_path)
+    folder = store.path / "scans" / name / "volume"
+    image = coarse(folder, PAINT_VOXELS)
+    scale, shift = _placement(image)
+    level = round(math.log2(scale[0] / _placement(open_image(folder))[0][0]))
+    volume = np.asarray(image)
+    return np.asarray(Mask(mask, volume, level, store)[0 : volume.shape[0]]), scale, shift
