@@ -250,6 +250,9 @@ class Reduction:
         ``combine(list of partials) -> dict of arrays``, the result.
     parameters : mapping
         What the result depends on.
+    fold : bool
+        ``combine`` may be given a result so far and the next partial: partials are taken in as they come, in the
+        order of the regions, and need not be held together.
     """
 
     name: str
@@ -257,3 +260,4 @@ class Reduction:
     chunk: Callable[[Array, Region], dict[str, Array]]
     combine: Callable[[list[dict[str, Array]]], dict[str, Array]]
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    fold: bool = False

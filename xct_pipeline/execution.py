@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -340,7 +340,7 @@ def _run_chunk(index: int, reduction: Reduction, source: Source, region: Region)
 
 def measure(
     store: Store | None, reduction: Reduction, source: Source, regions: Sequence[Region], inputs: Mapping[str, Any],
-    limits: Resources, scratch: float = 3.0,
+    limits: Resources, scratch: float = 3.0, partial_bytes: int = 0,
 ) -> dict[str, Array]:  # fmt: skip
     """Run a reduction over regions of a source, or return its cached result.
 
@@ -350,6 +350,8 @@ def measure(
         Where the result is cached; None computes it without a trace.
     scratch : float
         Memory of a chunk as a multiple of what it reads.
+    partial_bytes : int
+        Size of one partial result, where it is more than a few numbers.
 
     Raises
     ------
@@ -366,15 +368,23 @@ def measure(
     if cached is not None:
         return cached
     need = int(max(source.nbytes(region) for region in regions) * (1 + scratch))
-    workers = fitting_workers(need, len(regions), limits, reduction.name)
+    held = 3 * partial_bytes if reduction.fold else len(regions) * partial_bytes  # of the sum, its copy and the cache
+    room = replace(limits, memory=limits.memory - held)
+    workers = fitting_workers(need + 2 * partial_bytes, len(regions), room, reduction.name)
     calls = [(k, reduction, source, region) for k, region in enumerate(regions)]
-    partials: list[Any] = [None] * len(calls)
+    partials: dict[int, dict[str, Array]] = {}
     run = run_threads(_run_chunk, calls, workers) if limits.cluster is None else run_cluster(
         _run_chunk, calls, limits.cluster, workers
     )  # fmt: skip
+    result, done = None, 0
     for k, partial in run:
         partials[k] = partial
-    result = reduction.combine(partials)
+        while reduction.fold and done in partials:
+            following = partials.pop(done)
+            result = reduction.combine([following] if result is None else [result, following])
+            done += 1
+    if result is None:
+        result = reduction.combine([partials[k] for k in range(len(calls))])
     save_estimate(store, reduction.name, key, result)
     return result
 

@@ -118,14 +118,7 @@ def prepare(
     in_memory = 8.0 * np.prod(shape) <= memory
     reference = moving = None
     if in_memory:
-        cuts = _slabs(shape)
-        reference = np.concatenate(
-            list(parallel_map(lambda s: _smoothed(level.reference, s[0], s[1], smoothing, sampled=True), cuts))
-        )
-        reference = np.concatenate([reference[1:2], reference, reference[-2:-1]])
-        moving = np.concatenate(
-            list(parallel_map(lambda s: _smoothed(level.moving, s[0], s[1], smoothing, sampled=False), cuts))
-        )
+        reference, moving = _smoothed_whole(level, smoothing, parallel_map)
     return PreparedLevel(
         level=level,
         mask=mask,
@@ -204,6 +197,24 @@ def _smoothed(array: Any, z0: int, z1: int, smoothing: float, *, sampled: bool) 
     block = to_host(array[int(z.min()) : int(z.max()) + 1]).astype(np.float32)
     y, x = (mirror(np.arange(-reach, n + reach, dtype=np.int64), n) for n in (ny, nx))
     return np.asarray(filter_separable(block, taps, [z - z.min(), y, x]))
+
+
+def _smoothed_whole(
+    level: Level, smoothing: float, parallel_map: Callable[..., Iterable[Any]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return both volumes smoothed; the reference with one reflected plane more at either end."""
+    shape = tuple(level.reference.shape)
+    reference, moving = np.empty((shape[0] + 2, *shape[1:]), np.float32), np.empty(shape, np.float32)
+
+    def fill(slab: tuple[int, int]) -> None:
+        z0, z1 = slab
+        reference[z0 + 1 : z1 + 1] = _smoothed(level.reference, z0, z1, smoothing, sampled=True)
+        moving[z0:z1] = _smoothed(level.moving, z0, z1, smoothing, sampled=False)
+
+    for _ in parallel_map(fill, _slabs(shape)):
+        pass
+    reference[0], reference[-1] = reference[2], reference[-3]
+    return reference, moving
 
 
 def _reference_slab(p: PreparedLevel, z0: int, z1: int) -> NDArray[np.float32]:

@@ -36,6 +36,7 @@ log = logging.getLogger("xct")
 VERSION = 1
 FINEST_VOXELS = 48_000_000  # levels of more voxels are not matched on: their grain adds cost, not accuracy
 GRANULE = (64, 256, 256)
+SHARD_COPIES = 3.4  # a shard, its pyramid and its encoded chunks, while it is being written
 PATH = "registered"
 
 
@@ -378,7 +379,9 @@ def series_pass(
         transforms.append(None if failed else "copy" if k == reference else motion.transform.tolist())
     folders = tuple("" if v is None else str(store.path.resolve() / v.path / "0") for v in volumes)
     source = SeriesSource(folders, tuple(transforms), fixed.shape, settings.order)
-    image = series_image(PATH, fixed, len(volumes), "float32", fixed.unit, limits, {"time_s": list(times_s)})
+    image = series_image(
+        PATH, fixed, len(volumes), "float32", fixed.unit, limits, {"time_s": list(times_s)}, store=store
+    )
     op = BlockOp(
         f"warp.{settings.order}", VERSION,
         partial(_resample, source=source, scales=tuple((m.gain, m.offset) for m in motions), shape=fixed.shape),
@@ -393,11 +396,20 @@ def series_pass(
 
 def series_image(
     path: str, fixed: Volume, count: int, dtype: str, unit: str, limits: Resources, attributes: Mapping[str, Any],
-    labels: bool = False,
+    labels: bool = False, store: Store | None = None,
 ) -> Image:  # fmt: skip
-    """Return a (t, z, y, x) image in the reference's frame."""
-    thickness = 64
-    while thickness > 16 and (-(-fixed.shape[0] // thickness)) * count < 2 * limits.workers:
+    """Return a (t, z, y, x) image in the reference's frame.
+
+    The shards' thickness is that of the image in the store where there is one: other shards would write to the same
+    files. Else it is the largest for which every worker has work and a few shards fit in the memory.
+    """
+    existing = store.existing_layout(path) if store is not None else None
+    thickness = existing[0] if existing is not None else 64
+    plane = 4.0 * fixed.shape[1] * fixed.shape[2]
+    while existing is None and thickness > 16:
+        shards = -(-fixed.shape[0] // thickness) * count
+        if shards >= 2 * limits.workers and SHARD_COPIES * thickness * plane * limits.workers < 0.6 * limits.memory:
+            break
         thickness //= 2
     return Image(
         path, ("t", "z", "y", "x"), (count, *fixed.shape), dtype, unit, thickness,
