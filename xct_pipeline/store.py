@@ -198,7 +198,7 @@ class Store:
             )
 
     def claim(self, scans: Mapping[str, list[str]]) -> None:
-        """Make the directory the store of these scans, or refuse as `refuse_foreign` does; call it with the lock held."""
+        """Make the directory the store of these scans, or refuse as `refuse_foreign` does; hold the lock."""
         self.refuse_foreign(scans)
         known = self.attributes().get("scans", {})
         self.state.mkdir(parents=True, exist_ok=True)
