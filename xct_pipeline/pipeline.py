@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from xct_pipeline.acquisition.stage import (
     working_frame,
 )
 from xct_pipeline.blocks import Array, Pass, Source
-from xct_pipeline.config import Config, Registration
+from xct_pipeline.config import Config, NoMethod, Registration
 from xct_pipeline.correction import stage as correction
 from xct_pipeline.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.reconstruction import stage as reconstruction
@@ -542,11 +542,9 @@ def preview(
     Raises
     ------
     ScanError
-        The row is outside the detector or a scan cannot be used.
+        The row is outside the detector, a scan that was named cannot be used, or none can be.
     """
-    rows = (z * config.acquisition.binning, (z + 1) * config.acquisition.binning)
-    single = config.model_copy(update={"acquisition": config.acquisition.model_copy(update={"rows": rows})})
-    layout = plan(single, limits)
+    layout = plan(_single_row(config, z), limits, STAGES[0])
     chosen = _chosen(layout, scans)
     together = config.correction.stripe.method == "defects" or config.reconstruction.center == "common"
     prepared = _prepare(layout if together else replace(layout, scans=chosen), _cache(config), log.debug)
@@ -555,10 +553,59 @@ def preview(
         if entry.item.name not in {item.name for item in chosen}:
             continue
         if entry.problem is not None:
-            raise ScanError(entry.problem)
+            _skip(entry.item.name, entry.problem, scans)
+            continue
         *before, last = _passes_of(layout, entry, Store(config.store_path), False)
         slices[entry.item.name] = _one_slice(before, last)
+    if not slices:
+        raise ScanError("no scan can be used")
     return slices
+
+
+def slices_at_centers(config: Config, z: int, centers: Mapping[str, Sequence[float]]) -> dict[str, list[Array]]:
+    """Reconstruct one slice of some scans with several centres each, stripes left in, to choose by eye.
+
+    Parameters
+    ----------
+    config : Config
+    z : int
+        Row of the (binned) detector.
+    centers : mapping
+        Name of a scan to detector columns.
+
+    Returns
+    -------
+    dict
+        Name to slices (y, x), one for each centre.
+    """
+    single = _single_row(config, z)
+    single = single.model_copy(
+        update={
+            "correction": config.correction.model_copy(update={"stripe": NoMethod()}),
+            "reconstruction": config.reconstruction.model_copy(update={"center": next(iter(centers.values()))[0]}),
+        }
+    )
+    layout = plan(single, until=STAGES[0])
+    found = {}
+    for entry in _prepare(replace(layout, scans=_chosen(layout, list(centers))), _cache(config), log.debug):
+        if entry.problem is not None:
+            raise ScanError(entry.problem)
+        tried = [replace(entry, center=reconstruction.given_center(c)) for c in centers[entry.item.name]]
+        passes = [_passes_of(layout, other, Store(config.store_path), False) for other in tried]
+        found[entry.item.name] = [_one_slice(before, last) for *before, last in passes]
+    return found
+
+
+def _single_row(config: Config, z: int) -> Config:
+    rows = (z * config.acquisition.binning, (z + 1) * config.acquisition.binning)
+    return config.model_copy(update={"acquisition": config.acquisition.model_copy(update={"rows": rows})})
+
+
+def _skip(name: str, problem: str, asked: Sequence[str] | None) -> None:
+    """Report a scan that cannot be used; that is an error where it was asked for by name."""
+    if asked is not None:
+        raise ScanError(problem)
+    log.error("%s: skipped: %s", name, problem)
 
 
 def _one_slice(before: Sequence[Pass], last: Pass) -> Array:
@@ -587,16 +634,22 @@ def find_centers(config: Config, scans: Sequence[str] | None = None) -> dict[str
     Raises
     ------
     ScanError
-        A scan cannot be opened, or its centre cannot be found.
+        A scan that was named cannot be used or its centre cannot be found, or that of none can be.
     """
-    layout = plan(config)
+    layout = plan(config, until=STAGES[0])
     store = _cache(config)
     found = {}
     for item in _chosen(layout, scans):
         if item.scan is None or item.frame is None:
-            raise ScanError(item.problem or f"{item.name} cannot be used")
-        fields = correction.measure_fields(config.correction, item.scan, item.frame, store)
-        found[item.name] = reconstruction.estimate_center(config, item.scan, item.frame, fields, store)
+            _skip(item.name, item.problem or "cannot be used", scans)
+            continue
+        try:
+            fields = correction.measure_fields(config.correction, item.scan, item.frame, store)
+            found[item.name] = reconstruction.estimate_center(config, item.scan, item.frame, fields, store)
+        except ValueError as error:
+            _skip(item.name, str(error), scans)
+    if not found:
+        raise ScanError("the centre of no scan can be found")
     return found
 
 

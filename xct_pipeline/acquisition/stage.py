@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,9 +73,9 @@ def working_frame(scan: Scan, acquisition: Acquisition) -> Frame:
     """
     angles, rows, columns = scan.shape
     for name, span, size in (("rows", acquisition.rows, rows), ("columns", acquisition.columns, columns)):
-        if span is not None and span[1] > size:
+        if span is not None and not 0 <= span[0] < span[1] <= size:
             raise ScanError(
-                f"{scan.name}: acquisition.{name} = {list(span)} reaches outside the detector, which has {size} {name}"
+                f"{scan.name}: {name} {span[0]}:{span[1]} reach outside the detector, which has {size} {name}"
             )
     first, stop = acquisition.columns or (0, columns)
     bins = acquisition.binning
@@ -144,6 +145,23 @@ def _open_file(config: Config, path: Path) -> OpenedScan:
     except (ScanError, OSError) as error:
         return OpenedScan(path.stem, (path,), None, str(error))
     return OpenedScan(scan.name, scan.files[:1] or (path,), _supplied(scan, acquisition))
+
+
+def open_as_found(path: Path) -> Scan:
+    """Open a raw scan to look at it, with the flats and darks that it has, even none.
+
+    Raises
+    ------
+    ScanError
+        It cannot be opened whatever is left out.
+    """
+    try:
+        return open_scan(path)
+    except ScanError as error:
+        for missing in (("darks",), ("flats",), ("flats", "darks")):
+            with contextlib.suppress(ScanError):
+                return open_scan(path, **{f"without_{kind}": True for kind in missing})  # type: ignore[arg-type]
+        raise error
 
 
 def _around(kind: str, files: Any, config: Config) -> dict[str, Any]:
