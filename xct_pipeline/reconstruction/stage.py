@@ -56,11 +56,15 @@ class Geometry:
     side: str | None = None
 
 
-def slice_size(columns: int, center: float, side: str | None) -> int:
-    """Return the side of a slice: the detector's width, or what a half acquisition sees."""
-    if side is None:
-        return columns
-    return 2 * math.ceil(max(center, columns - 1 - center)) + 1
+def side_of(settings: ReconstructionBase, angles: Array, columns: int, center: float) -> str | None:
+    """Return the edge that the axis of a half acquisition lies near, None for an ordinary scan."""
+    if settings.half_acquisition in ("left", "right"):
+        return settings.half_acquisition
+    middle = (columns - 1) / 2
+    whole_turn = np.ptp(np.unwrap(np.asarray(angles))) > 0.97 * 2 * np.pi
+    if settings.half_acquisition == "none" or not whole_turn or abs(center - middle) < columns / 8:
+        return None
+    return "left" if center < middle else "right"
 
 
 def unit_of(pixel_um: float | None) -> str:
@@ -79,6 +83,8 @@ def reconstruct_op(settings: ReconstructionBase, geometry: Geometry, first_row: 
         Detector row of the volume's first slice.
     """
     kernel, parameters, scratch = _kernel(settings, geometry)
+    # weighting the rays needs no interpolation, but only a linear method may weight them
+    linear = isinstance(settings, Fourier) or (isinstance(settings, Astra) and settings.algorithm == "FBP")
 
     def needs(region: Region) -> Region:
         z = region[0]
@@ -88,7 +94,7 @@ def reconstruct_op(settings: ReconstructionBase, geometry: Geometry, first_row: 
 
     return BlockOp(
         f"reconstruction.{parameters['method']}", parameters.pop("version"),
-        partial(_apply, kernel=kernel, geometry=geometry, first_row=first_row, circle=settings.circle),
+        partial(_apply, kernel=kernel, geometry=geometry, first_row=first_row, circle=settings.circle, linear=linear),
         {**parameters, "geometry": vars(geometry), "circle": settings.circle}, needs, lambda region: scratch,  # noqa: ARG005
     )  # fmt: skip
 
@@ -102,12 +108,12 @@ def _apply(
     geometry: Geometry,
     first_row: int,
     circle: bool,
+    linear: bool,
 ) -> Any:
     sinograms, angles, center = block, geometry.angles, geometry.center
     if geometry.side is not None:
-        sinograms, angles, center = half_acquisition.stitch(
-            sinograms, angles, center=center, side=geometry.side
-        )
+        join = half_acquisition.weigh if linear else half_acquisition.stitch
+        sinograms, angles, center = join(sinograms, angles, center=center, side=geometry.side)
     volume = kernel(sinograms, angles, center=center)
     if circle:
         volume = fourier.mask_circle(volume)
@@ -126,8 +132,11 @@ def _kernel(settings: ReconstructionBase, geometry: Geometry) -> tuple[Any, dict
                 "filter": settings.filter, "cutoff": settings.cutoff, "order": settings.order, "pad": settings.pad,
                 "kernel_width": settings.kernel_width, "fft": chosen,
             }  # fmt: skip
-            columns = geometry.columns if geometry.side is None else geometry.size
-            scratch = fourier.scratch_bytes(len(geometry.angles), columns, geometry.size)
+            scratch = fourier.scratch_bytes(
+                len(geometry.angles), geometry.columns, geometry.size, center=geometry.center
+            )
+            if geometry.side is not None:
+                scratch += 4 * GROUP * len(geometry.angles) * geometry.columns
             return (
                 partial(fourier.reconstruct, **common, **options),
                 {"method": "fourier", "version": 1, **options},
@@ -158,19 +167,11 @@ def _kernel(settings: ReconstructionBase, geometry: Geometry) -> tuple[Any, dict
 
 
 def geometry_of(
-    settings: ReconstructionBase,
-    scan: Scan,
-    frame: Frame,
-    center: float,
-    pixel_um: float | None,
-    side: str | None = None,
+    settings: ReconstructionBase, scan: Scan, frame: Frame, center: float, pixel_um: float | None
 ) -> Geometry:
     """Return the geometry of a scan; `center` is a column of the working frame."""
-    if settings.half_acquisition in ("left", "right"):
-        side = settings.half_acquisition
-    elif settings.half_acquisition == "none":
-        side = None
-    size = slice_size(frame.columns, center, side)
+    side = side_of(settings, scan.angles, frame.columns, center)
+    size = frame.columns if side is None else half_acquisition.full_size(frame.columns, center, side)
     return Geometry(scan.angles, frame.rows, frame.columns, center, pixel_um, size, side)
 
 
@@ -245,9 +246,7 @@ def _in_detector_columns(found: CenterEstimate, frame: Frame) -> CenterEstimate:
 def common_center(found: Sequence[CenterEstimate]) -> CenterEstimate:
     """Return one centre for all scans: the mean weighted by the inverse variances, with the spread as a warning."""
     centers = np.array([estimate.center for estimate in found])
-    sigmas = np.array(
-        [max(estimate.sigma, 1e-3) if np.isfinite(estimate.sigma) else 1e-3 for estimate in found]
-    )
+    sigmas = np.array([max(estimate.sigma, 1e-3) if np.isfinite(estimate.sigma) else 1e-3 for estimate in found])
     weights = sigmas**-2
     center = float((weights * centers).sum() / weights.sum())
     chi = math.sqrt(float((weights * (centers - center) ** 2).sum()) / max(len(found) - 1, 1))
@@ -257,9 +256,7 @@ def common_center(found: Sequence[CenterEstimate]) -> CenterEstimate:
         warnings += (
             f"one centre for all, but they spread over {np.ptp(centers):.2f} pixels: the axis moved between scans",
         )
-    return replace(
-        found[0], center=center, sigma=sigma, method=f"common ({found[0].method})", warnings=warnings
-    )
+    return replace(found[0], center=center, sigma=sigma, method=f"common ({found[0].method})", warnings=warnings)
 
 
 def volume_image(name: str, geometry: Geometry, rows: tuple[int, int], thickness: int) -> Image:
