@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import math
+import os
 import re
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from xct_pipeline.config_file import ConfigError
-from xct_pipeline.scan import ScanError
-from xct_pipeline.store import RefusedError, StoreError
-
-DONE, WRONG, REFUSED, PARTIAL = 0, 1, 2, 3
+DONE, WRONG, REFUSED, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
 
 app = typer.Typer(
     name="xct",
@@ -45,42 +45,45 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 def main() -> NoReturn:
     """Run the command; whatever a user can mend ends as one message and an exit code, never as a traceback."""
     try:
-        app(standalone_mode=False)
-        code = DONE
-    except typer.Exit as stop:
-        code = stop.exit_code
-    except typer.Abort:
-        code = WRONG
-    except RefusedError as error:
-        code = _fail(error, REFUSED)
-    except (ConfigError, ScanError, StoreError, ValueError) as error:
-        code = _fail(error, WRONG)
-    except MemoryError:
-        code = _fail("out of memory; lower --workers or --memory", REFUSED)
-    except OSError as error:
-        named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        code = _fail(named, WRONG)
-    except KeyboardInterrupt:
-        code = _fail("stopped; the same command goes on where this one ended", 130)
+        code = app(standalone_mode=False) or DONE
     except Exception as error:
-        if type(error).__module__.startswith("click") or hasattr(error, "format_message"):
-            code = _fail(error.format_message(), WRONG)  # type: ignore[attr-defined]
-        else:
-            raise
+        message, code = _verdict(error)
+        if message:  # none where the help was shown instead
+            print(f"xct: {message}", file=sys.stderr)
+    if code == INTERRUPTED:
+        print("xct: stopped; the same command goes on where this one ended", file=sys.stderr)
     sys.exit(code)
 
 
-def _fail(error: object, code: int) -> int:
-    print(f"xct: {error}", file=sys.stderr)
-    return code
+def _verdict(error: Exception) -> tuple[str, int]:
+    """Return what to tell about an error, and the exit code."""
+    if isinstance(error, MemoryError):
+        return "out of memory; lower --workers or --memory", REFUSED
+    if isinstance(error, OSError):
+        refused = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+        named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        return named, REFUSED if refused else WRONG
+    if isinstance(error, ValueError):  # ConfigError and ScanError are
+        return str(error), WRONG
+    if hasattr(error, "format_message"):  # of the command line itself
+        return str(error.format_message()), WRONG
+    from xct_pipeline.store import RefusedError, StoreError  # here because it imports zarr
+
+    if isinstance(error, RefusedError):
+        return str(error), REFUSED
+    if isinstance(error, StoreError):
+        return str(error), WRONG
+    if os.environ.get("XCT_DEBUG"):
+        raise error
+    return f"{type(error).__name__}: {error} (an error in xct itself; XCT_DEBUG=1 tells where)", WRONG
 
 
 def parse_bytes(text: str | None) -> int | None:
     """Turn 8GB, 500 MB or 2GiB into bytes."""
     if text is None:
         return None
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([kMGT]?)(i?)B?\s*", text, re.IGNORECASE)
-    if not match:
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([kMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    if not match or float(match[1]) == 0:
         raise ValueError(f"--memory {text}: write a size such as 8GB or 500MB")
     base = 1024 if match[3] else 1000
     return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
@@ -99,7 +102,16 @@ def parse_rows(text: str | None) -> tuple[int, int] | None:
 def _print_json(value: Any) -> None:
     from xct_pipeline.provenance import plain
 
-    print(json.dumps(plain(value), indent=1))
+    print(json.dumps(_finite(plain(value)), indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Turn numbers that JSON does not know (nan, inf) into null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _logging() -> None:
@@ -181,6 +193,7 @@ def center(
     else:
         show.print_centers(found)
         print(f"contact sheet: {sheet}")
+    _partial(settings, scan, found)
 
 
 @app.command()
@@ -211,13 +224,15 @@ def run(
     if result.failed:
         raise typer.Exit(WRONG if len(result.failed) == len(result.scans) else PARTIAL)
     if result.refused:
+        from xct_pipeline.store import RefusedError
+
         raise RefusedError(f"no mass was written: {'; '.join(result.refused)}")
 
 
 @app.command()
 def preview(
     config: ConfigPath,
-    z: Annotated[int | None, typer.Option("--z", help="Detector row (default: the middle).")] = None,
+    z: Annotated[int | None, typer.Option("--z", min=0, help="Detector row (default: the middle).")] = None,
     scan: Annotated[list[str] | None, typer.Option(help="Only these scans (names).")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Picture (PNG).")] = None,
 ) -> None:
@@ -229,8 +244,10 @@ def preview(
 
     _logging()
     sheet = output or config.with_name(f"{config.stem}_preview.png")
-    preview_sheet(_load(config), z, scan, sheet)
+    settings = _load(config)
+    drawn = preview_sheet(settings, z, scan, sheet)
     print(f"wrote {sheet}")
+    _partial(settings, scan, drawn)
 
 
 @app.command()
@@ -311,6 +328,14 @@ def _load(config: Path) -> Any:
     return load_config(config)
 
 
+def _partial(settings: Any, asked: list[str] | None, done: Collection[str]) -> None:
+    """End with the exit code for "some scans failed" where fewer were done than asked for."""
+    from xct_pipeline.acquisition.stage import open_scans
+
+    if len(done) < len(asked or open_scans(settings)):
+        raise typer.Exit(PARTIAL)
+
+
 def _plan(
     config: Path,
     memory: str | None,
@@ -336,6 +361,7 @@ def _use_device(device: str) -> bool:
     if device == "cpu":
         return False
     from xct_pipeline.device import cuda_problem
+    from xct_pipeline.store import RefusedError
 
     problem = cuda_problem()
     if problem and device == "cuda":

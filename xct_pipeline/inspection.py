@@ -19,7 +19,7 @@ OFFSETS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)
 
 def middle_row(config: Config) -> int:
     """Return the row in the middle of what is reconstructed, in rows of the binned detector."""
-    step = pipeline.plan(config).good[0].passes[-1]
+    step = pipeline.plan(config, until=pipeline.STAGES[0]).good[0].passes[-1]
     return int(step.offset[0] + step.image.shape[0] // 2)
 
 
@@ -28,8 +28,10 @@ def center_sheet(config: Config, found: Mapping[str, CenterEstimate], file: Path
     z = middle_row(config) if z is None else z
     columns = len(OFFSETS)
     figure, axes = _sheet(len(found), columns)
+    tried = {name: [estimate.center + offset for offset in OFFSETS] for name, estimate in found.items()}
+    drawn = pipeline.slices_at_centers(config, z, tried)
     for row, (name, estimate) in zip(axes, found.items(), strict=True):
-        slices = [_with_center(config, name, estimate.center + offset, z) for offset in OFFSETS]
+        slices = drawn[name]
         low, high = contrast(slices[columns // 2])
         for ax, offset, plane in zip(row, OFFSETS, slices, strict=True):
             ax.imshow(plane, cmap="gray", vmin=low, vmax=high)
@@ -39,16 +41,11 @@ def center_sheet(config: Config, found: Mapping[str, CenterEstimate], file: Path
     _save(figure, file)
 
 
-def _with_center(config: Config, name: str, center: float, z: int) -> Array:
-    settings = config.reconstruction.model_copy(update={"center": center})
-    return pipeline.preview(config.model_copy(update={"reconstruction": settings}), z, [name])[name]
-
-
-def preview_sheet(config: Config, z: int | None, scans: Sequence[str] | None, file: Path) -> None:
-    """Draw one slice of each scan, on one grey scale with its unit."""
+def preview_sheet(config: Config, z: int | None, scans: Sequence[str] | None, file: Path) -> tuple[str, ...]:
+    """Draw one slice of each scan, on one grey scale with its unit; return the names of the scans drawn."""
     z = middle_row(config) if z is None else z
     slices = pipeline.preview(config, z, scans)
-    layout = pipeline.plan(config)
+    layout = pipeline.plan(config, until=pipeline.STAGES[0])
     unit = next(item.passes[-1].image.unit for item in layout.good)
     columns = min(4, len(slices))
     figure, axes = _sheet(-(-len(slices) // columns), columns, size=4.2)
@@ -61,6 +58,7 @@ def preview_sheet(config: Config, z: int | None, scans: Sequence[str] | None, fi
         ax.set_visible(False)
     figure.colorbar(shown, ax=axes, label=f"attenuation, {unit}", shrink=0.8)
     _save(figure, file)
+    return tuple(slices)
 
 
 def contrast(values: Array) -> tuple[float, float]:

@@ -6,11 +6,12 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from xct_pipeline.resources import BASE_BYTES, format_bytes
@@ -64,10 +65,10 @@ def facts_of(path: Path) -> dict[str, Any]:
         if not store.exists():
             raise StoreError(f"{path} is no store of xct; give a raw scan, or the folder that a run wrote")
         return store_facts(store)
-    from xct_pipeline.acquisition import open_scan
-    from xct_pipeline.acquisition.facts import scan_facts
+    from xct_pipeline.acquisition.checks import scan_facts
+    from xct_pipeline.acquisition.stage import open_as_found
 
-    return scan_facts(open_scan(path, without_flats=True, without_darks=True))
+    return scan_facts(open_as_found(path))
 
 
 def store_facts(store: Any) -> dict[str, Any]:
@@ -89,6 +90,7 @@ def store_facts(store: Any) -> dict[str, Any]:
         "store": str(store.path),
         "scans": attributes.get("scans", {}),
         "times_s": attributes.get("times_s", {}),
+        "warnings": [f"{scan}: {text}" if scan else text for scan, text in attributes.get("warnings", [])],
         "images": images,
         "tables": tables,
         "versions": attributes.get("versions", {}),
@@ -118,7 +120,7 @@ def _print_nested(facts: Mapping[str, Any], indent: str) -> None:
 
 def plan_facts(plan: Plan) -> dict[str, Any]:
     """Return a plan as plain values."""
-    from xct_pipeline.acquisition.facts import scan_facts
+    from xct_pipeline.acquisition.checks import scan_facts
 
     scans = []
     for item in plan.scans:
@@ -153,11 +155,11 @@ def print_plan(plan: Plan) -> None:
     table = Table("scan", "projections", "flats", "darks", "pixel", "energy", "output", "shards", "per task")
     for item in plan.scans:
         if item.scan is None:
-            table.add_row(item.name, f"[red]cannot be used[/red]: {item.problem}")
+            table.add_row(escape(item.name), "[red]cannot be used[/red]")
             continue
         scan, step = item.scan, item.passes[-1]
         table.add_row(
-            item.name, " x ".join(map(str, scan.shape)), str(scan.flats.shape[0] if scan.flats else 0),
+            escape(item.name), " x ".join(map(str, scan.shape)), str(scan.flats.shape[0] if scan.flats else 0),
             str(scan.darks.shape[0] if scan.darks else 0),
             f"{scan.pixel_size_um:g} um" if scan.pixel_size_um else "unknown",
             f"{scan.energy_keV:g} keV" if scan.energy_keV else "unknown",
@@ -166,17 +168,24 @@ def print_plan(plan: Plan) -> None:
         )  # fmt: skip
     console = _console()
     console.print(table)
-    first = plan.good[0]
-    for step in first.passes:
-        console.print(f"steps to {step.image.path}: {', '.join(op.name for op in step.ops)}")
-    for item in plan.good:
-        for warning in item.warnings:
-            console.print(f"[yellow]{item.name}: {warning}[/yellow]")
-    console.print(
+    _print_remarks([(item.name, item.problem, item.warnings) for item in plan.scans])
+    for step in plan.good[0].passes:
+        print(f"steps to {step.image.path}: {', '.join(op.name for op in step.ops)}")
+    print(
         f"store {plan.config.store_path}: at most {format_bytes(plan.disk_bytes)} on disk, "
         f"{plan.workers} worker{'s' * (plan.workers > 1)}, peak memory {format_bytes(predicted_memory(plan))} "
         f"(limit {format_bytes(plan.limits.memory)})"
     )
+
+
+def _print_remarks(remarks: Iterable[tuple[str, str | None, Sequence[str]]]) -> None:
+    """Print the problem and the warnings of each scan, one a line."""
+    console = _console()
+    for name, problem, warnings in remarks:
+        if problem:
+            console.print(f"[red]{escape(name)} failed:[/red] {escape(problem)}", soft_wrap=True)
+        for warning in warnings:
+            console.print(f"[yellow]{escape(name)}: {escape(warning)}[/yellow]", soft_wrap=True)
 
 
 def center_facts(estimate: CenterEstimate) -> dict[str, Any]:
@@ -193,14 +202,11 @@ def print_centers(found: Mapping[str, CenterEstimate]) -> None:
     table = Table("scan", "centre", "sigma", "other method", "difference", "tilt", "method")
     for name, estimate in found.items():
         table.add_row(
-            name, f"{estimate.center:.3f}", _number(estimate.sigma), _number(estimate.metric_center),
+            escape(name), f"{estimate.center:.3f}", _number(estimate.sigma), _number(estimate.metric_center),
             _number(estimate.agreement), _number(estimate.tilt_deg), estimate.method,
         )  # fmt: skip
-    console = _console()
-    console.print(table)
-    for name, estimate in found.items():
-        for warning in estimate.warnings:
-            console.print(f"[yellow]{name}: {warning}[/yellow]")
+    _console().print(table)
+    _print_remarks([(name, None, estimate.warnings) for name, estimate in found.items()])
 
 
 def _number(value: float | None) -> str:
@@ -218,7 +224,10 @@ def run_facts(result: RunResult) -> dict[str, Any]:
         }
         for scan in result.scans
     ]  # fmt: skip
-    return {"store": str(result.store.path), "scans": scans, "warnings": list(result.warnings)}
+    return {
+        "store": str(result.store.path), "scans": scans, "warnings": list(result.warnings),
+        "refused": list(result.refused),
+    }  # fmt: skip
 
 
 def print_run(result: RunResult) -> None:
@@ -227,21 +236,18 @@ def print_run(result: RunResult) -> None:
     for scan in result.scans:
         center = f"{scan.center.center:.3f} +- {_number(scan.center.sigma)}" if scan.center else "-"
         if scan.problem:
-            table.add_row(scan.name, center, "-", "-", "-", "-", f"[red]failed[/red]: {scan.problem}")
+            table.add_row(escape(scan.name), center, "-", "-", "-", "-", "[red]failed[/red]")
             continue
         for passed in scan.passes:
             remark = f"recomputed: {'; '.join(passed.changed[:3])}" if passed.changed else ""
             table.add_row(
-                scan.name,
-                center,
-                passed.name,
-                str(passed.computed),
-                str(passed.reused),
-                f"{passed.seconds:.1f}",
-                remark,
-            )
-    console = _console()
-    console.print(table)
+                escape(scan.name), center, passed.name, str(passed.computed), str(passed.reused),
+                f"{passed.seconds:.1f}", escape(remark),
+            )  # fmt: skip
+    _console().print(table)
+    _print_remarks([(scan.name, scan.problem, scan.warnings) for scan in result.scans])
+    for warning in result.warnings:
+        _console().print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True)
     failed = len(result.failed)
     state = "finished" if not failed else f"{failed} of {len(result.scans)} scans failed, the others are finished"
-    console.print(f"{state}: {result.store.path}")
+    print(f"{'all scans failed' if failed == len(result.scans) else state}: {result.store.path}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tomlkit
 
-from xct_pipeline.acquisition import open_scan
+from xct_pipeline.acquisition.stage import open_as_found
 from xct_pipeline.scan import Scan
 
 _TAIL = """
@@ -45,7 +45,7 @@ def write_template(paths: Sequence[Path], folder: Path) -> str:
     ScanError
         A scan cannot be opened.
     """
-    scans = [open_scan(path, without_flats=True, without_darks=True) for path in paths]
+    scans = [open_as_found(path) for path in paths]
     document = tomlkit.document()
     document.add(tomlkit.comment("Check with: xct check    Run with: xct run"))
     document.add("output", _commented("store.zarr", "the results, one folder"))
