@@ -79,14 +79,27 @@ def test_linear_scale_follows_a_tilting_beam():
     flat = (t * drift[:, None, None] * beam[:, None]).astype(np.float32)
     ends = air_scale(flat, Margin(30, 30), linear=True)
     assert ends.shape == (90, 2)
-    np.testing.assert_allclose(1 / ends, beam[:, [0, -1]], rtol=1e-4)
+    # pixels are divided by their own mean over a beam that tilts by 5 %, which leaves a second-order rest
+    np.testing.assert_allclose(1 / ends, beam[:, [0, -1]], rtol=2e-4)
 
 
-def test_any_block_of_angles_gives_the_same_bits():
-    t, _ = scan(noise=0.01)
-    whole = air_scale(t, Margin(20, 10))
-    parts = [air_scale(t[a : a + 7], Margin(20, 10)) for a in range(0, 90, 7)]
-    assert np.array_equal(whole, np.concatenate(parts))
+def test_defective_columns_do_not_pull_the_level():
+    t, scale = scan(noise=0.005)
+    bad = t.copy()
+    bad[:, :, 5] *= 1.01  # two of thirty columns, far below the noise of one projection
+    bad[:, :, 9] *= 0.99
+    shift = np.mean(air_scale(bad, Margin(20, 10)) / air_scale(t, Margin(20, 10))) - 1
+    assert abs(shift) < 5e-5
+    np.testing.assert_allclose(air_scale(bad, Margin(20, 10)), scale, rtol=5e-3)
+
+
+def test_faint_wall_hidden_in_the_noise_of_one_projection_is_kept_out():
+    t, _ = scan(n_angles=180, n_rows=16, noise=0.005, air=1.0)
+    u = np.arange(256) - 127.5
+    wall = 0.0003 * np.sqrt(np.clip(112.0**2 - u**2, 0, None))  # 0.2 % within 2 columns of its outer face
+    margin = find_margin((t * np.exp(-wall)).astype(np.float32))
+    assert margin is not None
+    assert max(margin.left, margin.right) <= 17
 
 
 def test_bad_margins_are_refused():
