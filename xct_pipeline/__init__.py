@@ -22,6 +22,7 @@ _PUBLIC = {
     "resources": "resources",
     "run": "pipeline",
     "simulate": "acquisition.simulate",
+    "write_report": "report",
 }
 
 __all__ = list(_PUBLIC)

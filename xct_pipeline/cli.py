@@ -217,10 +217,14 @@ def run(
     layout = _plan(config, memory, workers, cluster, rows, until)
     with show.progress() as progress:
         result = pipeline.run(layout, progress, on_device=_use_device(device))
+    from xct_pipeline.report import write_report
+
+    page = write_report(result.store.path)
     if as_json:
         _print_json(show.run_facts(result))
     else:
         show.print_run(result)
+        print(f"report: {page}")
     if result.failed:
         raise typer.Exit(WRONG if len(result.failed) == len(result.scans) else PARTIAL)
     if result.refused:
@@ -248,6 +252,37 @@ def preview(
     drawn = preview_sheet(settings, z, scan, sheet)
     print(f"wrote {sheet}")
     _partial(settings, scan, drawn)
+
+
+@app.command()
+def sweep(
+    config: ConfigPath,
+    change: Annotated[str, typer.Argument(metavar="KEY=VALUES", help="correction.stripe.snr=2,3,5")],
+    z: Annotated[int | None, typer.Option("--z", help="Detector row (default: the middle).")] = None,
+    scan: Annotated[str | None, typer.Option(help="Which scan (default: the first).")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Contact sheet (PNG).")] = None,
+) -> None:
+    """Compute one slice with several values of one setting: a contact sheet on one grey scale. The file stays as it is.
+
+    Example: xct sweep run.toml correction.stripe.snr=2,3,5 --z 40
+    """
+    from xct_pipeline.inspection import sweep_sheet
+
+    _logging()
+    sheet = output or config.with_name(f"{config.stem}_sweep.png")
+    sweep_sheet(_load(config), change, z, scan, sheet)
+    print(f"wrote {sheet} and {sheet.with_suffix('.tif')}")
+
+
+@app.command()
+def report(store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")]) -> None:
+    """Write the HTML report of a store again, from the store alone.
+
+    Example: xct report store.zarr
+    """
+    from xct_pipeline.report import write_report
+
+    print(f"wrote {write_report(store)}")
 
 
 @app.command()

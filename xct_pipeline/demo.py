@@ -9,6 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
@@ -16,6 +19,7 @@ from xct_pipeline import pipeline, show
 from xct_pipeline.acquisition.beamline import SimulationSettings
 from xct_pipeline.acquisition.simulate import SimulatedSeries, simulate
 from xct_pipeline.config_file import load_config
+from xct_pipeline.report import write_report
 from xct_pipeline.resources import resources
 from xct_pipeline.store import Store
 
@@ -34,6 +38,22 @@ method = "defects"                   # the cell is concentric with the axis: oth
 
 [reconstruction]
 center = "auto"
+
+[registration]
+method = "rigid"
+reference = 0
+mask = {{ min_attenuation = 4.0 }}     # the ceramic does not change
+
+[variation]
+species = "Na"
+closure = "na_only"
+region = {{ cylinder = {{ z = [{first}, {stop}], radius = {radius} }} }}
+
+[electrochemistry]
+log = "cycler.csv"
+time = "time_s"
+charge = "charge_C"
+voltage = "voltage_V"
 """
 
 
@@ -61,7 +81,8 @@ def simulate_folder(
 def write_config(series: SimulatedSeries) -> Path:
     """Write the configuration of a simulated series."""
     file = series.folder / "run.toml"
-    file.write_text(CONFIG)
+    first, stop = series.region_z
+    file.write_text(CONFIG.format(first=first, stop=stop, radius=series.region_radius))
     return file
 
 
@@ -78,6 +99,7 @@ def run_demo(folder: Path, workers: int | None = None, memory: int | None = None
         result = pipeline.run(layout, progress)
     show.print_run(result)
     print_comparison(folder, result.store)
+    print(f"report: {write_report(result.store.path)}")
 
 
 def print_comparison(folder: Path, store: Store) -> None:
@@ -86,14 +108,36 @@ def print_comparison(folder: Path, store: Store) -> None:
     table = Table("scan", "quantity", "recovered", "true", "difference", title="recovered against true")
     for row in compare(truth, store):
         table.add_row(*row)
-    Console(highlight=False, width=120).print(table)
+    Console(highlight=False, width=150).print(table)
 
 
 def compare(truth: dict[str, Any], store: Store) -> list[tuple[str, str, str, str, str]]:
     """Return rows (scan, quantity, recovered, true, difference) of everything that the store holds."""
     rows = []
     centers = store.read_table("reconstruction")
+    motions = store.read_table("registration")
+    balance = store.read_table("mass_balance")
     for k, name in enumerate(truth["scans"]):
         found, true = float(centers["center"][k]), float(truth["center"][k])
         rows.append((name, "centre, pixel", f"{found:.3f}", f"{true:.3f}", f"{found - true:+.3f}"))
+        if k == 0:
+            continue
+        shift, expected = (_middle_shift(m, truth) for m in (_matrix(motions, k), np.array(truth["motion"][k])))
+        apart = float(np.linalg.norm(shift - expected))
+        shown = ["(" + ", ".join(f"{v:.3f}" for v in values) + ")" for values in (shift, expected)]
+        rows.append((name, "motion of the middle (z, y, x), voxel", *shown, f"{apart:.3f}"))
+        mass, sigma, true = balance["mass_change_mg"][k], balance["sigma_mg"][k], truth["mass_change_mg"][k]
+        share = 100 * (mass - true) / abs(truth["mass_change_mg"][-1])
+        recovered = f"{mass:.5f} +- {sigma:.5f}"
+        rows.append((name, "change of Na, mg", recovered, f"{true:.5f}", f"{share:+.1f} % of the full change"))
     return rows
+
+
+def _matrix(table: pd.DataFrame, row: int) -> npt.NDArray[np.float64]:
+    return np.array([[table[f"m{i}{j}"][row] for j in range(4)] for i in range(3)], float)
+
+
+def _middle_shift(matrix: npt.NDArray[np.float64], truth: dict[str, Any]) -> npt.NDArray[np.float64]:
+    """Return how far a motion (micrometre) takes the middle of the volume, in voxels."""
+    middle = (np.array(truth["shape"]) - 1) / 2 * truth["voxel_um"]
+    return np.asarray((matrix[:, :3] @ middle + matrix[:, 3] - middle) / truth["voxel_um"])

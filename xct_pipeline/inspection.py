@@ -61,6 +61,71 @@ def preview_sheet(config: Config, z: int | None, scans: Sequence[str] | None, fi
     return tuple(slices)
 
 
+def sweep_sheet(config: Config, change: str, z: int | None, scan: str | None, file: Path) -> None:
+    """Draw one slice with several values of one setting, on one grey scale; the slices also as a TIFF stack.
+
+    Parameters
+    ----------
+    change : str
+        ``section.key=value,value``; values as TOML would have them, quotes may be left out.
+
+    Raises
+    ------
+    ValueError
+        A key or value that the configuration does not take.
+    """
+    key, separator, text = change.partition("=")
+    if not separator or not text:
+        raise ValueError(f"{change}: write KEY=VALUE,VALUE as in correction.stripe.snr=2,3,5")
+    values = [_value(part) for part in text.split(",")]
+    z = middle_row(config) if z is None else z
+    name = scan or pipeline.plan(config).good[0].name
+    slices = [pipeline.preview(with_value(config, key, value), z, [name])[name] for value in values]
+    columns = min(5, len(values))
+    figure, axes = _sheet(-(-len(values) // columns), columns, size=3.2)
+    low, high = contrast(np.stack([s.ravel()[:: max(1, s.size // 200_000)] for s in slices]))
+    for ax, value, plane in zip(axes.flat, values, slices, strict=False):
+        ax.imshow(plane, cmap="gray", vmin=low, vmax=high)
+        ax.set_title(f"{key.rsplit('.', 1)[-1]} = {value}", fontsize=9)
+    for ax in list(axes.flat)[len(values) :]:
+        ax.set_visible(False)
+    figure.suptitle(f"{name}, row {z}: {key}", fontsize=10)
+    _save(figure, file)
+    import tifffile
+
+    tifffile.imwrite(file.with_suffix(".tif"), np.stack(slices), metadata={"axes": "QYX", "values": str(values)})
+
+
+def _value(text: str) -> Any:
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def with_value(config: Config, key: str, value: Any) -> Config:
+    """Return a configuration with one setting changed, checked as the file would be.
+
+    Raises
+    ------
+    ConfigError
+        The key or the value does not exist.
+    """
+    from xct_pipeline.config_file import parse_config
+
+    data = config.model_dump(mode="json", exclude_none=True)
+    *parents, last = key.strip().split(".")
+    table = data
+    for part in parents:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise ValueError(f"{key}: {part} is not a table of the configuration")
+    table[last] = value
+    return parse_config(data, folder=config.folder, source=f"{key} = {value}")
+
+
 def contrast(values: Array) -> tuple[float, float]:
     """Return a grey scale that leaves out the most extreme half per cent."""
     finite = values[np.isfinite(values)]
