@@ -35,12 +35,13 @@ from xct_pipeline.reconstruction.center import CenterEstimate
 from xct_pipeline.registration import stage as registration
 from xct_pipeline.resources import Resources, disk_problem, fitting_workers, resources
 from xct_pipeline.scan import Scan, ScanError
+from xct_pipeline.segmentation import stage as segmentation
 from xct_pipeline.store import RefusedError, Store
 from xct_pipeline.variation import stage as variation
 
 log = logging.getLogger("xct")
 
-STAGES = ("reconstruction", "registration", "variation")
+STAGES = ("reconstruction", "registration", "segmentation", "variation")
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
     if not any(item.scan is not None for item in scans):
         problems = "\n".join(f"  {item.problem}" for item in scans)
         raise ScanError(scans[0].problem or "" if len(scans) == 1 else f"no scan can be used:\n{problems}")
+    segmentation.check(config)
     if config.variation is not None and last_stage(config, until) == STAGES.index("variation"):
         shape = next(item.passes[-1].image.shape for item in scans if item.scan is not None)
         variation.check(config, [item.scan for item in scans], shape)  # type: ignore[arg-type]
@@ -291,6 +293,8 @@ def last_stage(config: Config, until: str | None) -> int:
     configured = 0
     if config.registration is not None:
         configured = STAGES.index("registration")
+    if config.segmentation is not None:
+        configured = STAGES.index("segmentation")
     if config.variation is not None:
         configured = STAGES.index("variation")
     return configured if until is None else min(STAGES.index(until), configured)
@@ -318,10 +322,21 @@ def _over_time(plan: Plan, result: RunResult, progress: Progress, note: Callable
         if motion.problem and not scan.problem:
             log.error("%s", motion.problem)
     result = replace(result, scans=scans, passes=registered.passes)
+    failed = tuple(k for k, motion in enumerate(registered.motions) if motion.problem)
+    if config.segmentation is not None and last >= STAGES.index("segmentation"):
+        note("segmentation")
+        facts = segmentation.Facts(tuple(names), failed, registered.reference, registered.volume, tuple(times))
+        labelled = segmentation.run(config, facts, store, limits, progress)
+        for warning in labelled.warnings:
+            log.warning("%s", warning)
+        result = replace(
+            result,
+            passes=(*result.passes, *labelled.passes),
+            warnings=(*result.warnings, *labelled.warnings),
+        )
     if last < STAGES.index("variation"):
         return result
     note("variation of mass")
-    failed = tuple(k for k, motion in enumerate(registered.motions) if motion.problem)
     series = variation.Series(
         tuple(names), failed, registered.reference, registered.volume, registered.motions, tuple(raw)
     )
