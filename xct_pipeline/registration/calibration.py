@@ -60,15 +60,14 @@ def region_mean(volume: Any, mask: Any, *, erode: int = 2, cell: int = 16) -> Re
             f"the region has {count} voxels once {erode} are taken off its edge, at least 64 are needed; "
             "name a larger region or erode less"
         )
-    sample = values[inside].astype(np.float64)
+    sample = values[inside]
     middle = float(np.median(sample))
     spread = 1.4826 * float(np.median(np.abs(sample - middle)))
-    kept = np.abs(sample - middle) <= 4.0 * spread if spread > 0 else np.ones(sample.shape, bool)
-    sample = sample[kept]
-    cells = [c[kept] // cell for c in np.nonzero(inside)]
-    wide = [n // cell + 1 for n in values.shape]
-    number = np.ravel_multi_index(tuple(cells), tuple(wide))
-    return RegionMean(float(sample.mean()), _cell_error(sample, number), int(sample.size))
+    if spread > 0:
+        inside &= np.abs(values - np.float32(middle)) <= np.float32(4.0 * spread)
+    counts, totals = _cell_sums(values, inside, cell)
+    kept = int(counts.sum())
+    return RegionMean(float(totals.sum() / kept), _cell_error(counts, totals, values, inside), kept)
 
 
 def gas_mask(volume: Any, *, smooth: float = 1.0, erode: int = 2, share: float = 0.01) -> NDArray[np.bool_]:
@@ -178,14 +177,29 @@ def _eroded(mask: NDArray[np.bool_], voxels: int) -> NDArray[np.bool_]:
     return np.asarray(kept > 0, dtype=np.bool_)
 
 
-def _cell_error(sample: NDArray[np.float64], number: NDArray[np.int64]) -> float:
+def _cell_sums(
+    values: NDArray[Any], inside: NDArray[np.bool_], cell: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the number and the sum of a region's voxels in each cell that holds any, one layer of cells at a time."""
+    counts, totals = [], []
+    ny, nx = (-(-n // cell) for n in values.shape[1:])
+    number = (np.arange(values.shape[1]) // cell * nx)[:, None] + np.arange(values.shape[2]) // cell
+    for first in range(0, values.shape[0], cell):
+        chosen = inside[first : first + cell]
+        cells = np.broadcast_to(number, chosen.shape)[chosen]
+        counts.append(np.bincount(cells, minlength=ny * nx).astype(np.float64))
+        totals.append(np.bincount(cells, weights=values[first : first + cell][chosen], minlength=ny * nx) + 0.0)
+    count, total = np.concatenate(counts), np.concatenate(totals)
+    return count[count > 0], total[count > 0]
+
+
+def _cell_error(
+    counts: NDArray[np.float64], totals: NDArray[np.float64], values: NDArray[Any], inside: NDArray[np.bool_]
+) -> float:
     """Return the standard error of the mean from the scatter of the cells' means, weighted by their voxels."""
-    counts = np.bincount(number).astype(np.float64)
-    sums = np.bincount(number, weights=sample)
-    used = counts > 0
-    counts, means = counts[used], sums[used] / counts[used]
-    if len(means) < 4:
-        return float(sample.std() / np.sqrt(len(means)))  # too few cells: as if each held one independent value
+    if len(counts) < 4:  # too few cells: as if each held one independent value
+        return float(values[inside].std(dtype=np.float64) / np.sqrt(len(counts)))
+    means = totals / counts
     share = counts / counts.sum()
     scatter = float((share**2 * (means - float((share * means).sum())) ** 2).sum())
     return float(np.sqrt(scatter * len(means) / (len(means) - 1)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class Change:
     Attributes
     ----------
     areal, areal_sigma : numpy.ndarray
-        (y, x), mg/cm2, NaN outside the region.
+        (y, x), mg/cm2, NaN outside the region; once they are written, their means.
     mass_mg : float
     apparent_mg : float
         The change of attenuation taken as one of the species alone: what the Faraday balance is made of.
@@ -117,6 +117,17 @@ def evaluate(
     terms = _total_terms(sums, errors, total, slope, to_mass)
     terms["noise"] = _total_noise(found, count) * abs(slope) * to_mass
     return Change(areal, sigma, total, apparent, {name: terms[name] for name in TERMS}, sums, slope, column)
+
+
+def without_maps(change: Change) -> Change:
+    """Return a change with the means of its maps in their place: a long series would fill the memory with maps."""
+    small = {name: value for name, value in change.sums.items() if value.size == 1 or name.startswith(_PROFILES)}
+    means = (np.array([np.nanmean(values)]) for values in (change.areal, change.areal_sigma))
+    return replace(change, **dict(zip(("areal", "areal_sigma"), means, strict=True)), sums=small,
+                   noise_sigma_column=np.zeros(0))  # fmt: skip
+
+
+_PROFILES = ("depth", "radial", "bins")
 
 
 def _total_noise(found: Any, count: Array) -> float:

@@ -234,7 +234,21 @@ def spread(level: Array, size: Sequence[int], shape: Sequence[int]) -> Array:
 # Checks ---------------------------------------------------------------------------------------------------
 
 
-def window_check(covariance: Array, sums: Sums, size: tuple[int, int, int]) -> tuple[float, float, int]:
+def whole_windows(sums: Sums, size: tuple[int, int, int]) -> Array:
+    """Return (windows, sum, sum of squares) over the windows that lie wholly in the mask; these add up over blocks.
+
+    Parameters
+    ----------
+    sums : Sums
+        From `mass.bin_sums` of a difference whose mean was taken away, bins of `size`.
+    size : (z, y, x)
+        Window, voxels. Blocks must not cut windows.
+    """
+    whole = sums.total[sums.count == math.prod(size)]
+    return np.array([whole.size, whole.sum(), (whole**2).sum()])
+
+
+def window_check(covariance: Array, windows: Array, size: tuple[int, int, int]) -> tuple[float, float, int]:
     """Compare sums over equal windows of uniform material with what the autocovariance predicts.
 
     Rings and slow drifts correlate voxels further apart than the autocovariance reaches; windows as large as
@@ -244,8 +258,8 @@ def window_check(covariance: Array, sums: Sums, size: tuple[int, int, int]) -> t
     ----------
     covariance : array
         From `autocovariance`.
-    sums : Sums
-        From `mass.bin_sums` of the same difference and mask, bins of `size`.
+    windows : array
+        From `whole_windows` of the same difference and mask.
     size : (z, y, x)
         Window, voxels.
 
@@ -256,13 +270,14 @@ def window_check(covariance: Array, sums: Sums, size: tuple[int, int, int]) -> t
         windows; (nan, nan, n) below ten windows. An inflation above 1 by more than two errors should multiply
         every noise term.
     """
-    whole = sums.total[sums.count == math.prod(size)]
-    if whole.size < 10:
-        return math.nan, math.nan, int(whole.size)
+    count, total, squares = (float(value) for value in windows)
+    if count < 10:
+        return math.nan, math.nan, int(count)
     lag = tuple(n // 2 for n in covariance.shape)
     predicted = sum_variance(covariance, box_overlap(size, lag))
-    ratio = math.sqrt(float(whole.var(ddof=1)) / predicted)
-    return ratio, ratio / math.sqrt(2 * (whole.size - 1)), int(whole.size)
+    variance = (squares - total**2 / count) / (count - 1)
+    ratio = math.sqrt(max(variance, 0.0) / predicted)
+    return ratio, ratio / math.sqrt(2 * (count - 1)), int(count)
 
 
 def interpolation_factor(shift: Sequence[float], order: int = 3, along: Sequence[bool] | None = None) -> float:

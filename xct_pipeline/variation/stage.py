@@ -31,6 +31,8 @@ log = logging.getLogger("xct")
 
 VERSION = 2
 SLAB = 32
+PIECE = 8  # planes of a slab that are summed together
+STRIP = 64  # rows of a slab whose noise is measured together; a multiple of LEVEL_BIN
 LAG = (6, 4, 4)
 LEVEL_BIN = 16
 ATTENUATION, DENSITY, FLAGS = "variation/attenuation", "variation/density", "variation/flags"
@@ -335,7 +337,10 @@ class SlabSource:
         """Return (2, z + halo, y, x): the fixed and the moving scan; the halo is clipped at the frame."""
         part = self.span(region)
         series = zarr.open_array(self.folder, mode="r")
-        return np.stack([np.asarray(series[k, part]) for k in (self.fixed, self.moving)])
+        block = np.empty((2, part.stop - part.start, *series.shape[2:]), series.dtype)
+        for k, scan in enumerate((self.fixed, self.moving)):
+            block[k] = series[scan, part]
+        return block
 
     def span(self, region: Region) -> slice:
         """Return the planes that are read for a region."""
@@ -419,8 +424,12 @@ def measure_sums(
         "labels": _labels_identity(store, mask), "surface": surface, "above": settings.anode_above,
         "bins": settings.bins,
     }  # fmt: skip
-    reduction = Reduction(f"sums/{name}_{series.names[moving]}_{series.names[fixed]}", VERSION, chunk, _add_up)
-    return measure(store, reduction, source, _slabs(mask.planes(), series.frame), inputs, limits, scratch=8)
+    reduction = Reduction(
+        f"sums/{name}_{series.names[moving]}_{series.names[fixed]}", VERSION, chunk, _add_up, fold=True
+    )
+    maps = 80 * series.frame[1] * series.frame[2]  # ten maps in double precision
+    slabs = _slabs(mask.planes(), series.frame)
+    return measure(store, reduction, source, slabs, inputs, limits, scratch=4, partial_bytes=maps)
 
 
 def _labels_identity(store: Store, mask: RegionMask) -> str | None:
@@ -431,7 +440,20 @@ def _labels_identity(store: Store, mask: RegionMask) -> str | None:
     return image_identity(store, labels_path())
 
 
-def _sums_chunk(
+def _sums_chunk(block: Array, region: Region, *, source: SlabSource, **options: Any) -> dict[str, Array]:
+    """Sum a slab a few planes at a time: what is summed in double precision takes many times the slab's bytes."""
+    span = source.span(region)
+    total: dict[str, Array] = {}
+    for z in range(region[0].start, region[0].stop, PIECE):
+        piece = (slice(z, min(z + PIECE, region[0].stop)), *region[1:])
+        part = source.span(piece)
+        found = _sums_piece(block[:, part.start - span.start : part.stop - span.start], piece, source=source, **options)
+        for name, value in found.items():
+            total[name] = total[name] + value if name in total else value
+    return total
+
+
+def _sums_piece(
     block: Array, region: Region, *, source: SlabSource, mask: RegionMask, surface: Array | None, above: bool,
     bins: tuple[int, int, int] | None,
 ) -> dict[str, Array]:  # fmt: skip
@@ -601,8 +623,8 @@ def measure_noise(
     halo = max(LAG[0], quiet.halo) + 1
     source = SlabSource(str(store.path.resolve() / PATH / "0"), moving, fixed, halo, series.frame[0])
     slabs = _slabs(range(series.frame[0]), series.frame)
-    nz = max(len(mask.planes()), 1)
-    windows = (min(nz, 8), 1, 1), (min(nz, 8), LEVEL_BIN, LEVEL_BIN)
+    height = next(n for n in (8, 4, 2, 1) if n <= max(len(mask.planes()), 1))  # divides SLAB: no slab cuts a window
+    windows = (height, 1, 1), (height, LEVEL_BIN, LEVEL_BIN)
     bins = (series.frame[0], LEVEL_BIN, LEVEL_BIN)
     inputs = {
         "registered": image_identity(store, PATH), "pair": pair, "region": mask.region.model_dump(),
@@ -612,7 +634,7 @@ def measure_noise(
     tag = f"{series.names[moving]}_{series.names[fixed]}"
     mean = measure(
         store, Reduction(f"noise/mean_{tag}", VERSION, partial(_mean_chunk, source=source, quiet=quiet), _add_up),
-        source, slabs, inputs, limits, scratch=8,
+        source, slabs, inputs, limits, scratch=3,
     )  # fmt: skip
     if mean["count"] < 1000:
         raise ValueError(
@@ -622,23 +644,18 @@ def measure_noise(
         _noise_chunk, source=source, quiet=quiet, mask=mask, mean=float(mean["total"] / mean["count"]), windows=windows,
         bins=bins,
     )  # fmt: skip
-    found = measure(
-        store, Reduction(f"noise/{tag}", VERSION, chunk, _add_up), source, slabs, inputs, limits, scratch=30
-    )
+    found = measure(store, Reduction(f"noise/{tag}", VERSION, chunk, _add_up), source, slabs, inputs, limits, scratch=4)
     covariance = noises.autocovariance(noises.LagSums(found["products"], found["pairs"]))
     zero = (0, 0, 0)
-    pooled = noises.pooled_level(mass.Sums(zero, found["quiet_level"], found["quiet_count"]))
+    pooled = noises.pooled_level(mass.Sums(zero, found["quiet_level"], found["quiet_level_count"]))
     bin_level = noises.noise_level(mass.Sums(zero, found["level"], found["level_count"]), least=200)
     level = noises.spread(bin_level[0], bins[1:], series.frame[1:]) / pooled
-    inflations = [
-        _inflation(covariance, mass.Sums(zero, found[f"window{k}"], found[f"window{k}_count"]), size)
-        for k, size in enumerate(windows)
-    ]
+    inflations = [_inflation(covariance, found[f"window{k}"], size) for k, size in enumerate(windows)]
     return Noise(covariance, level, *inflations)
 
 
-def _inflation(covariance: Array, sums: mass.Sums, size: tuple[int, int, int]) -> float:
-    ratio, error, _ = noises.window_check(covariance, sums, size)
+def _inflation(covariance: Array, windows: Array, size: tuple[int, int, int]) -> float:
+    ratio, error, _ = noises.window_check(covariance, windows, size)
     return float(ratio) if np.isfinite(ratio) and ratio > 1 + 2 * error else 1.0
 
 
@@ -658,22 +675,29 @@ def _noise_chunk(
     core = slice(z.start - span.start, z.stop - span.start)
     change = block[1] - block[0]
     still = quiet.slab(block[0], span) & np.isfinite(change)
-    change = np.nan_to_num(change)
-    lags = noises.lag_sums(change, still, lag=LAG, mean=mean, core=(core, slice(None), slice(None)))
-    found = {"products": lags.products, "pairs": lags.pairs}
-    frame, offset = mask.frame, (z.start, 0, 0)
-    for k, size in enumerate(windows):
-        shape = tuple(-(-n // s) for n, s in zip(frame, size, strict=True))
-        sums = mass.bin_sums(change[core] - np.float32(mean), still[core], offset, size).full(shape)
-        found |= {f"window{k}": sums.total, f"window{k}_count": sums.count}
+    np.nan_to_num(change, copy=False)
     stop = min(block.shape[1], core.stop + 1)
     fixed = np.nan_to_num(block[0][core.start : stop])
-    shape = tuple(-(-n // s) for n, s in zip(frame, bins, strict=True))
     wanted = mask.slab(slice(z.start, z.start + len(fixed)))
-    for name, where in (("quiet", still[core.start : stop]), ("", wanted)):
-        sums = noises.level_sums(fixed, where, offset, bins).full(shape)
-        found |= {f"{name}_level".strip("_"): sums.total, f"{name or 'level'}_count": sums.count}
-    return found
+    shape = tuple(-(-n // s) for n, s in zip(mask.frame, bins, strict=True))
+    total: dict[str, Array] = {}
+    for y in range(0, mask.frame[1], STRIP):
+        rows = slice(y, min(y + STRIP, mask.frame[1]))
+        wide = slice(max(0, rows.start - LAG[1]), min(mask.frame[1], rows.stop + LAG[1]))
+        own = (core, slice(rows.start - wide.start, rows.stop - wide.start), slice(None))
+        lags = noises.lag_sums(change[:, wide], still[:, wide], lag=LAG, mean=mean, core=own)
+        found: dict[str, Array] = {"products": lags.products, "pairs": lags.pairs}
+        offset = (z.start, y, 0)
+        for k, size in enumerate(windows):
+            sums = mass.bin_sums(change[core, rows] - np.float32(mean), still[core, rows], offset, size)
+            found[f"window{k}"] = noises.whole_windows(sums, size)
+        more = slice(rows.start, min(rows.stop + 1, mask.frame[1]))
+        for name, where in (("quiet_level", still[core.start : stop]), ("level", wanted)):
+            sums = noises.level_sums(fixed[:, more], where[:, more], offset, bins).full(shape)
+            found |= {name: sums.total, f"{name}_count": sums.count}
+        for name, value in found.items():
+            total[name] = total[name] + value if name in total else value
+    return total
 
 
 # ----------------------------------------------------------------------------------------------------- run
@@ -789,6 +813,7 @@ def budget_tables(
     warnings: list[str] = []
     results: dict[bool, list[budget.Change | None]] = {}
     for consecutive in (False, True):
+        maps = map_arrays(series, store, physics, settings, times, consecutive)
         results[consecutive] = []
         for k, pair in enumerate(pairs_of(series, consecutive)):
             if k in series.failed:
@@ -799,20 +824,13 @@ def budget_tables(
             noise = None
             if pair[0] != pair[1]:
                 noise = _noise_of(series, store, mask, quiet, pair, limits)
-            errors = _errors(settings, physics, series, pair)
-            slope = _slope(physics, settings, compositions[k])
-            results[consecutive].append(
-                budget.evaluate(
-                    sums,
-                    noise,
-                    errors,
-                    partial(convert, w=compositions[k]),
-                    slope,
-                    series.volume.voxel_um or 1.0,
-                    physics.anode.k_species,
-                )
-            )
-    write_maps(series, store, physics, settings, times, results)
+            change = budget.evaluate(
+                sums, noise, _errors(settings, physics, series, pair), partial(convert, w=compositions[k]),
+                _slope(physics, settings, compositions[k]), series.volume.voxel_um or 1.0, physics.anode.k_species,
+            )  # fmt: skip
+            for name, array in maps.items():
+                array[k] = getattr(change, name).astype(np.float32)
+            results[consecutive].append(budget.without_maps(change))
     warnings += write_tables(config, series, store, limits, physics, times, charge, results)
     return warnings
 
@@ -871,24 +889,25 @@ def _noise_of(
 AREAL = {"areal": "mg/cm2", "areal_sigma": "mg/cm2"}
 
 
-def write_maps(
-    series: Series, store: Store, physics: Physics, settings: Variation, times: Array,
-    results: Mapping[bool, Sequence[budget.Change | None]],
-) -> None:  # fmt: skip
-    """Write the areal maps and their errors as (t, y, x) images."""
-    for consecutive, changes in results.items():
-        for name, unit in AREAL.items():
-            planes = [np.full(series.frame[1:], np.nan) if c is None else getattr(c, name) for c in changes]
-            image = Image(
-                f"variation/{name}{'_consecutive' * consecutive}", ("t", "y", "x"), (len(planes), *series.frame[1:]),
-                "float32", unit, 1, voxel_um=series.volume.voxel_um,
-                attributes={
-                    "time_s": [float(t) for t in times], "closure": physics.closure, "species": settings.species
-                },
-            )  # fmt: skip
-            store.prepare(image)
-            array = zarr.open_array(str(store.path / image.path / "0"), mode="r+")
-            array[:] = np.stack(planes).astype(np.float32)
+def map_arrays(
+    series: Series, store: Store, physics: Physics, settings: Variation, times: Array, consecutive: bool
+) -> dict[str, Any]:
+    """Prepare the images (t, y, x) of the areal maps and their errors, NaN throughout; return their arrays."""
+    arrays = {}
+    shape = (len(series.names), *series.frame[1:])
+    for name, unit in AREAL.items():
+        image = Image(
+            f"variation/{name}{'_consecutive' * consecutive}", ("t", "y", "x"), shape, "float32", unit, 1,
+            voxel_um=series.volume.voxel_um,
+            attributes={
+                "time_s": [float(t) for t in times], "closure": physics.closure, "species": settings.species
+            },
+        )  # fmt: skip
+        store.prepare(image)
+        arrays[name] = zarr.open_array(str(store.path / image.path / "0"), mode="r+")
+        for k in series.failed:
+            arrays[name][k] = np.nan
+    return arrays
 
 
 def write_tables(
