@@ -1,0 +1,117 @@
+"""From raw simulated scans to mass, against the truth that no stage has seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import uniform_filter
+
+from xct_pipeline import load_config, open_table, pipeline
+from xct_pipeline.demo import simulate_folder
+from xct_pipeline.store import Store, open_image
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory) -> tuple[Path, dict, np.ndarray]:
+    """The demo's cell with its default settings, run without the truth in reach."""
+    folder = tmp_path_factory.mktemp("cell") / "cell"
+    config = simulate_folder(folder)
+    truth = json.loads((folder / "truth" / "truth.json").read_text())
+    areal = np.load(folder / "truth" / "truth.npz")["areal_mg_cm2"]
+    shutil.rmtree(folder / "truth")
+    result = pipeline.run(pipeline.plan(load_config(config)))
+    assert not result.failed
+    assert not result.refused
+    return result.store.path, truth, areal
+
+
+def test_centres(series):
+    store, truth, _ = series
+    table = open_table(store, "reconstruction")
+    assert list(table["scan"]) == truth["scans"]
+    np.testing.assert_allclose(table["center"], truth["center"], atol=0.03)
+
+
+def test_motion_over_the_cell(series):
+    store, truth, _ = series
+    table = open_table(store, "registration")
+    voxel, shape = truth["voxel_um"], np.array(truth["shape"])
+    centers = np.array(open_table(store, "reconstruction")["center"]) - truth["center"]
+    grid = np.stack(np.meshgrid(*(np.linspace(0, n - 1, 9) for n in shape), indexing="ij"), -1).reshape(-1, 3)
+    cell = grid[np.hypot(*(grid[:, 1:] - (shape[1:] - 1) / 2).T) < 66] * voxel
+    for k in range(1, len(table)):
+        found = table.loc[k, [f"m{i}{j}" for i in range(3) for j in range(4)]].to_numpy(float).reshape(3, 4)
+        true = np.array(truth["motion"][k])
+        apart = (cell @ (found[:, :3] - true[:, :3]).T + found[:, 3] - true[:, 3]) / voxel
+        apart[:, 1:] -= apart[:, 1:].mean(axis=0)  # the in-plane shift that an error of the centre stands for
+        assert np.linalg.norm(apart, axis=1).max() <= 0.05
+    assert np.abs(centers).max() <= 0.03
+    first = table.iloc[0]
+    assert [first["gain"], first["offset"], first["residual"], first["m00"], first["m01"]] == [1, 0, 0, 1, 0]
+
+
+def test_mass_balance(series):
+    store, truth, _ = series
+    table = open_table(store, "mass_balance")
+    assert list(table["scan"]) == truth["scans"]
+    true = np.array(truth["mass_change_mg"])
+    full = abs(true[-1])
+    assert table.loc[0, ["mass_change_mg", "sigma_mg", "faraday_mg", "charge_C"]].eq(0).all()
+    error = np.abs(table["mass_change_mg"] - true)[1:]
+    assert (error <= 0.05 * full).all()
+    assert (error <= 3 * table["sigma_mg"][1:]).all()
+    assert (table["sigma_mg"][1:] <= 0.05 * full).all()
+    np.testing.assert_allclose(table["charge_C"], truth["charge_C"], atol=1e-6)
+    np.testing.assert_allclose(table["time_s"], truth["time_s"], atol=1e-6)
+    np.testing.assert_allclose(table["faraday_mg"], true, atol=1e-6)
+
+
+def test_faraday_slope(series):
+    slope = open_table(series[0], "faraday").set_index("quantity").loc["slope"]
+    assert abs(slope["value"] - 1) <= 2 * slope["sigma"]
+
+
+def test_areal_maps(series):
+    store, _, true = series
+    areal = open_image(store / "variation/areal")
+    sigma = open_image(store / "variation/areal_sigma").values
+    assert areal.attrs["units"] == "mg/cm2"
+    assert areal.dims == ("t", "y", "x")
+    values = areal.values
+    inside = np.isfinite(values[-1])
+    assert np.nanmax(np.abs(values[0])) == 0
+    weight = uniform_filter(inside.astype(float), 5)
+    core = weight > 0.999
+    smooth = [uniform_filter(np.where(inside, m, 0.0), 5)[core] for m in (values[-1], true[-1])]
+    assert np.corrcoef(*smooth)[0, 1] >= 0.9
+    for k in range(1, len(values)):
+        z = ((values[k] - true[k]) / sigma[k])[inside]
+        assert 0.8 <= z.std() <= 1.25
+
+
+def test_images_of_the_store(series):
+    store, truth, _ = series
+    shape = tuple(truth["shape"])
+    for path, unit in (
+        ("registered", "1/cm"),
+        ("variation/attenuation", "1/cm"),
+        ("variation/density", "g/cm3"),
+        ("variation/attenuation_consecutive", "1/cm"),
+        ("variation/density_consecutive", "g/cm3"),
+    ):
+        image = open_image(store / path)
+        assert image.shape == (3, *shape)
+        assert image.attrs["units"] == unit
+        np.testing.assert_allclose(image["t"], truth["time_s"])
+    attenuation = open_image(store / "variation/attenuation").values
+    assert not attenuation[0].any()
+    registered = open_image(store / "registered").values
+    np.testing.assert_array_equal(registered[0], Store(store).open("scans/scan_00/volume").values)
+    np.testing.assert_array_equal(attenuation[2], registered[2] - registered[0])
+    density = open_image(store / "variation/density").values
+    finite = np.isfinite(density[2])
+    np.testing.assert_allclose(density[2][finite], attenuation[2][finite] / 0.28037, rtol=1e-3, atol=1e-6)
