@@ -11,8 +11,9 @@ from xct_pipeline.viewer.mass import MassPanel
 from xct_pipeline.viewer.panel import Panel
 from xct_pipeline.viewer.reconstruct import ReconstructPanel
 from xct_pipeline.viewer.register import RegisterPanel
+from xct_pipeline.viewer.segment import SegmentPanel
 
-PANELS: tuple[type[Panel], ...] = (CenterPanel, ChainPanel, ReconstructPanel, RegisterPanel, MassPanel)
+PANELS: tuple[type[Panel], ...] = (CenterPanel, ChainPanel, ReconstructPanel, RegisterPanel, SegmentPanel, MassPanel)
 
 
 def dock_all(viewer: Any, path: Path) -> dict[str, Panel]:

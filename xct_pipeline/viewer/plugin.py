@@ -86,8 +86,12 @@ def sinogram_widget(napari_viewer: Any = None) -> Any:
     from xct_pipeline.viewer.raw import sinogram_view
 
     choice = RadioButtons(choices=["projections", "sinograms"], value="projections", label="raw scan")
+    shown = ["projections"]
 
     def switch(value: str) -> None:
+        if value == shown[0]:  # napari asks for the choices again whenever layers change
+            return
+        shown[0] = value
         try:
             sinogram_view(napari_viewer or current_viewer(), value == "sinograms")
         except ValueError as error:

@@ -23,14 +23,17 @@ class MethodEditor(Container):  # type: ignore[misc]
         Of the step.
     union : annotation
         The configuration's discriminated union.
+    kept : sequence of str
+        Parameters that are not shown but stay as they are.
     """
 
-    def __init__(self, name: str, union: Any) -> None:
+    def __init__(self, name: str, union: Any, kept: Sequence[str] = ()) -> None:
         self.models = {
             tag: model for model in members(union) for tag in get_args(model.model_fields["method"].annotation)
         }
         self.method = ComboBox(label="method", choices=list(self.models))
         self.fields: dict[str, Any] = {}
+        self.kept, self.hidden = tuple(kept), dict[str, Any]()
         super().__init__(widgets=[self.method], labels=True, label=name, name=name)
         self.margins = (0, 0, 0, 0)
         self.method.changed.connect(self._other_method)
@@ -42,12 +45,16 @@ class MethodEditor(Container):  # type: ignore[misc]
         for field in self.fields.values():
             self.remove(field)
         model = self.models[self.method.value]
-        self.fields = {key: _field(key, model, values) for key in model.model_fields if key != "method"}
+        self.fields = {
+            key: _field(key, model, values) for key in model.model_fields if key not in ("method", *self.kept)
+        }
         self.extend(self.fields.values())
 
     def show(self, section: BaseModel) -> None:
         """Take over a section of a configuration."""
         values = section.model_dump()
+        stated = section.model_fields_set & set(self.kept)
+        self.hidden = section.model_dump(mode="json", include=stated, exclude_none=True)
         with self.changed.blocked():
             with self.method.changed.blocked():
                 self.method.value = values.pop("method")
@@ -57,7 +64,8 @@ class MethodEditor(Container):  # type: ignore[misc]
         """Return the method and the parameters that were given, as TOML holds them."""
         model = self.models[self.method.value]
         given = {key: _value(field, model.model_fields[key].annotation) for key, field in self.fields.items()}
-        return {"method": self.method.value, **{key: value for key, value in given.items() if value is not None}}
+        hidden = {key: value for key, value in self.hidden.items() if key in model.model_fields}
+        return {"method": self.method.value, **{k: v for k, v in given.items() if v is not None}, **hidden}
 
     def section(self) -> BaseModel:
         """Return the parameters checked.

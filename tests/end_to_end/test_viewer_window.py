@@ -1,0 +1,527 @@
+"""The viewer as it is used: a real napari window in which sliders move and every widget is driven to its result.
+
+Needs a display: xvfb-run -a -s "-screen 0 1400x1000x24" pytest tests/end_to_end/test_viewer_window.py
+Set XCT_SCREENSHOTS to a folder to keep the pictures.
+"""
+
+# ruff: noqa: E402 (what is missing is told before it is imported)
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import viewer_store
+
+napari = pytest.importorskip("napari", reason="napari is not installed: pip install 'xct-pipeline[napari]'")
+pytest.importorskip("qtpy.QtWidgets", reason="no Qt binding: pip install 'xct-pipeline[napari]'", exc_type=Exception)
+
+from xct_pipeline import pipeline
+from xct_pipeline.config_file import load_config
+from xct_pipeline.demo import simulate_folder
+from xct_pipeline.store import Store
+from xct_pipeline.viewer import window
+
+PROBLEM = window.display_problem()
+pytestmark = [
+    pytest.mark.display,
+    pytest.mark.skipif(PROBLEM is not None, reason=str(PROBLEM)),
+    pytest.mark.filterwarnings("ignore"),  # napari's own
+]
+
+if PROBLEM is None:
+    from napari.utils.notifications import notification_manager
+    from qtpy.QtWidgets import QApplication
+
+    from xct_pipeline import viewer as package
+    from xct_pipeline.viewer import center, chain, docks, mass, plugin, reconstruct, register, segment
+
+CONFIG = """\
+output = "store.zarr"
+
+[acquisition]
+scans = ["scan_*.nxs"]       # in time order
+
+[correction.zinger]
+method = "median"
+
+[correction.stripe]
+method = "none"              # look first
+
+[reconstruction]
+center = "auto"              # or a column
+
+[registration]
+method = "rigid"
+
+[variation]
+species = "Na"
+closure = "na_only"
+region = { cylinder = { z = [24, 40], radius = 30.0 } }
+
+[electrochemistry]
+log = "cycler.csv"
+time = "time_s"
+charge = "charge_C"
+voltage = "voltage_V"
+"""
+
+
+def pump(condition=lambda: True, seconds=120.0):
+    """Let the window work until something holds."""
+    began = time.monotonic()
+    while not condition():
+        QApplication.processEvents()
+        time.sleep(0.01)
+        assert time.monotonic() - began < seconds, "the window took too long"
+    for _ in range(5):
+        QApplication.processEvents()
+        time.sleep(0.02)
+
+
+def idle(panel):
+    slots = [value for value in vars(panel).values() if type(value).__name__ == "Latest"]
+    pump(lambda: not any(slot.busy for slot in slots))
+
+
+def picture(viewer, name, whole=True):
+    pump()
+    shot = viewer.screenshot(canvas_only=not whole, flash=False)
+    if os.environ.get("XCT_SCREENSHOTS"):
+        from matplotlib.image import imsave
+
+        imsave(Path(os.environ["XCT_SCREENSHOTS"]) / f"{name}.png", np.ascontiguousarray(shot))
+    assert shot[..., :3].std() > 0
+    return shot
+
+
+def differ(one, other):
+    """Return how much two pictures differ, in grey values; bars come and go, so that sizes may."""
+    rows, columns = (min(a, b) for a, b in zip(one.shape[:2], other.shape[:2], strict=True))
+    return np.abs(one[:rows, :columns].astype(int) - other[:rows, :columns]).mean()
+
+
+@pytest.fixture
+def told():
+    before = len(notification_manager.records)
+    return lambda: [record.message for record in notification_manager.records[before:]]
+
+
+@pytest.fixture
+def opened():
+    viewers = []
+
+    def open_on(path):
+        viewers.append(package.view(path, block=False))
+        pump()
+        return viewers[-1]
+
+    yield open_on
+    for viewer in viewers:
+        if viewer in list(napari.Viewer._instances):
+            viewer.close()
+    pump()
+
+
+@pytest.fixture(scope="session")
+def series(tmp_path_factory):
+    """Raw scans of a small cell, and the store of a whole run on them."""
+    folder = tmp_path_factory.mktemp("cell")
+    simulate_folder(folder, scans=3, columns=96, rows=64, angles=151)
+    (folder / "run.toml").write_text(CONFIG)
+    result = pipeline.run(pipeline.plan(load_config(folder / "run.toml")))
+    assert not result.failed
+    return folder
+
+
+@pytest.fixture
+def cell(series, tmp_path):
+    """A copy of the raw scans, not yet run."""
+    shutil.copytree(series, tmp_path / "cell", ignore=shutil.ignore_patterns("store.zarr"))
+    return tmp_path / "cell"
+
+
+@pytest.fixture
+def finished(series, tmp_path):
+    """A copy with its store."""
+    shutil.copytree(series, tmp_path / "cell")
+    return tmp_path / "cell"
+
+
+def panel_of(viewer, kind, config):
+    panel = kind(viewer, config)
+    viewer.window.add_dock_widget(panel, name=f"tested {kind.title}", area="right")
+    idle(panel)
+    return panel
+
+
+# ------------------------------------------------------------------------------------------------ the window
+
+
+def test_a_store_is_opened_and_its_sliders_are_moved(opened, tmp_path):
+    viewer = opened(viewer_store.make_store(tmp_path / "store.zarr"))
+    first = picture(viewer, "store_first", whole=False)
+    assert "scan_00" in viewer.text_overlay.text
+    viewer.dims.set_current_step(0, 2)
+    last = picture(viewer, "store_last", whole=False)
+    assert differ(last, first) > 0.5
+    viewer.dims.set_current_step(1, 2)
+    assert differ(picture(viewer, "store_other_plane", whole=False), last) > 0
+    assert "40000" in str(viewer_store.TIMES[2]) or "11.11 h" in viewer.text_overlay.text
+    viewer.dims.ndisplay = 3
+    viewer.layers["registered, 1/cm"].visible = False
+    viewer.layers["materials"].visible = False
+    volume = picture(viewer, "store_3d", whole=False)
+    reds, blues = volume[..., 0].astype(int), volume[..., 2].astype(int)
+    assert (reds > blues + 40).any()
+    assert (blues > reds + 40).any()
+    picture(viewer, "store_3d_window")
+
+
+def test_a_raw_scan_is_opened_and_turned_into_sinograms(opened, cell):
+    viewer = opened(cell / "scan_00.nxs")
+    before = picture(viewer, "raw_projections", whole=False)
+    switch = plugin.sinogram_widget(viewer)
+    viewer.window.add_dock_widget(switch, name="view")
+    switch[0].value = "sinograms"
+    after = picture(viewer, "raw_sinograms", whole=False)
+    assert differ(after, before) > 1
+    assert viewer.dims.order == (1, 0, 2)
+
+
+def test_a_damaged_store_being_written_leaves_the_window_alive(opened, tmp_path, told):
+    folder = viewer_store.make_store(tmp_path / "store.zarr")
+    viewer_store.damage(folder, "registered")
+    viewer_store.begin_lock(folder)
+    viewer = opened(folder)
+    viewer.dims.set_current_step(0, 1)
+    viewer.dims.set_current_step(0, 0)
+    picture(viewer, "damaged")
+    assert any("damaged data" in text for text in told())
+    assert any("being written" in text for text in told())
+
+
+def test_napari_finds_readers_widgets_and_sample_through_the_manifest(opened, tmp_path, monkeypatch):
+    from npe2 import PluginManager, PluginManifest
+
+    import xct_pipeline
+
+    manager = PluginManager.instance()
+    if "xct-pipeline" not in manager:
+        manager.register(PluginManifest.from_file(Path(xct_pipeline.__file__).parent / "napari.yaml"))
+    folder = viewer_store.make_store(tmp_path / "demo" / "store.zarr")
+    viewer = opened(folder)
+    viewer.layers.clear()
+    viewer.open(str(folder), plugin="xct-pipeline")
+    assert "registered, 1/cm" in viewer.layers
+    Store(folder).write_table("reconstruction", __import__("pandas").DataFrame({"scan": ["scan_00"]}), {})
+    monkeypatch.setattr(plugin, "demo_folder", lambda: folder.parent)
+    viewer.layers.clear()
+    viewer.open_sample("xct-pipeline", "demo")
+    assert "materials" in viewer.layers
+    for contribution in manager.get_manifest("xct-pipeline").contributions.widgets:
+        _, inner = viewer.window.add_plugin_dock_widget("xct-pipeline", contribution.display_name)
+        assert inner is not None
+    picture(viewer, "all_widgets")
+
+
+# ---------------------------------------------------------------------------------------------- the widgets
+
+
+def test_centre_is_found_moved_seen_and_written(opened, cell):
+    viewer = opened(cell / "run.toml")
+    panel = panel_of(viewer, center.CenterPanel, cell / "run.toml")
+    start = np.array(viewer.layers[center.LAYER].data)
+    panel.search()
+    idle(panel)
+    assert "metric" in panel.status.value
+    assert len(panel.axes.lines) == 4
+    found = float(panel.center.value)
+    assert found == pytest.approx(panel.found["scan_00"].center, abs=0.011)
+    sharp = np.array(viewer.layers[center.LAYER].data)
+    assert not np.array_equal(start, sharp)
+    shot = picture(viewer, "centre")
+    panel.center.value = found + 3
+    idle(panel)
+    moved = np.array(viewer.layers[center.LAYER].data)
+    assert not np.array_equal(moved, sharp)
+    assert differ(picture(viewer, "centre_moved"), shot) > 0.01
+    panel.accept(True)
+    assert f"center = {found + 3:g}" in (cell / "run.toml").read_text()
+    assert "# or a column" in (cell / "run.toml").read_text()
+    again = pipeline.preview(load_config(cell / "run.toml"), panel.row.value, ["scan_00"])["scan_00"]
+    assert np.array_equal(again, moved)
+
+
+def test_centre_of_one_scan_is_accepted_beside_the_others(opened, cell):
+    viewer = opened(cell / "run.toml")
+    panel = panel_of(viewer, center.CenterPanel, cell / "run.toml")
+    panel.scan.value = "scan_01"
+    idle(panel)
+    panel.center.value = 47.25
+    idle(panel)
+    panel.accept(False)
+    idle(panel)
+    first, second, third = load_config(cell / "run.toml").reconstruction.center
+    assert second == 47.25
+    assert abs(first - third) < 5
+    panel.center.value = 46.5
+    panel.accept(False)
+    assert load_config(cell / "run.toml").reconstruction.center == (first, 46.5, third)
+
+
+def test_stripes_and_phase_are_seen_before_and_after_and_written(opened, cell, told):
+    viewer = opened(cell / "run.toml")
+    panel = panel_of(viewer, chain.ChainPanel, cell / "run.toml")
+    before = np.array(viewer.layers[chain.AFTER].data)
+    panel.steps["stripe"].method.value = "all"
+    idle(panel)
+    after = np.array(viewer.layers[chain.AFTER].data)
+    assert not np.array_equal(before, after)
+    panel.steps["stripe"].fields["snr"].value = "2.5"
+    idle(panel)
+    stronger = np.array(viewer.layers[chain.AFTER].data)
+    assert not np.array_equal(stronger, after)
+    difference = viewer.layers[chain.DIFFERENCE].data
+    assert np.allclose(difference, stronger - viewer.layers[chain.BEFORE].data)
+    picture(viewer, "chain")
+    panel.steps["stripe"].fields["snr"].value = "-1"
+    idle(panel)
+    assert any("snr" in text and "greater than 0" in text for text in told())
+    panel.steps["stripe"].fields["snr"].value = "2.5"
+    panel.steps["phase"].method.value = "paganin"
+    idle(panel)
+    assert any("delta_beta" in text for text in told())
+    panel.steps["phase"].fields["delta_beta"].value = "200"
+    panel.steps["phase"].fields["distance_mm"].value = "50"
+    panel.filter.value = "hann"
+    idle(panel)
+    assert (cell / "run.toml").read_text() == CONFIG
+    panel.accept()
+    text = (cell / "run.toml").read_text()
+    assert 'method = "all"              # look first' in text
+    assert "delta_beta = 200.0" in text
+    config = load_config(cell / "run.toml")
+    assert (config.correction.stripe.snr, config.reconstruction.filter) == (2.5, "hann")
+    again = pipeline.preview(config, panel.row.value, ["scan_00"])["scan_00"]
+    assert np.array_equal(again, viewer.layers[chain.AFTER].data)
+
+
+def test_reconstruct_checks_runs_and_gives_the_bytes_of_the_command_line(opened, cell, tmp_path, told):
+    viewer = opened(cell / "run.toml")
+    panel = panel_of(viewer, reconstruct.ReconstructPanel, cell / "run.toml")
+    panel.text.value = CONFIG.replace("center =", "centre =")
+    panel.look()
+    assert any("did you mean center" in text for text in told())
+    assert not panel.save_text()
+    assert (cell / "run.toml").read_text() == CONFIG
+    panel.text.value = CONFIG.replace('"auto"              # or', "47.5   # not")
+    panel.look()
+    idle(panel)
+    assert "peak memory" in panel.status.value
+    panel.until.value = "reconstruction"
+    panel.control.start()
+    pump(lambda: panel.control.worker is None)
+    assert "finished" in panel.status.value
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["scan_00, 1/cm"]
+    picture(viewer, "reconstruct")
+    other = tmp_path / "other"
+    shutil.copytree(cell, other, ignore=shutil.ignore_patterns("store.zarr"))
+    command = [sys.executable, "-c", "from xct_pipeline.cli import main; main()", "run", str(other / "run.toml")]
+    subprocess.run([*command, "--until", "reconstruction"], check=True, capture_output=True)
+    ours, theirs = shards(cell / "store.zarr"), shards(other / "store.zarr")
+    assert ours
+    assert ours == theirs
+
+
+def shards(store):
+    return {
+        str(file.relative_to(store)): file.read_bytes()
+        for file in sorted((store / "scans").rglob("c/*/*/*"))
+        if file.is_file()
+    }
+
+
+def test_a_run_is_stopped_and_resumed_to_the_same_bytes(opened, cell, series):
+    viewer = opened(cell / "run.toml")
+    panel = panel_of(viewer, reconstruct.ReconstructPanel, cell / "run.toml")
+    panel.until.value = "reconstruction"
+    panel.control.start()
+    pump(lambda: panel.control.bar.value > 0 or panel.control.worker is None)
+    panel.control.halt()
+    pump(lambda: panel.control.worker is None)
+    assert "stopped" in panel.status.value
+    panel.control.start()
+    pump(lambda: panel.control.worker is None)
+    assert "finished" in panel.status.value
+    assert shards(cell / "store.zarr") == shards(series / "store.zarr")
+
+
+def test_closing_the_window_in_the_middle_of_a_run_leaves_a_store_that_resumes(opened, cell, series):
+    import threading
+
+    viewer = opened(cell / "run.toml")
+    panel = panel_of(viewer, reconstruct.ReconstructPanel, cell / "run.toml")
+    panel.control.start()
+    pump(lambda: panel.control.bar.value > 0 or panel.control.worker is None)
+    viewer.close()
+    pump(lambda: not any(thread.name == "xct run" for thread in threading.enumerate()))
+    result = pipeline.run(pipeline.plan(load_config(cell / "run.toml")))
+    assert not result.failed
+    assert sum(passed.reused for scan in result.scans for passed in scan.passes) > 0
+    assert shards(cell / "store.zarr") == shards(series / "store.zarr")
+
+
+def test_register_compares_nudges_masks_and_runs(opened, finished, told):
+    viewer = opened(finished / "store.zarr")
+    panel = panel_of(viewer, register.RegisterPanel, finished / "run.toml")
+    raw = float(panel.status.value.split()[4])
+    panel.source.value = register.DONE
+    idle(panel)
+    aligned = float(panel.status.value.split()[4])
+    assert aligned < raw
+    board = np.array(viewer.layers[register.BOARD].data)
+    panel.nudge["y"].value = 4
+    idle(panel)
+    assert float(panel.status.value.split()[4]) > aligned
+    assert not np.array_equal(board, viewer.layers[register.BOARD].data, equal_nan=True)
+    picture(viewer, "register_nudged")
+    panel.take_paint()
+    assert any("nothing is painted" in text for text in told())
+    panel.start_painting()
+    paint = viewer.layers[register.PAINT]
+    paint.data_setitem((slice(8, 56), slice(20, 76), slice(20, 76)), 1)
+    panel.take_paint()
+    idle(panel)
+    assert panel.box == {"z": [8, 56], "y": [20, 76], "x": [20, 76]}
+    small = viewer.layers[register.MASK].data.mean()
+    assert 0.02 < small < 0.4
+    panel.high.value = panel.high.max
+    idle(panel)
+    assert viewer.layers[register.MASK].data.mean() > small
+    panel.reach.value = True
+    picture(viewer, "register_mask")
+    before = Store(finished / "store.zarr").read_table("registration")
+    panel.control.start()
+    pump(lambda: panel.control.worker is None)
+    config = load_config(finished / "run.toml")
+    assert config.registration.mask.box.y == (20, 76)
+    assert config.registration.max_shift == 8.0
+    after = Store(finished / "store.zarr").read_table("registration")
+    assert "finished" in panel.status.value
+    assert not np.array_equal(before["m03"], after["m03"])
+
+
+def test_segment_moves_thresholds_paints_and_runs_to_what_was_seen(opened, finished, told):
+    viewer = opened(finished / "store.zarr")
+    panel = panel_of(viewer, segment.SegmentPanel, finished / "run.toml")
+    panel.method.method.value = "otsu"
+    panel.method.fields["classes"].value = "2"
+    idle(panel)
+    first = np.array(viewer.layers[segment.LABELS].data)
+    assert set(np.unique(first)) == {1, 2}
+    (otsu,) = panel.thresholds
+    assert len(panel.axes.lines) == 1
+    panel.move_threshold(otsu + 1)
+    idle(panel)
+    moved = np.array(viewer.layers[segment.LABELS].data)
+    assert (moved == 2).sum() < (first == 2).sum()
+    assert panel.method.method.value == "values"
+    panel.method.fields["names"].value = "light, heavy"
+    idle(panel)
+    assert "heavy" in panel.status.value
+    picture(viewer, "segment_thresholds")
+    panel.accept()
+    settings = load_config(finished / "run.toml").segmentation
+    assert settings.thresholds == [pytest.approx(otsu + 1, rel=1e-3)]
+    assert settings.names == ["light", "heavy"]
+    panel.take_paint()
+    assert any("nothing is painted" in text for text in told())
+    panel.start_painting()
+    paint = viewer.layers[segment.PAINT]
+    plane = int(panel.plane.value)
+    paint.data_setitem((plane, slice(44, 52), slice(44, 52)), 2)
+    paint.data_setitem((plane, slice(2, 8), slice(2, 80)), 1)
+    panel.take_paint()
+    idle(panel)
+    trained = np.array(viewer.layers[segment.LABELS].data)
+    assert not np.array_equal(trained, moved)
+    assert (trained[46:50, 46:50] == 2).all()
+    picture(viewer, "segment_painted")
+    panel.control.start()
+    pump(lambda: panel.control.worker is None)
+    assert "finished" in panel.status.value
+    assert load_config(finished / "run.toml").segmentation.z == [plane]
+    stored = Store(finished / "store.zarr").open("registered/labels/materials")
+    assert np.array_equal(np.asarray(stored[0, plane]), trained)
+    assert "materials" in viewer.layers
+
+
+def test_mass_of_a_drawn_region_is_measured_drawn_and_written(opened, finished, told):
+    viewer = opened(finished / "store.zarr")
+    panel = panel_of(viewer, mass.MassPanel, finished / "run.toml")
+    assert (panel.first.value, panel.stop.value) == (24, 40)
+    table = Store(finished / "store.zarr").read_table("mass_balance")
+    assert np.allclose(panel.measured["mass_mg"], table["mass_change_mg"])
+    panel.draw_shape("ellipse")
+    idle(panel)
+    middle = (96 - 1) / 2
+    circle = [
+        [middle - 30, middle - 30],
+        [middle - 30, middle + 30],
+        [middle + 30, middle + 30],
+        [middle + 30, middle - 30],
+    ]
+    viewer.layers[mass.REGION].data = [np.array(circle)]
+    idle(panel)
+    drawn = panel.measured
+    assert panel.region().model_dump(exclude_none=True) == {"cylinder": {"z": (24, 40), "radius": 30.0}}
+    assert np.allclose(drawn["mass_mg"], table["mass_change_mg"], rtol=1e-4, atol=1e-7)
+    assert (drawn["limit_mg"][1:] >= table["sigma_noise_mg"][1:]).all()
+    shot = picture(viewer, "mass_circle")
+    panel.draw_shape("rectangle")
+    idle(panel)
+    smaller = panel.measured
+    assert smaller["voxels"] < drawn["voxels"]
+    assert differ(picture(viewer, "mass_rectangle"), shot) > 0.01
+    panel.draw_line()
+    idle(panel)
+    assert len(panel.lines.lines) == 3
+    assert panel.twin is not None
+    picture(viewer, "mass_profile")
+    panel.name.value = "inner"
+    panel.accept()
+    config = load_config(finished / "run.toml")
+    assert config.variation.regions["inner"].box.z == (24, 40)
+    panel.control.start()
+    pump(lambda: panel.control.worker is None)
+    totals = Store(finished / "store.zarr").read_table("region_totals")
+    assert np.allclose(totals["mass_change_mg"], smaller["mass_mg"], rtol=1e-4, atol=1e-7)
+    panel.stop.value = panel.first.value
+    idle(panel)
+    assert any("are none" in text for text in told())
+
+
+def test_widgets_without_a_usable_configuration_say_so(opened, cell, told):
+    viewer = opened(cell / "run.toml")
+    for kind in docks.PANELS:
+        panel = panel_of(viewer, kind, None)
+        panel.refresh()
+        assert "choose a configuration" in panel.status.value
+    (cell / "run.toml").write_text("output = 3")
+    panel = panel_of(viewer, center.CenterPanel, cell / "run.toml")
+    assert any("2 errors" in text for text in told())
+    picture(viewer, "no_configuration")
+
+
+def test_tabs_read_the_configuration_when_they_are_looked_at(opened, finished):
+    viewer = opened(finished / "store.zarr")
+    panel = viewer.window.dock_widgets["Mass variation"]
+    assert panel.measured == {}
+    panel.native.parent().raise_()
+    pump(lambda: len(panel.measured) > 0)
+    assert panel.stop.value == 40
+    picture(viewer, "tab")
