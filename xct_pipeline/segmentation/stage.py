@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, assert_never
 
 import numpy as np
 import pandas as pd
+import zarr
 
 from xct_pipeline.blocks import Array, BlockOp, Pass, Reduction, Region, image_source, inside, size_of, widen
 from xct_pipeline.config import (
@@ -22,13 +24,29 @@ from xct_pipeline.config import (
     SegmentValues,
     SegmentWatershed,
 )
-from xct_pipeline.execution import PassResult, Progress, image_identity, measure, run_passes, silent
+from xct_pipeline.execution import (
+    PassResult,
+    Progress,
+    image_identity,
+    load_estimate,
+    measure,
+    run_passes,
+    save_estimate,
+    silent,
+)
 from xct_pipeline.registration.stage import GRANULE, PATH, Volume, series_image
 from xct_pipeline.resources import Resources
 from xct_pipeline.segmentation import interface, label, properties, surface, tables, threshold, watershed
-from xct_pipeline.segmentation.classifier import PER_SCALE, Forest, classify, feature_halo
+from xct_pipeline.segmentation.classifier import (
+    PER_SCALE,
+    Forest,
+    classify,
+    feature_halo,
+    train_forest,
+    training_samples,
+)
 from xct_pipeline.segmentation.denoise import denoise, denoise_halo
-from xct_pipeline.segmentation.painted import trained_forest
+from xct_pipeline.segmentation.painted import check_painted, painted_planes, tiles
 from xct_pipeline.store import Image, Store, level_count, read_attributes, write_group
 
 log = logging.getLogger("xct")
@@ -365,12 +383,7 @@ def _segment_op(
             function = partial(_hysteresis_block, merged={t: of_scan(merged, t) for t in facts.good}, options=options)
             return _op("hysteresis", function, options, 0, frame, 16, 1)
         case SegmentClassifier():
-            source = box_source(store, PATH, denoise_halo(**_denoising(settings)) + feature_halo(settings.sigmas))
-            forest = trained_forest(
-                settings, config.resolve(settings.labels), facts.names, facts.failed, facts.reference,
-                partial(_denoised_box, source=source, denoising=_denoising(settings)), source.image.shape,
-                _inputs(store), store, config.seed,
-            )  # fmt: skip
+            forest = trained_forest(config, settings, facts, store)
             function = partial(_classified_block, forest=forest, sigmas=tuple(settings.sigmas))
             parameters = {"forest": forest._asdict(), "sigmas": settings.sigmas}
             bytes_ = 4 * (1 + PER_SCALE * len(settings.sigmas)) + 12
@@ -431,8 +444,80 @@ def _hysteresis_block(
     return _finish(threshold.apply_hysteresis(values, after[1:], merged[t], **options).astype(np.uint8), values)
 
 
-def _denoised_box(region: Region, *, source: BoxSource, denoising: Mapping[str, Any]) -> tuple[Array, Region]:
-    return denoise(source.read(region), **denoising), source.core(region)
+def trained_forest(config: Config, settings: SegmentClassifier, facts: Facts, store: Store) -> Forest:
+    """Train a random forest on painted labels, or return the one that was trained on equal ones with this seed.
+
+    Raises
+    ------
+    ValueError
+        Painted labels that cannot be read, do not fit, or lack a material.
+    """
+    file = config.resolve(settings.labels)
+    halo = denoise_halo(**_denoising(settings)) + feature_halo(settings.sigmas)
+    source = box_source(store, PATH, halo)
+    try:
+        planes = painted_planes(
+            _open_painted(file), source.image.shape, time=_painted_scan(settings, facts), z=settings.z
+        )
+        check_painted(planes, settings.materials)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    lost = sorted({facts.names[plane.time] for plane in planes if plane.time in facts.failed})
+    if lost:
+        raise ValueError(f"{file}: {', '.join(lost)} is painted but has no registered volume; paint another scan")
+    key = {
+        "version": VERSION, "seed": config.seed, "trees": settings.trees, "depth": settings.depth,
+        "sigmas": settings.sigmas, "denoise": _denoising(settings), "painted": [tuple(plane) for plane in planes],
+        "inputs": _inputs(store),
+    }  # fmt: skip
+    found = load_estimate(store, "segmentation/forest", key)
+    if found is None:
+        samples = []
+        for region, labels in (tile for plane in planes for tile in tiles(plane)):
+            block = denoise(source.read(region), **_denoising(settings))
+            samples.append(training_samples(block, labels, sigmas=settings.sigmas, core=source.core(region)))
+        forest = train_forest(samples, seed=config.seed, trees=settings.trees, depth=settings.depth)
+        save_estimate(store, "segmentation/forest", key, forest._asdict())
+        return forest
+    return Forest(**found)
+
+
+def _painted_scan(settings: SegmentClassifier, facts: Facts) -> int:
+    chosen = settings.scan
+    if chosen is None:
+        return facts.reference
+    if isinstance(chosen, str) and chosen in facts.names:
+        return facts.names.index(chosen)
+    if isinstance(chosen, int) and chosen < len(facts.names):
+        return chosen
+    raise ValueError(f"segmentation.scan = {chosen!r} is no scan; there are {', '.join(facts.names)}")
+
+
+def _open_painted(file: Path) -> Any:
+    """Open a TIFF, a zarr array, an OME-Zarr image, or a labels group that holds one image."""
+    if not file.exists():
+        raise ValueError("no such file (segmentation.labels)")
+    if file.is_file():
+        import tifffile
+
+        try:
+            return np.asarray(tifffile.imread(file))
+        except (tifffile.TiffFileError, OSError, ValueError) as error:
+            raise ValueError(f"cannot be read as TIFF ({error})") from None
+    try:
+        node = zarr.open(str(file), mode="r")
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"neither a TIFF nor an OME-Zarr image ({error})") from None
+    if isinstance(node, zarr.Array):
+        return node
+    attributes = dict(node.attrs)
+    ome: Any = attributes.get("ome", attributes)
+    if "multiscales" in ome:
+        return node[ome["multiscales"][0]["datasets"][0]["path"]]
+    inner = list(ome.get("labels", []))
+    if len(inner) == 1:
+        return _open_painted(file / inner[0])
+    raise ValueError(f"holds the labels {', '.join(inner)}: name one of them" if inner else "holds no OME-Zarr image")
 
 
 def _classified_block(block: Any, before: Region, after: Region, *, forest: Forest, sigmas: tuple[float, ...]) -> Any:
@@ -662,17 +747,12 @@ def _combine_objects(parts: Sequence[Mapping[str, Array]], *, connectivity: int,
     for part, start in zip(parts, merged["start"], strict=False):
         mine = {key.removeprefix("sum_"): value for key, value in part.items() if key.startswith("sum_")}
         sums.append({**mine, "label": merged["lookup"][start + mine["label"] - 1].astype(np.int64)})
-    total = properties.combine_properties([_joined(part) for part in sums])
+    total = properties.combine_properties(sums)
     kept = total["voxels"] >= smallest
     merged = label.keep_objects(merged, kept)
     left = {key: value[kept] for key, value in total.items()}
     left["label"] = np.arange(1, int(kept.sum()) + 1)
     return {**merged, **{f"sum_{key}": value for key, value in left.items()}}
-
-
-def _joined(part: Mapping[str, Array]) -> dict[str, Array]:
-    """Add up the entries of one block that belong to one object."""
-    return properties.combine_properties([part])
 
 
 def _number_block(
@@ -686,7 +766,7 @@ def _number_block(
 
 
 def measure_objects(m: Measured, value: int, planes: Mapping[int, Array]) -> dict[str, Array]:
-    """Measure the surface of numbered objects and their distance from the ceramic."""
+    """Measure the surface of numbered objects and, on the anode's side, their distance from the ceramic."""
     path = objects_path(m.names[value])
     source = box_source(m.store, path, surface.area_halo())
     chunk = partial(_shape_chunk, source=source, planes=planes, direction=m.settings.interface.direction)
@@ -701,7 +781,10 @@ def _shape_chunk(
     found = {f"area_{key}": value for key, value in surface.area_partial(block, core).items()}
     if plane is None:
         return found
-    away = interface.distance_partial(block[core], region[1:], plane, direction=direction)
+    z = np.arange(region[1].start, region[1].stop)[:, None, None]
+    behind = (z - plane[0][region[2:]]) * direction < -1  # the other side, and what lies inside the ceramic
+    objects = np.where(behind, 0, block[core])
+    away = interface.distance_partial(objects, region[1:], plane, direction=direction)
     return {**found, **{f"distance_{key}": value for key, value in away.items()}}
 
 
