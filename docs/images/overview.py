@@ -37,11 +37,15 @@ def main(store: Path, file: Path) -> None:
     shown = axes[2].imshow(areal, cmap="RdBu_r", vmin=-limit, vmax=limit, extent=wide)
     figure.colorbar(shown, ax=axes[2], location="bottom", label="change of Na, mg/cm$^2$")
     bars = axes[3].errorbar
-    bars(table["charge_C"], table["mass_change_mg"] * 1e3, table["sigma_mg"] * 1e3, fmt="o", capsize=4, label="measured")
+    bars(
+        table["charge_C"], table["mass_change_mg"] * 1e3, table["sigma_mg"] * 1e3, fmt="o", capsize=4, label="measured"
+    )
     axes[3].plot(table["charge_C"], table["faraday_mg"] * 1e3, "k--", label="Faraday's law")
     axes[3].set(xlabel="charge, C", ylabel="change of Na, µg")
     axes[3].legend(frameon=False)
-    for ax, title in zip(axes, ("section, last scan", "minus first scan", "areal map", "against the charge"), strict=True):
+    for ax, title in zip(
+        axes, ("section, last scan", "minus first scan", "areal map", "against the charge"), strict=True
+    ):
         ax.set_title(title, fontsize=11)
     for ax in axes[:3]:
         ax.set_xlabel("mm")
