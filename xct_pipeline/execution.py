@@ -217,6 +217,18 @@ def _pending(
     return todo, kept, why
 
 
+def is_complete(store: Store, step: Pass) -> bool:
+    """Tell whether every shard of a pass is there as it would be made now."""
+    folder = store.path / step.image.path
+    if not folder.is_dir():
+        return False
+    return all(
+        _read_marker(marker_file(store.path, step.name, shard), step.digest(shard)) is not None
+        and all(file.exists() for file in store.shard_files(step.image, shard))
+        for shard in step.shards()
+    )
+
+
 def image_identity(store: Store, path: str) -> str:
     """Return a hash that changes whenever an image that a pass made would be made anew.
 

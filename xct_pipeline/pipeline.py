@@ -29,7 +29,7 @@ from xct_pipeline.acquisition.stage import (
 from xct_pipeline.blocks import Array, Pass, Source
 from xct_pipeline.config import Config, NoMethod, Registration
 from xct_pipeline.correction import stage as correction
-from xct_pipeline.execution import PassResult, Progress, run_passes, silent
+from xct_pipeline.execution import PassResult, Progress, is_complete, run_passes, silent
 from xct_pipeline.reconstruction import stage as reconstruction
 from xct_pipeline.reconstruction.center import CenterEstimate
 from xct_pipeline.registration import stage as registration
@@ -392,8 +392,9 @@ def _prepare(plan: Plan, store: Store | None, note: Callable[[str], None]) -> li
             entry.center = common
     if defects and good:
         note("detector defects, from all scans together")
-        centers = [e.item.frame.to_working(e.center.center) for e in good]
-        found = correction.add_defects(config.correction, [(e.fields, e.columns) for e in good], centers)
+        centers = [e.item.frame.to_working(e.center.center) for e in good if e.item.frame and e.center]
+        known = [(e.fields, e.columns) for e in good if e.fields is not None and e.columns is not None]
+        found = correction.add_defects(config.correction, known, centers)
         for entry, fields in zip(good, found, strict=True):
             entry.fields = fields
     for entry in prepared:
@@ -571,7 +572,7 @@ def preview(
             _skip(entry.item.name, entry.problem, scans)
             continue
         *before, last = _passes_of(layout, entry, Store(config.store_path), False)
-        slices[entry.item.name] = _one_slice(before, last)
+        slices[entry.item.name] = _one_slice(Store(config.store_path), before, last)
     if not slices:
         raise ScanError("no scan can be used")
     return slices
@@ -607,7 +608,7 @@ def slices_at_centers(config: Config, z: int, centers: Mapping[str, Sequence[flo
             raise ScanError(entry.problem)
         tried = [replace(entry, center=reconstruction.given_center(c)) for c in centers[entry.item.name]]
         passes = [_passes_of(layout, other, Store(config.store_path), False) for other in tried]
-        found[entry.item.name] = [_one_slice(before, last) for *before, last in passes]
+        found[entry.item.name] = [_one_slice(Store(config.store_path), before, last) for *before, last in passes]
     return found
 
 
@@ -623,13 +624,13 @@ def _skip(name: str, problem: str, asked: Sequence[str] | None) -> None:
     log.error("%s: skipped: %s", name, problem)
 
 
-def _one_slice(before: Sequence[Pass], last: Pass) -> Array:
+def _one_slice(store: Store, before: Sequence[Pass], last: Pass) -> Array:
     """Compute a pass of one plane in memory, its projections too where they are not stored."""
     region = tuple(slice(0, n) for n in last.image.shape)
-    if before and not (isinstance(last.source, correction.StoredProjections) and last.source.complete(before[0])):
+    if before and not is_complete(store, before[0]):
         last = replace(last, source=correction.ComputedProjections(before[0]))
     values, _ = last.compute(region)
-    return values[0]
+    return np.asarray(values[0])
 
 
 def find_centers(config: Config, scans: Sequence[str] | None = None) -> dict[str, CenterEstimate]:

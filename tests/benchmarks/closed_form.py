@@ -90,9 +90,7 @@ def away_from_edges(ellipses: list[Ellipse], size: int, distance: float = 6.0) -
     return mask
 
 
-def exact_fbp(
-    sinograms: Array, angles: Array, center: float, size: int, weights: Array | None = None
-) -> Array:
+def exact_fbp(sinograms: Array, angles: Array, center: float, size: int, weights: Array | None = None) -> Array:
     """Filtered back-projection in float64 without interpolation, (size, size), of one sinogram.
 
     The ramp is the transform of its exact samples over twice the width; the trigonometric polynomial of

@@ -36,9 +36,7 @@ INNER = GRID[:, None] ** 2 + GRID[None] ** 2 < 20**2
     [("ramlak", "ram-lak"), ("shepp", "shepp-logan"), ("cosine", "cosine"), ("butterworth", "butterworth")],
 )
 def test_gridrec(arrays, name, filter):
-    ours = fourier.reconstruct(
-        arrays("proj"), arrays("angle"), center=24.0, size=49, filter=filter, pad="zero"
-    )
+    ours = fourier.reconstruct(arrays("proj"), arrays("angle"), center=24.0, size=49, filter=filter, pad="zero")
     ours = ours[:, ::-1][:, 1:, :48][:, INNER]
     theirs = arrays(f"gridrec_{name}")[:, INNER]
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.975  # measured 0.980 to 0.984
@@ -48,9 +46,7 @@ def test_gridrec(arrays, name, filter):
 
 def test_sirt(arrays):
     pytest.importorskip("astra", reason="ASTRA is not installed")
-    ours = external.reconstruct_astra(
-        arrays("proj"), arrays("angle"), center=23.5, algorithm="SIRT", iterations=4
-    )
+    ours = external.reconstruct_astra(arrays("proj"), arrays("angle"), center=23.5, algorithm="SIRT", iterations=4)
     ours, theirs = ours[:, ::-1][:, INNER], arrays("sirt")[:, INNER]
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.997  # measured 0.9982
     assert np.sqrt(np.mean((ours - theirs) ** 2)) < 0.1 * theirs.std()  # measured 0.075
@@ -60,9 +56,7 @@ def test_fbp_is_the_plain_sum_of_the_projections(arrays):
     x, y = GRID[None], GRID[:, None]
     columns = np.arange(48)
     total = sum(
-        np.stack(
-            [np.interp(x * np.cos(angle) + y * np.sin(angle) + 23.5, columns, row) for row in projection]
-        )
+        np.stack([np.interp(x * np.cos(angle) + y * np.sin(angle) + 23.5, columns, row) for row in projection])
         for angle, projection in zip(arrays("angle"), arrays("proj"), strict=True)
     )
     ours, theirs = total[:, ::-1][:, INNER], arrays("fbp")[:, INNER]

@@ -37,9 +37,7 @@ def test_flatfield():
     close(on_device, on_host)
     assert tally == other
     for method in ("mean", "median"):
-        close(
-            flatfield.average_frames(cupy.asarray(counts), method), flatfield.average_frames(counts, method)
-        )
+        close(flatfield.average_frames(cupy.asarray(counts), method), flatfield.average_frames(counts, method))
 
 
 def test_air_scale(p):

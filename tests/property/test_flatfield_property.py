@@ -20,9 +20,7 @@ def test_blocks_give_the_same_bits_and_counts_add(seed, angles, rows):
     for a in range(0, 20, angles):
         for r in range(0, 10, rows):
             s, t = slice(a, a + angles), slice(r, r + rows)
-            parts[s, t], n = line_integrals(
-                counts[s, t], dark[t], flats[:, t], w[s], air=air[s], saturation=299
-            )
+            parts[s, t], n = line_integrals(counts[s, t], dark[t], flats[:, t], w[s], air=air[s], saturation=299)
             tally = tally + n
     assert np.array_equal(whole, parts)
     assert tally == total

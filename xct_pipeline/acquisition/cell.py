@@ -299,7 +299,7 @@ def _pores(value: float, rng: np.random.Generator) -> list[Body]:
         angle = rng.uniform(0.0, 2.0 * np.pi)
         z = rng.uniform(CERAMIC_BOTTOM + reach, CERAMIC_TOP - reach)
         centre = np.array([z, radius * math.sin(angle), radius * math.cos(angle)])
-        turn = rotation_matrix(rng.normal(size=3))
+        turn = rotation_matrix(rng.normal(size=3).tolist())
         clear = all(np.linalg.norm(centre - other) > reach + far for other, far in placed)
         if clear and all(math.dist(centre[1:], hole) > reach + 2.2 for hole in holes):
             placed.append((centre, reach))

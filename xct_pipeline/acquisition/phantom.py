@@ -87,7 +87,7 @@ def rotation_matrix(vector: Sequence[float]) -> Array:
         return np.eye(3)
     z, y, x = (float(v) / angle for v in vector)
     cross = np.array([[0.0, x, -y], [-x, 0.0, z], [y, -z, 0.0]])
-    return np.eye(3) + math.sin(angle) * cross + (1.0 - math.cos(angle)) * cross @ cross
+    return np.asarray(np.eye(3) + math.sin(angle) * cross + (1.0 - math.cos(angle)) * cross @ cross)
 
 
 def transform(body: Body, matrix: npt.ArrayLike, offset: npt.ArrayLike) -> Body:

@@ -54,11 +54,11 @@ class Frame:
         """(angle, row, column)."""
         return self.angles, self.rows, self.columns
 
-    def to_working(self, column: float) -> float:
+    def to_working(self, column: Any) -> Any:
         """Turn a detector column into a column of the working frame."""
         return (column - self.first_column + 0.5) / self.binning - 0.5
 
-    def to_detector(self, column: float) -> float:
+    def to_detector(self, column: Any) -> Any:
         """Turn a column of the working frame into a detector column."""
         return (column + 0.5) * self.binning - 0.5 + self.first_column
 
@@ -111,7 +111,7 @@ class RawSource:
             return counts
         n, r, c = counts.shape
         split = counts.reshape(n, r // bins, bins, c // bins, bins)
-        return split.mean(axis=(2, 4), dtype=np.float32)
+        return np.asarray(split.mean(axis=(2, 4), dtype=np.float32))
 
     def nbytes(self, region: Region) -> int:
         """Return the bytes of the counts, and of the means where pixels are binned."""
@@ -181,7 +181,7 @@ def _open_tiff(config: Config, table: TiffScan) -> OpenedScan:
     files: tuple[Path, ...] = ()
     try:
         files = tuple(config.expand(table.projections))
-        frames = {
+        frames: dict[str, Any] = {
             kind: config.expand(patterns)
             for kind in ("flats", "flats_after", "darks", "darks_after")
             if (patterns := getattr(table, kind)) is not None

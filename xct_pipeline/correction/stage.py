@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 import numpy as np
 
@@ -120,15 +120,15 @@ def measure_fields(settings: Correction, scan: Scan, frame: Frame, store: Store 
 def _average(settings: Correction, scan: Scan, frame: Frame) -> dict[str, Array]:
     found: dict[str, Array] = {}
     method = settings.flatfield.method
+    average: Literal["mean", "median"] = "median" if method == "median" else "mean"
     whole = (slice(0, frame.rows), slice(0, frame.columns))
     if scan.darks is not None:
         darks = _read_all(scan.darks, frame, whole)
-        found["dark"] = flatfield.average_frames(darks, "median" if method == "median" else "mean")
+        found["dark"] = flatfield.average_frames(darks, average)
     if scan.flats is not None:
         flats = _read_all(scan.flats, frame, whole)
         everything = [(0.0, np.arange(len(flats)))]
         groups = flatfield.group_flats(scan.flat_position) if method == "linear" else everything
-        average = "median" if method == "median" else "mean"
         found["flats"] = np.stack([flatfield.average_frames(flats[members], average) for _, members in groups])
         found["flat_position"] = np.array([position for position, _ in groups])
     return found

@@ -82,9 +82,7 @@ def reconstruct_astra(
     size = n_columns if size is None else size
     if algorithm == "FBP":
         # Within the inscribed circle the farthest distance along u is the larger side plus half the image.
-        padded = 2 * scipy.fft.next_fast_len(
-            int(size / 2 + max(center, n_columns - 1 - center)) + 1, real=True
-        )
+        padded = 2 * scipy.fft.next_fast_len(int(size / 2 + max(center, n_columns - 1 - center)) + 1, real=True)
         response = ramp(padded) * window(padded, filter, cutoff=cutoff, order=order)
         data = _filter(data, response) * angular_weights(angles).astype(np.float32)[:, None, None]
     # ASTRA's y axis points up, along decreasing rows: (cos, -sin) is the detector's direction there.
@@ -224,8 +222,6 @@ def _prepare_gridrec(
     padded[:, :, left : left + n] = data
     if size % 2 == 0:
         turns = scipy.fft.rfftfreq(width) * (0.5 * (np.cos(angles) + np.sin(angles)))[:, None]
-        spectrum = (
-            scipy.fft.rfft(padded, workers=1) * np.exp(2j * np.pi * turns).astype(np.complex64)[:, None]
-        )
+        spectrum = scipy.fft.rfft(padded, workers=1) * np.exp(2j * np.pi * turns).astype(np.complex64)[:, None]
         padded = scipy.fft.irfft(spectrum, width, workers=1).astype(np.float32)
     return padded, center + left, width // 2 - size // 2

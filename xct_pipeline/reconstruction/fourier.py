@@ -91,9 +91,7 @@ def is_truncated(sinograms: Any, *, level: float = 0.05) -> Any:
     return flagged
 
 
-def scratch_bytes(
-    n_angles: int, n_columns: int, size: int | None = None, *, center: float | None = None
-) -> int:
+def scratch_bytes(n_angles: int, n_columns: int, size: int | None = None, *, center: float | None = None) -> int:
     """Upper bound of the memory ``reconstruct`` takes for one group of sixteen rows, its result included.
 
     It holds for float32 sinograms; their own memory is the caller's. The default of `center` is the middle.
@@ -356,9 +354,7 @@ def _extension(sinograms: Any, plan: _Plan) -> Any:
     if not plan.n_extend:
         return xp.zeros((2, sinograms.shape[1], 0), np.float32)
     if is_cupy(sinograms):
-        left, right = (
-            part.mean(axis=0, dtype=np.float64) for part in (sinograms[..., :n], sinograms[..., -n:])
-        )
+        left, right = (part.mean(axis=0, dtype=np.float64) for part in (sinograms[..., :n], sinograms[..., -n:]))
         square = xp.stack([left, right[:, ::-1]]) ** 2
     else:
         square = mean_edges(sinograms, n) ** 2

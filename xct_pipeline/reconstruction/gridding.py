@@ -43,17 +43,13 @@ def kernel_polynomials(width: int, beta: float) -> np.ndarray[Any, Any]:
     for tap in range(width):
         distance = nodes + width // 2 - 1 - tap
         root = np.sqrt(np.maximum(1.0 - (2.0 * distance / width) ** 2, 0.0))
-        rows.append(
-            np.polynomial.Polynomial.fit(nodes, np.i0(beta * root) / np.i0(beta), DEGREE, domain=[0, 1])
-        )
+        rows.append(np.polynomial.Polynomial.fit(nodes, np.i0(beta * root) / np.i0(beta), DEGREE, domain=[0, 1]))
     coefficients = np.array([row.convert().coef[::-1] for row in rows], np.float32)
     coefficients.flags.writeable = False
     return coefficients
 
 
-def kernel_transform(
-    offset: np.ndarray[Any, Any], width: int, beta: float, n_grid: int
-) -> np.ndarray[Any, Any]:
+def kernel_transform(offset: np.ndarray[Any, Any], width: int, beta: float, n_grid: int) -> np.ndarray[Any, Any]:
     """Fourier transform of the kernel at a pixel `offset` from the image's origin (float64)."""
     root = np.sqrt(beta**2 - (np.pi * width * np.asarray(offset, np.float64) / n_grid) ** 2)
     return np.asarray(width / np.i0(beta) * np.sinh(root) / root)

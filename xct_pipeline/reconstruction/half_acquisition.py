@@ -83,9 +83,7 @@ def weigh(
     angles = np.asarray(angles, np.float64)
     whole = angular_weights(angles, period=2 * np.pi)
     if whole.sum() < 0.97 * 2 * np.pi:
-        raise ValueError(
-            f"the angles cover {np.degrees(whole.sum()):.0f} degrees: half acquisition needs a full turn"
-        )
+        raise ValueError(f"the angles cover {np.degrees(whole.sum()):.0f} degrees: half acquisition needs a full turn")
     factor = (whole / angular_weights(angles))[:, None] * columns
     return sinograms * xp.asarray(factor.astype(np.float32))[:, None], angles, center
 

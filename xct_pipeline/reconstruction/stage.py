@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.acquisition.stage import Frame
+from xct_pipeline.acquisition.stage import Frame, scan_identity
 from xct_pipeline.blocks import Array, BlockOp, Pass, Region, Source, inside
 from xct_pipeline.config import Astra, Config, Fourier, ReconstructionBase, Tomopy
 from xct_pipeline.correction import stage as correction
@@ -53,10 +53,10 @@ class Geometry:
     center: float
     pixel_um: float | None
     size: int
-    side: str | None = None
+    side: half_acquisition.Side | None = None
 
 
-def side_of(settings: ReconstructionBase, angles: Array, columns: int, center: float) -> str | None:
+def side_of(settings: ReconstructionBase, angles: Array, columns: int, center: float) -> half_acquisition.Side | None:
     """Return the edge that the axis of a half acquisition lies near, None for an ordinary scan."""
     if settings.half_acquisition in ("left", "right"):
         return settings.half_acquisition
@@ -124,7 +124,8 @@ def _apply(
 
 def _kernel(settings: ReconstructionBase, geometry: Geometry) -> tuple[Any, dict[str, Any], int]:
     """Return the reconstruction function, what its result depends on, and its scratch memory."""
-    common = {"size": geometry.size, "pixel_size_um": geometry.pixel_um}
+    common: dict[str, Any] = {"size": geometry.size, "pixel_size_um": geometry.pixel_um}
+    options: dict[str, Any]
     match settings:
         case Fourier():
             chosen = fourier.resolve_fft(settings.fft)
@@ -211,7 +212,7 @@ def estimate_center(
     """
     settings = config.correction
     ops = [op.identity() for op in correction.to_integrals(settings, scan, frame, fields)[:2]]
-    key = {**correction.scan_identity(scan), "frame": vars(frame), "ops": ops, "version": 1}
+    key = {**scan_identity(scan), "frame": vars(frame), "ops": ops, "version": 1}
     cached = load_estimate(store, f"{scan.name}/center", key)
     if cached is None:
         try:
@@ -228,8 +229,9 @@ def estimate_center(
 
 def _restored(values: Mapping[str, Array]) -> CenterEstimate:
     """Return an estimate from the arrays it was cached as."""
-    plain = {name: value.item() if value.ndim == 0 else value for name, value in values.items()}
-    return CenterEstimate(**{**plain, "warnings": tuple(str(text) for text in values["warnings"])})
+    plain: dict[str, Any] = {name: value.item() if value.ndim == 0 else value for name, value in values.items()}
+    plain["warnings"] = tuple(str(text) for text in values["warnings"])
+    return CenterEstimate(**plain)
 
 
 def _in_detector_columns(found: CenterEstimate, frame: Frame) -> CenterEstimate:

@@ -296,7 +296,7 @@ def _from_materials(
     """Calibrate on materials, measured on the finest matched level with the moving volume in the reference's frame."""
     level = finest_level(reference)
     fixed = np.asarray(reference.array(store, level)[:])
-    box = tuple(slice(0, n) for n in fixed.shape)
+    box: Any = tuple(slice(0, n) for n in fixed.shape)
     moved = warp.warp_block(
         np.asarray(moving.array(store, level)[:]), tf.to_level(found.transform, float(2**level)), box,
         shape=fixed.shape, order="linear",
@@ -322,10 +322,10 @@ def _regions(settings: Registration, fixed: Array, level: int, store: Store) -> 
         return regions, settings.calibration.fitted or list(named)[:2]
     assert isinstance(settings.mask, MaskSettings)
     plain = settings.mask.model_copy(update={"grow": 0})
-    mask = Mask(plain, fixed, level, store)[0 : fixed.shape[0]]
-    gas = calibration.gas_mask(fixed) & ~mask
-    regions = {"mask": mask, "gas": gas}
-    rest = np.isfinite(fixed) & ~masks.label_mask((mask | gas).astype(np.uint8), [1], grow=3)
+    matched = Mask(plain, fixed, level, store)[0 : fixed.shape[0]]
+    gas = calibration.gas_mask(fixed) & ~matched
+    regions = {"mask": matched, "gas": gas}
+    rest = np.isfinite(fixed) & ~masks.label_mask((matched | gas).astype(np.uint8), [1], grow=3)
     if rest.sum() > 4096:
         regions["rest"] = rest
     return regions, ["mask", "gas"]
@@ -421,6 +421,11 @@ def _warp_scratch(region: Region, source: SeriesSource) -> int:
     return 4 * source.nbytes(region) + 8 * size_of(region)
 
 
+def _box3(region: Region) -> tuple[slice, slice, slice]:
+    z, y, x = region
+    return z, y, x
+
+
 def _resample(
     block: Any, before: Region, region: Region, *, source: SeriesSource, scales: Sequence[tuple[float, float]],
     shape: tuple[int, int, int],
@@ -438,10 +443,10 @@ def _resample(
         values = warp.warp_block(
             block,
             np.asarray(transform),
-            region[1:],
+            _box3(region[1:]),
             shape=shape,
             origin=origin,
-            order=source.order,  # type: ignore[arg-type]
+            order=source.order,
         )
         gain, offset = scales[t]
         values = (values * np.float32(gain) + np.float32(offset)).astype(np.float32)

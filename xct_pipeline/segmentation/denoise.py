@@ -124,5 +124,5 @@ def _total_variation(block: np.ndarray[Any, Any], weight: float, iterations: int
     from skimage.restoration import denoise_tv_chambolle
 
     # eps = 0 switches off the stop by the energy of the whole array
-    result = denoise_tv_chambolle(block, weight=weight, eps=0.0, max_num_iter=iterations)  # type: ignore[no-untyped-call]
+    result = denoise_tv_chambolle(block, weight=weight, eps=0.0, max_num_iter=iterations)
     return np.asarray(result, np.float32)

@@ -169,9 +169,9 @@ def box_source(store: Store, path: str, halo: int | tuple[int, int, int] = 0) ->
     return BoxSource(image_source(store, path), (halo,) * 3 if isinstance(halo, int) else halo)
 
 
-def boxes(facts: Facts, size: tuple[int, int, int] = GRANULE, planes: range | None = None) -> list[Region]:
+def boxes(facts: Facts, planes: range | None = None) -> list[Region]:
     """Cut the volumes of all good scans into boxes of one grid; only those that touch `planes`, where given."""
-    cuts = [[slice(a, min(a + s, n)) for a in range(0, n, s)] for n, s in zip(facts.volume.shape, size, strict=True)]
+    cuts = [[slice(a, min(a + s, n)) for a in range(0, n, s)] for n, s in zip(facts.volume.shape, GRANULE, strict=True)]
     return [
         (slice(t, t + 1), z, y, x)
         for t in facts.good

@@ -83,8 +83,8 @@ def _half_height_area(mask: npt.NDArray[np.bool_], cells: Region, smooth: float)
     field = field[cells]
     if not field.min() < 0.5 < field.max():
         return 0.0
-    corners, triangles = marching_cubes(field, 0.5, allow_degenerate=False)[:2]  # type: ignore[no-untyped-call]
-    return float(mesh_surface_area(corners.astype(np.float64), triangles))  # type: ignore[no-untyped-call]
+    corners, triangles = marching_cubes(field, 0.5, allow_degenerate=False)[:2]
+    return float(mesh_surface_area(corners.astype(np.float64), triangles))
 
 
 def combine_areas(partials: Sequence[Mapping[str, Any]]) -> Partial:

@@ -123,8 +123,8 @@ def without_maps(change: Change) -> Change:
     """Return a change with the means of its maps in their place: a long series would fill the memory with maps."""
     small = {name: value for name, value in change.sums.items() if value.size == 1 or name.startswith(_PROFILES)}
     means = (np.array([np.nanmean(values)]) for values in (change.areal, change.areal_sigma))
-    return replace(change, **dict(zip(("areal", "areal_sigma"), means, strict=True)), sums=small,
-                   noise_sigma_column=np.zeros(0))  # fmt: skip
+    areal, sigma = means
+    return replace(change, areal=areal, areal_sigma=sigma, sums=small, noise_sigma_column=np.zeros(0))
 
 
 _PROFILES = ("depth", "radial", "bins")

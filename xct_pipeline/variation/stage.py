@@ -214,7 +214,7 @@ class PairSource:
 
     def read(self, region: Region) -> Array:
         """Return moving - reference, zeros where they are one scan."""
-        series = zarr.open_array(self.folder, mode="r")
+        series: Any = zarr.open_array(self.folder, mode="r")
         moving, fixed = self.pairs[region[0].start]
         later = np.asarray(series[(moving, *region[1:])])
         if moving == fixed:
@@ -242,7 +242,9 @@ def _same(block: Any, before: Region, after: Region) -> Any:
     return block
 
 
-def change_pass(series: Series, store: Store, limits: Resources, times: Sequence[float], consecutive: bool) -> Pass:
+def change_pass(
+    series: Series, store: Store, limits: Resources, times: Sequence[float | None], consecutive: bool
+) -> Pass:
     """Return the pass that writes the change of attenuation."""
     path = ATTENUATION + "_consecutive" * consecutive
     pairs = pairs_of(series, consecutive)
@@ -273,7 +275,7 @@ class ChangeSource:
 
 def density_passes(
     series: Series, settings: Variation, physics: Physics, compositions: Sequence[float | None], store: Store,
-    limits: Resources, times: Sequence[float], second: str | None, consecutive: bool,
+    limits: Resources, times: Sequence[float | None], second: str | None, consecutive: bool,
 ) -> list[Pass]:  # fmt: skip
     """Return the passes that write the change of density of the species, and its flags."""
     suffix = "_consecutive" * consecutive
@@ -743,7 +745,7 @@ def run(
         times = stamps.time_s
     stamps_s = [float(t) if np.isfinite(t) else None for t in times]
     kinds = (False, True)
-    passes = [change_pass(series, store, limits, stamps_s, kind) for kind in kinds]  # type: ignore[arg-type]
+    passes = [change_pass(series, store, limits, stamps_s, kind) for kind in kinds]
     done = run_passes(store, passes, limits, progress)
     if reasons:
         return VariationResult(tuple(done), tuple(reasons))
@@ -760,7 +762,7 @@ def run(
             limits,
             stamps_s,
             second,
-            kind,  # type: ignore[arg-type]
+            kind,
         )
         done += run_passes(store, steps, limits, progress)
     warnings = budget_tables(config, series, store, limits, physics, compositions, times, charge)

@@ -254,7 +254,9 @@ def label_colours(colours: Mapping[int, Any]) -> Any:
     from napari.utils.colormaps import DirectLabelColormap
 
     clear = np.zeros(4)
-    return DirectLabelColormap(color_dict={None: clear, 0: clear, **colours})
+    shown: dict[int | None, Any] = {None: clear, 0: clear}
+    shown.update(colours)
+    return DirectLabelColormap(color_dict=shown)
 
 
 def diverging() -> Any:

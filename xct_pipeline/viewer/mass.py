@@ -254,7 +254,8 @@ def sums_of(store: Path, region: RegionOfInterest) -> dict[str, Any]:
     if not (store / "variation" / "density" / "zarr.json").exists():
         raise StoreError(f"{store} holds no variation/density: give variation.closure and run, then draw")
     density = open_image(store / "variation" / "density")
-    frame = tuple(int(n) for n in density.shape[1:])
+    nz, ny, nx = (int(n) for n in density.shape[1:])
+    frame = (nz, ny, nx)
     mask = RegionMask(region, frame)
     planes = mask.planes()
     z = slice(planes.start, planes.stop)

@@ -1,4 +1,4 @@
-"""Dock widget: materials by thresholds on the histogram or by painted examples, seen in one plane of the final labels."""
+"""Dock widget: materials by thresholds or from painted examples, seen in one plane of the labels that a run makes."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def plane_labels(config: Config, scan: str, z: int) -> tuple[Array, tuple[float,
     ValueError
         The series cannot be divided as asked for.
     """
-    from xct_pipeline.pipeline import Registration
+    from xct_pipeline.config import Registration
     from xct_pipeline.registration.stage import find_volume, reference_index
     from xct_pipeline.resources import resources
     from xct_pipeline.segmentation import stage

@@ -24,8 +24,7 @@ def disc(n, center, radius):
 def cell(n, center, scale=1.0):
     """Line integrals of hollow cylinders, one 20 times brighter than the housing; largest p about 3."""
     return sum(
-        mu / n * (disc(n, center, outer * scale * n) - disc(n, center, inner * scale * n))
-        for outer, inner, mu in WALLS
+        mu / n * (disc(n, center, outer * scale * n) - disc(n, center, inner * scale * n)) for outer, inner, mu in WALLS
     )
 
 
@@ -47,9 +46,7 @@ def radial(profile, center, radii):
     ramp[0] = 0.25
     q = np.fft.irfft(np.fft.rfft(profile, size) * np.fft.rfft(ramp), size)[:n]
     theta = (np.arange(4000) + 0.5) * np.pi / 4000
-    return np.array(
-        [np.pi * np.interp(center + r * np.cos(theta), np.arange(n), q, 0, 0).mean() for r in radii]
-    )
+    return np.array([np.pi * np.interp(center + r * np.cos(theta), np.arange(n), q, 0, 0).mean() for r in radii])
 
 
 def materials(profile, n, center):
@@ -74,9 +71,7 @@ def test_noise_free_concentric_cell_is_left_alone(n, off_middle):
     assert found.n_clean_rows == 40
     before, after = materials(shells[-1], n, center), materials(shells[-1] - found.offset[-1], n, center)
     np.testing.assert_allclose(after, before, rtol=2e-3)
-    np.testing.assert_allclose(
-        before * n, [w[2] for w in WALLS], rtol=0.25
-    )  # the reconstruction sees the cell
+    np.testing.assert_allclose(before * n, [w[2] for w in WALLS], rtol=0.25)  # the reconstruction sees the cell
 
 
 @pytest.mark.parametrize("n", [160, 1024])
@@ -177,9 +172,7 @@ def test_an_off_axis_grain_is_not_a_defect():
     theta = np.linspace(0, np.pi, n_angles, endpoint=False)
     grains = [(90.0, 0.3, 2.0), (60.0, 1.7, 1.5), (100.0, 2.6, 3.0)]
     base = disc(n, 127.5, 115.0) * 0.005
-    p = np.stack(
-        [base + 0.3 * sum(disc(n, 127.5 + r * np.cos(t - f), s) for r, f, s in grains) for t in theta]
-    )
+    p = np.stack([base + 0.3 * sum(disc(n, 127.5 + r * np.cos(t - f), s) for r, f, s in grains) for t in theta])
     noise = np.random.default_rng(0).normal(0, 0.01, (n_angles, 1, n))
     p = (p[:, None] + noise).astype(np.float32)
     found = find_defects([column_statistics(p)], centers=[127.5])

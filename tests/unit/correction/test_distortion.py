@@ -67,9 +67,7 @@ def test_fast_path_equals_plain_formulation(order):
     rows, wy = distortion._taps(np.clip(y, 0, 39), 40, order)
     columns, wx = distortion._taps(np.clip(x, 0, 49), 50, order)
     plain = distortion._plain(image, rows, columns, wy, wx)
-    np.testing.assert_allclose(
-        correct_distortion(image, K, (20.0, 25.0), order=order), plain, rtol=2e-6, atol=1e-6
-    )
+    np.testing.assert_allclose(correct_distortion(image, K, (20.0, 25.0), order=order), plain, rtol=2e-6, atol=1e-6)
 
 
 def test_bad_input():

@@ -89,9 +89,7 @@ def test_tomopy_within_its_own_bias(algorithm, options, bias, size):
     assert max(score, key=score.get) == (0, 0)
     for axis in (0, 1):
         plus, minus = (tuple(s * (a == axis) for a in (0, 1)) for s in (1, -1))
-        half_pixel_asymmetry = abs(score[plus] - score[minus]) / (
-            score[0, 0] - min(score[plus], score[minus])
-        )
+        half_pixel_asymmetry = abs(score[plus] - score[minus]) / (score[0, 0] - min(score[plus], score[minus]))
         assert half_pixel_asymmetry < 0.35
 
 

@@ -83,9 +83,7 @@ def test_a_disc_has_its_attenuation_in_every_unit():
 
 def test_rows_of_the_image_follow_y():
     n, angles = 64, half_turn(91)
-    image = fourier.reconstruct(
-        sinograms([cf.Ellipse(1, 10, -15, 4, 4)], angles, n, 31.5), angles, center=31.5
-    )
+    image = fourier.reconstruct(sinograms([cf.Ellipse(1, 10, -15, 4, 4)], angles, n, 31.5), angles, center=31.5)
     y, x = np.unravel_index(image[0].argmax(), (n, n))
     assert abs(x - 41.5) < 5
     assert abs(y - 16.5) < 5
@@ -117,9 +115,7 @@ def test_order_and_turns_of_the_angles_do_not_matter():
     np.testing.assert_allclose(fourier.reconstruct(data, angles + turns, center=30.6), image, atol=1e-4)
     # with the axis on the middle, the second half turn sees the same bins mirrored
     whole = np.arange(160) * np.pi / 80
-    half, full = (
-        fourier.reconstruct(sinograms(cf.phantom(28), a, n, 31.5), a, center=31.5) for a in (angles, whole)
-    )
+    half, full = (fourier.reconstruct(sinograms(cf.phantom(28), a, n, 31.5), a, center=31.5) for a in (angles, whole))
     np.testing.assert_allclose(full, half, atol=1e-4)
 
 
@@ -167,9 +163,7 @@ def test_samples_wider_than_the_detector():
         ellipses = cf.phantom(n / 2 * wider / 0.92)
         data, truth = sinograms(ellipses, angles, n, 63.8), cf.image(ellipses, n)
         assert fourier.is_truncated(data).all()
-        edge, zero = (
-            fourier.reconstruct(data, angles, center=63.8, pad=p)[0] - truth for p in ("edge", "zero")
-        )
+        edge, zero = (fourier.reconstruct(data, angles, center=63.8, pad=p)[0] - truth for p in ("edge", "zero"))
         print(f"{wider} wide: bias {edge[inner].mean():.4f} with edge, {zero[inner].mean():.4f} with zero")
         assert abs(edge[inner].mean()) < limit
         assert cf.rmse(edge, 0 * edge, cf.disc(n)) < 0.5 * cf.rmse(zero, 0 * zero, cf.disc(n))

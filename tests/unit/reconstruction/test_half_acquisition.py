@@ -29,9 +29,7 @@ def full_view(ellipses, size, n_angles=200):
     return fourier.reconstruct(data, angles, center=center)[0]
 
 
-@pytest.mark.parametrize(
-    ("side", "center"), [("left", 12.3), ("right", 82.6), ("right", 80.0), ("left", 15.75)]
-)
+@pytest.mark.parametrize(("side", "center"), [("left", 12.3), ("right", 82.6), ("right", 80.0), ("left", 15.75)])
 @pytest.mark.parametrize("jitter", [0.0, 0.2])
 def test_both_ways_match_a_wide_detector(side, center, jitter):
     data, angles, ellipses, size = scan(side, center, jitter)

@@ -1,0 +1,369 @@
+"""Segmentation of a small registered series whose labels, objects and interface are known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import tifffile
+import zarr
+from ome_zarr_models.v05.image_label import ImageLabel
+from ome_zarr_models.v05.labels import Labels
+from yaozarrs import v05
+
+from xct_pipeline.blocks import BlockOp, Pass, Region, inside, size_of
+from xct_pipeline.config_file import ConfigError, parse_config
+from xct_pipeline.execution import image_identity, run_passes
+from xct_pipeline.registration.stage import Volume, series_image
+from xct_pipeline.resources import Resources
+from xct_pipeline.segmentation import stage
+from xct_pipeline.store import Store
+
+SHAPE = (40, 48, 52)
+LIMITS = Resources(workers=2, memory=4 * 10**9)
+VALUES = np.array([np.nan, 0.0, 0.6, 7.0], np.float32)
+NAMES = ("scan_00", "scan_01", "scan_02")
+VOXEL = 10.0
+
+
+def truth(metal_until: int = 34) -> np.ndarray:
+    """Gas, a block of ceramic below z = 20, metal on one half of it in x, and voids in the metal."""
+    labels = np.ones(SHAPE, np.uint8)
+    labels[6:20, 6:42, 6:46] = 3
+    labels[20:metal_until, 6:42, 6:26] = 2
+    labels[24:28, 12:16, 12:16] = 1
+    labels[24:28, 28:34, 12:18] = 1
+    return labels
+
+
+def attenuation(labels: np.ndarray, seed: int, noise: float = 0.05) -> np.ndarray:
+    smooth = scipy.ndimage.gaussian_filter(VALUES[labels], 0.5)
+    return (smooth + np.random.default_rng(seed).normal(0, noise, SHAPE)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Planes:
+    """A series in memory."""
+
+    series: tuple[np.ndarray, ...]
+
+    def read(self, region: Region) -> np.ndarray:
+        return self.series[region[0].start][region[1:]][None]
+
+    def nbytes(self, region: Region) -> int:
+        return size_of(region) * 4
+
+
+def _same(block: np.ndarray, before: Region, after: Region) -> np.ndarray:
+    return block[inside(before, after)]
+
+
+def series_store(folder: Path, volumes: list[np.ndarray], tag: int = 0) -> tuple[Store, stage.Facts]:
+    store = Store(folder / "store.zarr")
+    store.claim({name: [name] for name in NAMES[: len(volumes)]})
+    failed = tuple(k for k, volume in enumerate(volumes) if not np.isfinite(volume).any())
+    volume = Volume("scan_00", "scans/scan_00/volume", SHAPE, 1, VOXEL, "1/cm", "x")
+    image = series_image("registered", volume, len(volumes), "float32", "1/cm", LIMITS, {})
+    whole = (1, *SHAPE)
+    op = BlockOp("copy", 1, _same)
+    done = run_passes(store, [Pass(image, Planes(tuple(volumes)), (op,), whole, (0,) * 4, {"tag": tag})], LIMITS)
+    assert done[0].problem is None
+    times = tuple(float(k) for k in range(len(volumes)))
+    return store, stage.Facts(NAMES[: len(volumes)], failed, 0, volume, times)
+
+
+def config(store: Store, **segmentation):
+    raw = {"output": "store.zarr", "acquisition": {"scans": ["a"]}, "segmentation": segmentation, "seed": 3}
+    return parse_config(raw, store.path.parent)
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> tuple[Store, stage.Facts]:
+    later = attenuation(truth(30), 1)
+    later[:, :, :3] = np.nan
+    return series_store(tmp_path, [attenuation(truth(), 0), later, np.full(SHAPE, np.nan, np.float32)])
+
+
+def labels_of(store: Store, path: str = "registered/labels/materials") -> np.ndarray:
+    return zarr.open_array(str(store.path / path / "0"), mode="r")[:]
+
+
+def same_share(found: np.ndarray, expected: np.ndarray) -> float:
+    return float((found == expected).mean())
+
+
+def test_default_labels_tables_and_metadata(series) -> None:
+    store, facts = series
+    result = stage.run(config(store), facts, store, LIMITS)
+    assert result.warnings == ()
+    labels = labels_of(store)
+    assert labels.dtype == np.uint8
+    assert labels.shape == (3, *SHAPE)
+    assert same_share(labels[0], truth()) > 0.985
+    assert not labels[2].any()
+    np.testing.assert_array_equal(labels[1] == 0, np.isnan(zarr.open_array(str(store.path / "registered/0"))[1]))
+    metal = labels[0] == 2
+    assert metal[:19].sum() < 20  # no false layer of metal around the ceramic
+
+    table = store.read_table("labels")
+    assert list(table.columns[:6]) == ["scan", "label", "name", "voxels", "volume_mm3", "mean_attenuation"]
+    assert table["scan"].tolist() == ["scan_00"] * 3 + ["scan_01"] * 3
+    assert table["name"].tolist()[:3] == ["gas", "metal", "ceramic"]
+    np.testing.assert_array_equal(table["voxels"][:3], np.bincount(labels[0].ravel(), minlength=4)[1:])
+    np.testing.assert_allclose(table["volume_mm3"], table["voxels"] * 1e-6)
+    data = zarr.open_array(str(store.path / "registered/0"))[0]
+    np.testing.assert_allclose(table["mean_attenuation"][2], data[labels[0] == 3].mean(dtype=float), rtol=1e-9)
+    units = json.loads((store.path / "tables/README.json").read_text())
+    assert units["labels.csv"]["volume_mm3"] == "mm3"
+    assert units["interface.csv"]["fraction"] == "1"
+
+
+def test_metadata_is_valid_for_two_readers(series) -> None:
+    store, facts = series
+    stage.run(
+        config(store, names=["gas", "nak", "nasicon"], colors=["#000000", "#ff8000", "#0000ff"]), facts, store, LIMITS
+    )
+    folder = store.path / "registered/labels"
+    attributes = json.loads((folder / "materials/zarr.json").read_text())["attributes"]
+    assert attributes["xct"]["names"] == {"1": "gas", "2": "nak", "3": "nasicon"}
+    image = v05.LabelImage.model_validate(attributes["ome"])
+    assert [color.rgba for color in image.image_label.colors][2][:3] == (255, 128, 0)
+    assert {"label-value": 2, "name": "nak"} in attributes["ome"]["image-label"]["properties"]
+    group = json.loads((folder / "zarr.json").read_text())["attributes"]["ome"]
+    assert v05.LabelsGroup.model_validate(group).labels == ["materials", "objects_gas"]
+    assert ImageLabel.from_zarr(zarr.open_group(str(folder / "materials"), mode="r"))
+    assert Labels.from_zarr(zarr.open_group(str(folder), mode="r"))
+    assert stage.label_values(store, ["nak", "gas"]) == [2, 1]
+    with pytest.raises(ValueError, match=r"'void'.*gas \(1\), nak \(2\), nasicon \(3\)"):
+        stage.label_values(store, ["void"])
+
+
+def test_without_labels_the_message_says_what_to_add(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\[segmentation\]"):
+        stage.label_values(Store(tmp_path / "none.zarr"), ["gas"])
+
+
+def paint(folder: Path) -> Path:
+    painted = np.zeros((2, *SHAPE[1:]), np.uint8)
+    expected = truth()
+    for k, z in enumerate((12, 26)):
+        core = scipy.ndimage.minimum_filter(expected[z], 5) == scipy.ndimage.maximum_filter(expected[z], 5)
+        painted[k][core] = expected[z][core]
+    file = folder / "painted.tif"
+    tifffile.imwrite(file, painted)
+    return file
+
+
+METHODS = {
+    "otsu": {"method": "otsu", "classes": 3},
+    "without_faces": {"method": "otsu", "without_faces": True, "denoise": {"method": "median"}},
+    "values": {"method": "values", "thresholds": [0.3, 3.5], "denoise": {"method": "tv", "weight": 0.05}},
+    "watershed": {},
+    "hysteresis": {"method": "hysteresis", "weak": 2.0, "strong": 5.0, "denoise": {"method": "none"}},
+    "classifier": {
+        "method": "classifier", "labels": "painted.tif", "z": [12, 26], "names": ["gas", "metal", "ceramic"],
+        "trees": 10, "sigmas": [1.0],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_labels_and_tables_do_not_depend_on_blocks(tmp_path: Path, monkeypatch, method: str) -> None:
+    volume = attenuation(truth(), 0)
+    volume[:, :2] = np.nan
+    found = []
+    for granule, workers in (((64, 256, 256), 1), ((16, 32, 32), 3)):
+        folder = tmp_path / str(granule[0])
+        folder.mkdir()
+        store, facts = series_store(folder, [volume, attenuation(truth(30), 1)])
+        paint(folder)
+        monkeypatch.setattr(stage, "GRANULE", granule)
+        monkeypatch.setattr(stage, "FINE_GRANULE", granule)
+        names = METHODS[method].get("names", [])
+        options = (
+            {**METHODS[method], "thickness": {"materials": ["ceramic"], "largest": 8}} if names else METHODS[method]
+        )
+        stage.run(config(store, **options), facts, store, Resources(workers, 4 * 10**9))
+        tables = {name: store.read_table(name) for name in ("labels", "objects", "voids", "interface")}
+        found.append((labels_of(store), labels_of(store, "registered/labels/objects_gas"), tables))
+    (labels, objects, tables), (other, other_objects, other_tables) = found
+    np.testing.assert_array_equal(labels, other)
+    np.testing.assert_array_equal(objects, other_objects)
+    for name, table in tables.items():
+        for column in table:
+            if table[column].dtype.kind == "f":
+                np.testing.assert_allclose(table[column], other_tables[name][column], rtol=1e-6, err_msg=column)
+            else:
+                assert table[column].tolist() == other_tables[name][column].tolist()
+    if method != "hysteresis":
+        assert same_share(labels[0][:, 2:], truth()[:, 2:]) > (0.93 if method in ("otsu", "values") else 0.97)
+
+
+def test_hysteresis_keeps_what_reaches_the_strong_threshold(tmp_path: Path) -> None:
+    volume = np.zeros(SHAPE, np.float32)
+    volume[4:36, 4:8, 4:8] = 3.0
+    volume[30, 5, 5] = 6.0
+    volume[4:36, 20:24, 20:24] = 3.0
+    store, facts = series_store(tmp_path, [volume])
+    settings = {"method": "hysteresis", "weak": 2.0, "strong": 5.0, "denoise": {"method": "none"}}
+    stage.run(config(store, **settings), facts, store, LIMITS)
+    expected = np.ones(SHAPE, np.uint8)
+    expected[4:36, 4:8, 4:8] = 2
+    np.testing.assert_array_equal(labels_of(store)[0], expected)
+
+
+def test_thresholds_come_from_all_scans(tmp_path: Path) -> None:
+    plain, dense = attenuation(truth(), 0), attenuation(truth(), 1) * 2
+    chosen = []
+    for tag, second in enumerate((plain, dense)):
+        store, facts = series_store(tmp_path, [plain, second], tag)
+        settings = config(store).segmentation
+        chosen.append(stage.find_thresholds(settings, facts, store, LIMITS))
+    assert chosen[1].values[1] > chosen[0].values[1] + 0.5
+
+
+def test_objects_equal_those_of_the_whole_volume(series, monkeypatch) -> None:
+    store, facts = series
+    monkeypatch.setattr(stage, "GRANULE", (16, 16, 16))
+    stage.run(config(store, objects={"smallest": 5, "connectivity": 6}), facts, store, LIMITS)
+    table = store.read_table("objects")
+    numbers = labels_of(store, "registered/labels/objects_gas")
+    for t, name in enumerate(NAMES[:2]):
+        whole, count = scipy.ndimage.label(labels_of(store)[t] == 1)
+        sizes = np.bincount(whole.ravel())[1:]
+        mine = table[table["scan"] == name]
+        assert sorted(mine["voxels"]) == sorted(sizes[sizes >= 5])
+        kept = np.isin(whole, 1 + np.flatnonzero(sizes >= 5))
+        np.testing.assert_array_equal(numbers[t] > 0, kept)
+    voids = store.read_table("voids")
+    assert voids["count"].tolist() == [2, 2]
+    first = table[(table["scan"] == "scan_00") & ~table["touches_border"]]
+    np.testing.assert_allclose(sorted(first["voxels"]), [64, 144], rtol=0.35)
+    np.testing.assert_allclose(first["distance_to_interface_um"], 4 * VOXEL, atol=0.6 * VOXEL)
+
+
+def test_interface_half_covered(series) -> None:
+    store, facts = series
+    stage.run(config(store), facts, store, LIMITS)
+    table = store.read_table("interface")
+    metal = table[(table["material"] == "metal") & (table["offset_voxels"] == 2)]
+    np.testing.assert_allclose(metal["fraction"], 0.5, atol=0.02)
+    assert set(table["scan"]) == {"scan_00", "scan_01"}
+
+
+def test_no_ceramic_is_a_warning(tmp_path: Path) -> None:
+    labels = truth()
+    empty = attenuation(np.where(labels == 3, 1, labels), 1)
+    store, facts = series_store(tmp_path, [attenuation(labels, 0), empty])
+    result = stage.run(config(store, method="values", thresholds=[0.3, 3.5]), facts, store, LIMITS)
+    assert any("scan_01" in text and "ceramic" in text for text in result.warnings)
+    assert set(store.read_table("interface")["scan"]) == {"scan_00"}
+
+
+def test_continues_and_recomputes_only_what_changed(tmp_path: Path) -> None:
+    store, facts = series_store(tmp_path, [attenuation(truth(), 0), attenuation(truth(30), 1)])
+    first = stage.run(config(store), facts, store, LIMITS)
+    before = image_identity(store, stage.labels_path())
+    again = stage.run(config(store, names=["air", "nak", "nasicon"]), facts, store, LIMITS)
+    assert sum(p.computed for p in first.passes) > 0
+    assert again.passes[0].computed == 0
+    assert image_identity(store, stage.labels_path()) == before
+    assert set(store.read_table("labels")["name"]) == {"air", "nak", "nasicon"}
+    other = stage.run(config(store, reach=3), facts, store, LIMITS)
+    assert other.passes[0].computed > 0
+
+
+def test_classifier_from_tiff_and_zarr_alike(series) -> None:
+    store, facts = series
+    planes = tifffile.imread(paint(store.path.parent))
+    stage.run(config(store, **METHODS["classifier"]), facts, store, LIMITS)
+    from_tiff = labels_of(store)
+    series_array = zarr.create_array(str(store.path.parent / "painted.zarr"), shape=(3, *SHAPE), dtype="uint8")
+    series_array[0, 12], series_array[0, 26] = planes
+    options = {**METHODS["classifier"], "labels": "painted.zarr"}
+    del options["z"]
+    stage.run(config(store, **options), facts, store, LIMITS)
+    np.testing.assert_array_equal(labels_of(store), from_tiff)
+    assert same_share(from_tiff[0], truth()) > 0.92
+    assert not from_tiff[2].any()
+
+
+def test_classifier_reads_labels_painted_over_its_own_result(series) -> None:
+    store, facts = series
+    stage.run(config(store, objects={"materials": []}), facts, store, LIMITS)
+    painted = store.path / "registered/labels"
+    options = {"method": "classifier", "labels": str(painted), "names": ["a", "b", "c"], "trees": 5, "sigmas": [1.0]}
+    loaded = stage._open_painted(painted)
+    assert loaded.shape == (3, *SHAPE)
+    assert config(store, **options).segmentation.count == 3
+
+
+@pytest.mark.parametrize(
+    ("write", "change", "message"),
+    [
+        (None, {}, "no such file"),
+        (np.zeros((2, *SHAPE[1:]), np.uint8), {}, "nothing is painted"),
+        (np.ones((2, *SHAPE[1:]), np.uint8), {}, "no voxel is painted as metal, ceramic"),
+        (np.full((2, *SHAPE[1:]), 4, np.uint8), {}, "only 3 names"),
+        (np.ones((2, *SHAPE[1:]), np.float32), {}, "whole numbers"),
+        (np.ones((2, 7, 7), np.uint8), {}, "paint at full size"),
+        (np.ones((2, *SHAPE[1:]), np.uint8), {"z": [12, 400]}, "one of 0 to 39"),
+        (np.ones((2, *SHAPE[1:]), np.uint8), {"z": None}, "say which"),
+        (np.ones((2, *SHAPE[1:]), np.uint8), {"scan": "scan_07"}, "scan_07"),
+        (np.ones((2, *SHAPE[1:]), np.uint8) * np.arange(1, 53, dtype=np.uint8).clip(max=3), {"scan": 2}, "scan_02"),
+    ],
+)
+def test_painted_labels_that_do_not_fit(series, write, change, message) -> None:
+    store, facts = series
+    if write is not None:
+        tifffile.imwrite(store.path.parent / "painted.tif", write)
+    options = {key: value for key, value in {**METHODS["classifier"], **change}.items() if value is not None}
+    with pytest.raises(ValueError, match=message) as error:
+        stage.run(config(store, **options), facts, store, LIMITS)
+    assert "\n" not in str(error.value)
+    assert not (store.path / "registered/labels/materials").exists()
+
+
+def test_uniform_and_empty_volumes_are_refused(tmp_path: Path) -> None:
+    store, facts = series_store(tmp_path, [np.zeros(SHAPE, np.float32)])
+    with pytest.raises(ValueError, match="segmentation: a histogram from 0 to 0"):
+        stage.run(config(store), facts, store, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": 99}, "less than or equal to 32"),
+        ({"names": ["a", "b"]}, "2 names for 3 materials"),
+        ({"names": ["a", "b", "a"]}, "a name of its own"),
+        ({"ceramic": "glass"}, "glass, which is no material; there are gas, metal, ceramic"),
+        ({"objects": {"materials": ["void"]}}, "void, which is no material"),
+        ({"method": "values", "thresholds": [2.0, 1.0]}, "increasing"),
+        ({"method": "values", "thresholds": []}, "at least 1"),
+        ({"method": "otzu"}, "did you mean otsu|one of"),
+        ({"clases": 3}, "did you mean classes"),
+        ({"colors": ["red", "green", "blue"]}, "pattern"),
+        ({"method": "classifier", "labels": "a.tif"}, "names: missing"),
+    ],
+)
+def test_configurations_that_make_no_sense(tmp_path: Path, options, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config(Store(tmp_path / "store.zarr"), **options)
+
+
+def test_a_region_of_a_label_that_does_not_exist_is_found_before_running(tmp_path: Path) -> None:
+    raw = {
+        "output": "store.zarr", "acquisition": {"scans": ["a"]}, "segmentation": {"classes": 3},
+        "variation": {"region": {"label": "nak"}},
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"variation.region: there is no label 'nak'.*metal \(2\)"):
+        stage.check(parse_config(raw, tmp_path))
+    raw["variation"] = {"region": {"label": "metal"}}
+    stage.check(parse_config(raw, tmp_path))
+    del raw["segmentation"]
+    with pytest.raises(ValueError, match=r"needs \[segmentation\]"):
+        stage.check(parse_config(raw, tmp_path))
