@@ -247,7 +247,7 @@ def _histogram(
     settings: Segmentation, bins: int, without_faces: bool, sigma: float, facts: Facts, store: Store, limits: Resources
 ) -> tuple[Array, float, float]:
     """Return counts of denoised values and their range; voxels at faces are left out where that is wanted."""
-    halo = denoise_halo(**_denoising(settings)) + (watershed.gradient_halo(sigma) if without_faces else 0)
+    halo = _denoise_reach(settings) + (watershed.gradient_halo(sigma) if without_faces else 0)
     source = box_source(store, PATH, halo)
     gradient = sigma if without_faces else None
     parameters: dict[str, Any] = {"denoise": _denoising(settings), "gradient": gradient}
@@ -273,6 +273,11 @@ def _histogram(
 
 def _denoising(settings: Segmentation) -> dict[str, Any]:
     return dict(settings.denoise.model_dump())
+
+
+def _denoise_reach(settings: Segmentation) -> int:
+    options = _denoising(settings)
+    return denoise_halo(**{key: value for key, value in options.items() if key != "weight"})
 
 
 def _smoothed(
@@ -356,7 +361,7 @@ def _denoise_op(settings: Segmentation, frame: tuple[int, ...]) -> list[BlockOp]
     if denoising["method"] == "none":
         return []
     function = partial(_denoise_block, denoising=denoising)
-    return [_op("denoise", function, denoising, denoise_halo(**denoising), frame, 24, 4)]
+    return [_op("denoise", function, denoising, _denoise_reach(settings), frame, 24, 4)]
 
 
 def _denoise_block(block: Any, before: Region, after: Region, *, denoising: Mapping[str, Any]) -> Any:
@@ -415,7 +420,7 @@ def _watershed_block(
 
 def _hysteresis_objects(settings: SegmentHysteresis, facts: Facts, store: Store, limits: Resources) -> dict[str, Array]:
     """Join the objects of all blocks of each scan."""
-    source = box_source(store, PATH, denoise_halo(**_denoising(settings)))
+    source = box_source(store, PATH, _denoise_reach(settings))
     options = {"weak": settings.weak, "strong": settings.strong, "connectivity": settings.connectivity}
     chunk = partial(_hysteresis_chunk, source=source, denoising=_denoising(settings), options=options)
     regions = boxes(facts)
@@ -453,7 +458,7 @@ def trained_forest(config: Config, settings: SegmentClassifier, facts: Facts, st
         Painted labels that cannot be read, do not fit, or lack a material.
     """
     file = config.resolve(settings.labels)
-    halo = denoise_halo(**_denoising(settings)) + feature_halo(settings.sigmas)
+    halo = _denoise_reach(settings) + feature_halo(settings.sigmas)
     source = box_source(store, PATH, halo)
     try:
         planes = painted_planes(
@@ -542,7 +547,7 @@ def describe_labels(store: Store, path: str, names: Mapping[int, str], colors: S
     ]
     entry: dict[str, Any] = {"source": {"image": "../../"}}
     if names:
-        entry |= {"colors": [{"label-value": 0, "rgba": [0, 0, 0, 0]}, *palette],
+        entry |= {"colors": palette,
                   "properties": [{"label-value": value, "name": name} for value, name in names.items()]}  # fmt: skip
     attributes["ome"] = {**attributes["ome"], "image-label": entry}
     v05.LabelImage.model_validate(attributes["ome"])

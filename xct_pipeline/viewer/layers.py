@@ -254,8 +254,7 @@ def label_colours(colours: Mapping[int, Any]) -> Any:
     from napari.utils.colormaps import DirectLabelColormap
 
     clear = np.zeros(4)
-    shown: dict[int | None, Any] = {None: clear, 0: clear}
-    shown.update(colours)
+    shown: dict[int | None, Any] = dict([(None, clear), (0, clear), *colours.items()])
     return DirectLabelColormap(color_dict=shown)
 
 

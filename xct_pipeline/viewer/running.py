@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ class _Stopped(Exception):
     """The user wants the run to end."""
 
 
-def run_in_steps(config: Any, until: str | None, halt: threading.Event) -> Iterator[Any]:
+def run_in_steps(config: Any, until: str | None, halt: threading.Event) -> Generator[Any, None, Any]:
     """Run the pipeline, yielding sentences and (image, done, total), and nothing now and then.
 
     Leaving the iterator, or setting `halt`, ends the run after the shards in work.
