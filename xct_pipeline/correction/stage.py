@@ -50,6 +50,7 @@ from xct_pipeline.store import Image, Store
 
 GROUP = 16  # projections, or rows, that are computed together
 DEFECTS_VERSION = 2
+MARGIN_BYTES = 48e6  # of the rows that the margin of air is looked for in; the search takes about 15 times as much
 HOSTILE_ROWS = 64  # raw chunks of more rows than this are read once, not once per group of rows
 COUNTS = ("clipped", "saturated", "zero", "nonfinite", "zingers", "defective", "stripe_columns", "untouched_rows")
 
@@ -153,7 +154,7 @@ def _fields_of(found: Mapping[str, Array], frame: Frame) -> Fields:
 def _air(settings: Air, scan: Scan, frame: Frame, fields: Fields) -> dict[str, Array]:
     if settings.method == "none" or fields.flats is None:
         return {}
-    sample = _transmission(scan, frame, fields, sample_rows(frame, frame.columns))
+    sample = _transmission(scan, frame, fields, sample_rows(frame, frame.columns, MARGIN_BYTES))
     if settings.margin is not None:
         margin = air.Margin(*settings.margin)
     else:
