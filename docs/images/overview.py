@@ -1,4 +1,7 @@
-"""Draw the README's picture from a store that has been run through to mass: python docs/images/overview.py STORE [PNG]."""
+"""Draw the README's picture from a store that has been run through to mass.
+
+xct demo && python docs/images/overview.py xct-demo/store.zarr
+"""
 
 from __future__ import annotations
 
