@@ -4,9 +4,9 @@
     python tests/benchmarks/series_store.py run FOLDER --memory 2GB --workers 2
 
 `write` computes the volumes shard by shard from analytic bodies, moved rigidly from scan to scan, with noise, into a
-store as the reconstruction would leave it. `run` registers and maps them under a limit and prints, as JSON, the motion's
-error against the known one, the seconds and CPU-seconds of each stage, and the peak resident memory of this process and
-of its children. Two processes, so that the peak is that of the stages alone.
+store as the reconstruction would leave it. `run` registers and maps them under a limit and prints, as JSON, the error
+of the motion against the known one, the seconds and CPU-seconds of each stage, and the peak resident memory of this
+process and of its children. Two processes, so that the peak is that of the stages alone.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from xct_pipeline.blocks import Array, BlockOp, Pass, Region
 from xct_pipeline.execution import run_passes

@@ -293,7 +293,7 @@ class _Ready:
 
 def write_ours(p: Problem) -> Job:
     from xct_pipeline.blocks import BlockOp, Pass
-    from xct_pipeline.execution import run_shard
+    from xct_pipeline.execution import marker_file, run_shard
     from xct_pipeline.store import Image, Store, level_count
 
     rng = np.random.default_rng(0)
@@ -303,6 +303,7 @@ def write_ours(p: Problem) -> Job:
     image = Image("volume", ("z", "y", "x"), volume.shape, "float32", "1/cm", p.rows, level_count(volume.shape, p.rows))
     store = Store(folder)
     store.prepare(image)
+    marker_file(folder, "volume", (0, 0, 0)).parent.mkdir(parents=True)
     step = Pass(image, _Ready(volume), (BlockOp("same", 1, _same),), volume.shape, (0, 0, 0), {})
 
     def call() -> Any:
