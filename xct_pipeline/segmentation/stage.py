@@ -51,7 +51,7 @@ from xct_pipeline.store import Image, Store, level_count, read_attributes, write
 
 log = logging.getLogger("xct")
 
-VERSION = 1
+VERSION = 2
 FINE_GRANULE = (64, 128, 128)  # of the classifier, whose features take twenty times the memory of a block
 FLOOD_BYTES = 60  # per voxel that the watershed looks at
 GRADIENT_BINS = 256

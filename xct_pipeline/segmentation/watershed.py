@@ -110,6 +110,19 @@ def marker_edge(means: npt.ArrayLike) -> float:
     return 0.5 * float(np.diff(known).min())
 
 
+def local_extremes(block: Any) -> Any:
+    """Tell the voxels that are the least or the largest of their 3 x 3 x 3 neighbourhood; none beside missing data.
+
+    A pore of a few voxels is steep all over, so no voxel of it is away from edges. Its middle is an extreme, which a
+    voxel on a face, however blurred, is not.
+    """
+    xp, ndimage = array_namespace(block), ndimage_of(block)
+    finite = xp.isfinite(block)
+    least = ndimage.minimum_filter(xp.where(finite, block, xp.float32(-xp.inf)), size=3, mode="nearest")
+    most = ndimage.maximum_filter(xp.where(finite, block, xp.float32(xp.inf)), size=3, mode="nearest")
+    return finite & (least < most) & ((block == least) | (block == most))
+
+
 def watershed_halo(*, sigma: float = 1.0, reach: int = 8) -> int:
     """Return the voxels that `watershed_classes` needs around a block, beside those that denoising took."""
     return gradient_halo(sigma) + reach
@@ -136,11 +149,13 @@ def watershed_classes(
     Returns
     -------
     uint8 array (z, y, x)
-        Classes as from `apply_thresholds`, which also serves where no marker is within reach; on the host.
+        Classes as from `apply_thresholds`, which also serves where no marker is within reach; on the host. Local
+        extremes are markers too, of the class that their value tells.
     """
     gradient = gradient_magnitude(block, sigma=sigma)
     plain = to_host(apply_thresholds(block, thresholds))
-    markers = class_markers(block, gradient, thresholds, edge=edge)
+    markers = to_host(class_markers(block, gradient, thresholds, edge=edge))
+    markers = np.where((markers == 0) & to_host(local_extremes(block)), plain + np.uint8(1), markers)
     flooded = watershed(gradient, markers, reach=reach, connectivity=connectivity)
     return np.where(flooded > 0, flooded - 1, plain).astype(np.uint8)
 

@@ -233,7 +233,7 @@ def test_objects_equal_those_of_the_whole_volume(series, monkeypatch) -> None:
     table = store.read_table("objects")
     numbers = labels_of(store, "registered/labels/objects_gas")
     for t, name in enumerate(NAMES[:2]):
-        whole, count = scipy.ndimage.label(labels_of(store)[t] == 1)
+        whole = scipy.ndimage.label(labels_of(store)[t] == 1)[0]
         sizes = np.bincount(whole.ravel())[1:]
         mine = table[table["scan"] == name]
         assert sorted(mine["voxels"]) == sorted(sizes[sizes >= 5])

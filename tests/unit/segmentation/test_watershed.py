@@ -187,3 +187,22 @@ def test_misuse_is_named() -> None:
         marker_edge([np.nan, 2.0])
     with pytest.raises(ValueError, match="leaves no markers"):
         class_markers(field, field, [1.0], edge=0.0)
+
+
+def test_small_pores_are_not_flooded_by_what_surrounds_them() -> None:
+    z, y, x = np.indices((40, 40, 40))
+    solid = np.where(y < 6, 0.0, 7.0).astype(np.float32)
+    expected = (y < 6).astype(int)
+    for k, radius in enumerate((1.8, 2.5, 3.5)):
+        pore = (z - 20) ** 2 + (y - 20) ** 2 + (x - 8 - 12 * k) ** 2 <= radius**2
+        solid[pore] = 0.0
+        expected[pore] = k + 2
+    blurred = scipy.ndimage.gaussian_filter(solid, 1.0) + np.random.default_rng(0).normal(0, 0.02, solid.shape)
+    found = watershed_classes(blurred.astype(np.float32), [0.2, 3.5], edge=0.16)
+    parts, count = scipy.ndimage.label(found < 2)
+    assert count == 4
+    for k in range(1, 5):
+        true = (expected == k).sum()
+        assert np.bincount(parts[expected == k])[1:].max() > 0.35 * true  # blur shrinks small pores
+    assert not (found[:, :4] > 0).any()
+    assert ((found == 1) & (expected == 1)).sum() == 0  # no false layer at the face
