@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import queue
+import shutil
 import threading
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import zarr
 
-from xct_pipeline import provenance
+from xct_pipeline import parcels, provenance
 from xct_pipeline.blocks import Array, Pass, Reduction, Region, Source, inside
 from xct_pipeline.resources import Resources, fitting_workers
 from xct_pipeline.store import Image, RefusedError, Store, StoreError, write_atomic
@@ -263,7 +264,7 @@ def _execute(
     if cluster is None:
         yield from run_threads(run_shard, calls, workers)
     else:
-        yield from run_cluster(run_shard, calls, cluster, workers)
+        yield from run_cluster(run_shard, calls, cluster, workers, store.state.resolve() / "parcels")
 
 
 def run_threads(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], workers: int) -> Iterator[Any]:
@@ -304,14 +305,17 @@ def run_threads(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], 
 
 
 def run_cluster(
-    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], cluster: str, workers: int
-) -> Iterator[Any]:
+    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], cluster: str, workers: int,
+    folder: Path | None = None,
+) -> Iterator[Any]:  # fmt: skip
     """Call a function for each tuple of arguments on a dask.distributed cluster; yield results as they finish.
 
     Parameters
     ----------
     cluster : str
         ``local:N`` starts N worker processes here; anything else is the address of a scheduler.
+    folder : Path, optional
+        Where large arguments are put for the workers to read, rather than into every task.
 
     Raises
     ------
@@ -336,7 +340,8 @@ def run_cluster(
     except (OSError, TimeoutError, ValueError) as error:
         raise RefusedError(f"--cluster {cluster}: no scheduler answers there ({error})") from None
     try:
-        futures = [client.submit(function, *call, pure=False, retries=3) for call in calls]
+        parcelled = calls if folder is None else parcels.wrap(calls, folder)
+        futures = [client.submit(parcels.call, function, *call, pure=False, retries=3) for call in parcelled]
         for future in as_completed(futures):
             yield future.result()
             future.release()
@@ -344,6 +349,8 @@ def run_cluster(
         client.close()
         if local is not None:
             local.close()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run_chunk(index: int, reduction: Reduction, source: Source, region: Region) -> tuple[int, dict[str, Array]]:
@@ -386,7 +393,7 @@ def measure(
     calls = [(k, reduction, source, region) for k, region in enumerate(regions)]
     partials: dict[int, dict[str, Array]] = {}
     run = run_threads(_run_chunk, calls, workers) if limits.cluster is None else run_cluster(
-        _run_chunk, calls, limits.cluster, workers
+        _run_chunk, calls, limits.cluster, workers, None if store is None else store.state.resolve() / "parcels"
     )  # fmt: skip
     result, done = None, 0
     for k, partial in run:
