@@ -21,7 +21,7 @@ import zarr
 
 from xct_pipeline import parcels, provenance
 from xct_pipeline.blocks import Array, Pass, Reduction, Region, Source, inside
-from xct_pipeline.resources import Resources, fitting_workers
+from xct_pipeline.resources import Resources, fitting_workers, local_processes
 from xct_pipeline.store import Image, RefusedError, Store, StoreError, write_atomic
 
 log = logging.getLogger("xct")
@@ -323,16 +323,14 @@ def run_cluster(
         dask.distributed is missing or the scheduler does not answer.
     """
     try:
-        from distributed import Client, LocalCluster, as_completed
+        from distributed import Client, KilledWorker, LocalCluster, as_completed
     except ImportError:
         raise RefusedError("--cluster needs dask.distributed: pip install 'xct-pipeline[distributed]'") from None
+    processes = local_processes(cluster)
     local = None
-    if cluster.startswith("local:"):
-        count = cluster.removeprefix("local:")
-        if not count.isdigit() or int(count) < 1:
-            raise ValueError(f"--cluster {cluster}: write local:N with a number of worker processes")
+    if processes is not None:
         local = LocalCluster(
-            n_workers=min(int(count), workers), threads_per_worker=1, dashboard_address=None, memory_limit=0,
+            n_workers=min(processes, workers), threads_per_worker=1, dashboard_address=None, memory_limit=0,
             env=dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
         )  # fmt: skip
     try:
@@ -340,17 +338,30 @@ def run_cluster(
     except (OSError, TimeoutError, ValueError) as error:
         raise RefusedError(f"--cluster {cluster}: no scheduler answers there ({error})") from None
     try:
-        parcelled = calls if folder is None else parcels.wrap(calls, folder)
-        futures = [client.submit(parcels.call, function, *call, pure=False, retries=3) for call in parcelled]
+        held: dict[int, Any] = {}  # what many calls share is sent once, and sent again where a worker dies
+
+        def shared(value: Any) -> Any:
+            if isinstance(value, (str, int, tuple)):
+                return value
+            return held.setdefault(id(value), client.submit(_same, value, pure=False, retries=3))
+
+        futures = [client.submit(function, *map(shared, call), pure=False, retries=3) for call in calls]
         for future in as_completed(futures):
             yield future.result()
             future.release()
+    except KilledWorker as error:
+        raise RefusedError(
+            f"--cluster {cluster}: a task ended {error.allowed_failures + 1} worker processes, most likely for want of "
+            "memory; the same command goes on where this one ended"
+        ) from None
     finally:
         client.close()
         if local is not None:
             local.close()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _run_chunk(index: int, reduction: Reduction, source: Source, region: Region) -> tuple[int, dict[str, Array]]:

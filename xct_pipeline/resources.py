@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from xct_pipeline.store import RefusedError
 
-BASE_BYTES = 420 * 2**20  # interpreter, libraries and compiled kernels, before any data
+BASE_BYTES = 512 * 2**20  # interpreter, libraries, compiled kernels and what the allocator keeps, without any data
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,30 @@ def resources(workers: int | None = None, memory: int | None = None, cluster: st
     """Return the limits of a run, the machine's own where none are given (80 % of the free memory)."""
     if workers is not None and workers < 1:
         raise ValueError(f"workers = {workers}: at least one is needed")
-    return Resources(workers or available_cores(), memory or int(0.8 * available_memory()), cluster)
+    processes = local_processes(cluster)
+    return Resources(workers or processes or available_cores(), memory or int(0.8 * available_memory()), cluster)
+
+
+def local_processes(cluster: str | None) -> int | None:
+    """Return N of ``local:N``, None where the tasks run elsewhere.
+
+    Raises
+    ------
+    ValueError
+        Neither ``local:N`` nor the address of a scheduler.
+    """
+    if cluster is None:
+        return None
+    match = re.fullmatch(r"local:([1-9]\d*)", cluster)
+    if match is None and not re.fullmatch(r"[a-z]+://.+", cluster):
+        raise ValueError(f"--cluster {cluster}: write local:N (N worker processes) or tcp://HOST:PORT of a scheduler")
+    return int(match[1]) if match else None
+
+
+def run_bytes(workers: int, need: int, limits: Resources) -> int:
+    """Return the peak memory of tasks of `need` bytes, `workers` at a time, libraries included."""
+    processes = workers if local_processes(limits.cluster) else 0
+    return BASE_BYTES * (1 + processes) + workers * need
 
 
 def fitting_workers(need: int, tasks: int, limits: Resources, what: str) -> int:
@@ -71,10 +95,12 @@ def fitting_workers(need: int, tasks: int, limits: Resources, what: str) -> int:
     RefusedError
         Not even one fits.
     """
-    room = (limits.memory - BASE_BYTES) // max(need, 1)
+    if limits.cluster is not None and local_processes(limits.cluster) is None:
+        return max(tasks, 1)  # the memory is that of other machines
+    room = (limits.memory - BASE_BYTES) // max(run_bytes(1, need, limits) - BASE_BYTES, 1)
     if room < 1:
         raise RefusedError(
-            f"{what} needs {format_bytes(BASE_BYTES + need)} for one task"
+            f"{what} needs {format_bytes(run_bytes(1, need, limits))} for one task"
             f" but the limit is {format_bytes(limits.memory)}; raise --memory, crop columns or bin"
         )
     return int(min(room, limits.workers, max(tasks, 1)))
