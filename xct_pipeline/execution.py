@@ -338,30 +338,22 @@ def run_cluster(
     except (OSError, TimeoutError, ValueError) as error:
         raise RefusedError(f"--cluster {cluster}: no scheduler answers there ({error})") from None
     try:
-        held: dict[int, Any] = {}  # what many calls share is sent once, and sent again where a worker dies
-
-        def shared(value: Any) -> Any:
-            if isinstance(value, (str, int, tuple)):
-                return value
-            return held.setdefault(id(value), client.submit(_same, value, pure=False, retries=3))
-
-        futures = [client.submit(function, *map(shared, call), pure=False, retries=3) for call in calls]
+        parcelled = calls if folder is None else parcels.wrap(calls, folder)
+        futures = [client.submit(parcels.call, function, *call, pure=False, retries=3) for call in parcelled]
         for future in as_completed(futures):
             yield future.result()
             future.release()
-    except KilledWorker as error:
+    except KilledWorker:
         raise RefusedError(
-            f"--cluster {cluster}: a task ended {error.allowed_failures + 1} worker processes, most likely for want of "
-            "memory; the same command goes on where this one ended"
+            f"--cluster {cluster}: a task ended several worker processes, most likely for want of memory; "
+            "the same command goes on where this one ended"
         ) from None
     finally:
         client.close()
         if local is not None:
             local.close()
-
-
-def _same(value: Any) -> Any:
-    return value
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run_chunk(index: int, reduction: Reduction, source: Source, region: Region) -> tuple[int, dict[str, Array]]:
