@@ -152,7 +152,12 @@ def init(
 
 @app.command()
 def check(
-    config: ConfigPath, memory: Memory = None, workers: Workers = None, rows: Rows = None, as_json: JsonFlag = False
+    config: ConfigPath,
+    memory: Memory = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    rows: Rows = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Tell every error at once, the facts of each scan, and what a run would take. Computes nothing.
 
@@ -160,7 +165,7 @@ def check(
     """
     from xct_pipeline import show
 
-    layout = _plan(config, memory, workers, None, rows)
+    layout = _plan(config, memory, workers, cluster, rows)
     if as_json:
         _print_json(show.plan_facts(layout))
     else:

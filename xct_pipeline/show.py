@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from xct_pipeline.resources import BASE_BYTES, format_bytes
+from xct_pipeline.resources import BASE_BYTES, format_bytes, run_bytes
 
 if TYPE_CHECKING:
     from xct_pipeline.execution import Progress, ShardResult
@@ -147,7 +147,10 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
 
 def predicted_memory(plan: Plan) -> int:
     """Return the peak memory that a run of the plan is predicted to take."""
-    return BASE_BYTES + plan.workers * plan.task_bytes
+    from xct_pipeline.reconstruction.stage import estimate_bytes
+
+    estimates = max((estimate_bytes(item.frame) for item in plan.good if item.frame is not None), default=0)
+    return max(run_bytes(plan.workers, plan.task_bytes, plan.limits), BASE_BYTES + estimates)
 
 
 def print_plan(plan: Plan) -> None:

@@ -227,6 +227,13 @@ def estimate_center(
     return _in_detector_columns(_restored(cached), frame)
 
 
+def estimate_bytes(frame: Frame) -> int:
+    """Predict the memory of estimating the air level and the centre of a scan (measured on simulated scans)."""
+    sinogram = frame.angles * frame.columns
+    margin = len(correction.sample_rows(frame, frame.columns, correction.MARGIN_BYTES)) * sinogram * 150
+    return max(margin, CENTER_ROWS * sinogram * 24)
+
+
 def _restored(values: Mapping[str, Array]) -> CenterEstimate:
     """Return an estimate from the arrays it was cached as."""
     plain: dict[str, Any] = {name: value.item() if value.ndim == 0 else value for name, value in values.items()}
