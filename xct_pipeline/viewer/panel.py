@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from napari.utils.notifications import show_error, show_info
 from xct_pipeline.config import Config
 from xct_pipeline.config_file import load_config
 
+log = logging.getLogger("xct")
 EXPECTED = (ValueError, OSError, RuntimeError, MemoryError, KeyError, IndexError)  # what a user can mend or wait out
 
 
@@ -72,12 +74,16 @@ class Panel(Container):  # type: ignore[misc]
         """Turn an error into a notification."""
         try:
             yield
-        except EXPECTED as error:
+        except Exception as error:  # one that leaves a Qt slot ends the process under PyQt
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
         """Tell an error in the widget and as a notification."""
+        error = error.__cause__ if type(error).__name__ == "EmitLoopError" and error.__cause__ else error
         text = str(error) or type(error).__name__
+        if not isinstance(error, EXPECTED):
+            log.error("unexpected", exc_info=error)
+            text = f"{type(error).__name__}: {text}"
         self.say(text.splitlines()[0])
         show_error(text)
 
@@ -153,10 +159,10 @@ _DROPPED = object()
 
 
 def _caught(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """Return the error a user can mend instead of raising it, so that it is told without a traceback."""
+    """Return an error instead of raising it, so that it is told in one sentence."""
     try:
         return function(*args)
-    except EXPECTED as error:
+    except Exception as error:  # told in the window; raised in a thread it would end the process under PyQt
         return Problem(error)
 
 
