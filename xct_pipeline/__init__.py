@@ -22,6 +22,7 @@ _PUBLIC = {
     "resources": "resources",
     "run": "pipeline",
     "simulate": "acquisition.simulate",
+    "view": "viewer",
     "write_report": "report",
 }
 

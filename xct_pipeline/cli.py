@@ -260,6 +260,21 @@ def preview(
 
 
 @app.command()
+def view(
+    path: Annotated[
+        Path, typer.Argument(metavar="STORE_OR_TOML", help="A store, a raw scan, an OME-Zarr image or run.toml.")
+    ],
+) -> None:
+    """Look at it in napari: volumes, registered series, labels, changes of mass, raw frames.
+
+    Example: xct view store.zarr
+    """
+    from xct_pipeline.viewer import view as open_viewer
+
+    open_viewer(path)
+
+
+@app.command()
 def sweep(
     config: ConfigPath,
     change: Annotated[str, typer.Argument(metavar="KEY=VALUES", help="correction.stripe.snr=2,3,5")],
