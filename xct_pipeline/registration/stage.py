@@ -20,6 +20,7 @@ from xct_pipeline.execution import (
     Progress,
     image_identity,
     load_estimate,
+    release_memory,
     run_passes,
     save_estimate,
     silent,
@@ -29,7 +30,7 @@ from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import Level, RegistrationError
 from xct_pipeline.registration.rigid import register
 from xct_pipeline.resources import Resources
-from xct_pipeline.store import Image, Store, level_count, read_attributes
+from xct_pipeline.store import CHUNK, Image, Store, level_count, read_attributes
 
 log = logging.getLogger("xct")
 
@@ -141,6 +142,7 @@ def estimate_motion(
         except ValueError as error:
             raise RegistrationError(f"{moving.name}: {error}") from None
         save_estimate(store, f"{moving.name}/motion", key, cached)
+        release_memory()
     values: dict[str, Any] = {name: a.item() if a.ndim == 0 else a for name, a in cached.items()}
     factor = warp.mean_variance_factor(values["transform"], reference.shape, settings.order)
     return Motion(
@@ -334,6 +336,11 @@ def _regions(settings: Registration, fixed: Array, level: int, store: Store) -> 
 # --------------------------------------------------------------------------------------------------- warp
 
 
+def whole_chunks(region: Region) -> Region:
+    """Return the region that the chunks of a box cover: that much is read and held encoded, whatever is kept of it."""
+    return tuple(slice(part.start // CHUNK * CHUNK, -(-part.stop // CHUNK) * CHUNK) for part in region)
+
+
 @dataclass(frozen=True)
 class SeriesSource:
     """Reads, for each scan, what its transform needs of its own volume; (1, z, y, x) regions of the reference frame."""
@@ -358,12 +365,12 @@ class SeriesSource:
         return np.asarray(zarr.open_array(self.folders[region[0].start], mode="r")[box])
 
     def nbytes(self, region: Region) -> int:
-        """Return the bytes of the largest box that any scan needs."""
+        """Return the bytes of the largest box that any scan needs, and of its encoded chunks."""
         largest = 0
         for t in range(len(self.folders)):
             box = self.box((slice(t, t + 1), *region[1:]))
-            largest = max(largest, size_of(box) if box is not None else 0)
-        return int(largest * 4 * 1.3)
+            largest = max(largest, size_of(box) + size_of(whole_chunks(box)) if box is not None else 0)
+        return largest * 4
 
 
 def series_pass(
@@ -418,7 +425,7 @@ def series_image(
 
 
 def _warp_scratch(region: Region, source: SeriesSource) -> int:
-    return 4 * source.nbytes(region) + 8 * size_of(region)
+    return 2 * source.nbytes(region) + 8 * size_of(region)
 
 
 def _box3(region: Region) -> tuple[slice, slice, slice]:

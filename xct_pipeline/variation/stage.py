@@ -16,7 +16,7 @@ import zarr
 from xct_pipeline.blocks import Array, BlockOp, Pass, Reduction, Region, size_of
 from xct_pipeline.config import Config, RegionOfInterest, Registration, Variation
 from xct_pipeline.execution import PassResult, Progress, image_identity, measure, run_passes, silent
-from xct_pipeline.registration.stage import GRANULE, PATH, Motion, Volume, series_image
+from xct_pipeline.registration.stage import GRANULE, PATH, Motion, Volume, series_image, whole_chunks
 from xct_pipeline.resources import Resources
 from xct_pipeline.scan import Scan
 from xct_pipeline.store import Image, Store
@@ -222,8 +222,8 @@ class PairSource:
         return np.asarray(mass.change(np.asarray(series[(fixed, *region[1:])]), later))[None]
 
     def nbytes(self, region: Region) -> int:
-        """Return the bytes of both planes and the difference."""
-        return size_of(region) * 4 * 3
+        """Return the bytes of both planes, the difference, and the encoded chunks of one."""
+        return size_of(region) * 12 + size_of(whole_chunks(region[1:])) * 4
 
 
 def pairs_of(series: Series, consecutive: bool) -> tuple[tuple[int, int], ...]:
@@ -349,9 +349,9 @@ class SlabSource:
         return slice(max(0, region[0].start - self.halo), min(self.depth, region[0].stop + self.halo))
 
     def nbytes(self, region: Region) -> int:
-        """Return the bytes of both slabs."""
+        """Return the bytes of both slabs, and of the encoded chunks of one while it is being read."""
         part = self.span(region)
-        return size_of((part, *region[1:])) * 8
+        return size_of((part, *region[1:])) * 8 + size_of(whole_chunks((part, *region[1:]))) * 4
 
 
 @dataclass(frozen=True)
@@ -431,7 +431,7 @@ def measure_sums(
     )
     maps = 80 * series.frame[1] * series.frame[2]  # ten maps in double precision
     slabs = _slabs(mask.planes(), series.frame)
-    return measure(store, reduction, source, slabs, inputs, limits, scratch=4, partial_bytes=maps)
+    return measure(store, reduction, source, slabs, inputs, limits, scratch=1, partial_bytes=maps)
 
 
 def _labels_identity(store: Store, mask: RegionMask) -> str | None:
@@ -513,7 +513,7 @@ def measure_surface(
     inputs = {"registered": image_identity(store, PATH), "threshold": threshold, "above": settings.anode_above}
     combine = partial(_highest, above=settings.anode_above)
     slabs = _slabs(range(series.frame[0]), series.frame)
-    found = measure(store, Reduction("surface", VERSION, chunk, combine), source, slabs, inputs, limits)
+    found = measure(store, Reduction("surface", VERSION, chunk, combine), source, slabs, inputs, limits, scratch=1)
     return np.where(found["count"] > 0, found["total"], np.nan)
 
 
@@ -636,7 +636,7 @@ def measure_noise(
     tag = f"{series.names[moving]}_{series.names[fixed]}"
     mean = measure(
         store, Reduction(f"noise/mean_{tag}", VERSION, partial(_mean_chunk, source=source, quiet=quiet), _add_up),
-        source, slabs, inputs, limits, scratch=3,
+        source, slabs, inputs, limits, scratch=1,
     )  # fmt: skip
     if mean["count"] < 1000:
         raise ValueError(
@@ -646,7 +646,7 @@ def measure_noise(
         _noise_chunk, source=source, quiet=quiet, mask=mask, mean=float(mean["total"] / mean["count"]), windows=windows,
         bins=bins,
     )  # fmt: skip
-    found = measure(store, Reduction(f"noise/{tag}", VERSION, chunk, _add_up), source, slabs, inputs, limits, scratch=4)
+    found = measure(store, Reduction(f"noise/{tag}", VERSION, chunk, _add_up), source, slabs, inputs, limits, scratch=1)
     covariance = noises.autocovariance(noises.LagSums(found["products"], found["pairs"]))
     zero = (0, 0, 0)
     pooled = noises.pooled_level(mass.Sums(zero, found["quiet_level"], found["quiet_level_count"]))
