@@ -40,6 +40,7 @@ class MethodEditor(Container):  # type: ignore[misc]
 
     def _other_method(self) -> None:
         self._fill({})
+        self.changed.emit(self)  # listeners heard of the method before its fields were there
 
     def _fill(self, values: dict[str, Any]) -> None:
         for field in self.fields.values():
@@ -63,7 +64,8 @@ class MethodEditor(Container):  # type: ignore[misc]
     def table(self) -> dict[str, Any]:
         """Return the method and the parameters that were given, as TOML holds them."""
         model = self.models[self.method.value]
-        given = {key: _value(field, model.model_fields[key].annotation) for key, field in self.fields.items()}
+        shown = {key: field for key, field in self.fields.items() if key in model.model_fields}
+        given = {key: _value(field, model.model_fields[key].annotation) for key, field in shown.items()}
         hidden = {key: value for key, value in self.hidden.items() if key in model.model_fields}
         return {"method": self.method.value, **{k: v for k, v in given.items() if v is not None}, **hidden}
 
