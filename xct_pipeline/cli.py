@@ -204,7 +204,9 @@ def center(
 @app.command()
 def run(
     config: ConfigPath,
-    until: Annotated[str | None, typer.Option(help="Last stage to run.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Last stage: reconstruction, registration, segmentation or variation.")
+    ] = None,
     rows: Rows = None,
     memory: Memory = None,
     workers: Workers = None,
