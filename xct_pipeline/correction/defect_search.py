@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +19,11 @@ FLANK = 5  # columns on either side from which the gap is predicted
 class _Template:
     """Least-squares prediction of a gap from its flanks (parabola plus a step), as filters over the window.
 
-    deviation (window,), step (window,), residual (2 FLANK, window), each (width, window).
+    first is where in the window the gap begins; deviation (window,), step (window,), residual (used columns, window),
+    each (width, window).
     """
 
+    first: int
     width: int
     deviation: Floats
     step: Floats
@@ -29,14 +33,42 @@ class _Template:
 
 def _template(width: int) -> _Template:
     """Filters for a gap of `width` columns between two flanks."""
-    x = np.arange(2 * FLANK + width) - (2 * FLANK + width - 1) / 2
-    gap = np.abs(x) < width / 2
-    basis = np.stack((x**0, x, x**2, np.sign(x)), axis=1)
-    fit = np.zeros((4, x.size))
-    fit[:, ~gap] = np.linalg.pinv(basis[~gap])
-    each = np.eye(x.size)[gap] - basis[gap][:, :3] @ fit[:3]
-    residual = (np.eye(x.size) - basis @ fit)[~gap] / np.sqrt(2 * FLANK - 4)
-    return _Template(width, each.mean(axis=0), 2 * fit[3], residual, each)
+    side = np.repeat([-1.0, 0.0, 1.0], [FLANK, width, FLANK])
+    return _filters(FLANK, width, side == 0, side)
+
+
+def _pair(left: int, between: int, right: int) -> tuple[_Template, _Template]:
+    """Filters for each of two gaps with `between` good columns between them; both are left out of the prediction.
+
+    The step is from one outer flank to the other, with the columns between on half of it: they must lie on the
+    parabola, or the two gaps are the edges of something wider.
+    """
+    span = left + between + right
+    side = np.repeat([-1.0, 0.0, 1.0], [FLANK, span, FLANK])
+    gaps = side == 0
+    gaps[FLANK + left : FLANK + left + between] = False
+    return _filters(FLANK, left, gaps, side), _filters(FLANK + left + between, right, gaps, side)
+
+
+def _filters(first: int, width: int, left_out: Bools, side: Floats) -> _Template:
+    """Filters for the gap at `first`, predicted from what is not left out; `side` is the shape of the step."""
+    n, used = side.size, ~left_out
+    x = np.arange(n) - (n - 1) / 2
+    basis = np.stack((x**0, x, x**2, side), axis=1)
+    fit = np.zeros((4, n))
+    fit[:, used] = np.linalg.pinv(basis[used])
+    gap = slice(first, first + width)
+    each = np.eye(n)[gap] - basis[gap, :3] @ fit[:3]
+    residual = (np.eye(n) - basis @ fit)[used] / np.sqrt(np.count_nonzero(used) - 4)
+    return _Template(first, width, each.mean(axis=0), 2 * fit[3], residual, each)
+
+
+@cache
+def _templates(max_width: int) -> tuple[list[_Template], list[tuple[_Template, _Template]]]:
+    """Every gap, and every pair of gaps in each other's flanks."""
+    widths = range(1, max_width + 1)
+    pairs = itertools.product(widths, range(1, FLANK), widths)
+    return [_template(w) for w in widths], [_pair(*p) for p in pairs]
 
 
 @dataclass(frozen=True)
@@ -62,7 +94,7 @@ def isolated_offsets(
     The profiles are searched as they are, and once more less their own mirror image, where walls are gone and
     a defect shows twice, with both signs: it is where the profile itself is not smooth.
     """
-    templates = [_template(w) for w in range(1, max_width + 1)]
+    templates, pairs = _templates(max_width)
     maps = _deviations(means, templates)
     scatter = _scatter(maps)
     hits = []
@@ -74,11 +106,21 @@ def isolated_offsets(
         for f in _search(odd, odd_errors, templates, odd_maps, odd_scatter, snr, minimum):
             keep = _is_one_sided(maps, odd_maps, centers, f)
             hits += [h for h, k in zip(_hits(f, np.zeros(keep.size, bool)), keep, strict=True) if k]
+        for a, b in _search_pairs(odd, odd_errors, pairs, odd_maps, odd_scatter, snr, minimum):
+            keep = _is_one_sided(maps, odd_maps, centers, a) & _is_one_sided(maps, odd_maps, centers, b)
+            hits += [h for h, k in zip(_pair_hits(a, b, np.zeros(keep.size, bool)), keep, strict=True) if k]
     for f in _search(means, errors, templates, maps, scatter, snr, minimum):
         mirrored = np.zeros(f.row.size, bool)
         if centers is not None:
             mirrored = _has_mirror(maps, templates, errors, centers, f)
         hits += _hits(f, mirrored)
+    for a, b in _search_pairs(means, errors, pairs, maps, scatter, snr, minimum):
+        mirrored = np.zeros(a.row.size, bool)
+        if centers is not None:
+            wide = _padded(means.mean(axis=1), max_width)
+            for f in (a, b):
+                mirrored |= _has_mirror(maps, templates, errors, centers, f) | _has_image(wide, errors, centers, f)
+        hits += _pair_hits(a, b, mirrored)
     return _without_overlap(hits, means.shape[2], means.shape[3])
 
 
@@ -91,10 +133,25 @@ def _hits(f: _Found, mirrored: Bools) -> list[tuple[float, int, int, int, bool, 
     ]
 
 
+def _pair_hits(a: _Found, b: _Found, mirrored: Bools) -> list[tuple[float, int, int, int, bool, Floats]]:
+    """As `_hits`, of both gaps and the columns between as one."""
+    between = b.template.first - a.template.first - a.template.width
+    each = np.concatenate((a.each, np.zeros((a.row.size, between)), b.each), axis=1)
+    both = replace(a, template=replace(a.template, width=each.shape[1]), score=np.minimum(a.score, b.score), each=each)
+    left = a.column - (a.template.width - 1) // 2
+    return _hits(replace(both, column=left + (each.shape[1] - 1) // 2), mirrored)
+
+
+def _padded(x: Floats, max_width: int) -> Floats:
+    """Continue profiles past the detector's edges by a flank and the widest gap."""
+    pad = FLANK + max_width
+    return np.pad(x, ((0, 0),) * (x.ndim - 1) + ((pad, pad),), mode="reflect", reflect_type="odd")
+
+
 def _deviations(means: Floats, templates: list[_Template]) -> list[Floats]:
     """Deviation of each gap from its prediction, (scan, row, column), for every width."""
     pad = FLANK + len(templates)
-    wide = np.pad(means, ((0, 0), (0, 0), (0, 0), (pad, pad)), mode="reflect", reflect_type="odd")
+    wide = _padded(means, len(templates))
     return [_scan_deviations(wide, t, means.shape[3], pad) for t in templates]
 
 
@@ -114,7 +171,7 @@ def _search(
 ) -> list[_Found]:
     """Judge what stands out in the deviation maps; the good candidates of every width."""
     pad = FLANK + len(templates)
-    wide = np.pad(means, ((0, 0), (0, 0), (0, 0), (pad, pad)), mode="reflect", reflect_type="odd")
+    wide = _padded(means, len(templates))
     error = np.pad(errors, ((0, 0), (0, 0), (pad, pad)), mode="edge")
     found = []
     for t, deviation, sigma in zip(templates, maps, scatter, strict=True):
@@ -127,6 +184,69 @@ def _search(
         good, size, score, each = _judge(values, spread, sigma[rows, columns], t, snr, minimum)
         found.append(_Found(t, rows[good], columns[good], size[good], score[good], each[good]))
     return found
+
+
+def _search_pairs(
+    means: Floats,
+    errors: Floats,
+    pairs: list[tuple[_Template, _Template]],
+    maps: list[Floats],
+    scatter: list[Floats],
+    snr: float,
+    minimum: float,
+) -> list[tuple[_Found, _Found]]:
+    """Judge two features that lie in each other's flanks, where both stand out; the pairs of which both are good."""
+    widest = len(maps)
+    pad, n_columns = FLANK + widest, means.shape[3]
+    wide = _padded(means, widest)
+    pooled = wide.mean(axis=(0, 1))
+    error = np.pad(errors, ((0, 0), (0, 0), (pad, pad)), mode="edge")
+    out = np.abs(maps[0].mean(axis=0)) > np.maximum(0.5 * snr * scatter[0], 0.5 * minimum)
+    single = [np.linalg.norm(_template(w).deviation) for w in range(1, widest + 1)]
+    found = []
+    for a, b in pairs:
+        span = b.first + b.width - a.first
+        places = [k for t in (a, b) for k in range(t.first - FLANK, t.first - FLANK + t.width)]
+        end = n_columns - span + 1
+        rows, left = np.nonzero(np.logical_and.reduce([out[:, k : k + end] for k in places]))
+        window = left[:, None] + pad - FLANK + np.arange(a.deviation.size)
+        values = pooled[rows[:, None], window]
+        residual = np.sqrt(((values @ a.residual.T) ** 2).sum(axis=1))
+        likely = np.ones(rows.size, bool)
+        for t in (a, b):
+            height = np.abs(values @ t.deviation)
+            likely &= height > 0.7 * np.maximum(snr * residual * np.linalg.norm(t.deviation), minimum)
+        rows, left, window = rows[likely], left[likely], window[likely]
+        values = wide[:, :, rows[:, None], window]
+        spread = error[:, rows[:, None], window].mean(axis=2)
+        judged = []
+        for t in (a, b):
+            column = left + t.first - FLANK + (t.width - 1) // 2
+            local = scatter[t.width - 1][rows, column] * np.linalg.norm(t.deviation) / single[t.width - 1]
+            judged.append((t, column, *_judge(values, spread, local, t, snr, minimum)))
+        good = judged[0][2] & judged[1][2]
+        one, two = (_Found(t, rows[good], c[good], *(x[good] for x in rest)) for t, c, _, *rest in judged)
+        found.append((one, two))
+    return found
+
+
+def _has_image(wide: Floats, errors: Floats, centers: list[float], f: _Found) -> Bools:
+    """`_has_mirror` for one of a pair: the mirrored profile is judged as a pair, too."""
+    t = f.template
+    pad, n_columns = (wide.shape[2] - errors.shape[2]) // 2, errors.shape[2]
+    columns = (f.column - (t.width - 1) // 2 - t.first)[:, None] + np.arange(t.deviation.size)
+    everywhere = np.ones(f.row.size, bool)
+    for i, center in enumerate(centers):
+        limit = np.maximum(0.5 * np.abs(f.size), 3 * np.linalg.norm(t.deviation) * errors[i][f.row, f.column])
+        here = np.zeros(f.row.size, bool)
+        for shift in range(-2, 3):
+            at = np.rint(2 * center - columns).astype(np.int64) + shift
+            middle = np.rint(2 * center - f.column).astype(np.int64) + shift
+            inside = (middle >= 0) & (middle < n_columns)
+            values = wide[i][f.row[:, None], np.clip(at + pad, 0, wide.shape[2] - 1)]
+            here |= inside & (np.sign(f.size) * (values @ t.deviation) > limit)
+        everywhere &= here
+    return everywhere
 
 
 def _less_mirror_image(means: Floats, errors: Floats, centers: list[float]) -> tuple[Floats, Floats]:
@@ -152,10 +272,10 @@ def _is_one_sided(maps: list[Floats], odd_maps: list[Floats], centers: list[floa
     for i, center in enumerate(centers):
         smooth, image = np.zeros(f.row.size), np.zeros(f.row.size)
         for plain, odd in zip(maps, odd_maps, strict=True):
-            for s in (1.0, -1.0):
-                smooth = np.maximum(smooth, mirror_maximum(s * plain[i], center, 1)[f.row, f.column])
-                opposite = mirror_maximum(-s * odd[i], center, 1)[f.row, f.column]
-                image = np.where(s == sign, np.maximum(image, opposite), image)
+            low, high = _image_range(plain[i], center, 1, f)
+            smooth = np.maximum(smooth, np.maximum(high, -low))
+            low, high = _image_range(odd[i], center, 1, f)
+            image = np.maximum(image, np.where(sign > 0, -low, high))
         keep &= (smooth < 0.4 * height) & (image > 0.45 * height) & (image < 1.4 * height)
     return keep
 
@@ -211,9 +331,8 @@ def _has_mirror(
         here = np.zeros(f.row.size, bool)
         for t, deviation in zip(templates, maps, strict=True):
             noise = 3 * np.linalg.norm(t.deviation) * errors[i][f.row, f.column]
-            for sign in (1.0, -1.0):
-                image = mirror_maximum(sign * deviation[i], center, 2)[f.row, f.column]
-                here |= (sign * f.size > 0) & (image > np.maximum(0.5 * np.abs(f.size), noise))
+            low, high = _image_range(deviation[i], center, 2, f)
+            here |= np.where(f.size > 0, high, -low) > np.maximum(0.5 * np.abs(f.size), noise)
         everywhere &= here
     return everywhere
 
@@ -249,6 +368,14 @@ def local_scatter(x: Floats) -> Floats:
     near = np.pad(level, ((0, 0), (1, 1)), mode="edge")
     middle = np.median(np.stack((near[:, :-2], near[:, 1:-1], near[:, 2:])), axis=0)
     return np.repeat(middle, 32, axis=1)[:, :columns]
+
+
+def _image_range(x: Floats, center: float, reach: int, f: _Found) -> tuple[Floats, Floats]:
+    """Smallest (at most 0) and largest (at least 0) value within `reach` columns of each candidate's mirror image."""
+    where = np.rint(2 * center - f.column).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)
+    inside = (where >= 0) & (where < x.shape[1])
+    values = np.where(inside, x[f.row[:, None], np.clip(where, 0, x.shape[1] - 1)], 0.0)
+    return np.minimum(values.min(axis=1), 0), np.maximum(values.max(axis=1), 0)
 
 
 def mirror_maximum(x: Floats, center: float, reach: int) -> Floats:

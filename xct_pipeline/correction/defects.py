@@ -28,7 +28,7 @@ Bools = npt.NDArray[np.bool_]
 
 SEGMENTS = 8  # parts of the rotation that must agree
 HARMLESS = 1e-4  # standard error of the mean below which a scatter is not looked at
-PASSES = 6  # a defect next to another is found once the larger one is gone
+PASSES = 6  # a defect beside a much larger one, or beside a pair, is found once that is gone
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import pytest
 from xct_pipeline.correction import defects
 from xct_pipeline.correction.defects import (
     SEGMENTS,
+    along_rows,
     column_statistics,
     correct_defects,
     find_defects,
@@ -18,7 +19,7 @@ WALLS = ((0.46, 0.43, 1.0), (0.43, 0.36, 0.3), (0.36, 0.345, 20.0), (0.345, 0.22
 def disc(n, center, radius):
     """Bin-averaged chord lengths of a disc, exact."""
     edge = np.clip(np.arange(n + 1) - 0.5 - center, -radius, radius)
-    return np.diff(edge * np.sqrt(radius**2 - edge**2) + radius**2 * np.arcsin(edge / radius))
+    return np.diff(edge * np.sqrt(np.maximum(radius**2 - edge**2, 0)) + radius**2 * np.arcsin(edge / radius))
 
 
 def cell(n, center, scale=1.0):
@@ -119,6 +120,113 @@ def test_injected_columns_are_removed(n, size, width, counts):
         error = np.abs(np.array([left[r, c : c + width].mean() for r, c in enumerate(places)]))
         limit = 0.05 * abs(size) + 5 * np.array([np.max((noise * np.ones(n))[c : c + width]) for c in places])
         assert (error[hit] < np.maximum(limit[hit], 1e-3)).all()
+
+
+@pytest.mark.parametrize("counts", [None, 1e5])
+@pytest.mark.parametrize("apart", range(2, 9))
+@pytest.mark.parametrize("sizes", [(-0.01, -0.01), (-0.01, 0.012), (0.02, 0.008)])
+def test_neighbouring_columns_are_both_removed(sizes, apart, counts):
+    """Each lies in the other's flank up to 5 columns away."""
+    n = 512
+    center = (n - 1) / 2 + 0.4
+    clean = cell(n, center)
+    free = smooth_places(n, center)
+    places = [c for c in free if set(range(c, c + apart + 1)) <= set(free)][::11]
+    bad = np.repeat(clean[None], len(places), axis=0)
+    for row, column in enumerate(places):
+        bad[row, [column, column + apart]] += sizes
+    n_angles = 48 if counts is None else 240
+    found = find_defects([column_statistics(projections(bad, n_angles, counts))], centers=[center])
+    at = np.array([[c, c + apart] for c in places])
+    given = np.take_along_axis(found.offset, at, axis=1)
+    noise = np.zeros_like(clean) if counts is None else np.exp(clean / 2) / np.sqrt(counts * n_angles)
+    visible = (np.abs(sizes) > 10 * noise[at]).all(axis=1)
+    assert visible.sum() >= 6
+    assert (given[visible] != 0).mean() >= 0.9
+    error = np.abs(given - sizes) - 6 * noise[at]
+    assert error[given != 0].max() < 1e-3
+    others = found.offset.copy()
+    np.put_along_axis(others, at, 0, axis=1)
+    assert (np.abs(others) < 5e-4 + 6 * noise).all()
+
+
+def test_pairs_of_foils_are_recognised_by_their_mirror_image():
+    """Two foils in each other's flanks are a pair on either side of the axis."""
+    n, center = 300, 149.7
+    foils = np.stack(
+        [
+            shell(n, center, 120 + shift, thickness) + brightness * shell(n, center, 120 + shift - apart, thickness)
+            for thickness in (0.5, 1.0, 1.6, 2.5)
+            for shift in np.linspace(0, 1, 8)
+            for apart in range(3, 8)
+            for brightness in (0.6, 1.0)
+        ]
+    )
+    found = find_defects([column_statistics(projections(foils, 24))], centers=[center])
+    assert found.n_offset + found.n_dead == 0
+    assert found.n_symmetric > 0
+
+
+def shell(n, center, outer, thickness):
+    return 0.05 * (disc(n, center, outer) - disc(n, center, outer - thickness))
+
+
+def test_a_plateau_wider_than_the_widest_gap_is_not_a_pair():
+    """Its two edges are no defects: what is between must continue the outer flanks."""
+    bad = np.tile(np.linspace(0.2, 0.3, 200), (5, 1))
+    for row in range(5):
+        bad[row, 60 : 64 + row] += 0.02
+    found = find_defects([column_statistics(projections(bad, 48))])
+    assert found.n_offset == 0
+
+
+def rows_with_a_wall(n, center, rows):
+    """A smooth cylinder; beside column 200 a wall in the middle rows, and no wall elsewhere."""
+    profile = np.repeat((0.003 * disc(n, center, 0.47 * n))[None], len(rows), axis=0)
+    profile[rows] += 0.001 * disc(n, center, 200.5 - center)
+    return profile
+
+
+def test_a_column_is_corrected_where_a_wall_hides_it():
+    n, center, column = 256, 127.8, 201
+    walled = (np.arange(40) >= 14) & (np.arange(40) < 24)
+    clean = rows_with_a_wall(n, center, walled)
+    bad = clean.copy()
+    bad[:, column] -= 0.01
+    statistics = [column_statistics(projections(bad, 200, counts=1e5))]
+    found = find_defects(statistics, centers=[center])
+    assert (found.offset[~walled, column] != 0).all()
+    assert (found.offset[walled, column] == 0).sum() >= 5
+    carried = along_rows(found, statistics)
+    np.testing.assert_allclose(carried.offset[:, column], -0.01, atol=1.5e-3)
+    assert np.array_equal(carried.offset[found.offset != 0], found.offset[found.offset != 0])
+    assert carried.n_offset == np.count_nonzero(carried.offset)
+    assert carried.n_clean_rows == 0
+
+
+def test_a_wall_of_the_sample_is_not_extended():
+    """What few rows take for a defect, or what has another sign or other light, is not carried to the rest."""
+    statistics = [np.zeros((SEGMENTS + 1, 60, 80), np.float32)]
+    statistics[0][:-1, 30:] = 1.0  # rows that see little light
+    offset = np.zeros((60, 80), np.float32)
+    offset[0:30:6, 10] = 0.01  # 5 of 30 rows
+    offset[0:30:2, 20] = 0.01 * (-1) ** np.arange(15)
+    offset[0:30:2, 30] = 0.01
+    offset[0:3, 40] = 0.01
+    found = defects.Defects(offset, np.zeros((60, 80), bool), np.count_nonzero(offset), 0, 0, 30)
+    carried = along_rows(found, statistics).offset
+    for column in (10, 20, 40):
+        assert np.array_equal(carried[:, column], offset[:, column])
+    np.testing.assert_allclose(carried[:30, 30], 0.01)
+    assert not carried[30:].any()
+
+
+def test_carrying_along_rows_finds_nothing_in_a_cell_of_walls():
+    n, center = 256, 127.63
+    shells = np.stack([cell(n, center, s) for s in np.linspace(0.9, 0.95, 40)])
+    statistics = [column_statistics(projections(shells, 120, counts=1e4))]
+    found = find_defects(statistics, centers=[center])
+    assert along_rows(found, statistics).n_offset == found.n_offset
 
 
 def test_dead_columns_and_pixels_are_interpolated():
