@@ -49,7 +49,7 @@ from xct_pipeline.scan import Frames, Scan, ScanError
 from xct_pipeline.store import Image, Store
 
 GROUP = 16  # projections, or rows, that are computed together
-DEFECTS_VERSION = 2
+DEFECTS_VERSION = 3
 MARGIN_BYTES = 24e6  # of the rows that the margin of air is looked for in; the search takes about 20 times as much
 HOSTILE_ROWS = 64  # raw chunks of more rows than this are read once, not once per group of rows
 COUNTS = ("clipped", "saturated", "zero", "nonfinite", "zingers", "defective", "stripe_columns", "untouched_rows")
