@@ -393,7 +393,8 @@ def test_register_compares_nudges_masks_and_runs(opened, finished, told):
     assert any("nothing is painted" in text for text in told())
     panel.start_painting()
     paint = viewer.layers[register.PAINT]
-    paint.data_setitem((slice(8, 56), slice(20, 76), slice(20, 76)), 1)
+    paint.data[8:56, 20:76, 20:76] = 1
+    paint.refresh()
     panel.take_paint()
     idle(panel)
     assert panel.box == {"z": [8, 56], "y": [20, 76], "x": [20, 76]}
@@ -443,8 +444,9 @@ def test_segment_moves_thresholds_paints_and_runs_to_what_was_seen(opened, finis
     panel.start_painting()
     paint = viewer.layers[segment.PAINT]
     plane = int(panel.plane.value)
-    paint.data_setitem((plane, slice(44, 52), slice(44, 52)), 2)
-    paint.data_setitem((plane, slice(2, 8), slice(2, 80)), 1)
+    paint.data[plane, 44:52, 44:52] = 2
+    paint.data[plane, 2:8, 2:80] = 1
+    paint.refresh()
     panel.take_paint()
     idle(panel)
     trained = np.array(viewer.layers[segment.LABELS].data)
