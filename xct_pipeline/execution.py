@@ -156,9 +156,7 @@ def run_passes(
     Raises
     ------
     RefusedError
-        One task needs more memory than the limit.
-    OSError
-        The disk is full or cannot be written.
+        One task needs more memory than the limit, or the disk is full or cannot be written.
     """
     tasks: list[tuple[Pass, tuple[int, ...], str]] = []
     reused: dict[str, list[dict[str, Any]]] = {}
@@ -175,7 +173,7 @@ def run_passes(
         results[result.name].append(result)
         progress(result, done, len(tasks))
         if result.fatal:
-            raise OSError(f"{store.path}: {result.problem}")
+            raise RefusedError(f"{store.path}: {result.problem}; the same command goes on where this one ended")
     return [_summary(step.name, results[step.name], reused[step.name], changed[step.name]) for step in passes]
 
 

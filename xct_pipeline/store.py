@@ -359,9 +359,9 @@ def read_attributes(folder: Path) -> dict[str, Any]:
     file = folder / "zarr.json"
     try:
         return dict(json.loads(file.read_text()).get("attributes", {}))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (ValueError, AttributeError, NotADirectoryError) as error:
+    except (ValueError, AttributeError) as error:
         raise StoreError(f"{file}: damaged metadata ({error})") from error
 
 
