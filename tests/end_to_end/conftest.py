@@ -1,0 +1,58 @@
+"""One small simulated series for all tests of this folder, without its truth."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from command import shell, write_config
+
+
+@pytest.fixture(scope="session")
+def series(tmp_path_factory) -> Path:
+    """Two raw scans and a configuration; the truth is deleted, so that nothing can read it."""
+    folder = tmp_path_factory.mktemp("series")
+    ended = shell("simulate", folder / "cell", "--width", 96, "--rows", 48, "--scans", 2, "--angles", 61, cwd=folder)
+    assert ended.code == 0, ended.err
+    shutil.rmtree(folder / "cell" / "truth")
+    return folder / "cell"
+
+
+@pytest.fixture(scope="session")
+def finished(series, tmp_path_factory) -> Path:
+    """A folder with the configuration of the README, run to its end once; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    link_scans(series, folder)
+    ended = shell("run", write_config(folder))
+    assert ended.code == 0, ended.err
+    return folder
+
+
+@pytest.fixture
+def work(series, tmp_path) -> Path:
+    """A folder of its own with the raw scans and a configuration."""
+    link_scans(series, tmp_path)
+    write_config(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def done(finished, tmp_path) -> Path:
+    """A copy of the finished folder, its raw scans linked: nothing is left to compute."""
+    shutil.copytree(finished, tmp_path / "done", copy_function=_link_or_copy)
+    return tmp_path / "done"
+
+
+def link_scans(series: Path, folder: Path) -> None:
+    """Hard-link the raw scans: their size and time stay what they are."""
+    for file in series.glob("*.nxs"):
+        os.link(file, folder / file.name)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    if source.endswith(".nxs"):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)

@@ -1,0 +1,91 @@
+"""Volumes are the same to the last bit whatever shards, workers, rows or memory a run was given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from command import shards, shell, write_config, xct
+
+from xct_pipeline import load_config, open_volume, preview
+
+NAMES = ("scan_00", "scan_01")
+
+
+@pytest.fixture(scope="module")
+def volumes(finished):
+    return {name: open_volume(finished / "store.zarr", name).values for name in NAMES}
+
+
+def assert_equal(store, volumes, first=0, stop=None):
+    for name, volume in volumes.items():
+        np.testing.assert_array_equal(open_volume(store, name).values, volume[first:stop])
+
+
+def test_one_worker(capsys, work, volumes):
+    assert xct(capsys, "run", work / "run.toml", "--workers", "1").code == 0
+    assert_equal(work / "store.zarr", volumes)
+
+
+@pytest.mark.parametrize("rows", [(0, 5), (13, 35), (31, 48)])
+def test_rows(capsys, work, volumes, rows):
+    assert xct(capsys, "run", work / "run.toml", "--rows", f"{rows[0]}:{rows[1]}").code == 0
+    assert_equal(work / "store.zarr", volumes, *rows)
+    z = open_volume(work / "store.zarr", "scan_00").z.values
+    np.testing.assert_allclose(z, 10.0 * np.arange(*rows))  # coordinates are those of the detector's rows
+
+
+def test_thickness(capsys, work, volumes, monkeypatch):
+    from xct_pipeline.reconstruction import stage
+
+    monkeypatch.setattr(stage, "THICKNESSES", (48,))
+    assert xct(capsys, "run", work / "run.toml").code == 0
+    assert len(shards(work / "store.zarr", "scans/scan_00/volume/0")) == 1
+    assert_equal(work / "store.zarr", volumes)
+    monkeypatch.undo()  # a store keeps the thickness it was begun with
+    facts = xct(capsys, "run", work / "run.toml", "--json").json
+    assert all(image["computed"] == 0 for scan in facts["scans"] for image in scan["images"].values())
+
+
+def test_preview_is_a_slice_of_the_volume(work, volumes, finished):
+    for folder in (work, finished):  # without a store, and with its cached estimates
+        for z in (0, 17, 47):
+            slices = preview(load_config(folder / "run.toml"), z)
+            for name in NAMES:
+                np.testing.assert_array_equal(slices[name], volumes[name][z])
+    assert not (work / "store.zarr").exists()
+
+
+def test_processes_of_a_cluster(work, finished):
+    ended = shell("run", work / "run.toml", "--cluster", "local:2")
+    assert ended.code == 0, ended.err
+    assert shards(work / "store.zarr") == shards(finished / "store.zarr")
+
+
+@pytest.mark.parametrize("stripe", ["all", "sorting", "fourier_wavelet", "titarenko", "none"])
+def test_rows_with_other_stripe_methods(capsys, work, stripe):
+    config = write_config(work, {"correction.stripe": f'method = "{stripe}"', "reconstruction": "center = 49.0"})
+    assert xct(capsys, "run", config, "--rows", "8:40").code == 0
+    whole = {name: open_volume(work / "store.zarr", name).values for name in NAMES}
+    assert xct(capsys, "run", config, "--rows", "21:23").code == 0
+    assert_equal(work / "store.zarr", whole, 13, 15)
+
+
+def test_stored_projections_give_the_same_rows(capsys, work):
+    tables = {"correction.phase": 'method = "paganin"\ndelta_beta = 100.0', "reconstruction": "center = 49.0"}
+    config = write_config(work, tables)
+    assert xct(capsys, "run", config).code == 0
+    whole = {name: open_volume(work / "store.zarr", name).values for name in NAMES}
+    slices = preview(load_config(config), 30)
+    for name in NAMES:
+        np.testing.assert_array_equal(slices[name], whole[name][30])
+    assert xct(capsys, "run", config, "--rows", "20:35").code == 0
+    assert_equal(work / "store.zarr", whole, 20, 35)
+
+
+def test_binning_and_columns(capsys, work):
+    config = write_config(work, {"acquisition": "binning = 2\ncolumns = [4, 94]"})
+    assert xct(capsys, "run", config).code == 0
+    volume = open_volume(work / "store.zarr", "scan_00")
+    assert volume.shape == (24, 45, 45)
+    assert volume.x.values[1] - volume.x.values[0] == pytest.approx(20)
+    np.testing.assert_array_equal(preview(load_config(config), 11, ["scan_00"])["scan_00"], volume.values[11])
