@@ -74,7 +74,8 @@ def run_apart(number: int, problem: Problem) -> dict[str, Any]:
 def run_all(problem: Problem, chosen: list[int], quiet: bool = False) -> list[dict[str, Any]]:
     """Run entries one after the other."""
     steps.shared(problem)
-    chain.raw_file(problem)
+    if any(ENTRIES[number].step == "whole chain" for number in chosen):
+        chain.raw_file(problem)
     rows = []
     for number in chosen:
         entry = ENTRIES[number]

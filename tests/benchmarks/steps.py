@@ -90,7 +90,8 @@ def zinger_tomopy(p: Problem) -> Job:
 
 def _stripe_job(p: Problem, rows: int, function: Any, repeats: int = 3) -> Job:
     data, clean = scene.noisy(p)[:, :rows], scene.sinograms(p)[:, :rows]
-    return Job(lambda: function(data), rows, lambda got: rms(got, clean), repeats=repeats)
+    warm = scene.noisy(small(p))[:, :rows]
+    return Job(lambda: function(data), rows, lambda got: rms(got, clean), lambda: function(warm), repeats)
 
 
 def all_stripe_ours(p: Problem) -> Job:
@@ -108,7 +109,7 @@ def all_stripe_algotom(p: Problem) -> Job:
 def all_stripe_tomopy(p: Problem) -> Job:
     import tomopy
 
-    return _stripe_job(p, 2, lambda d: tomopy.remove_all_stripe(d, 3, 61, 21, ncore=2), 2)
+    return _stripe_job(p, 2, lambda d: tomopy.remove_all_stripe(d, 3, 61, 21, ncore=2), 1)
 
 
 def wavelet_ours(p: Problem) -> Job:
@@ -259,7 +260,8 @@ def skimage_iradon(p: Problem) -> Job:
 def tomopy_gridrec(p: Problem, padded: bool = True) -> Job:
     import tomopy
 
-    data, theta = scene.sinograms(p), scene.angles(p)
+    rows = min(4, p.rows)  # two threads have two each
+    data, theta = scene.sinograms(p, rows), scene.angles(p)
     pad = p.columns // 2 if padded else 0
     wide = np.pad(data, ((0, 0), (0, 0), (pad, pad)), mode="edge")
     options = {"algorithm": "gridrec", "filter_name": "ramlak", "ncore": 2}
@@ -268,7 +270,7 @@ def tomopy_gridrec(p: Problem, padded: bool = True) -> Job:
         image = tomopy.recon(wide, theta, center=p.center + pad, **options)[0]
         return image[pad : image.shape[0] - pad, pad : image.shape[1] - pad] if pad else image
 
-    return Job(call, p.rows, lambda got: scene.image_error(p, got))
+    return Job(call, rows, lambda got: scene.image_error(p, got), repeats=2)
 
 
 def tomopy_gridrec_unpadded(p: Problem) -> Job:

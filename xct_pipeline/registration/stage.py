@@ -29,13 +29,14 @@ from xct_pipeline.registration import calibration, local, masks, warp
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import Level, RegistrationError
 from xct_pipeline.registration.rigid import register
-from xct_pipeline.resources import Resources
+from xct_pipeline.resources import Resources, fitting_workers
 from xct_pipeline.store import CHUNK, Image, Store, level_count, read_attributes
 
 log = logging.getLogger("xct")
 
 VERSION = 1
 FINEST_VOXELS = 48_000_000  # levels of more voxels are not matched on: their grain adds cost, not accuracy
+MATCHING_COPIES = 8  # of a matched level, measured: both volumes, and five more while gas is looked for
 GRANULE = (64, 256, 256)
 SHARD_COPIES = 3.4  # a shard, its pyramid and its encoded chunks, while it is being written
 PATH = "registered"
@@ -154,6 +155,7 @@ def _register(
     settings: Registration, reference: Volume, moving: Volume, store: Store, limits: Resources
 ) -> dict[str, Array]:
     _require_alike(reference, moving)
+    fitting_workers(matching_bytes(reference.shape, reference.levels), 1, limits, "registration")
     with ThreadPoolExecutor(limits.workers) as pool:
         found = register(
             _levels(settings, reference, moving, store), model=settings.method, smoothing=settings.smoothing,
@@ -179,10 +181,23 @@ def _require_alike(reference: Volume, moving: Volume) -> None:
 
 def finest_level(volume: Volume) -> int:
     """Return the finest pyramid level that is matched on."""
+    return _matched_level(volume.shape, volume.levels)
+
+
+def _matched_level(shape: Sequence[int], levels: int) -> int:
     level = 0
-    while np.prod([n >> level for n in volume.shape]) > FINEST_VOXELS and level < volume.levels - 1:
+    while np.prod([n >> level for n in shape]) > FINEST_VOXELS and level < levels - 1:
         level += 1
     return level
+
+
+def matching_bytes(shape: Sequence[int], levels: int) -> int:
+    """Return the memory that finding one scan's motion and grey scale takes, whatever the number of scans.
+
+    Both volumes of the finest matched level, smoothed or resampled, and what finding the gas in one of them takes.
+    """
+    level = _matched_level(shape, levels)
+    return int(MATCHING_COPIES * 4 * np.prod([n >> level for n in shape]))
 
 
 def _levels(settings: Registration, reference: Volume, moving: Volume, store: Store) -> Iterator[Level]:
