@@ -45,7 +45,7 @@ def test_operando_nak(cell):
     balance = xct.open_table(store, "mass_balance")
     assert list(balance["scan"]) == ["scan_00", "scan_01", "scan_02"]
     truth = balance["faraday_mg"].to_numpy()[1:]
-    assert np.abs(balance["mass_change_mg"].to_numpy()[1:] / truth - 1).max() < 0.3
+    assert np.abs(balance["mass_change_mg"].to_numpy()[1:] / truth - 1).max() < 0.1
     assert set(xct.open_table(store, "labels")["name"]) == {"gas", "light", "anode", "ceramic"}
 
 
