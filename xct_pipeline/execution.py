@@ -87,6 +87,7 @@ def _write_shard(root: Path, step: Pass, shard: tuple[int, ...]) -> dict[str, in
         if 0 in block.shape:
             break
         array = zarr.open_array(str(root / image.path / str(level)), mode="r+")
+        array = array.with_config({"write_empty_chunks": True})  # a finished shard is a file, whatever it holds
         array[tuple(slice(a, a + n) for a, n in zip(start, block.shape, strict=True))] = block
     return dict(counts)
 

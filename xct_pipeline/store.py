@@ -268,7 +268,6 @@ class Store:
                     BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=np.dtype(image.dtype).itemsize),
                     Crc32cCodec(),
                 ],
-                config={"write_empty_chunks": True},
             )  # fmt: skip
         self._describe(image)
         return True

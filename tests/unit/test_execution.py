@@ -136,15 +136,18 @@ def test_memory_is_refused_before_anything_is_computed(tmp_path):
         execution.run_passes(Store(tmp_path / "s.zarr"), [make_pass()], Resources(2, 10**6))
 
 
-def test_empty_shards_are_written(tmp_path):
-    def zero(block, source, target):
-        return np.zeros_like(block)
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_shards_of_nothing_but_the_fill_value_are_written_once(tmp_path, value):
+    def blank(block, source, target):
+        return np.full_like(block, value)
 
     store = Store(tmp_path / "s.zarr")
-    step = make_pass(ops=(BlockOp("zero", 1, zero),))
+    step = make_pass(ops=(BlockOp("blank", 1, blank),))
     execution.run_passes(store, [step], LIMITS)
     assert all(f.exists() for shard in step.shards() for f in store.shard_files(step.image, shard))
-    assert not store.open("scans/a/volume").values.any()
+    np.testing.assert_array_equal(store.open("scans/a/volume").values, value)
+    (again,) = execution.run_passes(store, [step], LIMITS)
+    assert (again.computed, again.reused) == (0, 3)
 
 
 def test_measure_combines_in_order_and_is_cached(tmp_path):
