@@ -107,7 +107,7 @@ def measure_fields(settings: Correction, scan: Scan, frame: Frame, store: Store 
     """
     key = {
         **scan_identity(scan), "frame": asdict(frame), "flatfield": settings.flatfield.model_dump(),
-        "air": settings.air.model_dump(), "version": 2,
+        "air": settings.air.model_dump(), "version": 3,
     }  # fmt: skip
     cached = load_estimate(store, f"{scan.name}/fields", key)
     if cached is None:
