@@ -245,17 +245,26 @@ def preview(
     config: ConfigPath,
     z: Annotated[int | None, typer.Option("--z", min=0, help="Detector row (default: the middle).")] = None,
     scan: Annotated[list[str] | None, typer.Option(help="Only these scans (names).")] = None,
+    until: Annotated[
+        str, typer.Option(help="reconstruction: a slice of each scan; registration: differences before and after it.")
+    ] = "reconstruction",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Picture (PNG).")] = None,
 ) -> None:
-    """Compute one slice of each scan with the code of a run, and draw it.
+    """Compute one slice of each scan with the code of a run, and draw it; or draw what registration did.
 
-    Example: xct preview run.toml --z 40
+    Example: xct preview run.toml --z 40; after a run, xct preview run.toml --until registration
     """
-    from xct_pipeline.inspection import preview_sheet
+    from xct_pipeline.inspection import preview_sheet, registration_sheet
 
     _logging()
     sheet = output or config.with_name(f"{config.stem}_preview.png")
     settings = _load(config)
+    if until not in ("reconstruction", "registration"):
+        raise ValueError(f"--until {until}: choose reconstruction or registration")
+    if until == "registration":
+        registration_sheet(settings, z, scan, sheet)
+        print(f"wrote {sheet}")
+        return
     drawn = preview_sheet(settings, z, scan, sheet)
     print(f"wrote {sheet}")
     _partial(settings, scan, drawn)

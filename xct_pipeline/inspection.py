@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline import pipeline
-from xct_pipeline.config import Config
+from xct_pipeline.config import Config, Registration
 from xct_pipeline.reconstruction.center import CenterEstimate
 
 Array = npt.NDArray[Any]
@@ -59,6 +59,61 @@ def preview_sheet(config: Config, z: int | None, scans: Sequence[str] | None, fi
     figure.colorbar(shown, ax=axes, label=f"attenuation, {unit}", shrink=0.8)
     _save(figure, file)
     return tuple(slices)
+
+
+def registration_sheet(config: Config, z: int | None, scans: Sequence[str] | None, file: Path) -> tuple[str, ...]:
+    """Draw each scan's difference from the reference before and after registration, in three planes, on one scale.
+
+    Parameters
+    ----------
+    z : int or None
+        Slice of the reference volume; the middle by default.
+
+    Returns
+    -------
+    tuple of str
+        Names of the scans drawn.
+
+    Raises
+    ------
+    StoreError
+        The store holds no registered series yet.
+    """
+    from xct_pipeline.registration.stage import reference_index
+    from xct_pipeline.store import Store, StoreError
+
+    store = Store(config.store_path)
+    if not (store.path / "registered" / "zarr.json").exists():
+        raise StoreError(f"{store.path} holds no registered series: xct run --until registration, then preview again")
+    names = list(store.read_table("registration")["scan"])
+    reference = reference_index(config.registration or Registration(), names)
+    chosen = [n for n in names if n != names[reference] and (scans is None or n in scans)]
+    if not chosen:
+        raise StoreError(
+            f"nothing to compare: the store's scans are {', '.join(names)}, the reference {names[reference]}"
+        )
+    series = store.open("registered")
+    fixed = series[reference]
+    z = fixed.sizes["z"] // 2 if z is None else z
+    if not 0 <= z < fixed.sizes["z"]:
+        raise ValueError(f"--z {z} lies outside the volume, which has {fixed.sizes['z']} slices")
+    planes = ({"z": z}, {"y": fixed.sizes["y"] // 2}, {"x": fixed.sizes["x"] // 2})
+    rows = []
+    for name in chosen:
+        before, after = store.open(f"scans/{name}/volume"), series[names.index(name)]
+        rows.append([(moved[p] - fixed[p].values).values for moved in (before, after) for p in planes])
+    limit = float(np.nanpercentile(np.abs(np.concatenate([d.ravel() for d in rows[0][:3]])), 99)) or 1.0
+    figure, axes = _sheet(len(chosen), 6, size=2.6)
+    shown = None
+    for row, name, pictures in zip(axes, chosen, rows, strict=True):
+        for k, (ax, picture) in enumerate(zip(row, pictures, strict=True)):
+            shown = ax.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            where = "xyz"[2 - k % 3] + f" = {next(iter(planes[k % 3].values()))}"
+            ax.set_title(f"{'after' if k > 2 else 'before'}, {where}", fontsize=8)
+        row[0].set_ylabel(f"{name} - {names[reference]}", fontsize=8)
+    figure.colorbar(shown, ax=axes, label=f"difference, {series.attrs['units']}", shrink=0.8)
+    _save(figure, file)
+    return tuple(chosen)
 
 
 def sweep_sheet(config: Config, change: str, z: int | None, scan: str | None, file: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter
 
-from xct_pipeline import load_config, open_table, pipeline
+from xct_pipeline import load_config, open_table, parse_config, pipeline
 from xct_pipeline.demo import simulate_folder
 from xct_pipeline.store import Store, open_image
 
@@ -115,3 +118,62 @@ def test_images_of_the_store(series):
     density = open_image(store / "variation/density").values
     finite = np.isfinite(density[2])
     np.testing.assert_allclose(density[2][finite], attenuation[2][finite] / 0.28037, rtol=1e-3, atol=1e-6)
+
+
+def changed(store: Path, section: str, **values) -> pipeline.Config:
+    """The demo's configuration with some settings changed (None: left out) and a store of its own."""
+    data = tomllib.loads((store.parent / "run.toml").read_text())
+    data[section] = {key: value for key, value in {**data[section], **values}.items() if value is not None}
+    return parse_config(data, folder=store.parent)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("variation", {"region": {"cylinder": {"z": [50, 740], "radius": 49.0}}}, "z = .50, 740. is empty or outside"),
+        ("variation", {"region": {"cylinder": {"z": [50, 74], "radius": 490.0}}}, "radius 490"),
+        ("variation", {"region": {"label": "nak"}}, "nak"),
+        ("variation", {"species": "Xx"}, "Xx"),
+        ("variation", {"energy_keV": 1e6}, "1e\\+06|1000000"),
+        ("variation", {"closure": "filled"}, "w_host"),
+        ("electrochemistry", {"charge": "charge"}, "charge_C"),
+        ("electrochemistry", {"log": "nothing.csv"}, "nothing.csv"),
+        ("electrochemistry", {"offset_s": 1e6}, "does not overlap"),
+        ("electrochemistry", {"units": {"charge": "furlong"}}, "furlong"),
+        ("registration", {"reference": 7}, "7"),
+        ("registration", {"reference": "scan_99"}, "scan_99"),
+    ],
+)
+def test_wrong_input_is_one_sentence_before_anything_is_written(series, section, values, message):
+    config = changed(series[0], section, **values).model_copy(update={"output": "untouched.zarr"})
+    with pytest.raises(ValueError, match=message) as error:
+        pipeline.plan(config)
+    assert "\n" not in str(error.value)
+    assert not config.store_path.exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "reason"),
+    [("variation", {"closure": None}, "closure"), ("variation", {"region": None}, "region")],
+)
+def test_mass_without_closure_is_refused_and_attenuation_written(series, tmp_path, section, values, reason):
+    store = tmp_path / "store.zarr"
+    shutil.copytree(series[0], store)
+    shutil.rmtree(store / "variation")
+    config = changed(series[0], section, **values).model_copy(update={"output": str(store)})
+    result = pipeline.run(pipeline.plan(config))
+    assert len(result.refused) == 1
+    assert reason in result.refused[0]
+    assert open_image(store / "variation/attenuation").shape[0] == 3
+    assert not (store / "variation/density").exists()
+
+
+def test_the_command_refuses_mass_with_exit_code_2(series, tmp_path):
+    folder = series[0].parent
+    text = (folder / "run.toml").read_text().replace('closure = "na_only"\n', "")
+    (folder / "refused.toml").write_text(text)
+    command = [sys.executable, "-c", "from xct_pipeline.cli import main; main()", "run", str(folder / "refused.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no mass was written" in done.stderr
+    assert "Traceback" not in done.stderr
