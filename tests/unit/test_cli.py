@@ -1,0 +1,81 @@
+"""What options mean, and which exit code an error ends with."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from command import xct
+
+from xct_pipeline import cli
+from xct_pipeline.config_file import ConfigError
+from xct_pipeline.scan import ScanError
+from xct_pipeline.store import RefusedError, StoreError
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("8GB", 8e9), ("500 MB", 5e8), ("2GiB", 2**31), ("1.5k", 1500), ("7", 7), (None, None)]
+)
+def test_sizes(text, size):
+    assert cli.parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "1.2.3GB", "0GB", "-1GB", "8 bananas"])
+def test_bad_sizes(text):
+    with pytest.raises(ValueError, match="such as 8GB"):
+        cli.parse_bytes(text)
+
+
+def test_rows():
+    assert cli.parse_rows("3:9") == (3, 9)
+    assert cli.parse_rows(None) is None
+    for text in ("9:3", "3:3", "a:b", "3", "-1:4"):
+        with pytest.raises(ValueError, match="first < stop"):
+            cli.parse_rows(text)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (ConfigError("run.toml", ["x: unknown key"]), 1, "x: unknown key"),
+        (ScanError("a.nxs: broken"), 1, "a.nxs: broken"),
+        (StoreError("damaged"), 1, "damaged"),
+        (RefusedError("no"), 2, "no"),
+        (MemoryError(), 2, "--memory"),
+        (OSError(errno.ENOSPC, "No space left on device", "f"), 2, "f: No space left"),
+        (PermissionError(errno.EACCES, "Permission denied", "f"), 2, "f: Permission denied"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "f"), 1, "f: No such file"),
+        (KeyError("k"), 1, "KeyError"),
+    ],
+)
+def test_exit_codes(error, code, words):
+    message, found = cli._verdict(error)
+    assert (found, words in message) == (code, True)
+
+
+def test_a_stopped_run_says_how_to_go_on(capsys, monkeypatch):
+    def stop(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_load", stop)
+    ended = xct(capsys, "run", "run.toml")
+    assert (ended.code, "goes on where" in ended.err) == (130, True)
+
+
+def test_numbers_that_json_does_not_know(capsys):
+    cli._print_json({"a": [float("nan"), 1.0, float("inf")], "b": {"c": float("nan")}})
+    assert capsys.readouterr().out.split() == [
+        "{",
+        '"a":',
+        "[",
+        "null,",
+        "1.0,",
+        "null",
+        "],",
+        '"b":',
+        "{",
+        '"c":',
+        "null",
+        "}",
+        "}",
+    ]

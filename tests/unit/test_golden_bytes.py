@@ -1,0 +1,124 @@
+"""Results of every operation at its present version: a result that changes must raise the version.
+
+A shard is reused as long as its parameters, its inputs and the versions of its operations are the same. If a test here
+fails, either the change was not meant, or raise the operation's version in ``stage.py`` (so that stores recompute)
+and write new values: ``python tests/unit/test_golden_bytes.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xct_pipeline.acquisition.stage import Frame
+from xct_pipeline.config import Config, Correction
+from xct_pipeline.config_file import parse_config
+from xct_pipeline.correction import flatfield
+from xct_pipeline.correction import stage as correction
+from xct_pipeline.reconstruction import stage as reconstruction
+from xct_pipeline.scan import ArrayFrames, Scan
+
+GOLDEN = Path(__file__).with_name("golden_results.json")
+ANGLES, ROWS, COLUMNS = 48, 16, 64
+REGION = (slice(0, ANGLES), slice(0, ROWS), slice(0, COLUMNS))
+STRIPES = ("defects", "all", "sorting", "filtering", "fitting", "large", "dead", "fourier_wavelet", "titarenko")
+FILTERS = ("ram-lak", "hann", "butterworth")
+
+
+def phantom() -> np.ndarray:
+    """Line integrals of a disc off the axis with noise, stripes and zingers, from a fixed sequence of numbers."""
+    state = np.random.Generator(np.random.PCG64(7))
+    angles = np.linspace(0, np.pi, ANGLES, endpoint=False)
+    u = np.arange(COLUMNS) - 31.5
+    middle = 6 * np.cos(angles)[:, None] + 4 * np.sin(angles)[:, None]
+    disc = 0.06 * np.sqrt(np.clip(18.0**2 - (u - middle) ** 2, 0, None))
+    p = disc[:, None, :] * np.linspace(0.8, 1.2, ROWS)[:, None]
+    p = p + 0.01 * state.normal(size=p.shape) + 0.05 * (state.random((ROWS, COLUMNS)) < 0.03)
+    return p.astype(np.float32)
+
+
+def scan_and_fields() -> tuple[Scan, Frame, correction.Fields, np.ndarray]:
+    state = np.random.Generator(np.random.PCG64(8))
+    flat = 20000 * (1 + 0.1 * state.random((2, ROWS, COLUMNS)))
+    dark = 100 + 5 * state.random((ROWS, COLUMNS))
+    counts = dark + (flat[0] - dark) * np.exp(-phantom())
+    counts[state.random(counts.shape) < 2e-3] *= 3
+    counts = np.clip(np.round(counts), 0, 65535).astype(np.uint16)
+    scan = Scan(
+        "golden", ArrayFrames(counts), np.linspace(0, np.pi, ANGLES, endpoint=False), pixel_size_um=2.0,
+        energy_keV=25.0, distance_mm=50.0, saturation=65535.0,
+    )  # fmt: skip
+    offset = np.zeros((ROWS, COLUMNS), np.float32)
+    offset[:, 20] = 0.05
+    dead = np.zeros((ROWS, COLUMNS), bool)
+    dead[5, 40] = True
+    fields = correction.Fields(
+        flat.astype(np.float32), flatfield.flat_weights(np.array([0.0, ANGLES]), ANGLES), dark.astype(np.float32),
+        np.linspace(1, 1.01, ANGLES), (4, 4), offset, dead,
+    )  # fmt: skip
+    return scan, Frame(ANGLES, ROWS, COLUMNS, 0, 1), fields, counts
+
+
+def config(**correction_tables: object) -> Correction:
+    data = {"output": "s", "acquisition": {"scans": ["a"]}, "correction": correction_tables}
+    return parse_config(data).correction
+
+
+def operations() -> dict[str, tuple[object, np.ndarray]]:
+    """Return every operation with the block that it is given."""
+    scan, frame, fields, counts = scan_and_fields()
+    full = config(
+        zinger={"method": "median"}, distortion={"method": "radial", "center": [31.0, 8.0], "coefficients": [1, 1e-4]},
+        phase={"method": "paganin", "delta_beta": 100.0},
+        beam_hardening={"method": "polynomial", "coefficients": [1.0, 0.02]},
+    )  # fmt: skip
+    found: dict[str, tuple[object, np.ndarray]] = {}
+    for op in correction.to_integrals(full, scan, frame, fields):
+        found[op.name] = (op, counts if op.name in ("zinger.median", "flatfield") else phantom())
+    for method in STRIPES:
+        for op in correction.on_sinograms(config(stripe={"method": method}), scan, frame, fields):
+            found[op.name] = (op, phantom())
+    for name in FILTERS:
+        data = {"filter": name, "fft": "scipy"}
+        whole: Config = parse_config({"output": "s", "acquisition": {"scans": ["a"]}, "reconstruction": data})
+        geometry = reconstruction.geometry_of(whole.reconstruction, scan, frame, 31.2, 2.0)
+        op = reconstruction.reconstruct_op(whole.reconstruction, geometry, 0)
+        found[f"{op.name}.{name}"] = (op, phantom())
+    return found
+
+
+def result(op: object, block: np.ndarray) -> dict[str, object]:
+    """Return the version of an operation and a sample of its result: 64 values, mean and spread."""
+    target = (slice(0, ROWS), slice(0, COLUMNS), slice(0, COLUMNS)) if "reconstruction" in op.name else REGION
+    values = op.function(block, REGION, target)
+    values = np.asarray(values[0] if isinstance(values, tuple) else values, np.float64)
+    sample = values.ravel()[np.linspace(0, values.size - 1, 64).astype(int)]
+    return {"version": op.version, "values": [float(f"{v:.9g}") for v in (*sample, values.mean(), values.std())]}
+
+
+NAMES = (
+    "zinger.median", "flatfield", "distortion.radial", "phase.paganin", "beam_hardening.polynomial",
+    *(f"stripe.{method}" for method in STRIPES), *(f"reconstruction.fourier.{name}" for name in FILTERS),
+)  # fmt: skip
+
+
+def test_every_operation_is_guarded():
+    assert set(operations()) == set(NAMES) == set(json.loads(GOLDEN.read_text()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_changed_results_raise_the_version(name):
+    stored = json.loads(GOLDEN.read_text())[name]
+    now = result(*operations()[name])
+    expected, values = np.array(stored["values"]), np.array(now["values"])
+    same = np.allclose(values, expected, rtol=2e-5, atol=2e-5 * np.abs(expected).max())  # CPUs differ in the last bits
+    if now["version"] != stored["version"]:
+        pytest.fail(f"{name} has a new version: write its values with python {Path(__file__).name}")
+    assert same, f"the result of {name} changed but not its version {now['version']}: raise it in stage.py"
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps({name: result(*pair) for name, pair in operations().items()}, indent=0) + "\n")

@@ -1,0 +1,64 @@
+"""The public names, what a plan says before anything is computed, and the import's weight."""
+
+from __future__ import annotations
+
+import pytest
+from command import write_config
+
+import xct_pipeline
+from xct_pipeline import load_config, pipeline, plan, resources
+from xct_pipeline.acquisition.beamline import SimulationSettings
+from xct_pipeline.acquisition.simulate import simulate
+from xct_pipeline.scan import ScanError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cell")
+    simulate(folder, settings=SimulationSettings(scans=1, columns=64, rows=32, angles=31), seed=1)
+    return folder
+
+
+def test_public_names_exist():
+    assert xct_pipeline.__all__ == sorted(xct_pipeline.__all__)
+    for name in xct_pipeline.__all__:
+        assert getattr(xct_pipeline, name) is not None
+    with pytest.raises(AttributeError, match="no attribute magic"):
+        xct_pipeline.magic  # noqa: B018
+
+
+def test_plan_is_pure_and_counts(folder):
+    config = load_config(write_config(folder))
+    layout = plan(config, resources(2, 10**10))
+    (item,) = layout.good
+    assert item.passes[-1].image.shape == (32, 64, 64)
+    assert [op.name for op in item.passes[-1].ops] == [
+        "zinger.median", "flatfield", "stripe.defects", "reconstruction.fourier",
+    ]  # fmt: skip
+    assert layout.task_bytes > 0
+    assert layout.disk_bytes >= 32 * 64 * 64 * 4
+    assert not config.store_path.exists()
+
+
+def test_phase_retrieval_stores_projections(folder):
+    tables = {"correction.phase": 'method = "paganin"\ndelta_beta = 100.0'}
+    first, second = plan(load_config(write_config(folder, tables)), resources(2, 10**10)).good[0].passes
+    assert first.image.axes == ("angle", "row", "column")
+    assert second.inputs["projections"]
+
+
+def test_unknown_stage_and_centres_of_the_wrong_number(folder):
+    with pytest.raises(ValueError, match="stages are reconstruction, registration"):
+        plan(load_config(write_config(folder)), until="mass")
+    config = load_config(write_config(folder, {"reconstruction": "center = [1.0, 2.0]"}))
+    with pytest.raises(ScanError, match="2 columns for 1 scans"):
+        plan(config)
+
+
+def test_slices_at_centers_is_preview_without_stripe_removal(folder):
+    config = load_config(
+        write_config(folder, {"correction.stripe": 'method = "none"', "reconstruction": "center = 31"})
+    )
+    tried = pipeline.slices_at_centers(config, 16, {"scan_00": [31.0, 33.0]})["scan_00"]
+    assert (tried[0] == pipeline.preview(config, 16)["scan_00"]).all()
+    assert (tried[1] != tried[0]).any()

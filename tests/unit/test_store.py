@@ -1,0 +1,96 @@
+"""The store's own rules: ownership, atomic writes, images that are continued or made anew, readable coordinates."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xct_pipeline.store import Image, RefusedError, Store, StoreError, level_count, open_image, write_atomic
+
+IMAGE = Image("scans/a/volume", ("z", "y", "x"), (20, 70, 70), "float32", "1/cm", 16, 1, 2.5, (8.0, 0.0, 0.0))
+
+
+def test_refusing_writes_nothing(tmp_path):
+    store = Store(tmp_path / "s.zarr")
+    store.refuse_foreign({"a": ["../a.nxs"]})
+    assert not store.path.exists()
+
+
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    file = tmp_path / "a.json"
+    write_atomic(file, b"old")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomic(file, b"new")
+    assert file.read_bytes() == b"old"
+    assert [f.name for f in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_equal_image_is_continued_and_another_made_anew(tmp_path):
+    store = Store(tmp_path / "s.zarr")
+    assert store.prepare(IMAGE)
+    marker = store.path / IMAGE.path / "0" / "c"
+    marker.mkdir()
+    assert not store.prepare(replace(IMAGE, attributes={"time_s": 1}))
+    assert marker.exists()
+    assert store.prepare(replace(IMAGE, shape=(10, 70, 70)))
+    assert not marker.exists()
+
+
+def test_coordinates_are_those_of_the_detector(tmp_path):
+    store = Store(tmp_path / "s.zarr")
+    store.prepare(IMAGE)
+    volume = store.open(IMAGE.path)
+    np.testing.assert_allclose(volume.z, 2.5 * np.arange(8, 28))
+    assert volume.attrs["units"] == "1/cm"
+    with pytest.raises(StoreError, match="levels 0 to 0"):
+        store.open(IMAGE.path, 3)
+    with pytest.raises(StoreError, match="no OME-Zarr image"):
+        open_image(store.path)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 64, 64), (48, 96, 96), (64, 300, 300), (7, 1000, 1000)])
+@pytest.mark.parametrize("thickness", [1, 16, 48, 64])
+def test_levels_keep_whole_shards(shape, thickness):
+    levels = level_count(shape, thickness)
+    image = Image("a", ("z", "y", "x"), shape, "float32", "", thickness, levels)
+    for level in range(levels):
+        assert min(image.level_shape(level)) >= 1
+        assert image.shard_shape(level)[0] * 2**level == thickness
+        assert all(s % c == 0 for s, c in zip(image.shard_shape(level), image.chunk_shape(level), strict=True))
+
+
+def test_tables_keep_their_units(tmp_path):
+    store = Store(tmp_path / "s.zarr")
+    store.write_table("a", pd.DataFrame({"scan": ["x"], "mass": [1 / 3]}), {"mass": "mg"})
+    store.write_table("b", pd.DataFrame({"n": [1]}), {})
+    units = json.loads((store.path / "tables/README.json").read_text())
+    assert units == {"a.csv": {"scan": "", "mass": "mg"}, "b.csv": {"n": ""}}
+    assert store.read_table("a").mass[0] == pytest.approx(1 / 3, rel=1e-9)
+    with pytest.raises(StoreError, match="no table c; it has: a, b"):
+        store.read_table("c")
+
+
+def test_lock_names_the_process_and_ends(tmp_path):
+    store = Store(tmp_path / "s.zarr")
+    with store.lock(), pytest.raises(RefusedError, match=r"in use by process \d+ on "), Store(store.path).lock():
+        pass
+    with store.lock():
+        pass
+    assert not (store.state / "lock.json").exists()
+
+
+def test_damaged_metadata_says_what_to_do(tmp_path):
+    store = Store(tmp_path / "s.zarr")
+    store.claim({"a": ["a.nxs"]})
+    (store.path / "zarr.json").write_text("{")
+    with pytest.raises(StoreError, match="delete this file and run again"):
+        store.claim({"a": ["a.nxs"]})
