@@ -10,6 +10,7 @@ import importlib
 from typing import Any
 
 _PUBLIC = {
+    "Resources": "resources",
     "find_centers": "pipeline",
     "load_config": "config_file",
     "open_scan": "acquisition",
@@ -19,7 +20,6 @@ _PUBLIC = {
     "parse_config": "config_file",
     "plan": "pipeline",
     "preview": "pipeline",
-    "resources": "resources",
     "run": "pipeline",
     "simulate": "acquisition.simulate",
     "view": "viewer",
