@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
+
 import pytest
 from command import write_config
 
 import xct_pipeline
-from xct_pipeline import load_config, pipeline, plan, resources
+from xct_pipeline import Resources, load_config, pipeline, plan
 from xct_pipeline.acquisition.beamline import SimulationSettings
 from xct_pipeline.acquisition.simulate import simulate
 from xct_pipeline.scan import ScanError
@@ -23,13 +25,15 @@ def test_public_names_exist():
     assert xct_pipeline.__all__ == sorted(xct_pipeline.__all__)
     for name in xct_pipeline.__all__:
         assert getattr(xct_pipeline, name) is not None
+    modules = {module.name for module in pkgutil.iter_modules(xct_pipeline.__path__)}
+    assert not modules & set(xct_pipeline.__all__)  # once imported, a module would hide the name
     with pytest.raises(AttributeError, match="no attribute magic"):
         xct_pipeline.magic  # noqa: B018
 
 
 def test_plan_is_pure_and_counts(folder):
     config = load_config(write_config(folder))
-    layout = plan(config, resources(2, 10**10))
+    layout = plan(config, Resources(2, 10**10))
     (item,) = layout.good
     assert item.passes[-1].image.shape == (32, 64, 64)
     assert [op.name for op in item.passes[-1].ops] == [
@@ -42,7 +46,7 @@ def test_plan_is_pure_and_counts(folder):
 
 def test_phase_retrieval_stores_projections(folder):
     tables = {"correction.phase": 'method = "paganin"\ndelta_beta = 100.0'}
-    first, second = plan(load_config(write_config(folder, tables)), resources(2, 10**10)).good[0].passes
+    first, second = plan(load_config(write_config(folder, tables)), Resources(2, 10**10)).good[0].passes
     assert first.image.axes == ("angle", "row", "column")
     assert second.inputs["projections"]
 
