@@ -211,7 +211,7 @@ def run(
     memory: Memory = None,
     workers: Workers = None,
     cluster: Cluster = None,
-    device: Device = "auto",
+    device: Device = "cpu",
     as_json: JsonFlag = False,
 ) -> None:
     """Run the pipeline, or go on where a run ended. Finished work is never repeated.

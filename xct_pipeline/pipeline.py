@@ -167,6 +167,8 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
         problems = "\n".join(f"  {item.problem}" for item in scans)
         raise ScanError(scans[0].problem or "" if len(scans) == 1 else f"no scan can be used:\n{problems}")
     segmentation.check(config)
+    if config.registration is not None:
+        registration.reference_index(config.registration, [item.name for item in scans])
     if config.variation is not None and last_stage(config, until) == STAGES.index("variation"):
         shape = next(item.passes[-1].image.shape for item in scans if item.scan is not None)
         variation.check(config, [item.scan for item in scans], shape)  # type: ignore[arg-type]

@@ -115,6 +115,11 @@ def test_images_of_the_store(series):
     registered = open_image(store / "registered").values
     np.testing.assert_array_equal(registered[0], Store(store).open("scans/scan_00/volume").values)
     np.testing.assert_array_equal(attenuation[2], registered[2] - registered[0])
+    flags = open_image(store / "variation/flags").values
+    low, high = truth["region"]["z"][0] - 4, truth["region"]["z"][0] - 1  # the ceramic's upper face
+    middle = slice(shape[1] // 2 - 10, shape[1] // 2 + 10)
+    assert (flags[1, low:high, middle, middle] & 64).any(axis=0).all()
+    assert not (flags[1, 58:66, middle, middle] & 64).any()
     density = open_image(store / "variation/density").values
     finite = np.isfinite(density[2])
     np.testing.assert_allclose(density[2][finite], attenuation[2][finite] / 0.28037, rtol=1e-3, atol=1e-6)
@@ -157,10 +162,10 @@ def test_wrong_input_is_one_sentence_before_anything_is_written(series, section,
     [("variation", {"closure": None}, "closure"), ("variation", {"region": None}, "region")],
 )
 def test_mass_without_closure_is_refused_and_attenuation_written(series, tmp_path, section, values, reason):
-    store = tmp_path / "store.zarr"
-    shutil.copytree(series[0], store)
+    shutil.copytree(series[0].parent, tmp_path / "cell")
+    store = tmp_path / "cell" / "store.zarr"
     shutil.rmtree(store / "variation")
-    config = changed(series[0], section, **values).model_copy(update={"output": str(store)})
+    config = changed(store, section, **values)
     result = pipeline.run(pipeline.plan(config))
     assert len(result.refused) == 1
     assert reason in result.refused[0]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from xct_pipeline.blocks import Array, BlockOp, Pass, Reduction, Region, size_of
+from xct_pipeline.blocks import Array, BlockOp, Pass, Reduction, Region, inside, size_of, widen
 from xct_pipeline.config import Config, RegionOfInterest, Registration, Variation
 from xct_pipeline.execution import PassResult, Progress, image_identity, measure, run_passes, silent
 from xct_pipeline.registration.stage import GRANULE, PATH, Motion, Volume, series_image, whole_chunks
@@ -29,7 +29,7 @@ from xct_pipeline.variation.electrochemistry import ScanCharge, ScanTimes, at_sc
 
 log = logging.getLogger("xct")
 
-VERSION = 2
+VERSION = 3
 SLAB = 32
 PIECE = 8  # planes of a slab that are summed together
 STRIP = 64  # rows of a slab whose noise is measured together; a multiple of LEVEL_BIN
@@ -282,16 +282,56 @@ def density_passes(
     source = ChangeSource(str(store.path.resolve() / (ATTENUATION + suffix) / "0"), second)
     inputs = {"attenuation": image_identity(store, ATTENUATION + suffix), "second": second}
     attributes = {"time_s": list(times), "closure": physics.closure, "species": settings.species}
+    faces = Faces(
+        str(store.path.resolve() / PATH / "0"), series.reference, series.frame, face_gradient(series, store),
+        settings.shell_width,
+    )  # fmt: skip
     parameters = {"closure": physics.closure, "anode": vars(physics.anode), "second_keV": settings.second_energy_keV}
     passes = []
     for path, dtype, unit, flags in ((DENSITY + suffix, "float32", "g/cm3", False), (FLAGS, "uint8", "1", True)):
         if flags and consecutive:
             continue
-        image = series_image(path, series.volume, len(series.names), dtype, unit, limits, attributes, labels=flags)
-        function = partial(_density, physics=physics, compositions=tuple(compositions), flags=flags, k=_two(settings))
-        op = BlockOp(f"closure.{physics.closure}", VERSION, function, parameters, scratch=partial(_times, factor=40))
+        more = {"flags": {str(bit): text for bit, text in FLAG_MEANING.items()}} if flags else {}
+        image = series_image(
+            path, series.volume, len(series.names), dtype, unit, limits, {**attributes, **more}, labels=flags
+        )
+        function = partial(
+            _density,
+            physics=physics,
+            compositions=tuple(compositions),
+            faces=faces if flags else None,
+            k=_two(settings),
+        )
+        shell = {"face_gradient": faces.threshold, "shell_width": faces.width} if flags else {}
+        op = BlockOp(
+            f"closure.{physics.closure}", VERSION, function, {**parameters, **shell}, scratch=partial(_times, factor=60)
+        )
         passes.append(Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=tuple(compositions)))
     return passes
+
+
+FACE = 64
+FLAG_MEANING = {**closure.FLAGS, FACE: "within a few voxels of a strong face, where motion and blur leave a dipole"}
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The shell at strong faces of the reference scan, read by a task with its halo."""
+
+    folder: str
+    reference: int
+    frame: tuple[int, int, int]
+    threshold: float
+    width: int
+
+    def shell(self, region: Region) -> Array:
+        """Return the voxels of a (z, y, x) region that lie in the shell."""
+        halo = (uncertainty.shell_halo(self.width),) * 3
+        wide = widen(region, halo, self.frame)
+        series: Any = zarr.open_array(self.folder, mode="r")
+        block = np.nan_to_num(np.asarray(series[(self.reference, *wide)]))
+        marked = uncertainty.edge_shell(block, threshold=self.threshold, width=self.width)
+        return np.asarray(marked[inside(wide, region)])
 
 
 def _times(region: Region, factor: int) -> int:
@@ -309,17 +349,18 @@ def _two(settings: Variation) -> tuple[tuple[float, float], tuple[float, float]]
 
 def _density(
     block: Any, before: Region, region: Region, *, physics: Physics, compositions: tuple[float | None, ...],
-    flags: bool, k: Any,
+    faces: Faces | None, k: Any,
 ) -> Any:  # fmt: skip
     del before
     second = block[1:] if len(block) > 1 else None
     found = closure.density_change(
         physics.closure, block[:1], physics.anode, w_host=compositions[region[0].start], second=second, k=k
     )
-    if not flags:
+    if faces is None:
         return found.species
-    marked = found.flags
-    return marked, {"flagged": int(np.count_nonzero(marked))}
+    shell = faces.shell(region[1:])[None]
+    counts = {"impossible": int(np.count_nonzero(found.flags)), "near_face": int(shell.sum())}
+    return np.asarray(found.flags) | np.where(shell, np.uint8(FACE), np.uint8(0)), counts
 
 
 # ---------------------------------------------------------------------------------------- sums over regions
@@ -869,11 +910,18 @@ def _quiet(
     settings: Variation, registration: Registration, series: Series, store: Store, mask: RegionMask
 ) -> QuietMask:
     """Return where noise is measured: the region named, else away from faces, ceramic and the anode."""
-    array = zarr.open_array(str(store.path / PATH / str(max(0, series.volume.levels - 1))), mode="r")
-    low, high = np.nanpercentile(np.asarray(array[series.reference]), [1, 99])
     minimum = None if registration.mask == "auto" else registration.mask.min_attenuation
     named = None if settings.noise_region is None else region_mask(series, store, settings.noise_region)
-    return QuietMask(named, mask, float(high - low) / 5, minimum)
+    return QuietMask(named, mask, face_gradient(series, store), minimum)
+
+
+def face_gradient(series: Series, store: Store) -> float:
+    """Return the gradient (1/cm per voxel) from which a voxel of the reference scan lies at a strong face."""
+    array: Any = zarr.open_array(str(store.path / PATH / "0"), mode="r")
+    planes = np.unique(np.linspace(0, series.frame[0] - 1, 16).astype(int))
+    sample = np.concatenate([np.asarray(array[series.reference, z])[::2, ::2].ravel() for z in planes.tolist()])
+    low, high = np.nanpercentile(sample, [1, 99])
+    return float(high - low) / 5
 
 
 def _noise_of(
