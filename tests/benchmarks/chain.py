@@ -66,7 +66,7 @@ def _ours(p: Problem, phase: bool = False, stripe: bool = True) -> Job:
         return np.asarray(open_volume(config.store_path, "scan")[0])
 
     q = small(p)
-    return Job(lambda: one(p), max(ROWS, p.rows), lambda got: scene.image_error(p, got), warm=lambda: one(q), repeats=2)
+    return Job(lambda: one(p), max(ROWS, p.rows), lambda got: scene.image_error(p, got), warm=lambda: one(q))
 
 
 def ours(p: Problem) -> Job:
@@ -102,7 +102,7 @@ def _algotom(p: Problem, method: str) -> Job:
         )
 
     q = small(p)
-    return Job(lambda: one(p), 1, lambda got: scene.image_error(p, got), warm=lambda: one(q), repeats=1)
+    return Job(lambda: one(p), 1, lambda got: scene.image_error(p, got), warm=lambda: one(q))
 
 
 def algotom_fbp(p: Problem) -> Job:
@@ -157,7 +157,7 @@ def registration_ours(p: Problem) -> Job:
         with ThreadPoolExecutor(2) as pool:
             return np.asarray(register(levels, parallel_map=pool.map).transform)
 
-    return Job(call, p.voxels**3 / 1e6, lambda got: _motion_error(p, got), repeats=2)
+    return Job(call, p.voxels**3 / 1e6, lambda got: _motion_error(p, got))
 
 
 def registration_simpleitk(p: Problem) -> Job:
@@ -189,7 +189,7 @@ def registration_simpleitk(p: Problem) -> Job:
         matrix = np.stack([(image[k + 1] - image[0]) / (p.voxels - 1) for k in range(3)], axis=1)
         return np.column_stack([matrix, image[0]])
 
-    return Job(call, p.voxels**3 / 1e6, lambda got: _motion_error(p, got), warm=lambda: None, repeats=1)
+    return Job(call, p.voxels**3 / 1e6, lambda got: _motion_error(p, got), warm=lambda: None)
 
 
 def _edge_error(p: Problem, moved: Array) -> float:
@@ -226,7 +226,7 @@ def warp_scipy(p: Problem) -> Job:
     volume, motion = _cell(p, 1), _true_motion(p)
     return Job(
         lambda: affine_transform(volume, motion[:, :3], motion[:, 3], order=3, mode="mirror"), p.voxels**3 / 1e6,
-        lambda got: _edge_error(p, got), repeats=2,
+        lambda got: _edge_error(p, got),
     )  # fmt: skip
 
 
@@ -249,7 +249,7 @@ def labels_skimage(p: Problem) -> Job:
         markers[gradient > 0.3] = 0
         return np.asarray(watershed(gradient, markers))
 
-    return Job(call, p.voxels**3 / 1e6, repeats=2)
+    return Job(call, p.voxels**3 / 1e6)
 
 
 def maps_ours(p: Problem) -> Job:
@@ -273,7 +273,7 @@ def maps_ours(p: Problem) -> Job:
 MEGAVOXELS = "registration, warp, labels, maps"
 ENTRIES = [
     Entry("whole chain", OURS, "zinger, all-stripe, Fourier; 2 tasks", (), ours),
-    Entry("whole chain", OURS, "zinger, Fourier (no stripes); 2 tasks", (), ours_plain),
+    Entry("chain, no stripes", OURS, "zinger, Fourier; 2 tasks", (), ours_plain),
     Entry("whole chain", "algotom", "zinger, all-stripe, dfi, 2 threads", ("algotom",), algotom_dfi),
     Entry("whole chain", "algotom", "zinger, all-stripe, fbp, 2 threads", ("algotom",), algotom_fbp, slow=True),
 ]

@@ -37,7 +37,6 @@ class Job(NamedTuple):
     """of the call's result, against the closed form"""
     warm: Callable[[], Any] | None = None
     """a smaller call that compiles; by default the call itself"""
-    repeats: int = 3
 
 
 class Entry(NamedTuple):

@@ -32,6 +32,12 @@ def exact(problem: Problem) -> Array:
     return data * np.float32(SCALE / data.max())
 
 
+def centred(problem: Problem, center: float) -> Array:
+    """Return the exact sinogram with its axis at `center`, for packages that cannot be told where it lies."""
+    data = cf.sinogram(bodies(problem), angles(problem), problem.columns, center)
+    return (data * attenuation(problem)).astype(np.float32)
+
+
 def sinograms(problem: Problem, rows: int | None = None) -> Array:
     """Return (angle, row, column); rows differ by up to a tenth in scale."""
     n = problem.rows if rows is None else rows

@@ -88,10 +88,10 @@ def zinger_tomopy(p: Problem) -> Job:
 # --------------------------------------------------------------------------------------------- stripes
 
 
-def _stripe_job(p: Problem, rows: int, function: Any, repeats: int = 3) -> Job:
+def _stripe_job(p: Problem, rows: int, function: Any) -> Job:
     data, clean = scene.noisy(p)[:, :rows], scene.sinograms(p)[:, :rows]
     warm = scene.noisy(small(p))[:, :rows]
-    return Job(lambda: function(data), rows, lambda got: rms(got, clean), lambda: function(warm), repeats)
+    return Job(lambda: function(data), rows, lambda got: rms(got, clean), lambda: function(warm))
 
 
 def all_stripe_ours(p: Problem) -> Job:
@@ -103,13 +103,13 @@ def all_stripe_ours(p: Problem) -> Job:
 def all_stripe_algotom(p: Problem) -> Job:
     from algotom.prep.removal import remove_all_stripe
 
-    return _stripe_job(p, 1, lambda d: remove_all_stripe(d[:, 0], 3.0, 61, 21)[:, None], 2)
+    return _stripe_job(p, 1, lambda d: remove_all_stripe(d[:, 0], 3.0, 61, 21)[:, None])
 
 
 def all_stripe_tomopy(p: Problem) -> Job:
     import tomopy
 
-    return _stripe_job(p, 2, lambda d: tomopy.remove_all_stripe(d, 3, 61, 21, ncore=2), 1)
+    return _stripe_job(p, 2, lambda d: tomopy.remove_all_stripe(d, 3, 61, 21, ncore=2))
 
 
 def wavelet_ours(p: Problem) -> Job:
@@ -194,16 +194,18 @@ def exact_fbp(p: Problem) -> Job:
 
     data, theta = scene.exact(p).astype(np.float64), scene.angles(p)
     call = lambda: cf.exact_fbp(data, theta, p.center, p.columns)  # noqa: E731
-    return Job(call, 1, lambda got: scene.image_error(p, got), warm=lambda: None, repeats=1)
+    return Job(call, 1, lambda got: scene.image_error(p, got), warm=lambda: None)
 
 
-def _one_slice(p: Problem, function: Any, warm: bool = True) -> Job:
-    data, theta = scene.exact(p), scene.angles(p)
+def _one_slice(p: Problem, function: Any, center: Any = None) -> Job:
+    """Prepare one slice; `center` (of a width) is where a package has the axis that cannot be told where it is."""
     q = small(p)
-    first = lambda: function(scene.exact(q), scene.angles(q), q)  # noqa: E731
+    scene.exact(q)
+    data, first = (scene.exact(r) if center is None else scene.centred(r, center(r.columns)) for r in (p, q))
     return Job(
-        lambda: function(data, theta, p), 1, lambda got: scene.image_error(p, got), first if warm else None, repeats=1
-    )
+        lambda: function(data, scene.angles(p), p), 1, lambda got: scene.image_error(p, got),
+        lambda: function(first, scene.angles(q), q),
+    )  # fmt: skip
 
 
 def algotom_fbp(p: Problem) -> Job:
@@ -228,7 +230,6 @@ def astra_fbp(p: Problem) -> Job:
         n = q.columns
         volume = astra.create_vol_geom(n, n)
         geometry = astra.create_proj_geom("parallel", 1.0, n, theta)
-        geometry = astra.geom_postalignment(geometry, -(q.center - (n - 1) / 2))
         sinogram = astra.data2d.create("-sino", geometry, data)
         image = astra.data2d.create("-vol", volume)
         projector = astra.create_projector("linear", geometry, volume)
@@ -243,18 +244,17 @@ def astra_fbp(p: Problem) -> Job:
         astra.projector.delete(projector)
         return result
 
-    return _one_slice(p, call)
+    return _one_slice(p, call, lambda n: (n - 1) / 2)
 
 
 def skimage_iradon(p: Problem) -> Job:
-    from scipy.ndimage import shift
     from skimage.transform import iradon
 
     def call(data: Array, theta: Array, q: Problem) -> Array:
-        moved = shift(data, (0, q.columns // 2 - q.center), order=1, mode="nearest")
-        return np.asarray(iradon(moved.T, np.degrees(theta), circle=True, filter_name="ramp"))
+        del q
+        return np.asarray(iradon(data.T, np.degrees(theta), circle=True, filter_name="ramp"))
 
-    return _one_slice(p, call)
+    return _one_slice(p, call, lambda n: n // 2)
 
 
 def tomopy_gridrec(p: Problem, padded: bool = True) -> Job:
@@ -270,7 +270,7 @@ def tomopy_gridrec(p: Problem, padded: bool = True) -> Job:
         image = tomopy.recon(wide, theta, center=p.center + pad, **options)[0]
         return image[pad : image.shape[0] - pad, pad : image.shape[1] - pad] if pad else image
 
-    return Job(call, rows, lambda got: scene.image_error(p, got), repeats=2)
+    return Job(call, rows, lambda got: scene.image_error(p, got))
 
 
 def tomopy_gridrec_unpadded(p: Problem) -> Job:
@@ -350,14 +350,14 @@ def center_ours(p: Problem) -> Job:
     q = p._replace(rows=12)
     data = scene.sinograms(q)
     data = data + 0.01 * np.random.default_rng(0).standard_normal(data.shape, dtype=np.float32)
-    return Job(lambda: find_center(data, scene.angles(p), rows).center, 1, lambda got: abs(got - p.center), repeats=1)
+    return Job(lambda: find_center(data, scene.angles(p), rows).center, 1, lambda got: abs(got - p.center))
 
 
 def center_algotom(p: Problem) -> Job:
     from algotom.prep.calculation import find_center_vo
 
     data = scene.exact(p) + 0.01 * np.random.default_rng(0).standard_normal(scene.exact(p).shape, dtype=np.float32)
-    return Job(lambda: find_center_vo(data, ncore=2), 1, lambda got: abs(got - p.center), warm=lambda: None, repeats=1)
+    return Job(lambda: find_center_vo(data, ncore=2), 1, lambda got: abs(got - p.center), warm=lambda: None)
 
 
 def center_tomopy(p: Problem) -> Job:
@@ -366,7 +366,7 @@ def center_tomopy(p: Problem) -> Job:
     data = scene.exact(p) + 0.01 * np.random.default_rng(0).standard_normal(scene.exact(p).shape, dtype=np.float32)
     return Job(
         lambda: tomopy.find_center_vo(data[:, None], ncore=2), 1, lambda got: abs(got - p.center),
-        warm=lambda: None, repeats=1,
+        warm=lambda: None,
     )  # fmt: skip
 
 
