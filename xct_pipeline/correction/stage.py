@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -176,13 +176,32 @@ def _transmission(
     scan: Scan, frame: Frame, fields: Fields, rows: Sequence[int], margin: air.Margin | None = None
 ) -> Array:
     """Return the transmission of single rows (angle, row, column), of the margins' columns only where given."""
-    parts = []
-    for row in rows:
-        t = np.exp(-_integrals(scan, frame, fields, slice(row, row + 1)))
-        if margin is not None:
-            t = np.concatenate((t[..., : margin.left], t[..., frame.columns - margin.right :]), axis=2)
-        parts.append(t)
-    return np.concatenate(parts, axis=1)
+    if whole_frames(scan, frame):
+        parts = [
+            _edges(_integrals(scan, frame, fields, slice(0, frame.rows), block)[:, rows], frame, margin)
+            for block in angle_blocks(frame)
+        ]
+        return np.asarray(np.exp(-np.concatenate(parts)))
+    parts = [_edges(_integrals(scan, frame, fields, slice(row, row + 1)), frame, margin) for row in rows]
+    return np.asarray(np.exp(-np.concatenate(parts, axis=1)))
+
+
+def _edges(p: Array, frame: Frame, margin: air.Margin | None) -> Array:
+    """Return the columns of the margins only, all of them where none is given."""
+    if margin is None:
+        return p
+    return np.concatenate((p[..., : margin.left], p[..., frame.columns - margin.right :]), axis=2)
+
+
+def whole_frames(scan: Scan, frame: Frame) -> bool:
+    """Tell whether reading a few rows decodes whole frames, so that frames are better read once and rows picked."""
+    return scan.projections.chunk_rows > GROUP * frame.binning
+
+
+def angle_blocks(frame: Frame, most_bytes: float = 64e6) -> list[slice]:
+    """Cut the projections into blocks that are held whole."""
+    step = max(1, int(most_bytes / (4 * frame.rows * frame.columns)))
+    return [slice(a, min(a + step, frame.angles)) for a in range(0, frame.angles, step)]
 
 
 def sample_rows(frame: Frame, columns: int, most_bytes: float = 256e6) -> list[int]:
@@ -213,10 +232,9 @@ def integrals_of_rows(settings: Correction, scan: Scan, frame: Frame, fields: Fi
     """Return sinograms (angle, row, column) of single rows, zingers removed, before stripe removal."""
     op = zinger_op(settings, frame)
     sinograms = []
-    for row in rows:
-        band = slice(max(0, row - 1), min(frame.rows, row + 2))
+    bands = [slice(max(0, row - 1), min(frame.rows, row + 2)) for row in rows]
+    for row, band, counts in zip(rows, bands, _counts_of_bands(scan, frame, bands), strict=True):
         region = (slice(0, frame.angles), band, slice(0, frame.columns))
-        counts = RawSource(scan.projections, frame).read(region)
         wanted = (region[0], slice(row, row + 1), region[2])
         if op is not None:
             counts, _ = op.function(counts, region, wanted)
@@ -225,6 +243,21 @@ def integrals_of_rows(settings: Correction, scan: Scan, frame: Frame, fields: Fi
         block, _ = normalise_op(settings, scan, frame, fields).function(counts, wanted, wanted)
         sinograms.append(block)
     return np.concatenate(sinograms, axis=1)
+
+
+def _counts_of_bands(scan: Scan, frame: Frame, bands: Sequence[slice]) -> Iterator[Array]:
+    """Yield the counts of some bands of rows, all projections; whole compressed frames are decoded once."""
+    source, columns = RawSource(scan.projections, frame), slice(0, frame.columns)
+    if not whole_frames(scan, frame):
+        for band in bands:
+            yield source.read((slice(0, frame.angles), band, columns))
+        return
+    parts: list[list[Array]] = [[] for _ in bands]
+    for block in angle_blocks(frame):
+        counts = source.read((block, slice(0, frame.rows), columns))
+        for part, band in zip(parts, bands, strict=True):
+            part.append(counts[:, band].copy())
+    yield from (np.concatenate(part) for part in parts)
 
 
 def integrals_of_angles(scan: Scan, frame: Frame, fields: Fields, count: int) -> Array:

@@ -1,0 +1,49 @@
+"""Rows that are picked from whole compressed frames are the rows that are read alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xct_pipeline.acquisition.stage import working_frame
+from xct_pipeline.config import Acquisition, Correction, ZingerMedian
+from xct_pipeline.correction import stage
+from xct_pipeline.scan import ArrayFrames, Scan
+
+
+@dataclass(frozen=True)
+class WholeFrames(ArrayFrames):
+    """Frames that are decoded whole."""
+
+    @property
+    def chunk_rows(self) -> int:
+        return self.data.shape[1]
+
+
+def make_scan(kind: type[ArrayFrames]) -> Scan:
+    rng = np.random.default_rng(5)
+    counts = rng.poisson(900, (40, 48, 64)).astype(np.uint16)
+    flats, darks = rng.poisson(1000, (6, 48, 64)).astype(np.uint16), rng.poisson(20, (3, 48, 64)).astype(np.uint16)
+    return Scan(
+        "s", kind(counts), np.linspace(0, np.pi, 40), ArrayFrames(flats), ArrayFrames(darks),
+        np.repeat([0.0, 40.0], 3), np.zeros(3),
+    )  # fmt: skip
+
+
+def test_rows_of_whole_frames_are_those_read_alone(monkeypatch):
+    monkeypatch.setattr(stage, "angle_blocks", lambda frame: [slice(0, 7), slice(7, 30), slice(30, frame.angles)])
+    settings = Correction(zinger=ZingerMedian(method="median"))
+    found = []
+    for kind in (ArrayFrames, WholeFrames):
+        scan = make_scan(kind)
+        frame = working_frame(scan, Acquisition(scans=["s"]))
+        assert stage.whole_frames(scan, frame) == (kind is WholeFrames)
+        fields = replace(stage.measure_fields(settings, scan, frame, None), air=np.linspace(0.9, 1.1, 40))
+        sinograms = stage.integrals_of_rows(settings, scan, frame, fields, [0, 5, 20, 47])
+        margins = stage._transmission(scan, frame, fields, [3, 30], stage.air.Margin(6, 4))
+        found.append((sinograms, margins))
+    assert found[0][0].shape == (40, 4, 64)
+    assert found[0][1].shape == (40, 2, 10)
+    for alone, picked in zip(*found, strict=True):
+        np.testing.assert_array_equal(alone, picked)
