@@ -123,7 +123,9 @@ def _profile(p: npt.NDArray[np.float32]) -> Floats:
     """Line integral per column over all angles and rows, single columns that stand out taken from their neighbours."""
     from scipy.ndimage import median_filter
 
-    mean = np.nan_to_num(np.nanmedian(np.nanmean(p, axis=0, dtype=np.float64), axis=0))
+    known = np.isfinite(p)
+    per_row = np.where(known, p, 0).sum(axis=0, dtype=np.float64) / np.maximum(known.sum(axis=0), 1)
+    mean = np.median(per_row, axis=0)
     return np.asarray(median_filter(mean, size=3, mode="nearest"))
 
 

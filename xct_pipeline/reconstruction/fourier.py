@@ -363,7 +363,8 @@ def _extension(sinograms: Any, plan: _Plan) -> Any:
     x = inward - inward.mean(axis=-1, keepdims=True)
     slope = (x * square).sum(axis=-1, keepdims=True)
     slope = xp.minimum(slope / (x * x).sum(axis=-1, keepdims=True), -1e-12)
-    radius = inward.mean(axis=-1, keepdims=True) - square.mean(axis=-1, keepdims=True) / slope
+    with np.errstate(invalid="ignore"):  # rows that are not finite are named as an error later
+        radius = inward.mean(axis=-1, keepdims=True) - square.mean(axis=-1, keepdims=True) / slope
     radius = xp.clip(xp.sqrt(radius), edge + 2.0, edge + plan.n_extend)
     outward = (edge + 1.0 + xp.arange(plan.n_extend)) ** 2
     decay = xp.maximum(radius**2 - outward, 0.0) / (radius**2 - edge**2)
