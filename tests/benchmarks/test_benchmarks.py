@@ -24,7 +24,7 @@ def test_the_table_is_made_and_the_slices_are_as_exact_as_filtered_back_projecti
     rows = json.loads(file.read_text())["rows"]
     assert "| step | tool |" in printed
     ours = [row for row in rows if row["tool"] == "xct_pipeline"]
-    assert {row["step"] for row in ours} == {"reconstruction", "write zarr", "whole chain", "warp"}
+    assert {row["step"] for row in ours} >= {"reconstruction", "write zarr", "whole chain", "warp"}
     assert all("problem" not in row for row in ours), ours
     (exact,) = (row["error"] for row in rows if row["tool"] == "exact FBP")
     for row in ours:
