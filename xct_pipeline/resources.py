@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xct_pipeline.store import RefusedError
 
-BASE_BYTES = 512 * 2**20  # interpreter, libraries, compiled kernels and what the allocator keeps, without any data
+BASE_BYTES = 572 * 2**20  # interpreter, libraries, compiled kernels and what the allocator keeps, without any data
 
 
 @dataclass(frozen=True)
