@@ -36,11 +36,11 @@ def test_the_table_is_made_and_the_slices_are_as_exact_as_filtered_back_projecti
 
 @pytest.mark.slow
 def test_a_series_is_registered_and_mapped_within_its_memory(tmp_path):
-    size, limit = 256, 1.1e9
+    size, limit = 256, 1.2e9
     folder, root = tmp_path / "store.zarr", HERE.parents[1]
     python(HERE / "series_store.py", "write", folder, "--size", size, "--scans", 2, cwd=root)
     found = json.loads(
-        python(HERE / "series_store.py", "run", folder, "--size", size, "--scans", 2, "--memory", "1.1GB", cwd=root)
+        python(HERE / "series_store.py", "run", folder, "--size", size, "--scans", 2, "--memory", "1.2GB", cwd=root)
     )
     assert not any(found["problems"])
     for stage in ("motions", "registered", "variation"):

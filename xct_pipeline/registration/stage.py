@@ -36,7 +36,7 @@ log = logging.getLogger("xct")
 
 VERSION = 1
 FINEST_VOXELS = 48_000_000  # levels of more voxels are not matched on: their grain adds cost, not accuracy
-MATCHING_COPIES = 8  # of a matched level, measured: both volumes, and five more while gas is looked for
+MATCHING_COPIES = 10  # of a matched level; 9.2 measured at 4 x 640^3, while gas is looked for in one of two volumes
 GRANULE = (64, 256, 256)
 SHARD_COPIES = 3.4  # a shard, its pyramid and its encoded chunks, while it is being written
 PATH = "registered"
