@@ -20,7 +20,8 @@ from xct_pipeline.config_file import ConfigError, parse_config
 from xct_pipeline.execution import image_identity, run_passes
 from xct_pipeline.registration.stage import Volume, series_image
 from xct_pipeline.resources import Resources
-from xct_pipeline.segmentation import stage
+from xct_pipeline.segmentation import stage, stage_series
+from xct_pipeline.segmentation.stage_classifier import _open_painted
 from xct_pipeline.store import Store
 
 SHAPE = (40, 48, 52)
@@ -181,8 +182,8 @@ def test_labels_and_tables_do_not_depend_on_blocks(tmp_path: Path, monkeypatch, 
         folder.mkdir()
         store, facts = series_store(folder, [volume, attenuation(truth(32), 1)])
         paint(folder)
-        monkeypatch.setattr(stage, "GRANULE", granule)
-        monkeypatch.setattr(stage, "FINE_GRANULE", granule)
+        monkeypatch.setattr(stage_series, "GRANULE", granule)
+        monkeypatch.setattr(stage_series, "FINE_GRANULE", granule)
         names = METHODS[method].get("names", [])
         options = (
             {**METHODS[method], "thickness": {"materials": ["ceramic"], "largest": 8}} if names else METHODS[method]
@@ -228,7 +229,7 @@ def test_thresholds_come_from_all_scans(tmp_path: Path) -> None:
 
 def test_objects_equal_those_of_the_whole_volume(series, monkeypatch) -> None:
     store, facts = series
-    monkeypatch.setattr(stage, "GRANULE", (16, 16, 16))
+    monkeypatch.setattr(stage_series, "GRANULE", (16, 16, 16))
     stage.run(config(store, objects={"smallest": 5, "connectivity": 6}), facts, store, LIMITS)
     table = store.read_table("objects")
     numbers = labels_of(store, "registered/labels/objects_gas")
@@ -297,7 +298,7 @@ def test_classifier_reads_labels_painted_over_its_own_result(series) -> None:
     stage.run(config(store, objects={"materials": []}), facts, store, LIMITS)
     painted = store.path / "registered/labels"
     options = {"method": "classifier", "labels": str(painted), "names": ["a", "b", "c"], "trees": 5, "sigmas": [1.0]}
-    loaded = stage._open_painted(painted)
+    loaded = _open_painted(painted)
     assert loaded.shape == (3, *SHAPE)
     assert config(store, **options).segmentation.count == 3
 

@@ -1,0 +1,226 @@
+"""The pass that turns the registered series into labels of materials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, assert_never
+
+import numpy as np
+
+from xct_pipeline.blocks import Array, BlockOp, Pass, Reduction, Region, image_source, inside, size_of, widen
+from xct_pipeline.config import (
+    Config,
+    Segmentation,
+    SegmentClassifier,
+    SegmentHysteresis,
+    SegmentOtsu,
+    SegmentValues,
+    SegmentWatershed,
+)
+from xct_pipeline.execution import PassResult, Progress, image_identity, measure, run_passes
+from xct_pipeline.registration.stage import PATH, series_image
+from xct_pipeline.resources import Resources
+from xct_pipeline.segmentation import stage_series, threshold, watershed
+from xct_pipeline.segmentation.classifier import PER_SCALE, Forest, classify, feature_halo
+from xct_pipeline.segmentation.denoise import denoise
+from xct_pipeline.segmentation.stage_classifier import trained_forest
+from xct_pipeline.segmentation.stage_series import (
+    VERSION,
+    BoxSource,
+    Facts,
+    box_source,
+    boxes,
+    by_scan,
+    inputs_of,
+    of_scan,
+)
+from xct_pipeline.segmentation.stage_thresholds import Thresholds, denoise_reach, denoising_of
+from xct_pipeline.store import Image, Store, level_count, read_attributes, write_group
+
+FLOOD_BYTES = 60  # per voxel that the watershed looks at
+
+
+def labels_path() -> str:
+    """Return where the labels of materials are in a store."""
+    return "registered/labels/materials"
+
+
+def material_names(settings: Segmentation) -> dict[int, str]:
+    """Return the name of each label; 0 stands for voxels without data."""
+    return {k + 1: name for k, name in enumerate(settings.materials)}
+
+
+def labels_pass(
+    config: Config, settings: Segmentation, facts: Facts, chosen: Thresholds | None, store: Store, limits: Resources,
+    granule: tuple[int, int, int] | None = None,
+) -> Pass:  # fmt: skip
+    """Return the pass that labels all scans; `granule` changes what is computed at a time, never the result."""
+    frame = (len(facts.names), *facts.volume.shape)
+    ops = [*_denoise_op(settings, frame), _segment_op(config, settings, facts, chosen, frame, store, limits)]
+    image = series_image(
+        labels_path(), facts.volume, len(facts.names), "uint8", "", limits,
+        {"time_s": list(facts.times_s), "names": {str(k): n for k, n in material_names(settings).items()},
+         "thresholds": list(chosen.values) if chosen else None}, labels=True,
+    )  # fmt: skip
+    if isinstance(settings, SegmentHysteresis):
+        image = whole_granules(image)
+    fine = stage_series.FINE_GRANULE if isinstance(settings, SegmentClassifier) else stage_series.GRANULE
+    source, inputs = image_source(store, PATH), {"registered": image_identity(store, PATH)}
+    return Pass(image, source, tuple(ops), (1, *(granule or fine)), (0,) * 4, inputs)
+
+
+def whole_granules(image: Image) -> Image:
+    """Return the image with shards of whole granules, the blocks that connected components were labelled in."""
+    return replace(
+        image, thickness=stage_series.GRANULE[0], levels=level_count(image.shape[1:], stage_series.GRANULE[0])
+    )
+
+
+def _needs(region: Region, halo: int, frame: tuple[int, ...]) -> Region:
+    return widen(region, (0, halo, halo, halo), frame)
+
+
+def _scratch(region: Region, halo: int, frame: tuple[int, ...], factor: int) -> int:
+    return size_of(_needs(region, halo, frame)) * factor
+
+
+def block_op(
+    name: str, function: Any, parameters: Mapping[str, Any], halo: int, frame: tuple[int, ...], factor: int, size: int
+) -> BlockOp:
+    """Return an operation with a halo that takes `factor` bytes of scratch for each voxel it looks at."""
+    return BlockOp(
+        f"segmentation.{name}", VERSION, function, parameters, partial(_needs, halo=halo, frame=frame),
+        partial(_scratch, halo=halo, frame=frame, factor=factor), size,
+    )  # fmt: skip
+
+
+def _denoise_op(settings: Segmentation, frame: tuple[int, ...]) -> list[BlockOp]:
+    denoising = denoising_of(settings)
+    if denoising["method"] == "none":
+        return []
+    function = partial(_denoise_block, denoising=denoising)
+    return [block_op("denoise", function, denoising, denoise_reach(settings), frame, 24, 4)]
+
+
+def _denoise_block(block: Any, before: Region, after: Region, *, denoising: Mapping[str, Any]) -> Any:
+    return denoise(block[0], **denoising)[inside(before[1:], after[1:])][None]
+
+
+def _segment_op(
+    config: Config, settings: Segmentation, facts: Facts, chosen: Thresholds | None, frame: tuple[int, ...],
+    store: Store, limits: Resources,
+) -> BlockOp:  # fmt: skip
+    match settings:
+        case SegmentOtsu() | SegmentValues():
+            assert chosen is not None
+            return block_op("thresholds", partial(_threshold_block, chosen=chosen.values), vars(chosen), 0, frame, 4, 1)
+        case SegmentWatershed():
+            assert chosen is not None
+            options = {"sigma": settings.sigma, "reach": settings.reach, "connectivity": settings.connectivity}
+            function = partial(_watershed_block, chosen=chosen, options=options)
+            halo = watershed.watershed_halo(sigma=settings.sigma, reach=settings.reach)
+            return block_op("watershed", function, {**vars(chosen), **options}, halo, frame, FLOOD_BYTES, 1)
+        case SegmentHysteresis():
+            merged = _hysteresis_objects(settings, facts, store, limits)
+            options = {"weak": settings.weak, "strong": settings.strong, "connectivity": settings.connectivity}
+            function = partial(_hysteresis_block, merged={t: of_scan(merged, t) for t in facts.good}, options=options)
+            return block_op("hysteresis", function, options, 0, frame, 16, 1)
+        case SegmentClassifier():
+            forest = trained_forest(config, settings, facts, store)
+            function = partial(_classified_block, forest=forest, sigmas=tuple(settings.sigmas))
+            parameters = {"forest": forest._asdict(), "sigmas": settings.sigmas}
+            bytes_ = 4 * (1 + PER_SCALE * len(settings.sigmas)) + 12
+            return block_op("classifier", function, parameters, feature_halo(settings.sigmas), frame, bytes_, 1)
+        case _:
+            assert_never(settings)
+
+
+def _finish(classes: Any, block: Any) -> Any:
+    """Number classes from 1; 0 where there is no data."""
+    return np.where(np.isfinite(block), classes + np.uint8(1), np.uint8(0))[None]
+
+
+def _threshold_block(block: Any, before: Region, after: Region, *, chosen: Sequence[float]) -> Any:
+    values = block[0][inside(before[1:], after[1:])]
+    return _finish(threshold.apply_thresholds(values, chosen), values)
+
+
+def _watershed_block(
+    block: Any, before: Region, after: Region, *, chosen: Thresholds, options: Mapping[str, Any]
+) -> Any:
+    core = inside(before[1:], after[1:])
+    if not np.isfinite(block[0][core]).any():
+        return np.zeros((1, *(part.stop - part.start for part in core)), np.uint8)
+    assert chosen.edge is not None
+    classes = watershed.watershed_classes(block[0], chosen.values, edge=chosen.edge, **options)
+    return _finish(classes[core], block[0][core])
+
+
+def _hysteresis_objects(settings: SegmentHysteresis, facts: Facts, store: Store, limits: Resources) -> dict[str, Array]:
+    """Join the objects of all blocks of each scan."""
+    source = box_source(store, PATH, denoise_reach(settings))
+    options = {"weak": settings.weak, "strong": settings.strong, "connectivity": settings.connectivity}
+    chunk = partial(_hysteresis_chunk, source=source, denoising=denoising_of(settings), options=options)
+    regions = boxes(facts)
+    join = partial(threshold.combine_hysteresis, connectivity=settings.connectivity)
+    reduction = Reduction(
+        "segmentation/hysteresis", VERSION, chunk, partial(by_scan, regions=regions, combine=join),
+        {**options, "denoise": denoising_of(settings), "granule": stage_series.GRANULE},
+    )  # fmt: skip
+    return measure(store, reduction, source, regions, inputs_of(store), limits, scratch=8)
+
+
+def _hysteresis_chunk(
+    block: Array, region: Region, *, source: BoxSource, denoising: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, Array]:
+    values = denoise(block, **denoising)[source.core(region)]
+    return threshold.hysteresis_partial(values, region[1:], source.image.shape[1:], **options)
+
+
+def _hysteresis_block(
+    block: Any, before: Region, after: Region, *, merged: Mapping[int, Any], options: Mapping[str, Any]
+) -> Any:
+    t = after[0].start
+    if t not in merged:
+        return np.zeros(block.shape, np.uint8)
+    values = block[0][inside(before[1:], after[1:])]
+    return _finish(threshold.apply_hysteresis(values, after[1:], merged[t], **options).astype(np.uint8), values)
+
+
+def _classified_block(block: Any, before: Region, after: Region, *, forest: Forest, sigmas: tuple[float, ...]) -> Any:
+    core = inside(before[1:], after[1:])
+    if not np.isfinite(block[0][core]).any():
+        return np.zeros((1, *(part.stop - part.start for part in core)), np.uint8)
+    return classify(block[0], forest, sigmas=sigmas, core=core)[None]
+
+
+def describe_labels(store: Store, path: str, names: Mapping[int, str], colors: Sequence[str]) -> None:
+    """Add OME-Zarr's ``image-label`` to an image, and its name to the list of the labels group."""
+    from yaozarrs import v05
+
+    folder = store.path / path
+    attributes = read_attributes(folder)
+    palette = [
+        {"label-value": value, "rgba": [*bytes.fromhex(color[1:]), 255]}
+        for value, color in zip(names, colors, strict=True)
+    ]
+    entry: dict[str, Any] = {"source": {"image": "../../"}}
+    if names:
+        entry |= {"colors": palette,
+                  "properties": [{"label-value": value, "name": name} for value, name in names.items()]}  # fmt: skip
+    attributes["ome"] = {**attributes["ome"], "image-label": entry}
+    v05.LabelImage.model_validate(attributes["ome"])
+    write_group(folder, attributes)
+    group = folder.parent
+    there = sorted(p.name for p in group.iterdir() if (p / "zarr.json").exists())
+    write_group(group, {**read_attributes(group), "ome": {"version": "0.5", "labels": there}})
+
+
+def run_pass(store: Store, step: Pass, limits: Resources, progress: Progress) -> list[PassResult]:
+    """Run a pass; ValueError where it cannot be finished."""
+    done = run_passes(store, [step], limits, progress)
+    if done[0].problem:
+        raise ValueError(f"{step.name}: {done[0].problem}")
+    return done

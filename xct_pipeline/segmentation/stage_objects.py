@@ -1,0 +1,118 @@
+"""Connected objects of a material in every scan: an image of their numbers, and their measures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from xct_pipeline.blocks import Array, Pass, Region, image_source
+from xct_pipeline.execution import PassResult, Progress, image_identity
+from xct_pipeline.registration.stage import PATH, series_image
+from xct_pipeline.segmentation import interface, label, properties, stage_series, surface
+from xct_pipeline.segmentation.stage_labels import block_op, describe_labels, labels_path, run_pass, whole_granules
+from xct_pipeline.segmentation.stage_measures import Measured, areas_of
+from xct_pipeline.segmentation.stage_series import BoxSource, box_source, boxes, of_scan
+
+
+def objects_path(name: str) -> str:
+    """Return where the numbered objects of a material are in a store."""
+    return f"registered/labels/objects_{re.sub(r'[^0-9A-Za-z]+', '_', name)}"
+
+
+def label_objects(m: Measured, value: int, progress: Progress) -> tuple[dict[str, Array], list[PassResult]]:
+    """Find the connected components of a material in every scan and write them as an image of their numbers."""
+    options = m.settings.objects
+    source, regions = box_source(m.store, labels_path()), boxes(m.facts)
+    chunk = partial(
+        _object_chunk, value=value, connectivity=options.connectivity, frame=m.facts.volume.shape,
+        values=box_source(m.store, PATH),
+    )  # fmt: skip
+    combine = partial(_combine_objects, connectivity=options.connectivity, smallest=options.smallest)
+    parameters = {"value": value, **options.model_dump(exclude={"materials"}), "granule": stage_series.GRANULE}
+    found = m.reduce(f"objects_{value}", chunk, combine, source, regions, parameters)
+    count = len(m.facts.names)
+    frame = (count, *m.facts.volume.shape)
+    path = objects_path(m.names[value])
+    image = whole_granules(
+        series_image(path, m.facts.volume, count, "int32", "", m.limits, {"time_s": list(m.facts.times_s)}, labels=True)
+    )
+    merged = {t: of_scan(found, t) for t in m.facts.good}
+    function = partial(_number_block, merged=merged, value=value, connectivity=options.connectivity)
+    op = block_op("objects", function, parameters, 0, frame, 16, 4)
+    inputs = {"labels": image_identity(m.store, labels_path())}
+    step = Pass(image, image_source(m.store, labels_path()), (op,), (1, *stage_series.GRANULE), (0,) * 4, inputs)
+    done = run_pass(m.store, step, m.limits, progress)
+    describe_labels(m.store, path, {}, [])
+    return found, done
+
+
+def _object_chunk(
+    block: Array, region: Region, *, value: int, connectivity: int, frame: tuple[int, ...], values: BoxSource
+) -> dict[str, Array]:
+    mask = block == value
+    part = label.label_partial(mask, region[1:], frame, connectivity=connectivity)
+    numbers, _ = label.label_block(mask, connectivity=connectivity)
+    sums = properties.property_partial(numbers, region[1:], values.read(region))
+    return {**part, **{f"sum_{key}": value for key, value in sums.items()}}
+
+
+def _combine_objects(parts: Sequence[Mapping[str, Array]], *, connectivity: int, smallest: int) -> dict[str, Array]:
+    """Join objects across blocks, add up their sums, and leave out small ones."""
+    merged = label.merge_labels(parts, connectivity=connectivity)
+    sums = []
+    for part, start in zip(parts, merged["start"], strict=False):
+        mine = {key.removeprefix("sum_"): value for key, value in part.items() if key.startswith("sum_")}
+        sums.append({**mine, "label": merged["lookup"][start + mine["label"] - 1].astype(np.int64)})
+    total = properties.combine_properties(sums)
+    kept = total["voxels"] >= smallest
+    merged = label.keep_objects(merged, kept)
+    left = {key: value[kept] for key, value in total.items()}
+    left["label"] = np.arange(1, int(kept.sum()) + 1)
+    return {**merged, **{f"sum_{key}": value for key, value in left.items()}}
+
+
+def _number_block(
+    block: Any, before: Region, after: Region, *, merged: Mapping[int, Any], value: int, connectivity: int
+) -> Any:
+    del before
+    t = after[0].start
+    if t not in merged:
+        return np.zeros(block.shape, np.int32)
+    return label.relabel_block(block[0] == value, after[1:], merged[t], connectivity=connectivity)[None]
+
+
+def measure_objects(m: Measured, value: int, planes: Mapping[int, Array]) -> dict[str, Array]:
+    """Measure the surface of numbered objects and, on the anode's side, their distance from the ceramic."""
+    path = objects_path(m.names[value])
+    source = box_source(m.store, path, surface.area_halo())
+    chunk = partial(_shape_chunk, source=source, planes=planes, direction=m.settings.interface.direction)
+    parameters = {"planes": planes, "direction": m.settings.interface.direction}
+    return m.reduce(f"shapes_{value}", chunk, _combine_shapes, source, boxes(m.facts), parameters, path, scratch=12)
+
+
+def _shape_chunk(
+    block: Array, region: Region, *, source: BoxSource, planes: Mapping[int, Array], direction: interface.Direction
+) -> dict[str, Array]:
+    core, plane = source.core(region), planes.get(region[0].start)
+    found = {f"area_{key}": value for key, value in surface.area_partial(block, core).items()}
+    if plane is None:
+        return found
+    z = np.arange(region[1].start, region[1].stop)[:, None, None]
+    behind = (z - plane[0][region[2:]]) * direction < -1  # the other side, and what lies inside the ceramic
+    objects = np.where(behind, 0, block[core])
+    away = interface.distance_partial(objects, region[1:], plane, direction=direction)
+    return {**found, **{f"distance_{key}": value for key, value in away.items()}}
+
+
+def _combine_shapes(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    areas = surface.combine_areas([areas_of(part) for part in parts])
+    found = {f"area_{key}": value for key, value in areas.items()}
+    if "distance_label" not in parts[0]:
+        return found
+    keys = ("label", "distance")
+    away = interface.combine_distances([{key: part[f"distance_{key}"] for key in keys} for part in parts])
+    return {**found, **{f"distance_{key}": value for key, value in away.items()}}
