@@ -1,7 +1,7 @@
 """Results of every operation at its present version: a result that changes must raise the version.
 
 A shard is reused as long as its parameters, its inputs and the versions of its operations are the same. If a test here
-fails, either the change was not meant, or raise the operation's version in ``stage.py`` (so that stores recompute)
+fails, either the change was not meant, or raise the operation's version in its ``stage*.py`` (so that stores recompute)
 and write new values: ``python tests/unit/test_golden_bytes.py``.
 """
 

@@ -1,0 +1,189 @@
+"""The images of the stage: changes of attenuation and of density, flags, and the areal maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import zarr
+
+from xct_pipeline.blocks import Array, BlockOp, Pass, Region, inside, size_of, widen
+from xct_pipeline.config import Variation
+from xct_pipeline.execution import image_identity
+from xct_pipeline.registration.stage import GRANULE, PATH, series_image, whole_chunks
+from xct_pipeline.resources import Resources
+from xct_pipeline.store import Image, Store
+from xct_pipeline.variation import closure, mass, uncertainty
+from xct_pipeline.variation.stage_physics import Physics, both_energies
+from xct_pipeline.variation.stage_series import ATTENUATION, DENSITY, FLAGS, VERSION, Series, pairs_of
+
+FACE = 64
+FLAG_MEANING = {**closure.FLAGS, FACE: "within a few voxels of a strong face, where motion and blur leave a dipole"}
+AREAL = {"areal": "mg/cm2", "areal_sigma": "mg/cm2"}
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Reads the difference of two planes in time of the registered series; (1, z, y, x) regions."""
+
+    folder: str
+    pairs: tuple[tuple[int, int], ...]
+
+    def read(self, region: Region) -> Array:
+        """Return moving - reference, zeros where they are one scan."""
+        series: Any = zarr.open_array(self.folder, mode="r")
+        moving, fixed = self.pairs[region[0].start]
+        later = np.asarray(series[(moving, *region[1:])])
+        if moving == fixed:
+            return np.zeros_like(later)[None]
+        return np.asarray(mass.change(np.asarray(series[(fixed, *region[1:])]), later))[None]
+
+    def nbytes(self, region: Region) -> int:
+        """Return the bytes of both planes, the difference, and the encoded chunks of one."""
+        return size_of(region) * 12 + size_of(whole_chunks(region[1:])) * 4
+
+
+def _same(block: Any, before: Region, after: Region) -> Any:
+    del before, after
+    return block
+
+
+def change_pass(
+    series: Series, store: Store, limits: Resources, times: Sequence[float | None], consecutive: bool
+) -> Pass:
+    """Return the pass that writes the change of attenuation."""
+    path = ATTENUATION + "_consecutive" * consecutive
+    pairs = pairs_of(series, consecutive)
+    image = series_image(
+        path, series.volume, len(series.names), "float32", series.volume.unit, limits, {"time_s": list(times)}
+    )
+    source = PairSource(str(store.path.resolve() / PATH / "0"), pairs)
+    inputs = {"registered": image_identity(store, PATH)}
+    return Pass(image, source, (BlockOp("change", VERSION, _same),), (1, *GRANULE), (0,) * 4, inputs, planes=pairs)
+
+
+@dataclass(frozen=True)
+class ChangeSource:
+    """Reads a (t, z, y, x) image of the store, and with it that of a second store for two energies."""
+
+    folder: str
+    second: str | None = None
+
+    def read(self, region: Region) -> Array:
+        """Return (1 or 2, z, y, x)."""
+        parts = [np.asarray(zarr.open_array(f, mode="r")[region]) for f in (self.folder, self.second) if f is not None]
+        return np.concatenate(parts)
+
+    def nbytes(self, region: Region) -> int:
+        """Return the bytes of one or two blocks."""
+        return int(size_of(region) * 4 * 1.3 * (1 if self.second is None else 2))
+
+
+def density_passes(
+    series: Series, settings: Variation, physics: Physics, compositions: Sequence[float | None], store: Store,
+    limits: Resources, times: Sequence[float | None], second: str | None, consecutive: bool,
+) -> list[Pass]:  # fmt: skip
+    """Return the passes that write the change of density of the species, and its flags."""
+    suffix = "_consecutive" * consecutive
+    source = ChangeSource(str(store.path.resolve() / (ATTENUATION + suffix) / "0"), second)
+    inputs = {"attenuation": image_identity(store, ATTENUATION + suffix), "second": second}
+    attributes = {"time_s": list(times), "closure": physics.closure, "species": settings.species}
+    faces = Faces(
+        str(store.path.resolve() / PATH / "0"), series.reference, series.frame, face_gradient(series, store),
+        settings.shell_width,
+    )  # fmt: skip
+    parameters = {"closure": physics.closure, "anode": vars(physics.anode), "second_keV": settings.second_energy_keV}
+    passes = []
+    for path, dtype, unit, flags in ((DENSITY + suffix, "float32", "g/cm3", False), (FLAGS, "uint8", "1", True)):
+        if flags and consecutive:
+            continue
+        more = {"flags": {str(bit): text for bit, text in FLAG_MEANING.items()}} if flags else {}
+        image = series_image(
+            path, series.volume, len(series.names), dtype, unit, limits, {**attributes, **more}, labels=flags
+        )
+        function = partial(
+            _density,
+            physics=physics,
+            compositions=tuple(compositions),
+            faces=faces if flags else None,
+            k=both_energies(settings),
+        )
+        shell = {"face_gradient": faces.threshold, "shell_width": faces.width} if flags else {}
+        op = BlockOp(
+            f"closure.{physics.closure}", VERSION, function, {**parameters, **shell}, scratch=partial(_times, factor=60)
+        )
+        passes.append(Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=tuple(compositions)))
+    return passes
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The shell at strong faces of the reference scan, read by a task with its halo."""
+
+    folder: str
+    reference: int
+    frame: tuple[int, int, int]
+    threshold: float
+    width: int
+
+    def shell(self, region: Region) -> Array:
+        """Return the voxels of a (z, y, x) region that lie in the shell."""
+        halo = (uncertainty.shell_halo(self.width),) * 3
+        wide = widen(region, halo, self.frame)
+        series: Any = zarr.open_array(self.folder, mode="r")
+        block = np.nan_to_num(np.asarray(series[(self.reference, *wide)]))
+        marked = uncertainty.edge_shell(block, threshold=self.threshold, width=self.width)
+        return np.asarray(marked[inside(wide, region)])
+
+
+def face_gradient(series: Series, store: Store) -> float:
+    """Return the gradient (1/cm per voxel) from which a voxel of the reference scan lies at a strong face."""
+    array: Any = zarr.open_array(str(store.path / PATH / "0"), mode="r")
+    planes = np.unique(np.linspace(0, series.frame[0] - 1, 16).astype(int))
+    sample = np.concatenate([np.asarray(array[series.reference, z])[::2, ::2].ravel() for z in planes.tolist()])
+    low, high = np.nanpercentile(sample, [1, 99])
+    return float(high - low) / 5
+
+
+def _times(region: Region, factor: int) -> int:
+    return size_of(region) * factor
+
+
+def _density(
+    block: Any, before: Region, region: Region, *, physics: Physics, compositions: tuple[float | None, ...],
+    faces: Faces | None, k: Any,
+) -> Any:  # fmt: skip
+    del before
+    second = block[1:] if len(block) > 1 else None
+    found = closure.density_change(
+        physics.closure, block[:1], physics.anode, w_host=compositions[region[0].start], second=second, k=k
+    )
+    if faces is None:
+        return found.species
+    shell = faces.shell(region[1:])[None]
+    counts = {"impossible": int(np.count_nonzero(found.flags)), "near_face": int(shell.sum())}
+    return np.asarray(found.flags) | np.where(shell, np.uint8(FACE), np.uint8(0)), counts
+
+
+def map_arrays(
+    series: Series, store: Store, physics: Physics, settings: Variation, times: Array, consecutive: bool
+) -> dict[str, Any]:
+    """Prepare the images (t, y, x) of the areal maps and their errors, NaN throughout; return their arrays."""
+    arrays = {}
+    shape = (len(series.names), *series.frame[1:])
+    for name, unit in AREAL.items():
+        image = Image(
+            f"variation/{name}{'_consecutive' * consecutive}", ("t", "y", "x"), shape, "float32", unit, 1,
+            voxel_um=series.volume.voxel_um,
+            attributes={
+                "time_s": [float(t) for t in times], "closure": physics.closure, "species": settings.species
+            },
+        )  # fmt: skip
+        store.prepare(image)
+        arrays[name] = zarr.open_array(str(store.path / image.path / "0"), mode="r+")
+        for k in series.failed:
+            arrays[name][k] = np.nan
+    return arrays
