@@ -11,7 +11,7 @@ from typing import Any
 
 _PUBLIC = {
     "Resources": "resources",
-    "find_centers": "pipeline",
+    "find_centers": "previewing",
     "load_config": "config_file",
     "open_scan": "acquisition",
     "open_table": "store",
@@ -19,7 +19,7 @@ _PUBLIC = {
     "open_volume": "store",
     "parse_config": "config_file",
     "plan": "pipeline",
-    "preview": "pipeline",
+    "preview": "previewing",
     "run": "pipeline",
     "simulate": "acquisition.simulate",
     "view": "viewer",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline import pipeline
+from xct_pipeline import pipeline, previewing
 from xct_pipeline.config import Config, Registration
 from xct_pipeline.reconstruction.center import CenterEstimate
 
@@ -29,7 +29,7 @@ def center_sheet(config: Config, found: Mapping[str, CenterEstimate], file: Path
     columns = len(OFFSETS)
     figure, axes = _sheet(len(found), columns)
     tried = {name: [estimate.center + offset for offset in OFFSETS] for name, estimate in found.items()}
-    drawn = pipeline.slices_at_centers(config, z, tried)
+    drawn = previewing.slices_at_centers(config, z, tried)
     for row, (name, estimate) in zip(axes, found.items(), strict=True):
         slices = drawn[name]
         low, high = contrast(slices[columns // 2])
@@ -44,7 +44,7 @@ def center_sheet(config: Config, found: Mapping[str, CenterEstimate], file: Path
 def preview_sheet(config: Config, z: int | None, scans: Sequence[str] | None, file: Path) -> tuple[str, ...]:
     """Draw one slice of each scan, on one grey scale with its unit; return the names of the scans drawn."""
     z = middle_row(config) if z is None else z
-    slices = pipeline.preview(config, z, scans)
+    slices = previewing.preview(config, z, scans)
     layout = pipeline.plan(config, until=pipeline.STAGES[0])
     unit = next(item.passes[-1].image.unit for item in layout.good)
     columns = min(4, len(slices))
@@ -135,7 +135,7 @@ def sweep_sheet(config: Config, change: str, z: int | None, scan: str | None, fi
     values = [_value(part) for part in text.split(",")]
     z = middle_row(config) if z is None else z
     name = scan or pipeline.plan(config).good[0].name
-    slices = [pipeline.preview(with_value(config, key, value), z, [name])[name] for value in values]
+    slices = [previewing.preview(with_value(config, key, value), z, [name])[name] for value in values]
     columns = min(5, len(values))
     figure, axes = _sheet(-(-len(values) // columns), columns, size=3.2)
     low, high = contrast(np.stack([s.ravel()[:: max(1, s.size // 200_000)] for s in slices]))

@@ -2,39 +2,32 @@
 
 `plan` opens the scans and says what would be computed, with its memory and disk; `run` computes it, scan by scan
 where estimates are needed and all together where shards can be shared out; a run that was killed is continued by
-running it again. `preview` computes one slice with the same functions.
+running it again. `scan_plan` lays out one scan's passes, `estimates` finds what they need, and `previewing` computes
+one slice with the same functions.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from xct_pipeline import provenance
-from xct_pipeline.acquisition.stage import (
-    Frame,
-    OpenedScan,
-    RawSource,
-    open_scans,
-    row_range,
-    scan_identity,
-    working_frame,
-)
-from xct_pipeline.blocks import Array, Pass, Source
-from xct_pipeline.config import Config, NoMethod, Registration
-from xct_pipeline.correction import stage as correction
-from xct_pipeline.execution import PassResult, Progress, is_complete, run_passes, silent
-from xct_pipeline.reconstruction import stage as reconstruction
+from xct_pipeline.acquisition.stage import open_scans
+from xct_pipeline.blocks import Pass
+from xct_pipeline.config import Config, Registration
+from xct_pipeline.estimates import Prepared, prepare
+from xct_pipeline.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.reconstruction.center import CenterEstimate
+from xct_pipeline.reconstruction.stage_table import table_row, write_table
 from xct_pipeline.registration import stage as registration
 from xct_pipeline.resources import Resources, disk_problem, fitting_workers, resources
-from xct_pipeline.scan import Scan, ScanError
+from xct_pipeline.scan import ScanError
+from xct_pipeline.scan_plan import ScanPlan, pixel_um, plan_scan
 from xct_pipeline.segmentation import stage as segmentation
 from xct_pipeline.store import RefusedError, Store
 from xct_pipeline.variation import stage as variation
@@ -42,31 +35,6 @@ from xct_pipeline.variation import stage as variation
 log = logging.getLogger("xct")
 
 STAGES = ("reconstruction", "registration", "segmentation", "variation")
-
-
-@dataclass(frozen=True)
-class ScanPlan:
-    """One scan of a plan: what is known of it before anything is computed.
-
-    Attributes
-    ----------
-    name : str
-    files : tuple of Path
-    scan : Scan or None
-        None where it cannot be used; then `problem` says why.
-    frame : Frame or None
-        The working frame.
-    passes : tuple of Pass
-        With nominal estimates: good for shapes, tasks, memory and disk, not for running.
-    """
-
-    name: str
-    files: tuple[Path, ...]
-    scan: Scan | None
-    frame: Frame | None
-    passes: tuple[Pass, ...]
-    problem: str | None = None
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,7 +130,7 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
     center = config.reconstruction.center
     if isinstance(center, tuple) and len(center) != len(opened):
         raise ScanError(f"reconstruction.center lists {len(center)} columns for {len(opened)} scans; give one per scan")
-    scans = tuple(_plan_scan(config, item, k, limits) for k, item in enumerate(opened))
+    scans = tuple(plan_scan(config, item, k, limits) for k, item in enumerate(opened))
     if not any(item.scan is not None for item in scans):
         problems = "\n".join(f"  {item.problem}" for item in scans)
         raise ScanError(scans[0].problem or "" if len(scans) == 1 else f"no scan can be used:\n{problems}")
@@ -173,76 +141,6 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
         shape = next(item.passes[-1].image.shape for item in scans if item.scan is not None)
         variation.check(config, [item.scan for item in scans], shape)  # type: ignore[arg-type]
     return Plan(config, limits, until, scans)
-
-
-def _plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -> ScanPlan:
-    if item.scan is None:
-        return ScanPlan(item.name, item.files, None, None, (), item.problem)
-    try:
-        frame = working_frame(item.scan, config.acquisition)
-        given = given_center(config, index)
-        if given is not None:
-            check_center(item.name, given, item.scan)
-        nominal = frame.to_working(given) if given is not None else (frame.columns - 1) / 2
-        fields = correction.nominal_fields(frame)
-        passes = scan_passes(config, item.scan, frame, fields, nominal, limits, Store(config.store_path))
-    except ScanError as error:
-        return ScanPlan(item.name, item.files, None, None, (), str(error))
-    return ScanPlan(item.name, item.files, item.scan, frame, passes, None, item.scan.warnings)
-
-
-def given_center(config: Config, index: int) -> float | None:
-    """Return the centre that the configuration gives for a scan, a detector column."""
-    center = config.reconstruction.center
-    if isinstance(center, tuple):
-        return float(center[index])
-    return float(center) if isinstance(center, float) else None
-
-
-def check_center(name: str, center: float, scan: Scan) -> None:
-    """Refuse a centre outside the detector."""
-    columns = scan.shape[2]
-    if not 0 <= center <= columns - 1:
-        raise ScanError(
-            f"{name}: reconstruction.center = {center:g} lies outside the detector (columns 0 to {columns - 1})"
-        )
-
-
-def scan_passes(
-    config: Config, scan: Scan, frame: Frame, fields: correction.Fields, center: float, limits: Resources,
-    store: Store, on_device: bool = False,
-) -> tuple[Pass, ...]:  # fmt: skip
-    """Return the passes of one scan: over projections where one is needed, then to the volume.
-
-    Parameters
-    ----------
-    center : float
-        Column of the axis in the working frame.
-    """
-    raw = RawSource(scan.projections, frame)
-    inputs = {**scan_identity(scan), "frame": vars(frame)}
-    rows = row_range(frame, config.acquisition)
-    passes: list[Pass] = []
-    source: Source = raw
-    first = correction.to_integrals(config.correction, scan, frame, fields)
-    if correction.whole_projections(config.correction, scan, frame, rows):
-        passes.append(correction.projection_pass(scan.name, raw, first, frame, inputs))
-        source, first = correction.stored_projections(store, scan.name, frame), ()
-        inputs = {**inputs, "projections": provenance.fingerprint(passes[0].identity())}
-    ops = (*first, *correction.on_sinograms(config.correction, scan, frame, fields))
-    geometry = reconstruction.geometry_of(config.reconstruction, scan, frame, center, pixel_um(config, scan))
-    passes.append(
-        reconstruction.volume_pass(
-            scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, store, on_device
-        )
-    )
-    return tuple(passes)
-
-
-def pixel_um(config: Config, scan: Scan) -> float | None:
-    """Return the edge of a working pixel in micrometre."""
-    size = config.acquisition.pixel_size_um or scan.pixel_size_um
-    return None if size is None else size * config.acquisition.binning
 
 
 # ------------------------------------------------------------------------------------------------- running
@@ -281,9 +179,9 @@ def run(
     with store.lock(), _run_log(store):
         store.claim(scans)
         store.update({"config": config.model_dump(mode="json"), "times_s": _times(plan.good)})
-        prepared = _prepare(plan, store, note)
+        prepared = prepare(config, plan.scans, plan.limits, store, note)
         results = _reconstruct(plan, prepared, store, progress, on_device)
-        write_reconstruction_table(store, plan, prepared, results)
+        write_table(store, [_table_row(config, *both) for both in zip(prepared, results, strict=True)])
         result = _over_time(plan, RunResult(store, results), progress or silent, note)
         store.update({"warnings": [[scan.name, text] for scan in result.scans for text in scan.warnings]
                       + [["", text] for text in result.warnings]})  # fmt: skip
@@ -304,114 +202,50 @@ def last_stage(config: Config, until: str | None) -> int:
 
 def _over_time(plan: Plan, result: RunResult, progress: Progress, note: Callable[[str], None]) -> RunResult:
     """Run the stages that see all scans together: registration, segmentation, variation."""
-    config, store, limits = plan.config, result.store, plan.limits
-    last = last_stage(config, plan.until)
+    last = last_stage(plan.config, plan.until)
     if last < STAGES.index("registration") or all(scan.problem for scan in result.scans):
         return result
     note("registration")
-    names = [scan.name for scan in result.scans]
-    raw = [item.scan for item in plan.scans]
-    times = [float(t) if np.isfinite(t) else None for t in variation.series_times(raw)]
-    registered = registration.run(
-        config.registration or Registration(), names, [scan.problem for scan in result.scans], times, store, limits,
-        progress,
-    )  # fmt: skip
-    scans = tuple(
-        replace(scan, problem=scan.problem or motion.problem, warnings=(*scan.warnings, *motion.warnings))
-        for scan, motion in zip(result.scans, registered.motions, strict=True)
-    )
-    for scan, motion in zip(result.scans, registered.motions, strict=True):
-        if motion.problem and not scan.problem:
-            log.error("%s", motion.problem)
-    result = replace(result, scans=scans, passes=registered.passes)
+    seconds = variation.series_times([item.scan for item in plan.scans])
+    times = tuple(float(t) if np.isfinite(t) else None for t in seconds)
+    registered, result = _register(plan, result, times, progress)
     failed = tuple(k for k, motion in enumerate(registered.motions) if motion.problem)
-    if config.segmentation is not None and last >= STAGES.index("segmentation"):
+    names = tuple(scan.name for scan in result.scans)
+    if plan.config.segmentation is not None and last >= STAGES.index("segmentation"):
         note("segmentation")
-        facts = segmentation.Facts(tuple(names), failed, registered.reference, registered.volume, tuple(times))
-        labelled = segmentation.run(config, facts, store, limits, progress)
-        for warning in labelled.warnings:
-            log.warning("%s", warning)
-        result = replace(
-            result,
-            passes=(*result.passes, *labelled.passes),
-            warnings=(*result.warnings, *labelled.warnings),
-        )
+        facts = segmentation.Facts(names, failed, registered.reference, registered.volume, times)
+        labelled = segmentation.run(plan.config, facts, result.store, plan.limits, progress)
+        result = _with(result, labelled.passes, labelled.warnings)
     if last < STAGES.index("variation"):
         return result
     note("variation of mass")
-    series = variation.Series(
-        tuple(names), failed, registered.reference, registered.volume, registered.motions, tuple(raw)
-    )
-    found = variation.run(config, series, store, limits, progress)
-    for warning in found.warnings:
+    raw = tuple(item.scan for item in plan.scans)
+    series = variation.Series(names, failed, registered.reference, registered.volume, registered.motions, raw)
+    found = variation.run(plan.config, series, result.store, plan.limits, progress)
+    return replace(_with(result, found.passes, found.warnings), refused=found.refused)
+
+
+def _with(result: RunResult, passes: Sequence[PassResult], warnings: Sequence[str]) -> RunResult:
+    """Add what a stage did, and tell its warnings."""
+    for warning in warnings:
         log.warning("%s", warning)
-    return replace(
-        result,
-        passes=(*result.passes, *found.passes),
-        refused=found.refused,
-        warnings=(*result.warnings, *found.warnings),
-    )
+    return replace(result, passes=(*result.passes, *passes), warnings=(*result.warnings, *warnings))
 
 
-@dataclass
-class Prepared:
-    """A scan with everything estimated that its passes need."""
-
-    item: ScanPlan
-    fields: correction.Fields | None = None
-    columns: Array | None = None
-    center: CenterEstimate | None = None
-    warnings: list[str] = field(default_factory=list)
-    problem: str | None = None
-
-
-def _prepare(plan: Plan, store: Store | None, note: Callable[[str], None]) -> list[Prepared]:
-    """Estimate flats, air, detector defects and centres; what fails is noted at its scan."""
-    config = plan.config
-    prepared = [Prepared(item, warnings=list(item.warnings), problem=item.problem) for item in plan.scans]
-    defects = config.correction.stripe.method == "defects"
-    for k, entry in enumerate(prepared):
-        scan, frame = entry.item.scan, entry.item.frame
-        if scan is None or frame is None:
-            continue
-        try:
-            note(f"{scan.name}: flats, air and centre")
-            entry.fields = correction.measure_fields(config.correction, scan, frame, store)
-            entry.center = _center(config, k, scan, frame, entry.fields, store)
-            entry.warnings += [*entry.fields.warnings, *entry.center.warnings]
-            if defects:
-                entry.columns = correction.column_statistics(
-                    config.correction, scan, frame, entry.fields, store, plan.limits
-                )
-            if pixel_um(config, scan) is None:
-                entry.warnings.append("no pixel size known: reconstructed in 1/pixel; give acquisition.pixel_size_um")
-        except (ScanError, ValueError, OSError) as error:
-            entry.problem = str(error)
-    good = [entry for entry in prepared if entry.problem is None]
-    if config.reconstruction.center == "common" and good:
-        common = reconstruction.common_center([e.center for e in good if e.center is not None])
-        for entry in good:
-            entry.center = common
-    if defects and good:
-        note("detector defects, from all scans together")
-        centers = [e.item.frame.to_working(e.center.center) for e in good if e.item.frame and e.center]
-        known = [(e.fields, e.columns) for e in good if e.fields is not None and e.columns is not None]
-        found = correction.add_defects(config.correction, known, centers)
-        for entry, fields in zip(good, found, strict=True):
-            entry.fields = fields
-    for entry in prepared:
-        for warning in entry.warnings:
-            log.warning("%s: %s", entry.item.name, warning)
-    return prepared
-
-
-def _center(
-    config: Config, index: int, scan: Scan, frame: Frame, fields: correction.Fields, store: Store | None
-) -> CenterEstimate:
-    given = given_center(config, index)
-    if given is not None:
-        return reconstruction.given_center(given)
-    return reconstruction.estimate_center(config, scan, frame, fields, store)
+def _register(
+    plan: Plan, result: RunResult, times: Sequence[float | None], progress: Progress
+) -> tuple[registration.RegistrationResult, RunResult]:
+    """Match every scan to the reference; one that cannot be matched carries its problem."""
+    settings = plan.config.registration or Registration()
+    names, problems = [scan.name for scan in result.scans], [scan.problem for scan in result.scans]
+    registered = registration.run(settings, names, problems, list(times), result.store, plan.limits, progress)
+    scans = []
+    for scan, motion in zip(result.scans, registered.motions, strict=True):
+        if motion.problem and not scan.problem:
+            log.error("%s", motion.problem)
+        problem = scan.problem or motion.problem
+        scans.append(replace(scan, problem=problem, warnings=(*scan.warnings, *motion.warnings)))
+    return registered, replace(result, scans=tuple(scans), passes=registered.passes)
 
 
 def _reconstruct(
@@ -422,7 +256,7 @@ def _reconstruct(
     for entry in prepared:
         if entry.problem is None:
             try:
-                passes[entry.item.name] = _passes_of(plan, entry, store, on_device)
+                passes[entry.item.name] = entry.passes(plan.config, plan.limits, store, on_device)
             except (ScanError, ValueError) as error:
                 entry.problem = str(error)
     done: dict[str, list[PassResult]] = {name: [] for name in passes}
@@ -442,14 +276,10 @@ def _reconstruct(
     return tuple(results)
 
 
-def _passes_of(plan: Plan, entry: Prepared, store: Store, on_device: bool) -> tuple[Pass, ...]:
-    scan, frame, fields, center = entry.item.scan, entry.item.frame, entry.fields, entry.center
-    assert scan is not None
-    assert frame is not None
-    assert fields is not None
-    assert center is not None
-    column = frame.to_working(center.center)
-    return scan_passes(plan.config, scan, frame, fields, column, plan.limits, store, on_device)
+def _table_row(config: Config, entry: Prepared, result: ScanResult) -> dict[str, Any]:
+    scan, margin = entry.item.scan, entry.fields.margin if entry.fields is not None else None
+    pixel = None if scan is None else pixel_um(config, scan)
+    return table_row(result.name, scan is not None, result.center, margin, pixel, result.passes, result.problem)
 
 
 def refuse_disk(plan: Plan, store: Store) -> None:
@@ -490,197 +320,3 @@ class _run_log:
     def __exit__(self, *error: object) -> None:
         log.removeHandler(self.handler)
         self.handler.close()
-
-
-# --------------------------------------------------------------------------------------------------- table
-
-TABLE_UNITS = {
-    "center": "detector column", "center_sigma": "pixel", "center_agreement": "pixel", "tilt": "degree",
-    "voxel_size": "micrometre", "seconds": "s", "clipped": "pixels", "saturated": "pixels", "zero": "pixels",
-    "nonfinite": "pixels", "zingers": "pixels", "defective": "pixels", "margin_left": "columns",
-    "margin_right": "columns",
-}  # fmt: skip
-
-
-def write_reconstruction_table(
-    store: Store, plan: Plan, prepared: Sequence[Prepared], results: Sequence[ScanResult]
-) -> pd.DataFrame:
-    """Write ``tables/reconstruction.csv``: one row per scan, in the order of the configuration."""
-    rows = []
-    for entry, result in zip(prepared, results, strict=True):
-        center, fields, scan = result.center, entry.fields, entry.item.scan
-        counts: dict[str, int] = {}
-        for passed in result.passes:
-            counts = {**counts, **{k: counts.get(k, 0) + v for k, v in passed.counts.items()}}
-        pixel = pixel_um(plan.config, scan) if scan is not None else None
-        margin = fields.margin if fields is not None else None
-        rows.append(
-            {
-                "scan": result.name,
-                "center": center.center if center else None,
-                "center_sigma": center.sigma if center else None,
-                "center_agreement": center.agreement if center else None,
-                "center_method": center.method if center else None,
-                "tilt": center.tilt_deg if center else None,
-                "unit": reconstruction.unit_of(pixel) if scan is not None else None,
-                "voxel_size": pixel,
-                "margin_left": margin[0] if margin else None,
-                "margin_right": margin[1] if margin else None,
-                **{key: counts.get(key, 0) for key in correction.COUNTS},
-                "seconds": round(sum(passed.seconds for passed in result.passes), 2),
-                "problem": result.problem,
-            }
-        )
-    table = pd.DataFrame(rows)
-    store.write_table("reconstruction", table, TABLE_UNITS)
-    return table
-
-
-# ------------------------------------------------------------------------------------------------- preview
-
-
-def preview(
-    config: Config, z: int, scans: Sequence[str] | None = None, limits: Resources | None = None
-) -> dict[str, Array]:
-    """Reconstruct one slice of each scan with the code of a run, to the last bit.
-
-    Parameters
-    ----------
-    config : Config
-    z : int
-        Row of the (binned) detector.
-    scans : sequence of str, optional
-        Names; all by default.
-
-    Returns
-    -------
-    dict
-        Name of the scan to a slice (y, x), 1/cm (1/pixel where no pixel size is known).
-
-    Raises
-    ------
-    ScanError
-        The row is outside the detector, a scan that was named cannot be used, or none can be.
-    """
-    layout = plan(_single_row(config, z), limits, STAGES[0])
-    chosen = _chosen(layout, scans)
-    together = config.correction.stripe.method == "defects" or config.reconstruction.center == "common"
-    prepared = _prepare(layout if together else replace(layout, scans=chosen), _cache(config), log.debug)
-    slices = {}
-    for entry in prepared:
-        if entry.item.name not in {item.name for item in chosen}:
-            continue
-        if entry.problem is not None:
-            _skip(entry.item.name, entry.problem, scans)
-            continue
-        *before, last = _passes_of(layout, entry, Store(config.store_path), False)
-        slices[entry.item.name] = _one_slice(Store(config.store_path), before, last)
-    if not slices:
-        raise ScanError("no scan can be used")
-    return slices
-
-
-def slices_at_centers(config: Config, z: int, centers: Mapping[str, Sequence[float]]) -> dict[str, list[Array]]:
-    """Reconstruct one slice of some scans with several centres each, stripes left in, to choose by eye.
-
-    Parameters
-    ----------
-    config : Config
-    z : int
-        Row of the (binned) detector.
-    centers : mapping
-        Name of a scan to detector columns.
-
-    Returns
-    -------
-    dict
-        Name to slices (y, x), one for each centre.
-    """
-    single = _single_row(config, z)
-    single = single.model_copy(
-        update={
-            "correction": config.correction.model_copy(update={"stripe": NoMethod()}),
-            "reconstruction": config.reconstruction.model_copy(update={"center": next(iter(centers.values()))[0]}),
-        }
-    )
-    layout = plan(single, until=STAGES[0])
-    found = {}
-    for entry in _prepare(replace(layout, scans=_chosen(layout, list(centers))), _cache(config), log.debug):
-        if entry.problem is not None:
-            raise ScanError(entry.problem)
-        tried = [replace(entry, center=reconstruction.given_center(c)) for c in centers[entry.item.name]]
-        passes = [_passes_of(layout, other, Store(config.store_path), False) for other in tried]
-        found[entry.item.name] = [_one_slice(Store(config.store_path), before, last) for *before, last in passes]
-    return found
-
-
-def _single_row(config: Config, z: int) -> Config:
-    rows = (z * config.acquisition.binning, (z + 1) * config.acquisition.binning)
-    return config.model_copy(update={"acquisition": config.acquisition.model_copy(update={"rows": rows})})
-
-
-def _skip(name: str, problem: str, asked: Sequence[str] | None) -> None:
-    """Report a scan that cannot be used; that is an error where it was asked for by name."""
-    if asked is not None:
-        raise ScanError(problem)
-    log.error("%s: skipped: %s", name, problem)
-
-
-def _one_slice(store: Store, before: Sequence[Pass], last: Pass) -> Array:
-    """Compute a pass of one plane in memory, its projections too where they are not stored."""
-    region = tuple(slice(0, n) for n in last.image.shape)
-    if before and not is_complete(store, before[0]):
-        last = replace(last, source=correction.ComputedProjections(before[0]))
-    values, _ = last.compute(region)
-    return np.asarray(values[0])
-
-
-def find_centers(config: Config, scans: Sequence[str] | None = None) -> dict[str, CenterEstimate]:
-    """Find the centre of rotation of each scan, without reconstructing.
-
-    Parameters
-    ----------
-    config : Config
-    scans : sequence of str, optional
-        Names; all by default.
-
-    Returns
-    -------
-    dict
-        Name to CenterEstimate, in detector columns.
-
-    Raises
-    ------
-    ScanError
-        A scan that was named cannot be used or its centre cannot be found, or that of none can be.
-    """
-    layout = plan(config, until=STAGES[0])
-    store = _cache(config)
-    found = {}
-    for item in _chosen(layout, scans):
-        if item.scan is None or item.frame is None:
-            _skip(item.name, item.problem or "cannot be used", scans)
-            continue
-        try:
-            fields = correction.measure_fields(config.correction, item.scan, item.frame, store)
-            found[item.name] = reconstruction.estimate_center(config, item.scan, item.frame, fields, store)
-        except ValueError as error:
-            _skip(item.name, str(error), scans)
-    if not found:
-        raise ScanError("the centre of no scan can be found")
-    return found
-
-
-def _chosen(layout: Plan, scans: Sequence[str] | None) -> tuple[ScanPlan, ...]:
-    chosen = tuple(item for item in layout.scans if scans is None or item.name in scans)
-    if not chosen or (scans is not None and len(chosen) < len(set(scans))):
-        names = ", ".join(item.name for item in layout.scans)
-        unknown = ", ".join(sorted(set(scans or ()) - {item.name for item in chosen}))
-        raise ScanError(f"no scan is called {unknown}; there are {names}")
-    return chosen
-
-
-def _cache(config: Config) -> Store | None:
-    """Return the store for its cached estimates, where a run has begun it."""
-    store = Store(config.store_path)
-    return store if store.state.is_dir() else None

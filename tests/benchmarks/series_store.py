@@ -224,7 +224,7 @@ def main() -> None:
     if given.what == "write":
         write(given.folder, given.size, given.scans, given.workers)
         return
-    from xct_pipeline.cli import parse_bytes
+    from xct_pipeline.cli.options import parse_bytes
 
     memory = parse_bytes(given.memory)
     assert memory is not None

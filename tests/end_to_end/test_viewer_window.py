@@ -19,7 +19,7 @@ import viewer_store
 napari = pytest.importorskip("napari", reason="napari is not installed: pip install 'xct-pipeline[napari]'")
 pytest.importorskip("qtpy.QtWidgets", reason="no Qt binding: pip install 'xct-pipeline[napari]'", exc_type=Exception)
 
-from xct_pipeline import pipeline
+from xct_pipeline import pipeline, previewing
 from xct_pipeline.config_file import load_config
 from xct_pipeline.demo import simulate_folder
 from xct_pipeline.store import Store
@@ -252,7 +252,7 @@ def test_centre_is_found_moved_seen_and_written(opened, cell):
     panel.accept(True)
     assert f"center = {found + 3:g}" in (cell / "run.toml").read_text()
     assert "# or a column" in (cell / "run.toml").read_text()
-    again = pipeline.preview(load_config(cell / "run.toml"), panel.row.value, ["scan_00"])["scan_00"]
+    again = previewing.preview(load_config(cell / "run.toml"), panel.row.value, ["scan_00"])["scan_00"]
     assert np.array_equal(again, moved)
 
 
@@ -306,7 +306,7 @@ def test_stripes_and_phase_are_seen_before_and_after_and_written(opened, cell, t
     assert "delta_beta = 200.0" in text
     config = load_config(cell / "run.toml")
     assert (config.correction.stripe.snr, config.reconstruction.filter) == (2.5, "hann")
-    again = pipeline.preview(config, panel.row.value, ["scan_00"])["scan_00"]
+    again = previewing.preview(config, panel.row.value, ["scan_00"])["scan_00"]
     assert np.array_equal(again, viewer.layers[chain.AFTER].data)
 
 

@@ -8,6 +8,7 @@ import pytest
 from command import xct
 
 from xct_pipeline import cli
+from xct_pipeline.cli import options, runs
 from xct_pipeline.config_file import ConfigError
 from xct_pipeline.scan import ScanError
 from xct_pipeline.store import RefusedError, StoreError
@@ -17,21 +18,21 @@ from xct_pipeline.store import RefusedError, StoreError
     ("text", "size"), [("8GB", 8e9), ("500 MB", 5e8), ("2GiB", 2**31), ("1.5k", 1500), ("7", 7), (None, None)]
 )
 def test_sizes(text, size):
-    assert cli.parse_bytes(text) == size
+    assert options.parse_bytes(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GB", "1.2.3GB", "0GB", "-1GB", "8 bananas"])
 def test_bad_sizes(text):
     with pytest.raises(ValueError, match="such as 8GB"):
-        cli.parse_bytes(text)
+        options.parse_bytes(text)
 
 
 def test_rows():
-    assert cli.parse_rows("3:9") == (3, 9)
-    assert cli.parse_rows(None) is None
+    assert options.parse_rows("3:9") == (3, 9)
+    assert options.parse_rows(None) is None
     for text in ("9:3", "3:3", "a:b", "3", "-1:4"):
         with pytest.raises(ValueError, match="first < stop"):
-            cli.parse_rows(text)
+            options.parse_rows(text)
 
 
 @pytest.mark.parametrize(
@@ -54,16 +55,16 @@ def test_exit_codes(error, code, words):
 
 
 def test_a_stopped_run_says_how_to_go_on(capsys, monkeypatch):
-    def stop(path):
+    def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_load", stop)
+    monkeypatch.setattr(runs, "plan_of", stop)
     ended = xct(capsys, "run", "run.toml")
     assert (ended.code, "goes on where" in ended.err) == (130, True)
 
 
 def test_numbers_that_json_does_not_know(capsys):
-    cli._print_json({"a": [float("nan"), 1.0, float("inf")], "b": {"c": float("nan")}})
+    options.print_json({"a": [float("nan"), 1.0, float("inf")], "b": {"c": float("nan")}})
     assert capsys.readouterr().out.split() == [
         "{",
         '"a":',

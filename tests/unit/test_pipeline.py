@@ -8,7 +8,7 @@ import pytest
 from command import write_config
 
 import xct_pipeline
-from xct_pipeline import Resources, load_config, pipeline, plan
+from xct_pipeline import Resources, load_config, plan, previewing
 from xct_pipeline.acquisition.beamline import SimulationSettings
 from xct_pipeline.acquisition.simulate import simulate
 from xct_pipeline.scan import ScanError
@@ -63,6 +63,6 @@ def test_slices_at_centers_is_preview_without_stripe_removal(folder):
     config = load_config(
         write_config(folder, {"correction.stripe": 'method = "none"', "reconstruction": "center = 31"})
     )
-    tried = pipeline.slices_at_centers(config, 16, {"scan_00": [31.0, 33.0]})["scan_00"]
-    assert (tried[0] == pipeline.preview(config, 16)["scan_00"]).all()
+    tried = previewing.slices_at_centers(config, 16, {"scan_00": [31.0, 33.0]})["scan_00"]
+    assert (tried[0] == previewing.preview(config, 16)["scan_00"]).all()
     assert (tried[1] != tried[0]).any()

@@ -1,20 +1,17 @@
-"""Counts to line integrals: what is estimated of a scan before its passes, and the operations of the passes."""
+"""Counts to line integrals, as block operations and as the pass that stores corrected projections."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from typing import Any, Literal, assert_never
+from typing import Any, assert_never
 
 import numpy as np
 
-from xct_pipeline.acquisition.checks import check_flats
-from xct_pipeline.acquisition.stage import Frame, RawSource, scan_identity
-from xct_pipeline.blocks import Array, BlockOp, ImageSource, Pass, Reduction, Region, inside, size_of, widen
+from xct_pipeline.acquisition.stage import Frame, RawSource
+from xct_pipeline.blocks import Array, BlockOp, ImageSource, Pass, Region, inside, size_of, widen
 from xct_pipeline.config import (
-    Air,
     BeamHardeningPolynomial,
     Correction,
     NoMethod,
@@ -32,7 +29,6 @@ from xct_pipeline.config import (
     ZingerMedian,
 )
 from xct_pipeline.correction import (
-    air,
     beam_hardening,
     defects,
     distortion,
@@ -43,309 +39,13 @@ from xct_pipeline.correction import (
     stripe_wavelet,
     zinger,
 )
-from xct_pipeline.execution import load_estimate, measure, save_estimate
-from xct_pipeline.resources import Resources
-from xct_pipeline.scan import Frames, Scan, ScanError
+from xct_pipeline.correction.stage_fields import GROUP, Fields, weights_at
+from xct_pipeline.scan import Scan, ScanError
 from xct_pipeline.store import Image, Store
 
-GROUP = 16  # projections, or rows, that are computed together
 DEFECTS_VERSION = 3
-MARGIN_BYTES = 24e6  # of the rows that the margin of air is looked for in; the search takes about 20 times as much
 HOSTILE_ROWS = 64  # raw chunks of more rows than this are read once, not once per group of rows
 COUNTS = ("clipped", "saturated", "zero", "nonfinite", "zingers", "defective", "stripe_columns", "untouched_rows")
-
-
-@dataclass(frozen=True)
-class Fields:
-    """What is known of a scan's detector and beam.
-
-    Attributes
-    ----------
-    flats : numpy.ndarray or None
-        (group, row, column), averaged counts; None where the scan goes without.
-    weights : FlatWeights or None
-        Of every projection.
-    dark : numpy.ndarray or None
-        (row, column).
-    air : numpy.ndarray or None
-        (angle,) or (angle, 2), the factor that makes air 1.
-    margin : (int, int) or None
-        Columns of air at the left and right edge.
-    offset, dead : numpy.ndarray or None
-        (row, column), what `defects` found.
-    warnings : tuple of str
-    """
-
-    flats: Array | None
-    weights: flatfield.FlatWeights | None
-    dark: Array | None
-    air: Array | None = None
-    margin: tuple[int, int] | None = None
-    offset: Array | None = None
-    dead: Array | None = None
-    warnings: tuple[str, ...] = ()
-
-
-def nominal_fields(frame: Frame) -> Fields:
-    """Return stand-ins of the right shape, for planning."""
-    blank = np.broadcast_to(np.float32(0), frame.shape[1:])
-    return Fields(blank[None], None, blank, None, None, blank, blank.astype(bool))
-
-
-# ---------------------------------------------------------------------------------------------- estimates
-
-
-def measure_fields(settings: Correction, scan: Scan, frame: Frame, store: Store | None) -> Fields:
-    """Average flats and darks, find the margin of air and the factor that scales each projection to it.
-
-    Results are cached in the store.
-
-    Raises
-    ------
-    ScanError
-        The flats are unusable (saturated, empty, no brighter than the darks), or a margin that was given is not air.
-    """
-    key = {
-        **scan_identity(scan), "frame": asdict(frame), "flatfield": settings.flatfield.model_dump(),
-        "air": settings.air.model_dump(), "version": 3,
-    }  # fmt: skip
-    cached = load_estimate(store, f"{scan.name}/fields", key)
-    if cached is None:
-        check_flats(scan)
-        cached = _average(settings, scan, frame)
-        cached |= _air(settings.air, scan, frame, _fields_of(cached, frame))
-        save_estimate(store, f"{scan.name}/fields", key, cached)
-    return _fields_of(cached, frame)
-
-
-def _average(settings: Correction, scan: Scan, frame: Frame) -> dict[str, Array]:
-    found: dict[str, Array] = {}
-    method = settings.flatfield.method
-    average: Literal["mean", "median"] = "median" if method == "median" else "mean"
-    whole = (slice(0, frame.rows), slice(0, frame.columns))
-    if scan.darks is not None:
-        darks = _read_all(scan.darks, frame, whole)
-        found["dark"] = flatfield.average_frames(darks, average)
-    if scan.flats is not None:
-        flats = _read_all(scan.flats, frame, whole)
-        everything = [(0.0, np.arange(len(flats)))]
-        groups = flatfield.group_flats(scan.flat_position) if method == "linear" else everything
-        found["flats"] = np.stack([flatfield.average_frames(flats[members], average) for _, members in groups])
-        found["flat_position"] = np.array([position for position, _ in groups])
-    return found
-
-
-def _read_all(frames: Frames, frame: Frame, whole: tuple[slice, slice]) -> Array:
-    return RawSource(frames, frame).read((slice(0, frames.shape[0]), *whole))
-
-
-def _fields_of(found: Mapping[str, Array], frame: Frame) -> Fields:
-    weights = None
-    if "flat_position" in found:
-        weights = flatfield.flat_weights(found["flat_position"], frame.angles)
-    margin = found.get("margin")
-    return Fields(
-        found.get("flats"), weights, found.get("dark"), found.get("air"),
-        None if margin is None else (int(margin[0]), int(margin[1])),
-        warnings=tuple(str(text) for text in found.get("warnings", np.array([]))),
-    )  # fmt: skip
-
-
-def _air(settings: Air, scan: Scan, frame: Frame, fields: Fields) -> dict[str, Array]:
-    if settings.method == "none" or fields.flats is None:
-        return {}
-    sample = _transmission(scan, frame, fields, sample_rows(frame, frame.columns, MARGIN_BYTES))
-    if settings.margin is not None:
-        margin = air.Margin(*settings.margin)
-    else:
-        found = air.find_margin(sample)
-        if found is None:
-            text = (
-                "no margin of air at the detector's edges: projections are not scaled to air; "
-                "drift of the beam stays in the result"
-            )
-            return {"warnings": np.array([text])}
-        margin = found
-    rows = sample_rows(frame, margin.left + margin.right)
-    edges = _transmission(scan, frame, fields, rows, margin)
-    scale = air.air_scale(edges, margin)
-    return {"air": scale, "margin": np.array([margin.left, margin.right])}
-
-
-def _transmission(
-    scan: Scan, frame: Frame, fields: Fields, rows: Sequence[int], margin: air.Margin | None = None
-) -> Array:
-    """Return the transmission of single rows (angle, row, column), of the margins' columns only where given."""
-    if whole_frames(scan, frame):
-        parts = [
-            _edges(_integrals(scan, frame, fields, slice(0, frame.rows), block)[:, rows], frame, margin)
-            for block in angle_blocks(frame)
-        ]
-        return np.asarray(np.exp(-np.concatenate(parts)))
-    parts = [_edges(_integrals(scan, frame, fields, slice(row, row + 1)), frame, margin) for row in rows]
-    return np.asarray(np.exp(-np.concatenate(parts, axis=1)))
-
-
-def _edges(p: Array, frame: Frame, margin: air.Margin | None) -> Array:
-    """Return the columns of the margins only, all of them where none is given."""
-    if margin is None:
-        return p
-    return np.concatenate((p[..., : margin.left], p[..., frame.columns - margin.right :]), axis=2)
-
-
-def whole_frames(scan: Scan, frame: Frame) -> bool:
-    """Tell whether reading a few rows decodes whole frames, so that frames are better read once and rows picked."""
-    return scan.projections.chunk_rows > GROUP * frame.binning
-
-
-def angle_blocks(frame: Frame, most_bytes: float = 64e6) -> list[slice]:
-    """Cut the projections into blocks that are held whole."""
-    step = max(1, int(most_bytes / (4 * frame.rows * frame.columns)))
-    return [slice(a, min(a + step, frame.angles)) for a in range(0, frame.angles, step)]
-
-
-def sample_rows(frame: Frame, columns: int, most_bytes: float = 256e6) -> list[int]:
-    """Return rows spread evenly over the detector, few enough to hold `columns` of them in all projections."""
-    count = int(np.clip(most_bytes / (8 * frame.angles * columns), 4, 256))
-    edges = np.linspace(0, frame.rows, min(count, frame.rows) + 1)
-    return [int((a + b) / 2) for a, b in pairwise(edges)]
-
-
-def _integrals(scan: Scan, frame: Frame, fields: Fields, rows: slice, angles: slice | None = None) -> Array:
-    """Return line integrals of some rows as flats, darks (and air, where known) make them."""
-    part = angles or slice(0, frame.angles)
-    counts = RawSource(scan.projections, frame).read((part, rows, slice(0, frame.columns)))
-    weights = None if fields.weights is None else _weights_at(fields.weights, part)
-    p, _ = flatfield.line_integrals(
-        counts, None if fields.dark is None else fields.dark[rows],
-        "none" if fields.flats is None else fields.flats[:, rows], weights,
-        air=None if fields.air is None else fields.air[part],
-    )  # fmt: skip
-    return np.asarray(p)
-
-
-def _weights_at(weights: flatfield.FlatWeights, part: slice) -> flatfield.FlatWeights:
-    return flatfield.FlatWeights(weights.index[part], weights.weight[part])
-
-
-def integrals_of_rows(settings: Correction, scan: Scan, frame: Frame, fields: Fields, rows: Sequence[int]) -> Array:
-    """Return sinograms (angle, row, column) of single rows, zingers removed, before stripe removal."""
-    op = zinger_op(settings, frame)
-    sinograms = []
-    bands = [slice(max(0, row - 1), min(frame.rows, row + 2)) for row in rows]
-    for row, band, counts in zip(rows, bands, _counts_of_bands(scan, frame, bands), strict=True):
-        region = (slice(0, frame.angles), band, slice(0, frame.columns))
-        wanted = (region[0], slice(row, row + 1), region[2])
-        if op is not None:
-            counts, _ = op.function(counts, region, wanted)
-        else:
-            counts = counts[inside(region, wanted)]
-        block, _ = normalise_op(settings, scan, frame, fields).function(counts, wanted, wanted)
-        sinograms.append(block)
-    return np.concatenate(sinograms, axis=1)
-
-
-def _counts_of_bands(scan: Scan, frame: Frame, bands: Sequence[slice]) -> Iterator[Array]:
-    """Yield the counts of some bands of rows, all projections; whole compressed frames are decoded once."""
-    source, columns = RawSource(scan.projections, frame), slice(0, frame.columns)
-    if not whole_frames(scan, frame):
-        for band in bands:
-            yield source.read((slice(0, frame.angles), band, columns))
-        return
-    parts: list[list[Array]] = [[] for _ in bands]
-    for block in angle_blocks(frame):
-        counts = source.read((block, slice(0, frame.rows), columns))
-        for part, band in zip(parts, bands, strict=True):
-            part.append(counts[:, band].copy())
-    yield from (np.concatenate(part) for part in parts)
-
-
-def integrals_of_angles(scan: Scan, frame: Frame, fields: Fields, count: int) -> Array:
-    """Return whole projections (angle, row, column) at a few angles, as line integrals."""
-    chosen = np.unique(np.linspace(0, frame.angles - 1, count).astype(int))
-    return np.concatenate(
-        [_integrals(scan, frame, fields, slice(0, frame.rows), slice(k, k + 1)) for k in chosen.tolist()]
-    )
-
-
-def add_defects(settings: Correction, scans: Sequence[tuple[Fields, Array]], centers: Sequence[float]) -> list[Fields]:
-    """Find what belongs to the detector, from the column statistics of all scans of one detector together.
-
-    Scans whose working frames differ in rows or columns are taken as other detectors. `centers` are columns of the
-    working frames.
-    """
-    assert isinstance(settings.stripe, StripeDefects)
-    shapes = [columns.shape[1:] for _, columns in scans]
-    result: dict[int, Fields] = {}
-    for shape in dict.fromkeys(shapes):
-        members = [k for k, other in enumerate(shapes) if other == shape]
-        together = [scans[k][1] for k in members]
-        found = defects.find_defects(
-            together, centers=[centers[k] for k in members], snr=settings.stripe.snr,
-            max_width=settings.stripe.max_width,
-        )  # fmt: skip
-        found = defects.along_rows(found, together)
-        for k in members:
-            result[k] = replace(scans[k][0], offset=found.offset, dead=found.dead)
-    return [result[k] for k in range(len(scans))]
-
-
-def column_statistics(
-    settings: Correction, scan: Scan, frame: Frame, fields: Fields, store: Store | None, limits: Resources
-) -> Array:
-    """Measure what `add_defects` needs of one scan; cached in the store.
-
-    Raises
-    ------
-    ScanError
-        The scan has too few projections for its columns to be judged.
-    """
-    if frame.angles < 3 * defects.SEGMENTS:
-        raise ScanError(
-            f"{scan.name}: {frame.angles} projections are too few to tell defects from the sample"
-            f" ({3 * defects.SEGMENTS} are needed); choose another correction.stripe.method"
-        )
-    ops = [op for op in (zinger_op(settings, frame), normalise_op(settings, scan, frame, fields)) if op is not None]
-    regions = [
-        (slice(0, frame.angles), slice(first, min(frame.rows, first + GROUP)), slice(0, frame.columns))
-        for first in range(0, frame.rows, GROUP)
-    ]
-    source = _Corrected(RawSource(scan.projections, frame), tuple(ops))
-    inputs = {
-        **scan_identity(scan), "frame": asdict(frame), "ops": [op.identity() for op in ops],
-    }  # fmt: skip
-    reduction = Reduction(f"{scan.name}/columns", DEFECTS_VERSION, _statistics_chunk, _statistics_combine)
-    return measure(store, reduction, source, regions, inputs, limits)["statistics"]
-
-
-def _statistics_chunk(block: Array, region: Region) -> dict[str, Array]:
-    del region
-    return {"statistics": np.asarray(defects.column_statistics(block))}
-
-
-def _statistics_combine(parts: list[dict[str, Array]]) -> dict[str, Array]:
-    return {"statistics": np.concatenate([part["statistics"] for part in parts], axis=1)}
-
-
-@dataclass(frozen=True)
-class _Corrected:
-    """A source behind operations."""
-
-    raw: RawSource
-    ops: tuple[BlockOp, ...]
-
-    def read(self, region: Region) -> Array:
-        regions = [region]
-        for op in reversed(self.ops):
-            regions.insert(0, op.needs(regions[0]))
-        block: Any = self.raw.read(regions[0])
-        for op, before, after in zip(self.ops, regions[:-1], regions[1:], strict=True):
-            result = op.function(block, before, after)
-            block = result[0] if isinstance(result, tuple) else result
-        return np.asarray(block)
-
-    def nbytes(self, region: Region) -> int:
-        return self.raw.nbytes(region) + 4 * size_of(region)
 
 
 # --------------------------------------------------------------------------------------------- operations
@@ -411,7 +111,7 @@ def _normalise(
     p, counts = flatfield.line_integrals(
         block, None if fields.dark is None else _like(block, fields.dark[rows]),
         "none" if fields.flats is None else _like(block, fields.flats[:, rows]),
-        None if fields.weights is None else _weights_at(fields.weights, angles),
+        None if fields.weights is None else weights_at(fields.weights, angles),
         air=None if fields.air is None else fields.air[angles], saturation=saturation,
     )  # fmt: skip
     return p, {name: getattr(counts, name) for name in ("clipped", "saturated", "zero", "nonfinite")}

@@ -13,7 +13,9 @@ import numpy as np
 from xct_pipeline.acquisition.stage import Frame, scan_identity
 from xct_pipeline.blocks import Array, BlockOp, Pass, Region, Source, inside
 from xct_pipeline.config import Astra, Config, Fourier, ReconstructionBase, Tomopy
-from xct_pipeline.correction import stage as correction
+from xct_pipeline.correction.stage import to_integrals
+from xct_pipeline.correction.stage_fields import MARGIN_BYTES, Fields, sample_rows
+from xct_pipeline.correction.stage_samples import integrals_of_angles, integrals_of_rows
 from xct_pipeline.execution import load_estimate, save_estimate
 from xct_pipeline.reconstruction import external, fourier, half_acquisition
 from xct_pipeline.reconstruction.center import CenterEstimate, choose_rows, find_center, row_content
@@ -200,9 +202,7 @@ def given_center(column: float) -> CenterEstimate:
     )
 
 
-def estimate_center(
-    config: Config, scan: Scan, frame: Frame, fields: correction.Fields, store: Store | None
-) -> CenterEstimate:
+def estimate_center(config: Config, scan: Scan, frame: Frame, fields: Fields, store: Store | None) -> CenterEstimate:
     """Find the centre of rotation from rows chosen for their content, in detector columns; cached in the store.
 
     Raises
@@ -211,14 +211,14 @@ def estimate_center(
         No centre can be found.
     """
     settings = config.correction
-    ops = [op.identity() for op in correction.to_integrals(settings, scan, frame, fields)[:2]]
+    ops = [op.identity() for op in to_integrals(settings, scan, frame, fields)[:2]]
     key = {**scan_identity(scan), "frame": vars(frame), "ops": ops, "version": 1}
     cached = load_estimate(store, f"{scan.name}/center", key)
     if cached is None:
         try:
-            content = row_content(correction.integrals_of_angles(scan, frame, fields, CONTENT_ANGLES))
+            content = row_content(integrals_of_angles(scan, frame, fields, CONTENT_ANGLES))
             rows = choose_rows(content, CENTER_ROWS)
-            sinograms = correction.integrals_of_rows(settings, scan, frame, fields, rows.tolist())
+            sinograms = integrals_of_rows(settings, scan, frame, fields, rows.tolist())
             found = find_center(sinograms, scan.angles, rows)
         except ValueError as error:
             raise ScanError(f"{scan.name}: {error}") from None
@@ -230,7 +230,7 @@ def estimate_center(
 def estimate_bytes(frame: Frame) -> int:
     """Predict the memory of estimating the air level and the centre of a scan (measured on simulated scans)."""
     sinogram = frame.angles * frame.columns
-    margin = len(correction.sample_rows(frame, frame.columns, correction.MARGIN_BYTES)) * sinogram * 150
+    margin = len(sample_rows(frame, frame.columns, MARGIN_BYTES)) * sinogram * 150
     return max(margin, CENTER_ROWS * sinogram * 24)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from magicgui.widgets import Container, FloatSlider, PushButton, SpinBox
 
-from xct_pipeline import pipeline
+from xct_pipeline import pipeline, previewing
 from xct_pipeline.config import Config
 from xct_pipeline.config_edit import update_config
+from xct_pipeline.scan_plan import given_center
 from xct_pipeline.viewer.ome import contrast
 from xct_pipeline.viewer.panel import NameBox, Panel, placed, plot, scan_names, set_picture, volume_image
 
@@ -64,7 +65,7 @@ class CenterPanel(Panel):
                 raise ValueError(item.problem)
             self.image = volume_image(config, item.name)
             columns, first = item.scan.shape[2], int(self.image.origin[0])
-            given = pipeline.given_center(config, index)
+            given = given_center(config, index)
             start = given if given is not None else (columns - 1) / 2
             with self.row.changed.blocked():
                 self.row.min, self.row.max = first, first + self.image.shape[0] - 1
@@ -98,7 +99,7 @@ class CenterPanel(Panel):
         with self.guard():
             names = [str(self.scan.value)]
             self.say("finding the centre")
-            self._search.start("centre of rotation", self._found, pipeline.find_centers, self.load(), names)
+            self._search.start("centre of rotation", self._found, previewing.find_centers, self.load(), names)
 
     def _found(self, found: dict[str, Any]) -> None:
         ((name, estimate),) = found.items()
@@ -129,7 +130,7 @@ class CenterPanel(Panel):
                 self._write([round(found[n].center, 4) if n in found else v for n, v in zip(names, known, strict=True)])
 
             self.say(f"finding the centres of {', '.join(lacking)} too")
-            self._search.start("centres of the other scans", merge, pipeline.find_centers, config, lacking)
+            self._search.start("centres of the other scans", merge, previewing.find_centers, config, lacking)
 
     def _write(self, center: Any) -> None:
         update_config(self.path, {"reconstruction.center": center})
@@ -140,7 +141,7 @@ class CenterPanel(Panel):
 def slice_with_center(config: Config, scan: str, center: float, row: int) -> Any:
     """Return one slice as a run with this centre for all scans would make it."""
     settings = config.reconstruction.model_copy(update={"center": center})
-    return pipeline.preview(config.model_copy(update={"reconstruction": settings}), row, [scan])[scan]
+    return previewing.preview(config.model_copy(update={"reconstruction": settings}), row, [scan])[scan]
 
 
 def describe(estimate: Any) -> str:

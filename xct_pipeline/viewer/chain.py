@@ -8,12 +8,12 @@ from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, PushButton, SpinBox
 
-from xct_pipeline import pipeline
 from xct_pipeline.config import Config, Fourier, NoMethod
 from xct_pipeline.config import Phase as PhaseUnion
 from xct_pipeline.config import Stripe as StripeUnion
 from xct_pipeline.config import Zinger as ZingerUnion
 from xct_pipeline.config_edit import change_text, parse_text, update_config
+from xct_pipeline.previewing import preview
 from xct_pipeline.viewer.layers import diverging
 from xct_pipeline.viewer.ome import contrast, signed_contrast
 from xct_pipeline.viewer.panel import NameBox, Panel, placed, scan_names, set_picture, volume_image
@@ -124,4 +124,4 @@ def without_steps(config: Config) -> Config:
 
 def both_slices(before: Config, after: Config, scan: str, row: int) -> tuple[Any, Any]:
     """Return a slice reconstructed with two configurations."""
-    return pipeline.preview(before, row, [scan])[scan], pipeline.preview(after, row, [scan])[scan]
+    return preview(before, row, [scan])[scan], preview(after, row, [scan])[scan]

@@ -8,7 +8,8 @@ import numpy as np
 
 from xct_pipeline.acquisition.stage import working_frame
 from xct_pipeline.config import Acquisition, Correction, ZingerMedian
-from xct_pipeline.correction import stage
+from xct_pipeline.correction import stage_fields, stage_samples
+from xct_pipeline.correction.air import Margin
 from xct_pipeline.scan import ArrayFrames, Scan
 
 
@@ -32,16 +33,17 @@ def make_scan(kind: type[ArrayFrames]) -> Scan:
 
 
 def test_rows_of_whole_frames_are_those_read_alone(monkeypatch):
-    monkeypatch.setattr(stage, "angle_blocks", lambda frame: [slice(0, 7), slice(7, 30), slice(30, frame.angles)])
+    for module in (stage_fields, stage_samples):
+        monkeypatch.setattr(module, "angle_blocks", lambda frame: [slice(0, 7), slice(7, 30), slice(30, frame.angles)])
     settings = Correction(zinger=ZingerMedian(method="median"))
     found = []
     for kind in (ArrayFrames, WholeFrames):
         scan = make_scan(kind)
         frame = working_frame(scan, Acquisition(scans=["s"]))
-        assert stage.whole_frames(scan, frame) == (kind is WholeFrames)
-        fields = replace(stage.measure_fields(settings, scan, frame, None), air=np.linspace(0.9, 1.1, 40))
-        sinograms = stage.integrals_of_rows(settings, scan, frame, fields, [0, 5, 20, 47])
-        margins = stage._transmission(scan, frame, fields, [3, 30], stage.air.Margin(6, 4))
+        assert stage_fields.whole_frames(scan, frame) == (kind is WholeFrames)
+        fields = replace(stage_fields.measure_fields(settings, scan, frame, None), air=np.linspace(0.9, 1.1, 40))
+        sinograms = stage_samples.integrals_of_rows(settings, scan, frame, fields, [0, 5, 20, 47])
+        margins = stage_fields._transmission(scan, frame, fields, [3, 30], Margin(6, 4))
         found.append((sinograms, margins))
     assert found[0][0].shape == (40, 4, 64)
     assert found[0][1].shape == (40, 2, 10)

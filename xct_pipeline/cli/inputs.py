@@ -1,0 +1,81 @@
+"""Commands on what goes in: simulated and measured scans, and the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xct_pipeline.cli.options import (
+    PARTIAL,
+    Cluster,
+    ConfigPath,
+    JsonFlag,
+    Memory,
+    Rows,
+    Workers,
+    plan_of,
+    print_json,
+)
+
+
+def init(
+    scans: Annotated[list[Path], typer.Argument(metavar="SCAN...", help="Raw scans, in time order.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of printing.")] = None,
+) -> None:
+    """Write a commented configuration with everything filled in that the files know.
+
+    Example: xct init scan_*.nxs -o run.toml
+    """
+    from xct_pipeline.template import write_template
+
+    text = write_template(scans, output.parent if output else Path.cwd())
+    if output is None:
+        print(text, end="")
+        return
+    if output.exists():
+        raise ValueError(f"{output} exists; choose another name or remove it")
+    output.write_text(text)
+    print(f"wrote {output}; next: xct check {output}")
+
+
+def check(
+    config: ConfigPath,
+    memory: Memory = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    rows: Rows = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Tell every error at once, the facts of each scan, and what a run would take. Computes nothing.
+
+    Example: xct check run.toml --memory 8GB
+    """
+    from xct_pipeline import show
+
+    layout = plan_of(config, memory, workers, cluster, rows)
+    if as_json:
+        print_json(show.plan_facts(layout))
+    else:
+        show.print_plan(layout)
+    if any(item.problem for item in layout.scans):
+        raise typer.Exit(PARTIAL)
+
+
+def simulate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; made if need be.")],
+    scans: Annotated[int, typer.Option(min=1, help="Number of scans, the pristine cell included.")] = 3,
+    width: Annotated[int, typer.Option(min=64, help="Detector columns.")] = 160,
+    rows: Annotated[int, typer.Option(min=32, help="Detector rows.")] = 96,
+    angles: Annotated[int | None, typer.Option(min=16, help="Projections (default: follows from the width).")] = None,
+    seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
+) -> None:
+    """Write raw scans of a simulated operando cell, a cycler log and, apart from them, the truth.
+
+    Example: xct simulate cell --scans 5
+    """
+    from xct_pipeline.demo import simulate_folder
+
+    config = simulate_folder(folder, scans=scans, columns=width, rows=rows, angles=angles, seed=seed)
+    print(f"wrote {config.parent}; next: xct run {config}")

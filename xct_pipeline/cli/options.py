@@ -1,0 +1,131 @@
+"""What the commands share: their options, how they read a configuration, how they print."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DONE, WRONG, REFUSED, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="RUN.TOML", help="The configuration.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Memory = Annotated[
+    str | None, typer.Option(help="Most memory the run may take, e.g. 8GB (default: 80 % of what is free).")
+]
+Workers = Annotated[int | None, typer.Option(help="Tasks at a time (default: the cores this process may use).")]
+Cluster = Annotated[
+    str | None, typer.Option(help="local:N for N worker processes, or tcp://HOST:PORT of a dask scheduler.")
+]
+Rows = Annotated[str | None, typer.Option(help="Detector rows a:b (half-open) instead of the configuration's.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def parse_bytes(text: str | None) -> int | None:
+    """Turn 8GB, 500 MB or 2GiB into bytes."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([kMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    if not match or float(match[1]) == 0:
+        raise ValueError(f"--memory {text}: write a size such as 8GB or 500MB")
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
+
+
+def parse_rows(text: str | None) -> tuple[int, int] | None:
+    """Turn a:b into a pair."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+):(\d+)", text.strip())
+    if not match or int(match[1]) >= int(match[2]):
+        raise ValueError(f"--rows {text}: write first:stop with first < stop")
+    return int(match[1]), int(match[2])
+
+
+def print_json(value: Any) -> None:
+    """Print JSON that every parser takes."""
+    from xct_pipeline.provenance import plain
+
+    print(json.dumps(_finite(plain(value)), indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Turn numbers that JSON does not know (nan, inf) into null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def start_logging() -> None:
+    """Log to the terminal, with colours where it has them."""
+    logger = logging.getLogger("xct")
+    logger.setLevel(logging.INFO)
+    if logger.handlers:
+        return
+    if sys.stderr.isatty():
+        from rich.logging import RichHandler
+
+        logger.addHandler(RichHandler(show_path=False, show_time=False, markup=False))
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)
+
+
+def load(config: Path) -> Any:
+    """Read a configuration."""
+    from xct_pipeline.config_file import load_config
+
+    return load_config(config)
+
+
+def plan_of(
+    config: Path,
+    memory: str | None,
+    workers: int | None,
+    cluster: str | None,
+    rows: str | None,
+    until: str | None = None,
+) -> Any:
+    """Lay out the run that a command's options describe."""
+    from xct_pipeline import pipeline
+    from xct_pipeline.resources import resources
+
+    settings = load(config)
+    span = parse_rows(rows)
+    if span is not None:
+        settings = settings.model_copy(update={"acquisition": settings.acquisition.model_copy(update={"rows": span})})
+    limits = resources(workers, parse_bytes(memory), cluster)
+    return pipeline.plan(settings, limits, until)
+
+
+def end_partial(settings: Any, asked: list[str] | None, done: Collection[str]) -> None:
+    """End with the exit code for "some scans failed" where fewer were done than asked for."""
+    from xct_pipeline.acquisition.stage import open_scans
+
+    if len(done) < len(asked or open_scans(settings)):
+        raise typer.Exit(PARTIAL)
+
+
+def use_device(device: str) -> bool:
+    """Tell whether to compute on a CUDA device."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"--device {device}: choose auto, cpu or cuda")
+    if device == "cpu":
+        return False
+    from xct_pipeline.device import cuda_problem
+    from xct_pipeline.store import RefusedError
+
+    problem = cuda_problem()
+    if problem and device == "cuda":
+        raise RefusedError(f"--device cuda: {problem}")
+    return problem is None

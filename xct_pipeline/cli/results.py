@@ -1,0 +1,72 @@
+"""Commands on what is there: look at it, report it, export it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xct_pipeline.cli.options import (
+    JsonFlag,
+    print_json,
+)
+
+
+def info(
+    path: Annotated[Path, typer.Argument(metavar="SCAN_OR_STORE", help="A raw scan or a store.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Tell what is in a raw scan or in a store.
+
+    Example: xct info scan_00.nxs
+    """
+    from xct_pipeline import show
+
+    facts = show.facts_of(path)
+    if as_json:
+        print_json(facts)
+    else:
+        show.print_facts(path, facts)
+
+
+def view(
+    path: Annotated[
+        Path, typer.Argument(metavar="STORE_OR_TOML", help="A store, a raw scan, an OME-Zarr image or run.toml.")
+    ],
+) -> None:
+    """Look at it in napari: volumes, registered series, labels, changes of mass, raw frames.
+
+    Example: xct view store.zarr
+    """
+    from xct_pipeline.viewer import view as open_viewer
+
+    open_viewer(path)
+
+
+def report(store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")]) -> None:
+    """Write the HTML report of a store again, from the store alone.
+
+    Example: xct report store.zarr
+    """
+    from xct_pipeline.report import write_report
+
+    print(f"wrote {write_report(store)}")
+
+
+def export(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")],
+    format: Annotated[
+        str, typer.Option("--format", help="tiff: one file per slice; hdf5: one file per volume.")
+    ] = "tiff",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder (default: beside the store).")] = None,
+    scan: Annotated[list[str] | None, typer.Option(help="Only these scans (names).")] = None,
+) -> None:
+    """Write volumes in the formats of other tools, with voxel size and unit.
+
+    Example: xct export store.zarr --format tiff
+    """
+    from xct_pipeline.export import export_store
+
+    for written in export_store(store, format, output, scan):
+        print(f"wrote {written}")

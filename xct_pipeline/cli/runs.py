@@ -1,0 +1,78 @@
+"""Commands that run the pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xct_pipeline.cli.options import (
+    PARTIAL,
+    WRONG,
+    Cluster,
+    ConfigPath,
+    Device,
+    JsonFlag,
+    Memory,
+    Rows,
+    Workers,
+    parse_bytes,
+    plan_of,
+    print_json,
+    start_logging,
+    use_device,
+)
+
+
+def run(
+    config: ConfigPath,
+    until: Annotated[
+        str | None, typer.Option(help="Last stage: reconstruction, registration, segmentation or variation.")
+    ] = None,
+    rows: Rows = None,
+    memory: Memory = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    device: Device = "cpu",
+    as_json: JsonFlag = False,
+) -> None:
+    """Run the pipeline, or go on where a run ended. Finished work is never repeated.
+
+    Example: xct run run.toml --memory 16GB --until reconstruction
+    """
+    from xct_pipeline import pipeline, show
+
+    start_logging()
+    layout = plan_of(config, memory, workers, cluster, rows, until)
+    with show.progress() as progress:
+        result = pipeline.run(layout, progress, on_device=use_device(device))
+    from xct_pipeline.report import write_report
+
+    page = write_report(result.store.path)
+    if as_json:
+        print_json(show.run_facts(result))
+    else:
+        show.print_run(result)
+        print(f"report: {page}")
+    if result.failed:
+        raise typer.Exit(WRONG if len(result.failed) == len(result.scans) else PARTIAL)
+    if result.refused:
+        from xct_pipeline.store import RefusedError
+
+        raise RefusedError(f"no mass was written: {'; '.join(result.refused)}")
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to work.")] = Path("xct-demo"),
+    workers: Workers = None,
+    memory: Memory = None,
+) -> None:
+    """Simulate an operando NaK cell, run everything on it and tell how far the result is from the truth.
+
+    Example: xct demo
+    """
+    from xct_pipeline.demo import run_demo
+
+    start_logging()
+    run_demo(folder, workers, parse_bytes(memory))

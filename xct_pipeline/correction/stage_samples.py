@@ -1,0 +1,54 @@
+"""Corrected rows and projections of a scan, few enough to hold: what the centre of rotation is found from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from xct_pipeline.acquisition.stage import Frame, RawSource
+from xct_pipeline.blocks import Array, inside
+from xct_pipeline.config import Correction
+from xct_pipeline.correction.stage import normalise_op, zinger_op
+from xct_pipeline.correction.stage_fields import Fields, angle_blocks, line_integrals_of, whole_frames
+from xct_pipeline.scan import Scan
+
+
+def integrals_of_rows(settings: Correction, scan: Scan, frame: Frame, fields: Fields, rows: Sequence[int]) -> Array:
+    """Return sinograms (angle, row, column) of single rows, zingers removed, before stripe removal."""
+    op = zinger_op(settings, frame)
+    sinograms = []
+    bands = [slice(max(0, row - 1), min(frame.rows, row + 2)) for row in rows]
+    for row, band, counts in zip(rows, bands, _counts_of_bands(scan, frame, bands), strict=True):
+        region = (slice(0, frame.angles), band, slice(0, frame.columns))
+        wanted = (region[0], slice(row, row + 1), region[2])
+        if op is not None:
+            counts, _ = op.function(counts, region, wanted)
+        else:
+            counts = counts[inside(region, wanted)]
+        block, _ = normalise_op(settings, scan, frame, fields).function(counts, wanted, wanted)
+        sinograms.append(block)
+    return np.concatenate(sinograms, axis=1)
+
+
+def _counts_of_bands(scan: Scan, frame: Frame, bands: Sequence[slice]) -> Iterator[Array]:
+    """Yield the counts of some bands of rows, all projections; whole compressed frames are decoded once."""
+    source, columns = RawSource(scan.projections, frame), slice(0, frame.columns)
+    if not whole_frames(scan, frame):
+        for band in bands:
+            yield source.read((slice(0, frame.angles), band, columns))
+        return
+    parts: list[list[Array]] = [[] for _ in bands]
+    for block in angle_blocks(frame):
+        counts = source.read((block, slice(0, frame.rows), columns))
+        for part, band in zip(parts, bands, strict=True):
+            part.append(counts[:, band].copy())
+    yield from (np.concatenate(part) for part in parts)
+
+
+def integrals_of_angles(scan: Scan, frame: Frame, fields: Fields, count: int) -> Array:
+    """Return whole projections (angle, row, column) at a few angles, as line integrals."""
+    chosen = np.unique(np.linspace(0, frame.angles - 1, count).astype(int))
+    return np.concatenate(
+        [line_integrals_of(scan, frame, fields, slice(0, frame.rows), slice(k, k + 1)) for k in chosen.tolist()]
+    )

@@ -1,0 +1,113 @@
+"""What is planned of one scan: its working frame and its passes, from counts to a volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xct_pipeline import provenance
+from xct_pipeline.acquisition.stage import Frame, OpenedScan, RawSource, row_range, scan_identity, working_frame
+from xct_pipeline.blocks import Pass, Source
+from xct_pipeline.config import Config
+from xct_pipeline.correction import stage as correction
+from xct_pipeline.correction.stage_fields import Fields, nominal_fields
+from xct_pipeline.reconstruction import stage as reconstruction
+from xct_pipeline.resources import Resources
+from xct_pipeline.scan import Scan, ScanError
+from xct_pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """One scan of a plan: what is known of it before anything is computed.
+
+    Attributes
+    ----------
+    name : str
+    files : tuple of Path
+    scan : Scan or None
+        None where it cannot be used; then `problem` says why.
+    frame : Frame or None
+        The working frame.
+    passes : tuple of Pass
+        With nominal estimates: good for shapes, tasks, memory and disk, not for running.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    scan: Scan | None
+    frame: Frame | None
+    passes: tuple[Pass, ...]
+    problem: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -> ScanPlan:
+    """Lay out what would be computed of one scan; a scan that cannot be used carries its problem."""
+    if item.scan is None:
+        return ScanPlan(item.name, item.files, None, None, (), item.problem)
+    try:
+        frame = working_frame(item.scan, config.acquisition)
+        given = given_center(config, index)
+        if given is not None:
+            check_center(item.name, given, item.scan)
+        nominal = frame.to_working(given) if given is not None else (frame.columns - 1) / 2
+        fields = nominal_fields(frame)
+        passes = scan_passes(config, item.scan, frame, fields, nominal, limits, Store(config.store_path))
+    except ScanError as error:
+        return ScanPlan(item.name, item.files, None, None, (), str(error))
+    return ScanPlan(item.name, item.files, item.scan, frame, passes, None, item.scan.warnings)
+
+
+def given_center(config: Config, index: int) -> float | None:
+    """Return the centre that the configuration gives for a scan, a detector column."""
+    center = config.reconstruction.center
+    if isinstance(center, tuple):
+        return float(center[index])
+    return float(center) if isinstance(center, float) else None
+
+
+def check_center(name: str, center: float, scan: Scan) -> None:
+    """Refuse a centre outside the detector."""
+    columns = scan.shape[2]
+    if not 0 <= center <= columns - 1:
+        raise ScanError(
+            f"{name}: reconstruction.center = {center:g} lies outside the detector (columns 0 to {columns - 1})"
+        )
+
+
+def scan_passes(
+    config: Config, scan: Scan, frame: Frame, fields: Fields, center: float, limits: Resources,
+    store: Store, on_device: bool = False,
+) -> tuple[Pass, ...]:  # fmt: skip
+    """Return the passes of one scan: over projections where one is needed, then to the volume.
+
+    Parameters
+    ----------
+    center : float
+        Column of the axis in the working frame.
+    """
+    raw = RawSource(scan.projections, frame)
+    inputs = {**scan_identity(scan), "frame": vars(frame)}
+    rows = row_range(frame, config.acquisition)
+    passes: list[Pass] = []
+    source: Source = raw
+    first = correction.to_integrals(config.correction, scan, frame, fields)
+    if correction.whole_projections(config.correction, scan, frame, rows):
+        passes.append(correction.projection_pass(scan.name, raw, first, frame, inputs))
+        source, first = correction.stored_projections(store, scan.name, frame), ()
+        inputs = {**inputs, "projections": provenance.fingerprint(passes[0].identity())}
+    ops = (*first, *correction.on_sinograms(config.correction, scan, frame, fields))
+    geometry = reconstruction.geometry_of(config.reconstruction, scan, frame, center, pixel_um(config, scan))
+    passes.append(
+        reconstruction.volume_pass(
+            scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, store, on_device
+        )
+    )
+    return tuple(passes)
+
+
+def pixel_um(config: Config, scan: Scan) -> float | None:
+    """Return the edge of a working pixel in micrometre."""
+    size = config.acquisition.pixel_size_um or scan.pixel_size_um
+    return None if size is None else size * config.acquisition.binning
