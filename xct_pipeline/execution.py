@@ -188,6 +188,15 @@ def _summary(name: str, results: list[ShardResult], kept: list[dict[str, Any]], 
     return PassResult(name, len(results) - len(failed), len(kept), seconds, dict(counts), why, problem)
 
 
+def plane_counts(store: Store, step: Pass, name: str) -> list[int]:
+    """Return what the finished shards of each plane along the first axis counted under a name."""
+    counts = [0] * step.image.grid[0]
+    for shard in step.shards():
+        marker = _read_marker(marker_file(store.path, step.name, shard), step.digest(shard))
+        counts[shard[0]] += marker["counts"].get(name, 0) if marker else 0
+    return counts
+
+
 def _pending(
     store: Store, step: Pass
 ) -> tuple[list[tuple[tuple[int, ...], str]], list[dict[str, Any]], tuple[str, ...]]:

@@ -66,3 +66,4 @@ class Registration(Section):
     max_rotation: PositiveFloat = 15.0
     calibration: Calibration = Calibration()
     local: LocalDisplacement | None = None
+    fragments: dict[str, RegionOfInterest] = {}

@@ -18,7 +18,7 @@ from xct_pipeline.registration.normal_equations import BINS, Sums, accumulate, a
 _SLAB_VOXELS = 1_000_000
 _SLAB_PLANES = 16  # at least: every slab reads the smoothing's halo again
 _COARSEST = 48  # voxels: binned further until the longest side is no longer than twice this
-_CELL = 16  # voxels of the finest level: side of the cells that split the samples into two halves
+_CELL = (4, 16)  # voxels of the level: least and usual side of the cells that split the samples into two halves
 
 
 class RegistrationError(ValueError):
@@ -63,6 +63,7 @@ class PreparedLevel(NamedTuple):
     spread: float
     smoothing: float
     margin: int
+    cell: int
     parallel_map: Callable[..., Iterable[Any]]
 
 
@@ -129,6 +130,7 @@ def prepare(
         spread=_spread(level.reference, mask),
         smoothing=smoothing,
         margin=margin,
+        cell=_cell(points),
         parallel_map=parallel_map,
     )
 
@@ -149,6 +151,12 @@ def restrict(p: PreparedLevel, unchanged: NDArray[np.bool_], scale: float) -> Pr
         return p
     ends = _mask_ends(mask, shape)
     return p._replace(mask=mask, center=(ends.min(axis=0) + ends.max(axis=0)) / 2.0)
+
+
+def _cell(points: tf.Points) -> int:
+    """Return the side of the halves' cells: a few along each axis of the mask, so that each half sees all of it."""
+    extent = int((points.max(axis=0) - points.min(axis=0)).min()) + 1
+    return int(np.clip(extent // 4, *_CELL))
 
 
 def _mask_ends(mask: Callable[[int, int], NDArray[np.uint8]], shape: tuple[int, ...]) -> tf.Points:
@@ -248,7 +256,7 @@ def sum_samples(p: PreparedLevel, s: Estimate, half: int = -1) -> Sums:
             _reference_slab(p, *slab), p.mask(*slab), moving, s.transform,
             z_start=slab[0], moving_start=first, moving_size=p.level.moving.shape[0], margin=p.margin,
             center=p.center, gain=s.gain, offset=s.offset, cut=s.cut, bin_width=2.0 * p.spread / BINS,
-            half=half, cell=_CELL,
+            half=half, cell=p.cell,
         )  # fmt: skip
 
     sums = add(list(p.parallel_map(one, _slabs(p.level.reference.shape))))

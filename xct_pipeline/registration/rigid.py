@@ -288,7 +288,8 @@ def _require_converged(s: Estimate, max_iterations: int, scale: float) -> None:
     if not s.step * scale < 0.02:
         raise RegistrationError(
             f"not converged: after {max_iterations} iterations the mask still moves by {s.step * scale:.2g} voxels "
-            "per iteration; check that both volumes show the same object, or give a start"
+            "per iteration; check that both volumes show the same object and that the mask holds texture in every "
+            "direction"
         )
 
 
@@ -300,12 +301,13 @@ def _require_plausible(p: PreparedLevel, result: Registration, max_shift: float 
     if shift > limit:
         raise RegistrationError(
             f"the motion is beyond the search range: the mask's centre moves by {shift:.1f} voxels, the limit is "
-            f"{limit:.1f}; raise it or give a start"
+            f"{limit:.1f}; raise max_shift where such a motion is possible"
         )
     angle = float(np.degrees(np.linalg.norm(tf.rotation_vector(result.transform))))
     if angle > max_rotation:
         raise RegistrationError(
-            f"the motion is beyond the search range: it turns by {angle:.1f} degrees, the limit is {max_rotation:.1f}"
+            f"the motion is beyond the search range: it turns by {angle:.1f} degrees, the limit is {max_rotation:.1f}; "
+            "raise max_rotation where such a motion is possible"
         )
     if result.tre_self > 0.5 or result.correlation < 0.1:
         raise RegistrationError(

@@ -1,7 +1,8 @@
 """Volumes in time to one frame: the motion and grey scale of each scan, and the pass that resamples all of them.
 
 ``stage_volumes`` finds what is in the store, ``stage_motions`` (with ``stage_masks`` and ``stage_grey``) estimates,
-``stage_warp`` resamples and ``stage_tables`` writes down; other stages use what is named in ``__all__`` here.
+``stage_warp`` resamples, ``stage_local`` looks for what moved by itself and ``stage_tables`` writes down; other stages
+use what is named in ``__all__`` here.
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xct_pipeline.config import Registration
-from xct_pipeline.execution import PassResult, Progress, run_passes, silent
+from xct_pipeline.execution import PassResult, Progress, plane_counts, run_passes, silent
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import RegistrationError
+from xct_pipeline.registration.stage_local import (
+    DISPLACEMENT_UNITS,
+    FRAGMENT_UNITS,
+    displacement_table,
+    fragment_table,
+)
 from xct_pipeline.registration.stage_masks import Mask
 from xct_pipeline.registration.stage_motions import estimate_motion, matching_bytes
-from xct_pipeline.registration.stage_tables import DISPLACEMENT_UNITS, UNITS, displacement_table, motion_table
+from xct_pipeline.registration.stage_tables import UNITS, motion_table
 from xct_pipeline.registration.stage_volumes import Motion, Volume, find_volume, finest_level, reference_index
 from xct_pipeline.registration.stage_warp import GRANULE, PATH, series_image, series_pass, whole_chunks
 from xct_pipeline.resources import Resources
@@ -89,12 +96,27 @@ def run(
         motions.append(motion)
     step = series_pass(settings, volumes, motions, reference, times_s, store, limits)
     done = run_passes(store, [step], limits, progress)
-    store.write_table("registration", motion_table(motions, fixed.voxel_um, {}), UNITS)
-    failed = [k for k, motion in enumerate(motions) if motion.problem]
-    if settings.local is not None:
-        table = displacement_table(settings.local, store, names, reference, failed)
-        store.write_table("displacement", table, DISPLACEMENT_UNITS)
+    without_data = plane_counts(store, step, "without_data")
+    store.write_table("registration", motion_table(motions, fixed.voxel_um, without_data), UNITS)
+    _look_locally(settings, volumes, motions, reference, store, limits)
     return RegistrationResult(tuple(motions), fixed, reference, tuple(done))
+
+
+def _look_locally(
+    settings: Registration, volumes: Sequence[Volume | None], motions: Sequence[Motion], reference: int, store: Store,
+    limits: Resources,
+) -> None:  # fmt: skip
+    """Write the tables of displacement and of fragments, where they are asked for."""
+    if settings.local is not None:
+        failed = [k for k, motion in enumerate(motions) if motion.problem]
+        names = [motion.name for motion in motions]
+        table = displacement_table(settings.local, store, names, reference, failed, limits)
+        store.write_table("displacement", table, DISPLACEMENT_UNITS)
+    if settings.fragments:
+        table = fragment_table(settings, store, volumes, motions, reference, limits)
+        for problem in table["problem"].dropna():
+            log.warning("%s", problem)
+        store.write_table("fragments", table, FRAGMENT_UNITS)
 
 
 def _one_motion(

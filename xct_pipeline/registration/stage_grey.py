@@ -65,14 +65,21 @@ def _from_materials(
         shape=fixed.shape, order="linear",
     )  # fmt: skip
     regions, fitted = _regions(settings, fixed, level, store)
-    values = [{name: calibration.region_mean(v, mask & np.isfinite(moved)) for name, mask in regions.items()}
-              for v in (fixed, moved)]  # fmt: skip
+    known = np.isfinite(moved)
+    values = [{name: _mean(name, v, mask & known) for name, mask in regions.items()} for v in (fixed, moved)]
     grey = calibration.calibrate(values[0], values[1], fitted)
     check, check_sigma = next(iter(grey.checks.values()), (np.nan, np.nan))
     return {
         "gain": grey.gain, "offset": grey.offset, "gain_sigma": grey.gain_sigma, "offset_sigma": grey.offset_sigma,
         "check": check, "check_sigma": check_sigma,
     }  # fmt: skip
+
+
+def _mean(name: str, volume: Array, mask: Array) -> calibration.RegionMean:
+    try:
+        return calibration.region_mean(volume, mask)
+    except ValueError as error:
+        raise ValueError(f"grey value of {name}: {error}") from None
 
 
 def _regions(settings: Registration, fixed: Array, level: int, store: Store) -> tuple[dict[str, Array], list[str]]:

@@ -21,7 +21,7 @@ from xct_pipeline.registration.stage_volumes import Motion, Volume, finest_level
 from xct_pipeline.resources import Resources, fitting_workers
 from xct_pipeline.store import Store
 
-VERSION = 1
+VERSION = 2
 MATCHING_COPIES = 10  # of a matched level; 9.2 measured at 4 x 640^3, while gas is looked for in one of two volumes
 
 
@@ -38,7 +38,7 @@ def estimate_motion(
     if reference.name == moving.name:
         return Motion(moving.name, tf.identity())
     key = {
-        "version": VERSION, "settings": settings.model_dump(mode="json", exclude={"order", "local"}),
+        "version": VERSION, "settings": settings.model_dump(mode="json", exclude={"order", "local", "fragments"}),
         "reference": reference.identity, "moving": moving.identity,
     }  # fmt: skip
     cached = load_estimate(store, f"{moving.name}/motion", key)
