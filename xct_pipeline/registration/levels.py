@@ -18,6 +18,7 @@ from xct_pipeline.registration.normal_equations import BINS, Sums, accumulate, a
 _SLAB_VOXELS = 1_000_000
 _SLAB_PLANES = 16  # at least: every slab reads the smoothing's halo again
 _COARSEST = 48  # voxels: binned further until the longest side is no longer than twice this
+_LEAST = 64  # samples
 _CELL = (4, 16)  # voxels of the level: least and usual side of the cells that split the samples into two halves
 
 
@@ -154,8 +155,11 @@ def restrict(p: PreparedLevel, unchanged: NDArray[np.bool_], scale: float) -> Pr
 
 
 def _cell(points: tf.Points) -> int:
-    """Return the side of the halves' cells: a few along each axis of the mask, so that each half sees all of it."""
-    extent = int((points.max(axis=0) - points.min(axis=0)).min()) + 1
+    """Return the side of the halves' cells: a few along the mask, so that each half sees all of it.
+
+    No smaller than need be: what is correlated, as rings and streaks are, must fall into one half.
+    """
+    extent = int((points.max(axis=0) - points.min(axis=0)).max()) + 1
     return int(np.clip(extent // 4, *_CELL))
 
 
@@ -261,10 +265,14 @@ def sum_samples(p: PreparedLevel, s: Estimate, half: int = -1) -> Sums:
 
     sums = add(list(p.parallel_map(one, _slabs(p.level.reference.shape))))
     n_mask, n_used = sums.moments[:2]
-    if n_used < 0.1 * n_mask or n_used < 64:
+    if n_mask < _LEAST:
         raise RegistrationError(
-            f"the volumes overlap on {100 * n_used / max(n_mask, 1):.0f} % of the mask; "
-            "at least 10 % (and 64 voxels) are needed"
+            f"the mask holds {int(n_mask)} voxels away from the volume's border, at least {_LEAST} are needed"
+        )
+    if n_used < 0.1 * n_mask or n_used < _LEAST:
+        raise RegistrationError(
+            f"the volumes overlap on {100 * n_used / n_mask:.0f} % of the mask; "
+            f"at least 10 % (and {_LEAST} voxels) are needed"
         )
     return sums
 

@@ -25,6 +25,7 @@ from xct_pipeline.registration.levels import (
 from xct_pipeline.registration.normal_equations import BINS, Sums
 from xct_pipeline.registration.search import phase_shifts
 
+_SEARCHED = 6_000_000  # voxels: the phase correlation of more takes more memory than the matching itself
 _STEP_LIMIT = 2.0  # voxels of the level: gradients say nothing about farther away
 
 
@@ -96,6 +97,7 @@ def register(
     run = partial(_converge, model=model, max_iterations=max_iterations)
     state = Estimate(tf.identity(), 1.0, 0.0, np.inf, np.inf, 0)
     whole = matched = None
+    problem: RegistrationError | None = None
     total = 0
     for level in with_coarser(levels):
         unchanged = None
@@ -105,17 +107,22 @@ def register(
             state = run(matched, state, tolerance=10 * tolerance)
             total += state.iterations
             unchanged, scale = unchanged_voxels(matched, state), whole.level.scale
-        whole = matched = prepare(level, smoothing, memory, parallel_map)
         if unchanged is None:
-            state = _search(whole, state, model, start)
+            try:  # a small mask may hold too little on a coarse level: then the search begins on a finer one
+                prepared = prepare(level, smoothing, memory, parallel_map)
+                state = run(prepared, _search(prepared, state, model, start), tolerance=10 * tolerance)
+            except RegistrationError as error:
+                problem = error
+                continue
+            whole = matched = prepared
         else:
+            whole = prepare(level, smoothing, memory, parallel_map)
             matched = restrict(whole, unchanged, scale)
             moved = tf.to_level(tf.from_level(state.transform, scale), level.scale)
-            state = state._replace(transform=moved, cut=3.0 * state.cut)
-        state = run(matched, state, tolerance=10 * tolerance)
+            state = run(matched, state._replace(transform=moved, cut=3.0 * state.cut), tolerance=10 * tolerance)
         total += state.iterations
     if whole is None or matched is None:
-        raise ValueError("no pyramid level to register on; give at least one")
+        raise problem or ValueError("no pyramid level to register on; give at least one")
     state = run(matched, state, tolerance=tolerance)
     scale = whole.level.scale
     _require_converged(state, max_iterations, scale)
@@ -235,9 +242,10 @@ def _relaxation(
 def _search(p: PreparedLevel, state: Estimate, model: str, start: ArrayLike | None) -> Estimate:
     """Try the starts on the coarsest level and return the one that correlates best."""
     level = p.level
-    volumes = [to_host(v[0 : v.shape[0]]).astype(np.float32) for v in (level.reference, level.moving)]
     starts = [tf.identity()] if start is None else [tf.to_level(start, level.scale), tf.identity()]
-    starts += [tf.translation(shift) for shift in phase_shifts(volumes[0], volumes[1])]
+    if np.prod(level.reference.shape) <= _SEARCHED:
+        volumes = [to_host(v[0 : v.shape[0]]).astype(np.float32) for v in (level.reference, level.moving)]
+        starts += [tf.translation(shift) for shift in phase_shifts(volumes[0], volumes[1])]
     best, score = None, -np.inf
     problem: RegistrationError | None = None
     for transform in starts:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from xct_pipeline.registration import levels as levels_module
+from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.rigid import Level, RegistrationError, register
 
 
@@ -99,6 +100,19 @@ def test_same_bits_from_memory_from_slabs_and_from_threads(make_phantom, monkeyp
     for other in (by_slabs, by_threads):
         np.testing.assert_array_equal(other.transform, whole.transform)
         assert other[1:] == whole[1:]
+
+
+def test_a_small_mask_is_matched_on_the_levels_that_show_it(make_phantom):
+    phantom = make_phantom(96, changed=False)
+    mask = np.zeros(phantom.mask.shape, bool)
+    mask[40:56, 40:56, 38:54] = True
+    found = register(pyramid(*phantom.noisy(0.02), mask, (8, 4, 2, 1)))
+    points = np.argwhere(mask)
+    assert np.linalg.norm(tf.apply(found.transform, points) - tf.apply(phantom.motion, points), axis=1).max() < 0.05
+    mask[:] = False
+    mask[40:42, 40:42, 40:42] = True
+    with pytest.raises(RegistrationError, match="holds 8 voxels away from the volume's border, at least 64 are needed"):
+        register(pyramid(*phantom.noisy(0.02), mask, (2, 1)))
 
 
 def test_missing_voxels_are_left_out(make_phantom):
