@@ -17,10 +17,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 
 from xct_pipeline import device, provenance
-from xct_pipeline.store import Image, Store
+from xct_pipeline.store import Image, Store, StoredArray
 
 Array = npt.NDArray[Any]
 Region = tuple[slice, ...]
@@ -218,7 +217,7 @@ class ImageSource:
 
     def read(self, region: Region) -> Array:
         """Read a box; raises where a chunk is damaged."""
-        array = zarr.open_array(self.folder, mode="r")
+        array = StoredArray(self.folder)
         box: tuple[int | slice, ...] = (*self.index, *region)
         return np.asarray(array[box])
 
@@ -230,7 +229,7 @@ class ImageSource:
 def image_source(store: Store, path: str, level: int = 0, index: tuple[int, ...] = ()) -> ImageSource:
     """Return a source that reads an image of a store."""
     folder = store.path / path / str(level)
-    array = zarr.open_array(str(folder), mode="r")
+    array = StoredArray(folder)
     return ImageSource(str(folder), array.shape[len(index) :], array.dtype.itemsize, index)
 
 

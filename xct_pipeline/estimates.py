@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from xct_pipeline.acquisition.stage import Frame
 from xct_pipeline.blocks import Array, Pass
 from xct_pipeline.config import Config
 from xct_pipeline.correction.stage_defects import add_defects, column_statistics
@@ -14,8 +13,8 @@ from xct_pipeline.correction.stage_fields import Fields, measure_fields
 from xct_pipeline.reconstruction import stage as reconstruction
 from xct_pipeline.reconstruction.center import CenterEstimate
 from xct_pipeline.resources import Resources
-from xct_pipeline.scan import Scan, ScanError
-from xct_pipeline.scan_plan import ScanPlan, given_center, pixel_um, scan_passes
+from xct_pipeline.scan import ScanError
+from xct_pipeline.scan_plan import ScanPlan, scan_passes
 from xct_pipeline.store import Store
 
 log = logging.getLogger("xct")
@@ -48,12 +47,12 @@ def prepare(
 ) -> list[Prepared]:
     """Estimate flats, air, detector defects and centres; what fails is noted at its scan."""
     prepared = [Prepared(item, warnings=list(item.warnings), problem=item.problem) for item in scans]
-    for k, entry in enumerate(prepared):
+    for entry in prepared:
         if entry.item.scan is None or entry.item.frame is None:
             continue
         try:
             note(f"{entry.item.name}: flats, air and centre")
-            _estimate(entry, k, config, limits, store)
+            _estimate(entry, config, limits, store)
         except (ScanError, ValueError, OSError) as error:
             entry.problem = str(error)
     good = [entry for entry in prepared if entry.problem is None]
@@ -70,27 +69,19 @@ def prepare(
     return prepared
 
 
-def _estimate(entry: Prepared, index: int, config: Config, limits: Resources, store: Store | None) -> None:
+def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store | None) -> None:
     """Measure what a scan tells by itself."""
     scan, frame = entry.item.scan, entry.item.frame
     assert scan is not None
     assert frame is not None
     entry.fields = measure_fields(config.correction, scan, frame, store)
-    entry.center = _center(config, index, scan, frame, entry.fields, store)
+    if entry.item.center is not None:
+        entry.center = reconstruction.given_center(entry.item.center)
+    else:
+        entry.center = reconstruction.estimate_center(config, scan, frame, entry.fields, store)
     entry.warnings += [*entry.fields.warnings, *entry.center.warnings]
     if config.correction.stripe.method == "defects":
         entry.columns = column_statistics(config.correction, scan, frame, entry.fields, store, limits)
-    if pixel_um(config, scan) is None:
-        entry.warnings.append("no pixel size known: reconstructed in 1/pixel; give acquisition.pixel_size_um")
-
-
-def _center(
-    config: Config, index: int, scan: Scan, frame: Frame, fields: Fields, store: Store | None
-) -> CenterEstimate:
-    given = given_center(config, index)
-    if given is not None:
-        return reconstruction.given_center(given)
-    return reconstruction.estimate_center(config, scan, frame, fields, store)
 
 
 def _find_defects(good: Sequence[Prepared], config: Config) -> None:

@@ -65,7 +65,7 @@ def run_shard(root: str, step: Pass, shard: tuple[int, ...], digest: str) -> Sha
 
 def _sentence(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, (ValueError, OSError, StoreError)) else f"{type(error).__name__}: {text}"
 
 
 def _write_shard(root: Path, step: Pass, shard: tuple[int, ...]) -> dict[str, int]:
@@ -86,7 +86,9 @@ def _write_shard(root: Path, step: Pass, shard: tuple[int, ...]) -> dict[str, in
             block = block[tuple(slice(0, max(0, n - a)) for a, n in zip(start, image.level_shape(level), strict=True))]
         if 0 in block.shape:
             break
-        array = zarr.open_array(str(root / image.path / str(level)), mode="r+")
+        folder = root / image.path / str(level)
+        (folder / "c").joinpath(*map(str, shard)).unlink(missing_ok=True)  # else zarr reads it, and may find it damaged
+        array = zarr.open_array(str(folder), mode="r+")
         array = array.with_config({"write_empty_chunks": True})  # a finished shard is a file, whatever it holds
         array[tuple(slice(a, a + n) for a, n in zip(start, block.shape, strict=True))] = block
     return dict(counts)
@@ -219,7 +221,7 @@ def _pending(
     for shard in step.shards():
         digest = digests[shard[0] if step.planes else 0]
         marker = None if fresh else _read_marker(marker_file(store.path, step.name, shard), digest)
-        if marker and all(file.exists() for file in store.shard_files(step.image, shard)):
+        if marker and store.holds(step.image, shard):
             kept.append(marker)
         else:
             marker_file(store.path, step.name, shard).unlink(missing_ok=True)
@@ -235,7 +237,7 @@ def is_complete(store: Store, step: Pass) -> bool:
         return False
     return all(
         _read_marker(marker_file(store.path, step.name, shard), step.digest(shard)) is not None
-        and all(file.exists() for file in store.shard_files(step.image, shard))
+        and store.holds(step.image, shard)
         for shard in step.shards()
     )
 

@@ -31,6 +31,8 @@ class ScanPlan:
         The working frame.
     passes : tuple of Pass
         With nominal estimates: good for shapes, tasks, memory and disk, not for running.
+    center : float or None
+        The detector column that the configuration gives.
     """
 
     name: str
@@ -40,6 +42,7 @@ class ScanPlan:
     passes: tuple[Pass, ...]
     problem: str | None = None
     warnings: tuple[str, ...] = ()
+    center: float | None = None
 
 
 def plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -> ScanPlan:
@@ -56,7 +59,10 @@ def plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -
         passes = scan_passes(config, item.scan, frame, fields, nominal, limits, Store(config.store_path))
     except ScanError as error:
         return ScanPlan(item.name, item.files, None, None, (), str(error))
-    return ScanPlan(item.name, item.files, item.scan, frame, passes, None, item.scan.warnings)
+    warnings = item.scan.warnings
+    if pixel_um(config, item.scan) is None:
+        warnings += ("no pixel size known: reconstructed in 1/pixel; give acquisition.pixel_size_um",)
+    return ScanPlan(item.name, item.files, item.scan, frame, passes, None, warnings, given)
 
 
 def given_center(config: Config, index: int) -> float | None:

@@ -13,9 +13,7 @@ import math
 import os
 import shutil
 import socket
-import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,126 +23,20 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from xct_pipeline import provenance
+from xct_pipeline.files import RefusedError, StoreError, read_attributes, write_atomic, write_group
+from xct_pipeline.image import CHUNK, SPATIAL, Image, level_count, ome_metadata
+from xct_pipeline.stored_array import StoredArray
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-CHUNK = 64
 FORMAT = 1
-SPATIAL = ("z", "y", "x")
 
-
-class StoreError(RuntimeError):
-    """A store that is damaged or cannot be used; the message says what to do."""
-
-
-class RefusedError(RuntimeError):
-    """Something that is possible but not allowed: memory, disk, another experiment, a live run (exit code 2)."""
-
-
-@dataclass(frozen=True)
-class Image:
-    """An OME-Zarr image of the store, before it exists.
-
-    Attributes
-    ----------
-    path : str
-        Of the group inside the store, ``scans/scan_00/volume``.
-    axes : tuple of str
-        ``("z", "y", "x")``, ``("t", "z", "y", "x")``, ``("t", "y", "x")`` or ``("angle", "row", "column")``.
-    shape : tuple of int
-        Of level 0.
-    dtype : str
-        numpy name.
-    unit : str
-        Of the values.
-    thickness : int
-        Planes along z in one shard (1 along t); a power of two times any number, so that levels keep whole shards.
-    levels : int
-        Multiscale levels, 1 for none but the full resolution.
-    voxel_um : float or None
-        Edge of a voxel; None where it is unknown (then coordinates are pixels).
-    origin : tuple of float
-        Index of voxel (0, 0, 0) in the frame it was cut from, in voxels, along the spatial axes.
-    labels : bool
-        Label image: levels take the nearest voxel, not the mean.
-    chunks : tuple of int or None
-        Inner chunks; None for cubes of 64.
-    attributes : mapping
-        More to store under ``attributes.xct``.
-    """
-
-    path: str
-    axes: tuple[str, ...]
-    shape: tuple[int, ...]
-    dtype: str
-    unit: str
-    thickness: int
-    levels: int = 1
-    voxel_um: float | None = None
-    origin: tuple[float, ...] = ()
-    labels: bool = False
-    chunks: tuple[int, ...] | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def spatial(self) -> tuple[int, ...]:
-        """Positions of the spatial axes."""
-        return tuple(k for k, axis in enumerate(self.axes) if axis in SPATIAL)
-
-    def level_shape(self, level: int) -> tuple[int, ...]:
-        """Shape of a level: halved along space, a last odd voxel left out so that every mean is exact."""
-        return tuple(n // 2**level if axis in SPATIAL else n for axis, n in zip(self.axes, self.shape, strict=True))
-
-    def shard_shape(self, level: int = 0) -> tuple[int, ...]:
-        """Shape of the shards of a level: whole planes, `thickness` of them along z, one along t."""
-        sizes = []
-        for axis, n in zip(self.axes, self.level_shape(level), strict=True):
-            if axis == "t":
-                sizes.append(1)
-            elif axis in ("z", "angle"):
-                sizes.append(max(1, self.thickness // 2**level))
-            elif axis in ("row", "column"):
-                chunk = self.chunks[len(sizes)] if self.chunks else n
-                sizes.append(math.ceil(n / chunk) * chunk)
-            else:
-                sizes.append(math.ceil(n / min(n, CHUNK)) * min(n, CHUNK))
-        return tuple(sizes)
-
-    def chunk_shape(self, level: int = 0) -> tuple[int, ...]:
-        """Shape of the inner chunks of a level, which divides the shard's."""
-        if self.chunks is not None:
-            return self.chunks
-        shape = []
-        for axis, shard, n in zip(self.axes, self.shard_shape(level), self.level_shape(level), strict=True):
-            size = math.gcd(shard, CHUNK) if axis == "z" else min(n, CHUNK)
-            shape.append(1 if axis == "t" else size)
-        return tuple(shape)
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        """Number of shards along each axis of level 0."""
-        return tuple(math.ceil(n / s) for n, s in zip(self.shape, self.shard_shape(), strict=True))
-
-    def identity(self) -> dict[str, Any]:
-        """What must be equal for an existing image to be continued."""
-        return {
-            "axes": self.axes, "shape": self.shape, "dtype": self.dtype, "unit": self.unit,
-            "voxel_um": self.voxel_um, "origin": self.origin, "labels": self.labels,
-        }  # fmt: skip
-
-
-def level_count(shape: tuple[int, ...], thickness: int) -> int:
-    """Return how many multiscale levels an image of (z, y, x) `shape` gets.
-
-    Levels stop once the largest side fits in one chunk, a side would vanish, or a shard of the full
-    resolution no longer covers a whole plane of the level (a task writes one shard of every level).
-    """
-    levels = 1
-    while max(shape) >> (levels - 1) > CHUNK and min(shape) >> levels >= 1 and thickness % 2**levels == 0:
-        levels += 1
-    return levels
+__all__ = [
+    "CHUNK", "SPATIAL", "Image", "RefusedError", "Store", "StoreError", "StoredArray", "level_count", "ome_metadata",
+    "open_image", "open_table", "open_volume", "read_attributes", "write_atomic", "write_group",
+]  # fmt: skip
 
 
 class Store:
@@ -303,6 +195,10 @@ class Store:
                 files.append(self.path / image.path / str(level) / "c" / "/".join(map(str, shard)))
         return files
 
+    def holds(self, image: Image, shard: tuple[int, ...]) -> bool:
+        """Tell whether all files of a shard are there; one that a loss of power emptied is not."""
+        return all(file.exists() and file.stat().st_size > 0 for file in self.shard_files(image, shard))
+
     def write_table(self, name: str, table: pd.DataFrame, units: Mapping[str, str]) -> Path:
         """Write ``tables/<name>.csv`` and note the unit of each column in ``tables/README.json``."""
         folder = self.path / "tables"
@@ -328,64 +224,6 @@ class Store:
     def open(self, path: str, level: int = 0) -> xr.DataArray:
         """Open an image lazily as an xarray.DataArray with coordinates in micrometre (or pixels)."""
         return open_image(self.path / path, level)
-
-
-def write_atomic(file: Path, data: bytes) -> None:
-    """Write a file so that it is either whole or absent, even after a kill: temporary, fsync, rename."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-
-
-def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
-    """Write the metadata of a zarr group atomically (a group is its ``zarr.json``)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    document = {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
-    write_atomic(folder / "zarr.json", json.dumps(document, indent=1).encode())
-
-
-def read_attributes(folder: Path) -> dict[str, Any]:
-    """Return the attributes of a zarr group, empty where there is no group."""
-    file = folder / "zarr.json"
-    try:
-        return dict(json.loads(file.read_text()).get("attributes", {}))
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (ValueError, AttributeError) as error:
-        raise StoreError(f"{file}: damaged metadata ({error})") from error
-
-
-def ome_metadata(image: Image) -> dict[str, Any]:
-    """Return the ``ome`` attributes of an image: OME-Zarr 0.5 multiscales, in micrometre where the size is known."""
-    from yaozarrs import v05
-
-    units = {"unit": "micrometer"} if image.voxel_um is not None else {}
-    axes: list[dict[str, Any]] = [
-        {"name": axis, "type": "time" if axis == "t" else "space", **({} if axis == "t" else units)}
-        for axis in image.axes
-    ]
-    step = image.voxel_um if image.voxel_um is not None else 1.0
-    origin = dict(zip([image.axes[k] for k in image.spatial], image.origin or (0.0,) * len(image.spatial), strict=True))
-    datasets = []
-    for level in range(image.levels):
-        scale = [1.0 if axis == "t" else step * 2**level for axis in image.axes]
-        shift = [0.0 if axis == "t" else (origin[axis] + (2**level - 1) / 2) * step for axis in image.axes]
-        transforms = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
-        datasets.append({"path": str(level), "coordinateTransformations": transforms})
-    multiscale = {"name": image.path.rsplit("/", 1)[-1], "axes": axes, "datasets": datasets,
-                  "type": "nearest" if image.labels else "mean"}  # fmt: skip
-    document = {"version": "0.5", "multiscales": [multiscale]}
-    v05.Image.model_validate(document)
-    return document
 
 
 def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
@@ -420,7 +258,7 @@ def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
     if not 0 <= level < len(multiscale["datasets"]):
         raise StoreError(f"{folder} has levels 0 to {len(multiscale['datasets']) - 1}, not {level}")
     dataset = multiscale["datasets"][level]
-    array = zarr.open_array(str(folder / dataset["path"]), mode="r")
+    array = StoredArray(folder / dataset["path"])
     scale = dataset["coordinateTransformations"][0]["scale"]
     shift = [0.0] * len(scale)
     for transform in dataset["coordinateTransformations"][1:]:

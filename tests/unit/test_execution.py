@@ -9,9 +9,9 @@ import pytest
 import zarr
 
 from xct_pipeline import execution
-from xct_pipeline.blocks import BlockOp, Pass, Reduction, Region, inside, size_of, widen
+from xct_pipeline.blocks import BlockOp, Pass, Reduction, Region, image_source, inside, size_of, widen
 from xct_pipeline.resources import Resources, resources
-from xct_pipeline.store import Image, RefusedError, Store, level_count
+from xct_pipeline.store import Image, RefusedError, Store, StoreError, level_count
 
 SHAPE = (37, 40, 90)
 LIMITS = Resources(workers=2, memory=2 * 10**9)
@@ -104,6 +104,32 @@ def test_lost_shard_and_torn_marker_are_recomputed(tmp_path):
     execution.marker_file(store.path, step.name, (2, 0, 0)).write_text('{"finger')
     (again,) = execution.run_passes(store, [step], LIMITS)
     assert (again.computed, again.reused) == (2, 1)
+    np.testing.assert_array_equal(store.open("scans/a/volume").values, expected())
+
+
+def test_an_emptied_shard_is_computed_anew(tmp_path):
+    store, step = Store(tmp_path / "s.zarr"), make_pass()
+    execution.run_passes(store, [step], LIMITS)
+    store.shard_files(step.image, (1, 0, 0))[0].write_bytes(b"")  # as a loss of power may leave it
+    assert not execution.is_complete(store, step)
+    assert execution.run_passes(store, [step], LIMITS)[0].computed == 1
+    np.testing.assert_array_equal(store.open("scans/a/volume").values, expected())
+
+
+@pytest.mark.parametrize("how", ["flipped byte", "cut short"])
+def test_a_damaged_shard_is_named_and_computed_anew(tmp_path, how):
+    store, step = Store(tmp_path / "s.zarr"), make_pass()
+    execution.run_passes(store, [step], LIMITS)
+    file = store.shard_files(step.image, (1, 0, 0))[0]
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 0x10
+    file.write_bytes(data if how == "flipped byte" else data[: len(data) // 2])
+    with pytest.raises(StoreError, match=r"volume/0/c/1/0/0: damaged on the disk .* xct run computes it anew$"):
+        store.open("scans/a/volume").compute()
+    with pytest.raises(StoreError, match="damaged on the disk"):
+        image_source(store, "scans/a/volume").read((slice(10, 20), slice(0, 40), slice(0, 90)))
+    again = execution.run_passes(store, [step], LIMITS)[0]
+    assert (again.computed, again.reused) == (1, 2)
     np.testing.assert_array_equal(store.open("scans/a/volume").values, expected())
 
 

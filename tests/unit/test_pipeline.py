@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+import shutil
 
 import pytest
 from command import write_config
@@ -66,3 +67,12 @@ def test_slices_at_centers_is_preview_without_stripe_removal(folder):
     tried = previewing.slices_at_centers(config, 16, {"scan_00": [31.0, 33.0]})["scan_00"]
     assert (tried[0] == previewing.preview(config, 16)["scan_00"]).all()
     assert (tried[1] != tried[0]).any()
+
+
+def test_preview_of_one_scan_takes_its_own_centre(folder, tmp_path):
+    for name in ("scan_00", "scan_01"):
+        shutil.copy(folder / "scan_00.nxs", tmp_path / f"{name}.nxs")
+    tables = {"correction.stripe": 'method = "none"', "reconstruction": "center = [31, 33]"}
+    config = load_config(write_config(tmp_path, tables))
+    alone = previewing.preview(config, 16, ["scan_01"])["scan_01"]
+    assert (alone == previewing.slices_at_centers(config, 16, {"scan_01": [33.0]})["scan_01"][0]).all()

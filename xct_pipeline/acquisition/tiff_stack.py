@@ -109,6 +109,8 @@ def _layout(path: Path) -> _Layout:
         raise ScanError(f"{path}: no such file")
     with reading(str(path)), tifffile.TiffFile(path) as tiff:
         pages: list[Any] = list(tiff.pages)
+        if not pages or not _chain_ends(tiff):
+            raise ScanError(f"{path}: images after the first {len(pages)} cannot be found: copy the file again")
         first = pages[0]
         if first.ndim != 2 or first.samplesperpixel != 1 or first.dtype is None or first.dtype.kind not in "uif":
             raise ScanError(f"{path}: images are {first.dtype} {first.shape}, expected grey values (row, column)")
@@ -128,6 +130,14 @@ def _layout(path: Path) -> _Layout:
         if max(ends) > path.stat().st_size:
             raise ScanError(f"{path}: the file is truncated: copy it again")
         return _Layout((int(first.shape[0]), int(first.shape[1])), dtype, offsets)
+
+
+def _chain_ends(tiff: Any) -> bool:
+    """Tell whether the last image says that none follows; where it names a place that is none, images are lost."""
+    where, size = tiff.pages.next_page_offset, tiff.tiff.offsetsize
+    tiff.filehandle.seek(where)
+    offset = tiff.filehandle.read(size)
+    return len(offset) == size and not any(offset)
 
 
 def tiff_frames(paths: Sequence[Path]) -> TiffFrames:

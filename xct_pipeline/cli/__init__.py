@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from typing import NoReturn
@@ -33,6 +34,8 @@ for command in (
 
 def main() -> NoReturn:
     """Run the command; whatever a user can mend ends as one message and an exit code, never as a traceback."""
+    for library in ("asyncio", "tifffile"):  # what goes wrong there is told in our own words
+        logging.getLogger(library).setLevel(logging.CRITICAL + 1)
     try:
         code = app(standalone_mode=False) or DONE
     except Exception as error:

@@ -49,11 +49,12 @@ def run(
         result = pipeline.run(layout, progress, on_device=use_device(device))
     from xct_pipeline.report import write_report
 
-    page = write_report(result.store.path)
     if as_json:
         print_json(show.run_facts(result))
     else:
         show.print_run(result)
+    page = write_report(result.store.path)
+    if not as_json:
         print(f"report: {page}")
     if result.failed:
         raise typer.Exit(WRONG if len(result.failed) == len(result.scans) else PARTIAL)

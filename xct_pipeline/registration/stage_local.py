@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import zarr
 
 from xct_pipeline import provenance
 from xct_pipeline.blocks import Array
@@ -24,7 +23,7 @@ from xct_pipeline.registration.stage_masks import Mask
 from xct_pipeline.registration.stage_volumes import Motion, Volume, matched_level
 from xct_pipeline.registration.stage_warp import PATH
 from xct_pipeline.resources import Resources, fitting_workers
-from xct_pipeline.store import Store
+from xct_pipeline.store import Store, StoredArray
 
 VERSION = 1
 REACH = 16  # voxels beyond a window: search, smoothing and what a window may move
@@ -60,7 +59,7 @@ def displacement_table(
         the reference's frame, NaN unless converged), correlation, residual, status, and the Green-Lagrange strain
         strain_zz ... strain_yx from the nodes around.
     """
-    series = zarr.open_array(str(store.path / PATH / "0"), mode="r")
+    series = StoredArray(store.path / PATH / "0")
     grid = local.node_grid(series.shape[1:], settings.spacing, settings.window)
     key = {"version": VERSION, "settings": settings.model_dump(mode="json"), "series": image_identity(store, PATH)}
     tables = []

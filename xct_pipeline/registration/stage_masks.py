@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import zarr
 
 from xct_pipeline.blocks import Array
 from xct_pipeline.config import MaskSettings
 from xct_pipeline.registration import masks
 from xct_pipeline.registration.levels import RegistrationError
-from xct_pipeline.store import Store
+from xct_pipeline.store import Store, StoredArray
 
 
 class Mask:
@@ -49,7 +48,7 @@ class Mask:
             raise RegistrationError(
                 f"mask label {self.settings.label}: no labels yet; segment first, or mask otherwise"
             )
-        planes = zarr.open_array(str(path), mode="r")[0, low:high]
+        planes = StoredArray(path)[0, low:high]
         return np.asarray(planes), label_values(self.store, [str(self.settings.label)])
 
     def _shapes(self, low: int, high: int) -> Array:

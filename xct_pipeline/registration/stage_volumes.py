@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import zarr
 
 from xct_pipeline.blocks import Array
 from xct_pipeline.config import Registration
 from xct_pipeline.execution import image_identity
 from xct_pipeline.registration.levels import RegistrationError
-from xct_pipeline.store import Store, read_attributes
+from xct_pipeline.store import Store, StoredArray, read_attributes
 
 FINEST_VOXELS = 48_000_000  # levels of more voxels are not matched on: their grain adds cost, not accuracy
 
@@ -32,7 +31,7 @@ class Volume:
 
     def array(self, store: Store, level: int = 0) -> Any:
         """Open one level."""
-        return zarr.open_array(str(store.path / self.path / str(level)), mode="r")
+        return StoredArray(store.path / self.path / str(level))
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import zarr
 
 from xct_pipeline.blocks import Array, BlockOp, Pass, Region, size_of
 from xct_pipeline.config import Registration
 from xct_pipeline.registration import warp
 from xct_pipeline.registration.stage_volumes import Motion, Volume
 from xct_pipeline.resources import Resources
-from xct_pipeline.store import CHUNK, Image, Store, level_count
+from xct_pipeline.store import CHUNK, Image, Store, StoredArray, level_count
 
 VERSION = 1
 GRANULE = (64, 256, 256)
@@ -49,7 +48,7 @@ class SeriesSource:
         box = self.box(region)
         if box is None:
             return np.zeros((0, 0, 0), np.float32)
-        return np.asarray(zarr.open_array(self.folders[region[0].start], mode="r")[box])
+        return np.asarray(StoredArray(self.folders[region[0].start])[box])
 
     def nbytes(self, region: Region) -> int:
         """Return the bytes of the largest box that any scan needs, and of its encoded chunks."""

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import zarr
 
-from xct_pipeline.store import CHUNK, SPATIAL, Store, StoreError, read_attributes
+from xct_pipeline.store import CHUNK, SPATIAL, Store, StoredArray, StoreError, read_attributes
 
 Array = npt.NDArray[Any]
 
@@ -93,7 +92,7 @@ class Level:
 
     Attributes
     ----------
-    array : zarr.Array
+    array : StoredArray
     t : int or None
         Plane along t.
     axes : str
@@ -163,7 +162,7 @@ def open_level(contents: Contents, path: str, side: int, t: int | None = None) -
     datasets = multiscale["datasets"]
     chosen, full = None, None
     for dataset in datasets:
-        array = zarr.open_array(str(folder / dataset["path"]), mode="r")
+        array = StoredArray(folder / dataset["path"])
         shape = tuple(array.shape[k] for k in spatial)
         full = full or shape
         chosen = (array, shape, dataset)

@@ -15,7 +15,7 @@ from xct_pipeline.config import Variation
 from xct_pipeline.execution import image_identity
 from xct_pipeline.registration.stage import GRANULE, PATH, series_image, whole_chunks
 from xct_pipeline.resources import Resources
-from xct_pipeline.store import Image, Store
+from xct_pipeline.store import Image, Store, StoredArray
 from xct_pipeline.variation import closure, mass, uncertainty
 from xct_pipeline.variation.stage_physics import Physics, both_energies
 from xct_pipeline.variation.stage_series import ATTENUATION, DENSITY, FLAGS, VERSION, Series, pairs_of
@@ -34,7 +34,7 @@ class PairSource:
 
     def read(self, region: Region) -> Array:
         """Return moving - reference, zeros where they are one scan."""
-        series: Any = zarr.open_array(self.folder, mode="r")
+        series = StoredArray(self.folder)
         moving, fixed = self.pairs[region[0].start]
         later = np.asarray(series[(moving, *region[1:])])
         if moving == fixed:
@@ -74,7 +74,7 @@ class ChangeSource:
 
     def read(self, region: Region) -> Array:
         """Return (1 or 2, z, y, x)."""
-        parts = [np.asarray(zarr.open_array(f, mode="r")[region]) for f in (self.folder, self.second) if f is not None]
+        parts = [np.asarray(StoredArray(f)[region]) for f in (self.folder, self.second) if f is not None]
         return np.concatenate(parts)
 
     def nbytes(self, region: Region) -> int:
@@ -133,7 +133,7 @@ class Faces:
         """Return the voxels of a (z, y, x) region that lie in the shell."""
         halo = (uncertainty.shell_halo(self.width),) * 3
         wide = widen(region, halo, self.frame)
-        series: Any = zarr.open_array(self.folder, mode="r")
+        series = StoredArray(self.folder)
         block = np.nan_to_num(np.asarray(series[(self.reference, *wide)]))
         marked = uncertainty.edge_shell(block, threshold=self.threshold, width=self.width)
         return np.asarray(marked[inside(wide, region)])
@@ -141,7 +141,7 @@ class Faces:
 
 def face_gradient(series: Series, store: Store) -> float:
     """Return the gradient (1/cm per voxel) from which a voxel of the reference scan lies at a strong face."""
-    array: Any = zarr.open_array(str(store.path / PATH / "0"), mode="r")
+    array = StoredArray(store.path / PATH / "0")
     planes = np.unique(np.linspace(0, series.frame[0] - 1, 16).astype(int))
     sample = np.concatenate([np.asarray(array[series.reference, z])[::2, ::2].ravel() for z in planes.tolist()])
     low, high = np.nanpercentile(sample, [1, 99])

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import zarr
 
 from xct_pipeline.blocks import Array, Region, size_of
 from xct_pipeline.config import RegionOfInterest
 from xct_pipeline.execution import image_identity
 from xct_pipeline.registration.stage import Motion, Volume, whole_chunks
 from xct_pipeline.scan import Scan
-from xct_pipeline.store import Store
+from xct_pipeline.store import Store, StoredArray
 from xct_pipeline.variation import mass
 
 VERSION = 3
@@ -75,7 +74,7 @@ class SlabSource:
     def read(self, region: Region) -> Array:
         """Return (2, z + halo, y, x): the fixed and the moving scan; the halo is clipped at the frame."""
         part = self.span(region)
-        series = zarr.open_array(self.folder, mode="r")
+        series = StoredArray(self.folder)
         block = np.empty((2, part.stop - part.start, *series.shape[2:]), series.dtype)
         for k, scan in enumerate((self.fixed, self.moving)):
             block[k] = series[scan, part]
@@ -128,9 +127,7 @@ class RegionMask:
             box = self.region.box
             mask &= mass.box_mask(offset, shape, (box.z, box.y, box.x))
         if self.labels_folder is not None:
-            mask &= mass.label_mask(
-                np.asarray(zarr.open_array(self.labels_folder, mode="r")[self.time, z]), self.values
-            )
+            mask &= mass.label_mask(np.asarray(StoredArray(self.labels_folder)[self.time, z]), self.values)
         return mask
 
     def planes(self) -> range:

@@ -64,6 +64,20 @@ def test_pages_written_one_by_one(tmp_path):
     np.testing.assert_array_equal(tiff_frames([tmp_path / "pages.tif"]).read(), FRAMES)
 
 
+@pytest.mark.parametrize("following", [10**8, 9])
+def test_pages_that_cannot_be_found_are_not_left_out(tmp_path, following):
+    with tifffile.TiffWriter(tmp_path / "pages.tif") as writer:
+        for frame in FRAMES:
+            writer.write(frame, contiguous=False)
+    with tifffile.TiffFile(tmp_path / "pages.tif") as tiff:
+        where = tiff.pages[1].offset + 2 + 12 * len(tiff.pages[1].tags)  # where page 1 says that page 2 lies
+    data = bytearray((tmp_path / "pages.tif").read_bytes())
+    data[where : where + 4] = following.to_bytes(4, "little")
+    (tmp_path / "pages.tif").write_bytes(data)
+    with pytest.raises(ScanError, match=r"pages\.tif: images after the first [23] cannot be found"):
+        tiff_frames([tmp_path / "pages.tif"])
+
+
 def test_flats_before_and_after(tmp_path):
     write_scan(tmp_path)
     scan = opened(tmp_path, flats_after=["flat.tif", "flat.tif"])

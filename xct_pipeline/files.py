@@ -1,0 +1,53 @@
+"""Files of a store that are written whole or not at all, and what goes wrong with them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class StoreError(RuntimeError):
+    """A store that is damaged or cannot be used; the message says what to do."""
+
+
+class RefusedError(RuntimeError):
+    """Something that is possible but not allowed: memory, disk, another experiment, a live run (exit code 2)."""
+
+
+def write_atomic(file: Path, data: bytes) -> None:
+    """Write a file so that it is either whole or absent, even after a kill: temporary, fsync, rename."""
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
+    """Write the metadata of a zarr group atomically (a group is its ``zarr.json``)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
+    write_atomic(folder / "zarr.json", json.dumps(document, indent=1).encode())
+
+
+def read_attributes(folder: Path) -> dict[str, Any]:
+    """Return the attributes of a zarr group, empty where there is no group."""
+    file = folder / "zarr.json"
+    try:
+        return dict(json.loads(file.read_text()).get("attributes", {}))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (ValueError, AttributeError) as error:
+        raise StoreError(f"{file}: damaged metadata ({error})") from error

@@ -1,0 +1,139 @@
+"""An OME-Zarr image of a store before it exists: its shards, chunks, levels and metadata."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+CHUNK = 64
+SPATIAL = ("z", "y", "x")
+
+
+@dataclass(frozen=True)
+class Image:
+    """An OME-Zarr image of the store, before it exists.
+
+    Attributes
+    ----------
+    path : str
+        Of the group inside the store, ``scans/scan_00/volume``.
+    axes : tuple of str
+        ``("z", "y", "x")``, ``("t", "z", "y", "x")``, ``("t", "y", "x")`` or ``("angle", "row", "column")``.
+    shape : tuple of int
+        Of level 0.
+    dtype : str
+        numpy name.
+    unit : str
+        Of the values.
+    thickness : int
+        Planes along z in one shard (1 along t); a power of two times any number, so that levels keep whole shards.
+    levels : int
+        Multiscale levels, 1 for none but the full resolution.
+    voxel_um : float or None
+        Edge of a voxel; None where it is unknown (then coordinates are pixels).
+    origin : tuple of float
+        Index of voxel (0, 0, 0) in the frame it was cut from, in voxels, along the spatial axes.
+    labels : bool
+        Label image: levels take the nearest voxel, not the mean.
+    chunks : tuple of int or None
+        Inner chunks; None for cubes of 64.
+    attributes : mapping
+        More to store under ``attributes.xct``.
+    """
+
+    path: str
+    axes: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    unit: str
+    thickness: int
+    levels: int = 1
+    voxel_um: float | None = None
+    origin: tuple[float, ...] = ()
+    labels: bool = False
+    chunks: tuple[int, ...] | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        """Positions of the spatial axes."""
+        return tuple(k for k, axis in enumerate(self.axes) if axis in SPATIAL)
+
+    def level_shape(self, level: int) -> tuple[int, ...]:
+        """Shape of a level: halved along space, a last odd voxel left out so that every mean is exact."""
+        return tuple(n // 2**level if axis in SPATIAL else n for axis, n in zip(self.axes, self.shape, strict=True))
+
+    def shard_shape(self, level: int = 0) -> tuple[int, ...]:
+        """Shape of the shards of a level: whole planes, `thickness` of them along z, one along t."""
+        sizes = []
+        for axis, n in zip(self.axes, self.level_shape(level), strict=True):
+            if axis == "t":
+                sizes.append(1)
+            elif axis in ("z", "angle"):
+                sizes.append(max(1, self.thickness // 2**level))
+            elif axis in ("row", "column"):
+                chunk = self.chunks[len(sizes)] if self.chunks else n
+                sizes.append(math.ceil(n / chunk) * chunk)
+            else:
+                sizes.append(math.ceil(n / min(n, CHUNK)) * min(n, CHUNK))
+        return tuple(sizes)
+
+    def chunk_shape(self, level: int = 0) -> tuple[int, ...]:
+        """Shape of the inner chunks of a level, which divides the shard's."""
+        if self.chunks is not None:
+            return self.chunks
+        shape = []
+        for axis, shard, n in zip(self.axes, self.shard_shape(level), self.level_shape(level), strict=True):
+            size = math.gcd(shard, CHUNK) if axis == "z" else min(n, CHUNK)
+            shape.append(1 if axis == "t" else size)
+        return tuple(shape)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of shards along each axis of level 0."""
+        return tuple(math.ceil(n / s) for n, s in zip(self.shape, self.shard_shape(), strict=True))
+
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for an existing image to be continued."""
+        return {
+            "axes": self.axes, "shape": self.shape, "dtype": self.dtype, "unit": self.unit,
+            "voxel_um": self.voxel_um, "origin": self.origin, "labels": self.labels,
+        }  # fmt: skip
+
+
+def level_count(shape: tuple[int, ...], thickness: int) -> int:
+    """Return how many multiscale levels an image of (z, y, x) `shape` gets.
+
+    Levels stop once the largest side fits in one chunk, a side would vanish, or a shard of the full
+    resolution no longer covers a whole plane of the level (a task writes one shard of every level).
+    """
+    levels = 1
+    while max(shape) >> (levels - 1) > CHUNK and min(shape) >> levels >= 1 and thickness % 2**levels == 0:
+        levels += 1
+    return levels
+
+
+def ome_metadata(image: Image) -> dict[str, Any]:
+    """Return the ``ome`` attributes of an image: OME-Zarr 0.5 multiscales, in micrometre where the size is known."""
+    from yaozarrs import v05
+
+    units = {"unit": "micrometer"} if image.voxel_um is not None else {}
+    axes: list[dict[str, Any]] = [
+        {"name": axis, "type": "time" if axis == "t" else "space", **({} if axis == "t" else units)}
+        for axis in image.axes
+    ]
+    step = image.voxel_um if image.voxel_um is not None else 1.0
+    origin = dict(zip([image.axes[k] for k in image.spatial], image.origin or (0.0,) * len(image.spatial), strict=True))
+    datasets = []
+    for level in range(image.levels):
+        scale = [1.0 if axis == "t" else step * 2**level for axis in image.axes]
+        shift = [0.0 if axis == "t" else (origin[axis] + (2**level - 1) / 2) * step for axis in image.axes]
+        transforms = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
+        datasets.append({"path": str(level), "coordinateTransformations": transforms})
+    multiscale = {"name": image.path.rsplit("/", 1)[-1], "axes": axes, "datasets": datasets,
+                  "type": "nearest" if image.labels else "mean"}  # fmt: skip
+    document = {"version": "0.5", "multiscales": [multiscale]}
+    v05.Image.model_validate(document)
+    return document
