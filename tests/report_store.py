@@ -32,7 +32,21 @@ def write_store(
     store = Store(path)
     store.claim({name: [f"../{name}.nxs"] for name in scans})
     times = {name: [t - 300, t + 300] for name, t in zip(scans, TIMES_S, strict=False)}
-    store.update({"config": _config(), "times_s": times, "warnings": [list(w) for w in warnings]})
+    facts = {
+        name: {
+            "projections": 301,
+            "rows": shape[0],
+            "columns": shape[2],
+            "angle_range_deg": 180.0,
+            "flats": 40,
+            "darks": 10,
+            "pixel_size_um": voxel_um,
+            "energy_keV": 50.0,
+            "instrument": "ID00",
+        }
+        for name in scans
+    }
+    store.update({"config": _config(), "times_s": times, "warnings": [list(w) for w in warnings], "facts": facts})
     labels, change = cell(shape, loss, len(scans))
     base = np.array([0, 0.02, 7.1, 0.5, 0.26], np.float32)[labels]
     rng = np.random.default_rng(7)
@@ -47,6 +61,7 @@ def write_store(
         _labels(store, labels, change, voxel_um, times_s)
     if maps:
         _maps(store, series, labels, voxel_um)
+        write_noise(store, scans)
     if tables:
         write_tables(store, loss, scans)
         _centres(store, scans)
@@ -139,6 +154,16 @@ def _maps(store: Store, series: np.ndarray, labels: np.ndarray, voxel_um: float 
     put(store, "variation/areal_sigma", "tyx", sigma, "mg/cm2", voxel_um)
     steps = np.concatenate([areal[:1], np.diff(areal, axis=0)])
     put(store, "variation/areal_consecutive", "tyx", steps.astype(np.float32), "mg/cm2", voxel_um)
+
+
+def write_noise(store: Store, scans: tuple[str, ...], sigma: float = SIGMA) -> None:
+    """Write the autocovariance of white noise of each difference, as the variation stage keeps it."""
+    folder = store.state / "estimates" / "noise"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in scans[1:]:
+        products, pairs = np.zeros((5, 5, 5)), np.full((5, 5, 5), 1e6)
+        products[2, 2, 2] = 2 * sigma**2 * 1e6
+        np.savez(folder / f"{name}_{scans[0]}.npz", products=products, pairs=pairs)
 
 
 def write_tables(store: Store, loss: float = 1.0, scans: tuple[str, ...] = SCANS) -> None:

@@ -44,6 +44,15 @@ method = "rigid"
 reference = 0
 mask = {{ min_attenuation = 4.0 }}     # the ceramic does not change
 
+[segmentation]
+method = "watershed"
+thresholds = [0.12, 0.38, 4.0]       # 1/cm, half-way between materials
+names = ["gas", "light", "anode", "ceramic"] # from dark to bright; polymer and solid sodium look alike
+ceramic = "ceramic"
+
+[segmentation.interface]
+offsets = [2.0, 8.0]                 # voxels; the voids of this cell begin six voxels above the ceramic
+
 [variation]
 species = "Na"
 closure = "na_only"

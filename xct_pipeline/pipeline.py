@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from xct_pipeline.acquisition.checks import scan_facts
 from xct_pipeline.acquisition.stage import open_scans
 from xct_pipeline.blocks import Pass
 from xct_pipeline.config import Config, Registration
@@ -178,7 +179,8 @@ def run(
     assert plan.workers  # refuses what does not fit in the memory, before anything is written
     with store.lock(), _run_log(store):
         store.claim(scans)
-        store.update({"config": config.model_dump(mode="json"), "times_s": _times(plan.good)})
+        store.update({"config": config.model_dump(mode="json"), "times_s": _times(plan.good),
+                      "facts": {item.name: _raw_facts(item) for item in plan.good}})  # fmt: skip
         prepared = prepare(config, plan.scans, plan.limits, store, note)
         results = _reconstruct(plan, prepared, store, progress, on_device)
         write_table(store, [_table_row(config, *both) for both in zip(prepared, results, strict=True)])
@@ -304,6 +306,13 @@ def _times(items: Sequence[ScanPlan]) -> dict[str, list[float | None]]:
         stamps = (item.scan.start, item.scan.end)
         times[item.name] = [None if t is None or zero is None else (t - zero).total_seconds() for t in stamps]
     return times
+
+
+def _raw_facts(item: ScanPlan) -> dict[str, object]:
+    """Return what the raw scan was, for the record: no paths, which change when an experiment is moved."""
+    assert item.scan is not None
+    left_out = ("name", "files", "file_count", "warnings")
+    return {key: value for key, value in scan_facts(item.scan).items() if key not in left_out}
 
 
 class _run_log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -14,12 +15,14 @@ import report_store
 from report_store import SCANS, write_store
 
 from xct_pipeline.report import write_report
-from xct_pipeline.report.contents import AbsentError, open_level, read_contents, region_mask, warnings_of
+from xct_pipeline.report.areal import areal_maps, average, significance
+from xct_pipeline.report.contents import AbsentError, open_level, read_contents, warnings_of
 from xct_pipeline.report.drawing import contrast, nice, shown_scans, symmetric
 from xct_pipeline.report.markup import plus_minus
 from xct_pipeline.report.page import facts
-from xct_pipeline.report.panels import SECTIONS
 from xct_pipeline.report.projection import paint
+from xct_pipeline.report.region import read_part, region_mask, smoothed
+from xct_pipeline.report.sections import SECTIONS
 from xct_pipeline.store import Store, StoreError
 
 
@@ -48,6 +51,10 @@ def panels(text: str) -> dict[str, str]:
 
 def left_out(text: str) -> dict[str, str]:
     return dict(re.findall(r'<p class="absent" data-panel="([^"]+)"><b>[^<]*</b> left out: ([^<]*)</p>', text))
+
+
+def whole(shape: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(0, n) for n in shape)
 
 
 def drawn(store: Path, title: str) -> str:
@@ -115,45 +122,59 @@ def test_warnings_come_from_attributes_tables_and_the_log(copied: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("table", "column", "panel"),
-    [
-        ("mass_balance", "mass_change_mg", "Measured mass against charge"),
-        ("mass_balance", "sigma_noise_mg", "What the error consists of"),
-        ("depth_profile", "density_g_cm3", "Depth"),
-        ("radial_profile", "density_g_cm3", "Radius"),
-        ("interface", "fraction", "Contact with the ceramic"),
-        ("labels", "volume_mm3", "Volume of each material"),
-        ("registration", "residual", "Residuals"),
-        ("registration", "m03", "Residuals"),
-        ("cycler", "voltage_V", "Maps beside the voltage profile"),
-        ("cycler", "voltage_V", "The same in 3-D"),
-        ("faraday", "value", "Measured mass against charge"),
-        ("reconstruction", "center", "Numbers"),
-    ],
-)  # fmt: skip
+@functools.cache
+def untouched(store: Path, title: str) -> str:
+    """One panel of a store that no test changes."""
+    return drawn(store, title)
+
+
+BY_TABLE = [
+    ("mass_balance", "mass_change_mg", "Measured mass against charge"),
+    ("mass_balance", "sigma_noise_mg", "What the error consists of"),
+    ("depth_profile", "density_g_cm3", "Depth"),
+    ("radial_profile", "density_g_cm3", "Radius"),
+    ("interface", "fraction", "Contact with the ceramic"),
+    ("labels", "volume_mm3", "Volume of each material"),
+    ("registration", "residual", "Residuals"),
+    ("registration", "m03", "Residuals"),
+    ("cycler", "voltage_V", "Maps beside the voltage profile"),
+    ("cycler", "voltage_V", "The same in 3-D"),
+    ("faraday", "value", "Measured mass against charge"),
+    ("reconstruction", "center", "Numbers"),
+    ("mass_balance", "mass_change_mg", "Maps beside the voltage profile"),
+    ("mass_balance", "mass_change_mg", "The same in 3-D"),
+    ("depth_profile", "density_g_cm3", "Everything in tables/"),
+]
+
+
+@pytest.mark.parametrize(("table", "column", "panel"), BY_TABLE)
 def test_a_panel_follows_its_table(complete: Path, copied: Path, table: str, column: str, panel: str) -> None:
     store = Store(copied)
     rows = store.read_table(table)
     rows[column] = rows[column] * 0.6 + 0.01
     store.write_table(table, rows, {})
-    assert drawn(copied, panel) != drawn(complete, panel)
+    assert drawn(copied, panel) != untouched(complete, panel)
 
 
-@pytest.mark.parametrize(
-    ("image", "panel"),
-    [
-        ("registered", "Virtual cross-sections"),
-        ("registered", "Before and after"),
-        ("registered/labels/materials", "Materials"),
-        ("variation/density", "Maps beside the voltage profile"),
-        ("variation/density", "The same in 3-D"),
-        ("variation/attenuation", "From slice to map"),
-        ("variation/areal", "Change, error and significance"),
-        ("variation/areal_sigma", "Change, error and significance"),
-        ("variation/areal_consecutive", "Between consecutive scans"),
-    ],
-)
+BY_IMAGE = [
+    ("registered", "Virtual cross-sections"),
+    ("registered", "Before and after"),
+    ("registered/labels/materials", "Materials"),
+    ("variation/density", "Maps beside the voltage profile"),
+    ("variation/density", "The same in 3-D"),
+    ("variation/attenuation", "From slice to map"),
+    ("variation/areal", "Change, error and significance"),
+    ("variation/areal_sigma", "Change, error and significance"),
+    ("variation/areal_consecutive", "Between consecutive scans"),
+    ("registered", "Maps beside the voltage profile"),
+    ("registered", "From slice to map"),
+    ("registered/labels/materials", "From slice to map"),
+    ("variation/density", "From slice to map"),
+    ("variation/areal", "From slice to map"),
+]
+
+
+@pytest.mark.parametrize(("image", "panel"), BY_IMAGE)
 def test_a_panel_follows_its_image(complete: Path, copied: Path, image: str, panel: str) -> None:
     import zarr
 
@@ -161,7 +182,81 @@ def test_a_panel_follows_its_image(complete: Path, copied: Path, image: str, pan
         array = zarr.open_array(str(level), mode="r+")
         values = array[...]
         array[...] = values[..., ::-1, :] if image.endswith("materials") else values[..., ::-1, :] * np.float32(1.37)
-    assert drawn(copied, panel) != drawn(complete, panel)
+    assert drawn(copied, panel) != untouched(complete, panel)
+
+
+BY_ATTRIBUTE = [
+    ("facts", {"scan_00": {"projections": 1801, "rows": 4, "columns": 5}}, "Scans"),
+    ("scans", {"scan_00": ["../other.nxs"]}, "Scans"),
+    ("versions", {"xct-pipeline": "9.9"}, "Software"),
+    ("config", {"seed": 12}, "Configuration"),
+    ("times_s", {"scan_00": [0, 60], "scan_01": [120, 180], "scan_02": [600, 660]}, "Volume of each material"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "panel"), BY_ATTRIBUTE)
+def test_a_panel_follows_an_attribute(complete: Path, copied: Path, key: str, value: dict, panel: str) -> None:
+    from xct_pipeline.store import read_attributes, write_group
+
+    Store(copied).update({key: value})
+    for path in ("registered", "registered/labels/materials"):  # times are read from there first
+        attributes = read_attributes(copied / path)
+        del attributes["xct"]["time_s"]
+        write_group(copied / path, attributes)
+    assert drawn(copied, panel) != untouched(complete, panel)
+
+
+BY_ESTIMATE = [
+    ("scan_01/center.npz", "curve", "Centre of rotation"),
+    ("scan_01/center.npz", "metric_curve", "Centre of rotation"),
+    ("noise/scan_02_scan_00.npz", "products", "Change, error and significance"),
+]
+
+
+@pytest.mark.parametrize(("file", "array", "panel"), BY_ESTIMATE)
+def test_a_panel_follows_an_estimate(complete: Path, copied: Path, file: str, array: str, panel: str) -> None:
+    path = Store(copied).state / "estimates" / file
+    with np.load(path) as kept:
+        arrays = dict(kept)
+    changed = arrays[array] ** 2 + np.roll(arrays[array], 1, axis=-1)
+    np.savez(path, **{**arrays, array: changed})
+    assert drawn(copied, panel) != untouched(complete, panel)
+
+
+def test_every_panel_is_among_those_that_were_changed() -> None:
+    changed = {row[-1] for rows in (BY_TABLE, BY_IMAGE, BY_ATTRIBUTE, BY_ESTIMATE) for row in rows}
+    assert changed == {panel.title for section in SECTIONS for panel in section.panels}
+
+
+def test_the_product_comes_first_and_what_is_missing_last(tmp_path: Path, complete: Path) -> None:
+    assert next(iter(panels(page(complete)))) == "Maps beside the voltage profile"
+    store = write_store(tmp_path / "volumes.zarr", tables=False, maps=False, registered=False)
+    write_report(store.path)
+    ids = re.findall(r'<section id="(\w+)">', page(store.path))
+    assert ids == ["cell", "experiment", "missing", "warnings"]
+
+
+def test_bins_average_noise_as_it_is_correlated(copied: Path) -> None:
+    contents = read_contents(copied)
+    maps = areal_maps(contents)
+    size = maps.bins[-1].size
+    assert size > 1
+    assert maps.measured
+    noise = report_store.SIGMA * 2**0.5 / report_store.K_SPECIES * 12**0.5 * report_store.VOXEL_UM * 0.1
+    assert np.nanmin(maps.bins[-1].sigma) == pytest.approx(noise / size, rel=0.02)  # white: 1 / sqrt(pixels)
+    shutil.rmtree(Store(copied).state / "estimates" / "noise")
+    single = areal_maps(read_contents(copied))
+    assert single.bins[-1].size == 1
+    assert not single.measured
+    assert np.nanmedian(single.bins[-1].sigma) == pytest.approx(noise, rel=1e-3)
+
+
+def test_bins_keep_the_total(complete: Path) -> None:
+    contents = read_contents(complete)
+    plane = open_level(contents, "variation/areal", 10**9, 2).read(slice(None), slice(None))
+    mean, count = average(plane, 4)
+    assert np.nansum(mean * count) == pytest.approx(np.nansum(plane), rel=1e-6)
+    assert count.sum() == np.isfinite(plane).sum()
 
 
 def test_numbers_at_the_head_are_those_of_the_tables(complete: Path, copied: Path) -> None:
@@ -176,9 +271,8 @@ def test_numbers_at_the_head_are_those_of_the_tables(complete: Path, copied: Pat
 
 def test_no_change_gives_empty_maps(tmp_path: Path, complete: Path) -> None:
     store = write_store(tmp_path / "flat.zarr", loss=0.0)
-    share = re.compile(r"<td class=s>(\d+) %</td>")
-    title = "Change, error and significance"
-    flat, changed = ([int(s) for s in share.findall(drawn(p, title))] for p in (store.path, complete))
+    key = "bins beyond the decision limit, %"
+    flat, changed = ([row[key] for row in significance(read_contents(p))] for p in (store.path, complete))
     assert max(flat) <= 13  # two-sided 10 %
     assert changed[-1] > 20
 
@@ -224,7 +318,7 @@ def test_a_scan_that_failed_does_not_stop_the_report(copied: Path) -> None:
     store.write_table("mass_balance", rows, {})
     shutil.rmtree(copied / "scans" / "scan_02")
     write_report(copied)
-    assert {"Maps beside the voltage profile", "Change, error and significance"} <= set(panels(page(copied)))
+    assert not left_out(page(copied))
 
 
 def test_json_in_the_page_is_valid(complete: Path) -> None:
@@ -268,7 +362,7 @@ def test_levels_are_chosen_by_size(complete: Path) -> None:
 def test_region_is_that_of_the_configuration(complete: Path) -> None:
     contents = read_contents(complete)
     level = open_level(contents, "variation/density", 100, 0)
-    inside = region_mask(contents, level, 1, level.shape)
+    inside = region_mask(contents, level, whole(level.shape))
     z0, z1 = report_store.REGION_Z
     assert np.flatnonzero(inside.any(axis=(1, 2))).tolist() == list(range(z0, z1))
     areal = open_level(contents, "variation/areal", 100, 0)
@@ -283,7 +377,23 @@ def test_a_region_by_label(complete: Path, copied: Path) -> None:
     contents = read_contents(copied)
     level = open_level(contents, "variation/density", 100, 0)
     labels, _ = report_store.cell(report_store.SHAPE, 1.0, 3)
-    assert np.array_equal(region_mask(contents, level, 1, level.shape), labels == 3)
+    assert np.array_equal(region_mask(contents, level, whole(level.shape)), labels == 3)
+
+
+def test_the_region_is_read_as_finely_as_a_picture_needs(complete: Path) -> None:
+    contents = read_contents(complete)
+    fine, coarse = (read_part(contents, "variation/density", 2, side) for side in (72, 20))
+    assert (fine.level.factor, fine.step) == (1, report_store.VOXEL_UM)
+    assert coarse.step >= 3 * fine.step
+    z0, z1 = report_store.REGION_Z
+    rows = np.flatnonzero(fine.inside.any(axis=(1, 2)))
+    assert fine.origin[0] + rows[0] * fine.step == (z0 + 0.5) * report_store.VOXEL_UM
+    assert len(rows) == z1 - z0
+    assert max(coarse.values.shape) <= 20
+    everywhere = fine.level.read(*whole(fine.level.shape))
+    mask = region_mask(contents, fine.level, whole(fine.level.shape))
+    assert fine.values[fine.inside].sum() == pytest.approx(everywhere[mask].sum(), rel=1e-5)
+    assert smoothed(fine, 1.5)[fine.inside].mean() == pytest.approx(everywhere[mask].mean(), rel=0.05)
 
 
 def test_scans_stand_in_the_order_of_the_tables(copied: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xct_pipeline.report.contents import AbsentError, Array, Contents, open_level, read_small
+from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.drawing import (
     BLUE,
     GREEN,
@@ -21,13 +21,12 @@ from xct_pipeline.report.drawing import (
     hue,
     plain_unit,
     shown_scans,
-    symmetric,
     time_unit,
 )
 
 FONT = {"family": "Inter, 'Helvetica Neue', Arial, sans-serif", "size": 12, "color": INK}
 AXIS = {"showline": True, "linecolor": "#9aa3ab", "gridcolor": "#e9ecef", "zeroline": False, "ticks": "outside",
-        "tickcolor": "#9aa3ab", "exponentformat": "power", "title_standoff": 8, "automargin": True}  # fmt: skip
+        "tickcolor": "#9aa3ab", "exponentformat": "none", "title_standoff": 8, "automargin": True}  # fmt: skip
 TERMS = {
     "sigma_noise_mg": ("counting noise", BLUE),
     "sigma_registration_mg": ("registration", VERMILION),
@@ -36,8 +35,10 @@ TERMS = {
     "sigma_energy_mg": ("energy", PURPLE),
     "sigma_closure_mg": ("closure", "#56B4E9"),
 }
-MAP_SIDE = 144
-MAP_SCANS = 6
+
+
+FEW = 0.025
+"""Share of the median number of voxels below which a bin of a profile is not drawn."""
 
 
 def figure(height: int = 380, **layout: Any) -> Any:
@@ -112,7 +113,9 @@ def residuals(contents: Contents) -> Any:
                                    marker={"color": BLUE, "size": 9}), 1, column)  # fmt: skip
         unit = contents.units.get("registration", {}).get(name, "")
         label = {"tre_self": "error", "residual": "residual", "gain": "gain − 1"}[name]
-        chart.update_yaxes(title_text=label + (f", {plain_unit(unit)}" if unit else ""), row=1, col=column)
+        chart.update_yaxes(
+            title_text=label + (f", {plain_unit(unit)}" if unit not in ("", "1") else ""), row=1, col=column
+        )
     chart.update_xaxes(type="category", **AXIS)
     chart.update_yaxes(**AXIS, rangemode="tozero")
     return chart
@@ -143,118 +146,6 @@ def abscissa(contents: Contents, scans: Iterable[Any]) -> tuple[list[Any], str]:
     return [t / divisor for t in times], f"time, {unit}"
 
 
-def areal(contents: Contents) -> Any:
-    """Areal map, its error and its significance of one scan at a time, chosen with a slider."""
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
-
-    from xct_pipeline.variation.uncertainty import DECISION
-
-    chosen = shown_scans(len(contents.scans), MAP_SCANS)
-    first = open_level(contents, "variation/areal", 1_000_000, 0)
-    maps = [_areal_maps(contents, t) for t in chosen]
-    value = symmetric([m[0] for m in maps], 99.0)
-    sigma = max([float(np.nanpercentile(m[1], 99)) for m in maps if np.isfinite(m[1]).any()], default=1.0)
-    chart = make_subplots(1, 3, subplot_titles=("change", "its error σ", "significance, change / σ"),
-                          horizontal_spacing=0.085)  # fmt: skip
-    chart.update_layout(figure(430).layout)
-    unit = plain_unit(first.unit)
-    x, y = ((first.positions(k, maps[0][3]) + 0.5) * first.step for k in (1, 0))
-    scales = (("RdBu_r", -value, value, unit), ("Viridis", 0, sigma or 1.0, unit), ("RdBu_r", -5, 5, "σ"))
-    for position, found in enumerate(maps):
-        for column, (z, (colours, low, high, label)) in enumerate(zip(found[:3], scales, strict=True), 1):
-            bar = {"title": {"text": label, "side": "right"}, "thickness": 9, "len": 0.82,
-                   "x": (0.278, 0.638, 1.0)[column - 1], "outlinewidth": 0.5}  # fmt: skip
-            chart.add_trace(
-                go.Heatmap(z=z.astype(np.float32), x=x, y=y, colorscale=colours, zmin=low, zmax=high, colorbar=bar,
-                           visible=position == len(maps) - 1, hoverongaps=False,
-                           hovertemplate=f"x %{{x:.4g}} {first.length}, y %{{y:.4g}} {first.length}<br>%{{z:.3g}} "
-                           f"{label}<extra></extra>"), 1, column
-            )  # fmt: skip
-        if np.nanmax(np.abs(found[2]), initial=0) > DECISION:
-            chart.add_trace(_decision_contour(found[2], x, y, position == len(maps) - 1, DECISION), 1, 3)
-        else:
-            chart.add_trace(go.Scatter(x=[], y=[], visible=False, showlegend=False), 1, 3)
-    steps = [
-        {"label": contents.scans[t], "method": "restyle",
-         "args": [{"visible": [p == position for p in range(len(maps)) for _ in range(4)]}]}
-        for position, t in enumerate(chosen)
-    ]  # fmt: skip
-    slider = {"active": len(maps) - 1, "steps": steps, "currentvalue": {"prefix": "scan: "}, "pad": {"t": 38},
-              "len": 0.9, "x": 0.05}  # fmt: skip
-    chart.update_layout(sliders=[slider], showlegend=False, margin={"l": 60, "r": 70, "t": 35, "b": 45})
-    axes(chart, f"x, {first.length}", f"y, {first.length}")
-    chart.update_xaxes(constrain="domain", showgrid=False, nticks=5)
-    chart.update_yaxes(constrain="domain", showgrid=False, nticks=6)
-    for k in ("", "2", "3"):
-        chart.update_layout({f"yaxis{k}": {"scaleanchor": f"x{k}"}})
-    for k in ("2", "3"):
-        chart.update_layout({f"yaxis{k}": {"title": {"text": ""}, "showticklabels": False}})
-    _zoom(chart, maps[-1][0], x, y)
-    return chart
-
-
-def _areal_maps(contents: Contents, t: int) -> tuple[Array, Array, Array, int]:
-    """Return change, error and significance of one scan, picked from full resolution so that they stay honest."""
-    level = open_level(contents, "variation/areal", 1_000_000, t)
-    value, stride = read_small(level, MAP_SIDE)
-    sigma = np.full_like(value, np.nan)
-    if contents.has("variation/areal_sigma"):
-        sigma = read_small(open_level(contents, "variation/areal_sigma", 1_000_000, t), MAP_SIDE)[0]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.where(sigma > 0, value / sigma, np.where(value == 0, 0.0, np.nan))
-    return value, sigma, ratio.astype(np.float32), stride
-
-
-def _zoom(chart: Any, plane: Array, x: Array, y: Array) -> None:
-    """Show the region and a margin."""
-    known = np.isfinite(plane)
-    if known.any():
-        ranges = []
-        for axis, at in ((0, x), (1, y)):
-            there = at[known.any(axis=axis)]
-            margin = 0.06 * (there[-1] - there[0]) + 1e-9
-            ranges.append([float(there[0] - margin), float(there[-1] + margin)])
-        chart.update_xaxes(range=ranges[0])
-        chart.update_yaxes(range=ranges[1])
-
-
-def _decision_contour(ratio: Array, x: Array, y: Array, visible: bool, limit: float) -> Any:
-    import plotly.graph_objects as go
-    from scipy import ndimage
-
-    inside = np.isfinite(ratio)
-    weight = np.maximum(ndimage.gaussian_filter(inside.astype(float), 1.0), 1e-6)
-    smooth = np.where(inside, ndimage.gaussian_filter(np.where(inside, np.abs(ratio), 0.0), 1.0) / weight, np.nan)
-    return go.Contour(z=smooth.astype(np.float32), x=x, y=y, visible=visible, showscale=False, hoverinfo="skip",
-                      contours={"start": limit, "end": limit, "size": 1, "coloring": "none"},
-                      line={"color": INK, "width": 1})  # fmt: skip
-
-
-def significance(contents: Contents) -> list[dict[str, Any]]:
-    """Return, per scan, the share of the map beyond the decision limit and the limit's median, mg/cm2."""
-    from xct_pipeline.variation.uncertainty import DECISION, DETECTION
-
-    rows = []
-    for t in shown_scans(len(contents.scans), 24):
-        value, sigma, ratio, _ = _areal_maps(contents, t)
-        known = np.isfinite(ratio)
-        if t == contents.reference or not known.any():
-            continue
-        middle = float(np.nanmedian(sigma[known]))
-        rows.append(
-            {
-                "scan": contents.scans[t],
-                "mean change, mg/cm²": float(np.nanmean(value[known])),
-                "median σ, mg/cm²": middle,
-                "decision limit, mg/cm²": DECISION * middle,
-                "detection limit, mg/cm²": DETECTION * middle,
-                "beyond the decision limit": f"{100 * float((np.abs(ratio[known]) > DECISION).mean()):.0f} %",
-            }
-        )
-    return rows
-
-
 def profile(contents: Contents, name: str, x: str, xlabel: str) -> Any:
     """A quantity against depth or radius, one curve per scan."""
     import plotly.graph_objects as go
@@ -265,6 +156,8 @@ def profile(contents: Contents, name: str, x: str, xlabel: str) -> Any:
         raise AbsentError(f"table {name} has no column density_g_cm3")
     chart = figure(360)
     chosen = {contents.scans[k]: k for k in shown_scans(len(contents.scans), 12)}
+    if "voxels" in table:
+        table = table[table["voxels"] >= FEW * table["voxels"].median()]
     for scan, rows in table.groupby("scan", sort=False):
         if str(scan) in chosen:
             k = chosen[str(scan)]

@@ -283,28 +283,6 @@ def _logged(file: Path, scans: Sequence[str]) -> list[tuple[str, str]]:
     return found
 
 
-def region_mask(contents: Contents, level: Level, stride: int, shape: tuple[int, ...]) -> Array:
-    """Return the region of the mass as bool on a thinned grid; everywhere where the configuration names none."""
-    region = (contents.config.get("variation") or {}).get("region") or {}
-    z, y, x = (level.positions(axis, stride)[:n] for axis, n in enumerate(shape))
-    inside = np.ones(shape, bool)
-    if cylinder := region.get("cylinder"):
-        centre = [(n - 1) / 2 for n in level.full]
-        disc = np.hypot((y - centre[1])[:, None], (x - centre[2])[None, :]) <= cylinder["radius"]
-        inside &= _between(z, cylinder["z"])[:, None, None] & disc
-    if box := region.get("box"):
-        inside &= _between(z, box["z"])[:, None, None] & _between(y, box["y"])[:, None] & _between(x, box["x"])
-    if label := region.get("label"):
-        materials = open_level(contents, "registered/labels/materials", max(level.shape), contents.reference)
-        values = [int(k) for k, name in label_names(materials).items() if name == label]
-        inside &= np.isin(read_small(materials, max(shape))[0], values)[: shape[0], : shape[1], : shape[2]]
-    return inside
-
-
-def _between(centres: Array, span: Sequence[int]) -> Array:
-    return np.asarray((centres >= span[0] - 0.5) & (centres < span[1] - 0.5))
-
-
 def label_names(labels: Level) -> dict[int, str]:
     """Return the names of a label image's values."""
     return {int(value): str(name) for value, name in (labels.attributes.get("names") or {}).items()}

@@ -14,13 +14,10 @@ from xct_pipeline.report.contents import (
     Level,
     label_names,
     open_level,
-    read_small,
 )
 from xct_pipeline.report.drawing import (
-    GREY,
     INK,
     PALETTE,
-    SMALL,
     bar_length,
     canvas,
     colour_bar,
@@ -33,7 +30,6 @@ from xct_pipeline.report.drawing import (
     nice,
     palette_uri,
     plain_axes,
-    plain_unit,
     scale_bar,
     show,
     shown_scans,
@@ -113,6 +109,15 @@ def _overlays(contents: Contents, level: Level, chosen: Sequence[int]) -> list[s
         for k in chosen
         if start <= k < start + len(slab)
     ]
+
+
+def label_image(plane: Array, level: Level) -> tuple[Array, dict[int, Any]]:
+    """Return a plane of labels as RGB, 0 to 1, and the colour of each label."""
+    colors = {value: tuple(c / 255 for c in rgb) for value, rgb in label_colours(level).items()}
+    table = np.full((256, 3), 0.9)
+    for value, rgb in colors.items():
+        table[value] = rgb
+    return table[plane], colors
 
 
 def label_colours(labels: Level) -> dict[int, tuple[int, int, int]]:
@@ -201,85 +206,3 @@ def labels(contents: Contents) -> str:
     handles = [Patch(color=table[v], label=names[v]) for v in sorted(names) if v in present]
     figure.legend(handles=handles, loc="outside lower center", ncols=max(len(handles), 1), fontsize=8.5, frameon=False)
     return data_uri(figure)
-
-
-# ---------------------------------------------------------------------------------------------------- workflow
-
-
-def workflow(contents: Contents) -> str:
-    """Draw one section of the last scan at every stage from its volume to the areal map."""
-    t = len(contents.scans) - 1
-    steps: list[tuple[str, str, Array, Level, bool]] = []
-    areal, height = None, 0.5
-    try:
-        level = open_level(contents, "variation/areal", 1_000_000, t)
-        plane = read_small(level, SIDE)[0]
-        areal = ("areal map", "along z; dotted: the section", plane, level, True)
-        height = _busiest(plane)
-    except AbsentError:
-        pass
-    for path, title, note in (
-        (f"scans/{contents.scans[t]}/volume", "reconstructed volume", contents.scans[t]),
-        ("registered", "registered", f"in the frame of {contents.scans[contents.reference]}"),
-        ("variation/attenuation", "difference", f"minus {contents.scans[contents.reference]}"),
-        ("variation/density", "change of density", _species(contents)),
-    ):
-        try:
-            level = open_level(contents, path, SIDE, t)
-        except AbsentError:
-            continue
-        signed = path.startswith("variation")
-        steps.append((title, note, _thick(level, height, 4 if signed else 0), level, signed))
-    if not any(step[4] for step in steps):
-        raise AbsentError("the store has no difference of registered volumes yet")
-    return _chain([*steps, areal] if areal else steps, height)
-
-
-def _busiest(plane: Array) -> float:
-    """Return where along y, as a share of the whole, a map changes most."""
-    from scipy import ndimage
-
-    change = np.abs(np.nansum(ndimage.uniform_filter(np.nan_to_num(plane), 5), axis=1))
-    return float((change.argmax() + 0.5) / len(change)) if change.any() else 0.5
-
-
-def _thick(level: Level, height: float, half: int) -> Array:
-    """Read the section x-z at a share of y, as the mean of 2 half + 1 planes."""
-    y = min(int(height * level.shape[1]), level.shape[1] - 1)
-    whole = slice(None)
-    return np.asarray(level.read(whole, slice(max(0, y - half), y + half + 1), whole).mean(axis=1))
-
-
-def _chain(steps: Sequence[tuple[str, str, Array, Level, bool]], height: float) -> str:
-    from matplotlib.ticker import MaxNLocator
-
-    figure = canvas(11, 3.0)
-    figure.get_layout_engine().set(wspace=0.1)
-    axes = figure.subplots(1, len(steps), squeeze=False)[0]
-    for k, (ax, (title, note, plane, level, signed)) in enumerate(zip(axes, steps, strict=True)):
-        shown = show(ax, plane, **(diverging(symmetric([plane], 99.5)) if signed else grey(contrast(plane))))
-        plain_axes(ax, f"{k + 1}. {title}")
-        if level.axes == "yx":
-            ax.axhline(height * plane.shape[0] - 0.5, color=INK, linewidth=0.8, linestyle=":")
-        ax.set_xlabel(note, fontsize=SMALL, color=GREY)
-        scale_bar(ax, level.shape[-1] * level.step, level.length, INK if signed else "white")
-        bar = colour_bar(figure, shown, ax, plain_unit(level.unit), location="bottom", shrink=0.9, aspect=22, pad=0.03)
-        if signed:
-            bar.locator = MaxNLocator(4)
-            bar.update_ticks()
-        else:
-            low, high, power = contrast(plane)
-            bar.set_ticks(
-                ticks := [low, low + (high - low) * 0.5 ** (1 / power), high], labels=[f"{v:.2g}" for v in ticks]
-            )
-        if k:
-            ax.annotate("", (-0.02, 0.5), (-0.17, 0.5), xycoords="axes fraction", annotation_clip=False,
-                        arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.6})  # fmt: skip
-    return data_uri(figure)
-
-
-def _species(contents: Contents) -> str:
-    variation = contents.config.get("variation") or {}
-    closure = variation.get("closure")
-    closure = closure.get("method", "") if isinstance(closure, dict) else closure
-    return ", closure ".join(str(part) for part in (variation.get("species"), closure) if part) or "of the species"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from xct_pipeline.report.contents import AbsentError, Array, Contents, Level, open_level, read_small, region_mask
+from xct_pipeline.report.areal import areal_maps, average
+from xct_pipeline.report.contents import AbsentError, Array, Contents, Level, open_level
 from xct_pipeline.report.drawing import (
+    GREY,
     INK,
     PALETTE,
     SMALL,
@@ -18,6 +20,8 @@ from xct_pipeline.report.drawing import (
     curve_axes,
     data_uri,
     diverging,
+    grey,
+    length_text,
     plain_axes,
     plain_unit,
     scale_bar,
@@ -26,110 +30,173 @@ from xct_pipeline.report.drawing import (
     symmetric,
     time_unit,
 )
+from xct_pipeline.report.markup import plus_minus
 from xct_pipeline.report.projection import box_edges, paint, window
+from xct_pipeline.report.region import Part, read_part, smoothed
 
 ROWS = 6
 MAP_SIDE = 192
-SOLID_SIDE = 72
+PART_SIDE = 110
+BLUR, BLUR_SOLID = 1.5, 2.0
+"""Standard deviation, voxels of the picture, of the Gaussian that single noisy voxels are averaged with."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown of one scan: a small smoothed volume and its means along z, y and x, the last on top."""
+
+    field: Array
+    part: Part
+    planes: tuple[Array, ...]
+    spread: float
 
 
 def time_series(contents: Contents) -> str:
     """Draw the maps of every scan below the voltage profile, all on one diverging scale."""
-    open_level(contents, "variation/density", SOLID_SIDE, 0)
+    open_level(contents, "variation/density", PART_SIDE, 0)
     chosen = shown_scans(len(contents.scans), ROWS)
-    views = [_views(contents, t) for t in chosen]
-    limit = symmetric([plane for _, planes, _ in views for plane in planes], 99.0)
+    views = {t: _view(contents, t) for t in chosen}
+    limit = symmetric([plane for view in views.values() for plane in view.planes], 99.8)
+    threshold = min(max([0.25 * limit, *(1.5 * view.spread for view in views.values())]), 0.6 * limit)
     voltage = _voltage(contents)
     columns = max(len(chosen), 3)
-    width = 9.4 / columns
-    planes = views[0][1]
-    ratios = [1.75, 0.72 * width, *(max(p.shape[0] / p.shape[1], 0.18) * width for p in planes)]
-    ratios = ratios if voltage is not None else ratios[1:]
-    figure = canvas(11, sum(ratios) + 1.0)
-    figure.get_layout_engine().set(hspace=0.015, wspace=0.015)
+    width = 9.6 / columns
+    planes = views[chosen[0]].planes
+    ratios = [1.75, 0.3, 0.74 * width, *(max(p.shape[0] / p.shape[1], 0.18) * width for p in planes)]
+    ratios = ratios if voltage is not None else ratios[2:]
+    figure = canvas(11, sum(ratios) + 0.9)
+    figure.get_layout_engine().set(hspace=0.012, wspace=0.012)
     grid = figure.add_gridspec(len(ratios), columns, height_ratios=ratios)
     first = len(ratios) - 4
-    if voltage is not None:
-        _profile(figure.add_subplot(grid[0, :]), contents, voltage, chosen)
-    axes = [
-        figure.add_subplot(grid[first + row, column]) for column in range(len(chosen)) for row in range(4)
-    ]  # fmt: skip
+    axes = [[figure.add_subplot(grid[first + row, column]) for row in range(4)] for column in range(len(chosen))]
     shown = None
-    for column, (t, view) in enumerate(zip(chosen, views, strict=True)):
-        shown = _column(axes[4 * column : 4 * column + 4], contents, t, view, limit, column == 0)
-    unit = plain_unit(views[0][2].unit)
-    colour_bar(figure, shown, axes, f"mean change of density, {unit} (loss is negative)", extend="both", shrink=0.6)
+    for column, (t, view) in enumerate(views.items()):
+        if t == contents.reference:
+            _pristine(axes[column], contents, t, view)
+        else:
+            shown = _change(axes[column], contents, t, view, limit, threshold)
+        if column == 0:
+            for ax, name in zip(axes[column][1:], ("x–y", "x–z", "y–z"), strict=True):
+                ax.set_ylabel(name, fontsize=SMALL, rotation=0, ha="right", va="center")
+    if shown is not None:
+        unit = plain_unit(views[chosen[0]].part.level.unit)
+        moved = [ax for column in axes for ax in column]
+        colour_bar(figure, shown, moved, f"change of density, {unit} (loss is negative)", extend="both", shrink=0.7)
+    if voltage is not None:
+        ax = figure.add_subplot(grid[0, :])
+        _profile(ax, contents, voltage, chosen)
+        _leads(figure, ax, [column[0] for column in axes], contents, chosen)
     return data_uri(figure)
 
 
-def _column(axes: Sequence[Any], contents: Contents, t: int, view: Any, limit: float, first: bool) -> Any:
-    """Draw one scan: its change in space, and its three means."""
-    solid, planes, level = view
-    divisor, unit = time_unit(contents.times_s)
-    when = contents.times_s[t] / divisor
-    _solid(axes[0], solid, limit)
-    axes[0].set_title(contents.scans[t] + (f", {when:.2f} {unit}" if np.isfinite(when) else ""), fontsize=8.5)
-    shown = None
-    for ax, plane, name in zip(axes[1:], planes, ("x–y", "x–z", "y–z"),
-                               strict=True):  # fmt: skip
-        shown = show(ax, plane, **diverging(limit))
-        plain_axes(ax)
-        if first:
-            ax.set_ylabel(name, fontsize=SMALL, rotation=0, ha="right", va="center")
-    scale_bar(axes[1], planes[0].shape[1] * level.step, level.length, INK)
-    return shown
+def blur_length(contents: Contents) -> str:
+    """Return the length that the maps are averaged over."""
+    part = read_part(contents, "variation/density", 0, PART_SIDE)
+    return length_text(round(BLUR * part.step, 1), part.level.length)
 
 
-def _views(contents: Contents, t: int) -> tuple[tuple[Array, Array], list[Array], Level]:
-    """Return a small volume with its region, and the means of the region along z, y and x, of one scan."""
-    level = open_level(contents, "variation/density", MAP_SIDE, t)
-    values, stride = read_small(level, MAP_SIDE)
-    region = region_mask(contents, level, stride, values.shape)
-    part = _bounds(region)
-    values, inside = values[part], region[part] & np.isfinite(values[part])
-    values = np.where(inside, values, 0)
+def _view(contents: Contents, t: int) -> View:
+    """Return the smoothed change of the region, and its means along z, y and x (along the region only)."""
+    part = read_part(contents, "variation/density", t, PART_SIDE)
+    field = smoothed(part, BLUR)
+    volume = smoothed(part, BLUR_SOLID)
+    spread = 1.4826 * float(np.median(np.abs(volume[part.inside]))) if part.inside.any() else 0.0
+    return View(volume, part, _means(field, part.inside), spread)
+
+
+def _means(field: Array, inside: Array) -> tuple[Array, ...]:
     means = []
     for axis in range(3):
         count = inside.sum(axis=axis)
-        mean = values.sum(axis=axis, dtype=np.float64) / np.maximum(count, 1)
+        mean = field.sum(axis=axis, dtype=np.float64) / np.maximum(count, 1)
         means.append(np.where(count > 0, mean, np.nan))
-    return _smooth(values, inside), means, replace(level, step=level.step * stride)
+    return tuple(means)
 
 
-def _bounds(region: Array) -> tuple[slice, ...]:
-    """Return the box around a region, with a margin."""
-    if not region.any():
-        return (slice(None),) * region.ndim
-    box = []
-    for axis, n in enumerate(region.shape):
-        there = np.flatnonzero(region.any(axis=tuple(k for k in range(region.ndim) if k != axis)))
-        margin = max(1, round(0.05 * (there[-1] - there[0])))
-        box.append(slice(max(0, there[0] - margin), min(n, there[-1] + 1 + margin)))
-    return tuple(box)
+def _title(ax: Any, contents: Contents, t: int, note: str) -> None:
+    divisor, unit = time_unit(contents.times_s)
+    when = contents.times_s[t] / divisor
+    text = contents.scans[t] + (f", {when:.2f} {unit}" if np.isfinite(when) else "")
+    ax.set_title(f"{text}\n{note}" if note else text, fontsize=8.5, linespacing=1.35)
 
 
-def _smooth(values: Array, inside: Array) -> tuple[Array, Array]:
-    """Bring a volume to a side that is quickly drawn, averaged over neighbours inside the region."""
-    from scipy import ndimage
+def _change(axes: Sequence[Any], contents: Contents, t: int, view: View, limit: float, threshold: float) -> Any:
+    """Draw one scan: its change in space, and its three means; its mass stands above."""
+    _solid(axes[0], view, limit, threshold)
+    _title(axes[0], contents, t, _mass(contents, t))
+    shown = None
+    for ax, plane in zip(axes[1:], view.planes, strict=True):
+        shown = show(ax, plane, **diverging(limit))
+        plain_axes(ax)
+    scale_bar(axes[1], view.planes[0].shape[1] * view.part.step, view.part.level.length, INK)
+    return shown
 
-    factor = max(1.0, max(values.shape) / SOLID_SIDE)
-    sigma = max(1.0, 0.6 * factor)
-    weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
-    mean = ndimage.gaussian_filter(values.astype(np.float32), sigma) / np.maximum(weight, 0.05)
-    pick = tuple(np.arange(0, n, factor).astype(int) for n in values.shape)
-    return np.where(inside, mean, 0)[np.ix_(*pick)], inside[np.ix_(*pick)]
+
+def _pristine(axes: Sequence[Any], contents: Contents, t: int, view: View) -> None:
+    """Draw the reference, whose change is 0: the region's outline, and what it looks like in grey."""
+    part = view.part
+    _solid(axes[0], view, 1.0, 0.5)
+    _title(axes[0], contents, t, "reference: the attenuation, in grey")
+    sizes = [length_text(float(f"{n * part.step:.3g}"), part.level.length) for n in reversed(_extent(part.inside))]
+    left, right, bottom, _ = window(view.field.shape)
+    axes[0].text((left + right) / 2, bottom, " × ".join(sizes), fontsize=SMALL, color=GREY, ha="center", va="top")
+    try:
+        cell = read_part(contents, "registered", t, PART_SIDE)
+        planes = _means(smoothed(cell, BLUR), cell.inside)
+    except AbsentError:
+        planes = tuple(np.full(p.shape, np.nan) for p in view.planes)
+    known = np.concatenate([p[np.isfinite(p)] for p in planes])
+    tone = (min(0.0, float(known.min())), 1.3 * float(np.percentile(known, 99)), 1.0) if known.size else (0.0, 1.0, 1.0)
+    for ax, plane in zip(axes[1:], planes, strict=True):
+        show(ax, plane, **grey(tone))
+        plain_axes(ax)
+    scale_bar(axes[1], planes[0].shape[1] * part.step, part.level.length, INK)
 
 
-def _solid(ax: Any, solid: tuple[Array, Array], limit: float) -> None:
-    values, inside = solid
-    picture = paint(values, limit, 0.3 * limit, inside)
+def _extent(inside: Array) -> list[int]:
+    """Return how many voxels the region spans along z, y and x."""
+    spans = []
+    for axis in range(3):
+        there = np.flatnonzero(inside.any(axis=tuple(k for k in range(3) if k != axis)))
+        spans.append(int(there[-1] - there[0] + 1) if there.size else 0)
+    return spans
+
+
+def _mass(contents: Contents, t: int) -> str:
+    try:
+        table = contents.table("mass_balance", "scan", "mass_change_mg", "sigma_mg")
+    except AbsentError:
+        return ""
+    row = table[table["scan"].astype(str) == contents.scans[t]]
+    if not len(row) or not np.isfinite(row["mass_change_mg"].iloc[0]):
+        return ""
+    return plus_minus(float(row["mass_change_mg"].iloc[0]), float(row["sigma_mg"].iloc[0])) + " mg"
+
+
+def _solid(ax: Any, view: View, limit: float, threshold: float) -> None:
+    picture = paint(view.field, limit, threshold, view.part.inside)
     ax.imshow(picture, origin="lower", interpolation="bilinear")
-    for ends, hidden in box_edges(values.shape):
+    for ends, hidden in box_edges(view.field.shape):
         ax.plot(*ends.T, color="#b8c0c7", linewidth=0.5, linestyle=":" if hidden else "-", zorder=0 if hidden else 3)
-    left, right, bottom, top = window(values.shape)
+    left, right, bottom, top = window(view.field.shape)
     ax.set_xlim(left, right)
     ax.set_ylim(bottom, top)
     plain_axes(ax, frame=False)
+
+
+def _leads(figure: Any, profile: Any, tops: Sequence[Any], contents: Contents, chosen: Sequence[int]) -> None:
+    """Lead from each scan on the profile to its column."""
+    from matplotlib.patches import ConnectionPatch
+
+    divisor, _ = time_unit(contents.times_s)
+    for ax, t in zip(tops, chosen, strict=True):
+        if np.isfinite(contents.times_s[t]):
+            figure.add_artist(
+                ConnectionPatch(
+                    (contents.times_s[t] / divisor, 0.0), (0.5, 1.18), profile.get_xaxis_transform(), ax.transAxes,
+                    color=PALETTE[0], linewidth=0.8, linestyle=(0, (2, 2)), alpha=0.8,
+                )
+            )  # fmt: skip
 
 
 def _voltage(contents: Contents) -> tuple[Array, Array, str] | None:
@@ -148,7 +215,8 @@ def _voltage(contents: Contents) -> tuple[Array, Array, str] | None:
 def _profile(ax: Any, contents: Contents, voltage: tuple[Array, Array, str], chosen: Sequence[int]) -> None:
     time, values, style = voltage
     divisor, unit = time_unit([*contents.times_s, float(np.nanmax(time))])
-    curve_axes(ax, f"time, {unit}", "voltage, V")
+    curve_axes(ax, "", "voltage, V")
+    ax.set_xlabel(f"time, {unit}", fontsize=8.5, loc="right")
     ax.plot(time / divisor, values, style, color=INK, linewidth=1.3, markersize=4)
     ends = contents.attributes.get("times_s", {})
     for t, name in enumerate(contents.scans):
@@ -180,17 +248,38 @@ def consecutive(contents: Contents) -> str:
     if not chosen:
         raise AbsentError("there is only one scan")
     levels = [open_level(contents, "variation/areal_consecutive", 1_000_000, k) for k in chosen]
-    maps = [read_small(level, MAP_SIDE)[0] for level in levels]
+    size = _bin_size(contents, levels[0])
+    maps = [_framed(level.read(slice(None), slice(None)), size) for level in levels]
     limit = symmetric(maps, 99.0)
-    width = 11 / max(len(maps), 4)
-    figure = canvas(11, width + 0.35)
-    axes = figure.subplots(1, max(len(maps), 4), squeeze=False)[0]
+    columns = max(len(maps), 3)
+    tall = 9.9 / columns * maps[0].shape[0] / maps[0].shape[1]
+    figure = canvas(11, tall + 0.4)
+    axes = figure.subplots(1, columns, squeeze=False)[0]
     shown = None
     for ax, k, plane in zip(axes, chosen, maps, strict=False):
         shown = show(ax, plane, **diverging(limit))
         plain_axes(ax, f"{contents.scans[k]} − {contents.scans[k - 1]}")
-        scale_bar(ax, levels[0].shape[1] * levels[0].step, levels[0].length, INK)
+        scale_bar(ax, plane.shape[1] * size * levels[0].step, levels[0].length, INK)
     for ax in axes[len(maps) :]:
         ax.set_visible(False)
     colour_bar(figure, shown, axes[: len(maps)], f"change, {plain_unit(levels[0].unit)}", extend="both")
     return data_uri(figure)
+
+
+def _framed(plane: Array, size: int) -> Array:
+    """Average over bins of which half is known, and cut to the region and a margin."""
+    mean, count = average(plane, size)
+    mean = np.where(count >= 0.5 * size * size, mean, np.nan)
+    box = []
+    for axis in (0, 1):
+        there = np.flatnonzero(np.isfinite(mean).any(axis=1 - axis))
+        box.append(slice(max(int(there[0]) - 1, 0), int(there[-1]) + 2) if there.size else slice(None))
+    return np.asarray(mean[tuple(box)])
+
+
+def _bin_size(contents: Contents, level: Level) -> int:
+    """Return the bins of the areal maps, which a picture needs all the more of a difference of neighbours."""
+    try:
+        return areal_maps(contents).bins[0].size
+    except AbsentError:
+        return max(1, -(-max(level.shape) // MAP_SIDE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib import resources
 from typing import Any
 
@@ -9,8 +10,9 @@ from markupsafe import Markup
 
 from xct_pipeline.report import charts
 from xct_pipeline.report.contents import AbsentError, Contents, warnings_of
+from xct_pipeline.report.drawing import time_unit
 from xct_pipeline.report.markup import plus_minus
-from xct_pipeline.report.panels import SECTIONS, Panel
+from xct_pipeline.report.sections import SECTIONS, Panel
 
 
 def render(contents: Contents) -> str:
@@ -22,14 +24,27 @@ def render(contents: Contents) -> str:
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         (folder / "template.html.j2").read_text(encoding="utf-8")
     )
-    sections = [(section, [_drawn(panel, contents) for panel in section.panels]) for section in SECTIONS]
+    drawn = [(section, [_drawn(panel, contents) for panel in section.panels]) for section in SECTIONS]
+    sections = [(section, panels) for section, panels in drawn if not all(panel["absent"] for panel in panels)]
+    missing = [panel for _, panels in drawn if all(panel["absent"] for panel in panels) for panel in panels]
     interactive = any('class="chart"' in panel["body"] for _, panels in sections for panel in panels)
     return template.render(
-        title=contents.store.path.name.removesuffix(".zarr"), store=contents.store.path.name, facts=facts(contents),
-        sections=sections, warnings=warnings_of(contents), plotly=Markup(get_plotlyjs()) if interactive else "",
+        title=title(contents), store=contents.store.path.name, facts=facts(contents), sections=sections,
+        missing=missing, warnings=warnings_of(contents), plotly=Markup(get_plotlyjs()) if interactive else "",
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
         script=Markup((folder / "page.js").read_text(encoding="utf-8")),
     )  # fmt: skip
+
+
+def title(contents: Contents) -> str:
+    """Return what the page is about: the species, the scans and how long they took."""
+    count = f"{len(contents.scans)} scan{'s' * (len(contents.scans) != 1)}"
+    known = [t for t in contents.times_s if math.isfinite(t)]
+    span = max(known) - min(known) if known else 0.0
+    divisor, unit = time_unit([span])
+    when = f" over {span / divisor:.3g} {unit}" if span > 0 else ""
+    species = (contents.config.get("variation") or {}).get("species")
+    return f"Change of {species} in {count}{when}" if species else f"{count}{when}"
 
 
 def _drawn(panel: Panel, contents: Contents) -> dict[str, Any]:
@@ -41,7 +56,7 @@ def _drawn(panel: Panel, contents: Contents) -> dict[str, Any]:
 
 def facts(contents: Contents) -> list[tuple[str, str]]:
     """Return the numbers at the head of the page."""
-    found = [("scans", str(len(contents.scans)))]
+    found = []
     try:
         level = contents.volume(contents.reference, 10**9)
         found.append(("volume", " × ".join(map(str, level.full)) + " voxels"))
@@ -51,6 +66,9 @@ def facts(contents: Contents) -> list[tuple[str, str]]:
     variation = contents.config.get("variation") or {}
     if variation.get("species"):
         found.append(("species", str(variation["species"])))
+    closure = variation.get("closure")
+    if closure:
+        found.append(("closure", str(closure.get("method", "") if isinstance(closure, dict) else closure)))
     try:
         row = contents.table("mass_balance", "scan", "mass_change_mg", "sigma_mg").iloc[-1]
         found.append((f"mass change, {row['scan']}", plus_minus(row["mass_change_mg"], row["sigma_mg"]) + " mg"))

@@ -1,52 +1,59 @@
-"""Which panels there are, in which order, and what they say."""
+"""The panels that are more than one picture or chart: tables, lists, the slice viewer, things that go together."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from xct_pipeline.report import charts, figures, maps, solid
+from xct_pipeline.report import areal, charts, figures, solid
 from xct_pipeline.report.contents import AbsentError, Contents, label_names, open_level
-from xct_pipeline.report.markup import both, chart, chart_markup, frame_markup, picture, plus_minus, table
+from xct_pipeline.report.markup import chart_markup, frame_markup, plus_minus, table
 
 MAX_CONFIG = 200_000
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One thing to look at: what it is, what it says, and how it is drawn."""
-
-    title: str
-    text: str
-    draw: Callable[[Contents], Markup]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A chapter of the page."""
-
-    key: str
-    title: str
-    panels: tuple[Panel, ...]
-
-
 def experiment(contents: Contents) -> Markup:
-    """Draw the scans: raw files and times."""
+    """Draw the scans: raw files, times, and what was recorded."""
     files, spans = contents.attributes.get("scans", {}), contents.attributes.get("times_s", {})
+    facts = contents.attributes.get("facts", {})
     rows = []
     for k, name in enumerate(contents.scans):
         start, end = spans.get(name) or (None, None)
         rows.append({"scan": name, "raw file": ", ".join(files.get(name, [])) or "–", "start, s": start, "end, s": end,
+                     **_recorded(facts.get(name) or {}),
                      "role": "reference" if k == contents.reference else ""})  # fmt: skip
     if not rows:
         raise AbsentError("the store names no scans")
-    return frame_markup(pd.DataFrame(rows))
+    return frame_markup(pd.DataFrame(rows)) + _shared_facts(facts)
+
+
+def _recorded(facts: dict[str, Any]) -> dict[str, Any]:
+    if not facts:
+        return {}
+    return {
+        "projections × rows × columns": " × ".join(str(facts.get(k, "?")) for k in ("projections", "rows", "columns")),
+        "range, °": facts.get("angle_range_deg"),
+        "flats": facts.get("flats"),
+        "darks": facts.get("darks"),
+        "pixel, µm": facts.get("pixel_size_um"),
+        "energy, keV": facts.get("energy_keV"),
+    }
+
+
+def _shared_facts(facts: dict[str, dict[str, Any]]) -> Markup:
+    """Draw what else all files say alike: sample, instrument, the day."""
+    shown = ("title", "sample", "sample_name", "instrument", "start", "distance_mm")
+    first = next(iter(facts.values()), {})
+    items = [
+        Markup("<li><span>{}</span> {}</li>").format(key.replace("_", " "), first[key])
+        for key in shown
+        if first.get(key) is not None and (key == "start" or all(f.get(key) == first[key] for f in facts.values()))
+    ]
+    return Markup('<ul class="versions">{}</ul>').format(Markup("").join(items)) if items else Markup("")
 
 
 def versions(contents: Contents) -> Markup:
@@ -158,12 +165,12 @@ def _rotation(matrix: Any) -> Any:
     return np.array([skew[2, 1], skew[0, 2], skew[1, 0]])
 
 
-def significance(contents: Contents) -> Markup:
-    """Draw how much of each map is beyond its decision limit."""
-    rows = charts.significance(contents)
-    if not rows:
-        raise AbsentError("no areal map beside the reference's")
-    return frame_markup(pd.DataFrame(rows))
+def areal_maps(contents: Contents) -> Markup:
+    """Draw the areal maps, and how much of each is beyond its decision limit."""
+    figure, sentence = areal.areal(contents)
+    drawn = chart_markup(figure) + Markup('<p class="note">{}</p>').format(sentence)
+    rows = areal.significance(contents)
+    return drawn + frame_markup(pd.DataFrame(rows)) if rows else drawn
 
 
 def changes(contents: Contents) -> Markup:
@@ -187,172 +194,3 @@ def other_tables(contents: Contents) -> Markup:
     if not names:
         raise AbsentError("the store has no tables")
     return Markup("").join(table(name)(contents) for name in names)
-
-
-SECTIONS: Sequence[Section] = (
-    Section(
-        "experiment",
-        "Experiment",
-        (
-            Panel(
-                "Scans", "Raw files as the store names them; times count from the start of the first scan.", experiment
-            ),
-            Panel("Software", "Versions of what computed the store.", versions),
-            Panel("Configuration", "What was asked for; running it again gives the same store.", configuration),
-        ),
-    ),
-    Section(
-        "cell",
-        "Pristine cell",
-        (
-            Panel(
-                "Virtual cross-sections",
-                "The reference scan in three planes on one grey scale. Drag the slider to move "
-                "through z; the line in the upright sections marks the plane.",
-                both(viewer, legend),
-            ),
-        ),
-    ),
-    Section(
-        "map",
-        "Mass variation",
-        (
-            Panel(
-                "Maps beside the voltage profile",
-                "Each column is a scan, marked on the profile where the store has one. Top: the change of density in "
-                "3-D, seen from above at an angle. Below: its mean over the region, looked at from above (x–y), from "
-                "the front (x–z) and from the side (y–z). One scale for all; losses are blue, gains red.",
-                picture(maps.time_series, "time series of mass-variation maps below the voltage profile"),
-            ),
-            Panel(
-                "The same in 3-D",
-                "Turn it with the mouse and choose the scan with the slider; its place on the voltage "
-                "profile and on the mass curve is marked in orange.",
-                changes,
-            ),
-            Panel(
-                "From slice to map",
-                "One section of the last scan at each stage: the reconstruction, its registered difference to the "
-                "reference, the change of density that the closure makes of it, and the integral along z.",
-                picture(figures.workflow, "from the reconstructed slice to the areal map"),
-            ),
-        ),
-    ),
-    Section(
-        "areal",
-        "Areal maps",
-        (
-            Panel(
-                "Change, error and significance",
-                "Mass per area along the stack, its standard error, and their ratio; the black line holds what "
-                "exceeds the decision limit, 1.645 σ, after smoothing over neighbours. Point at a pixel to read it.",
-                both(chart(charts.areal), significance),
-            ),
-            Panel(
-                "Between consecutive scans",
-                "What changed from each scan to the next.",
-                picture(maps.consecutive, "areal change between consecutive scans"),
-            ),
-        ),
-    ),
-    Section(
-        "profiles",
-        "Profiles",
-        (
-            Panel(
-                "Depth",
-                "Change of density against depth from the ceramic's surface.",
-                chart(charts.profile, "depth_profile", "depth_um", "depth, µm"),
-            ),
-            Panel(
-                "Radius",
-                "Change of density against distance from the axis.",
-                chart(charts.profile, "radial_profile", "radius_um", "radius, µm"),
-            ),
-        ),
-    ),
-    Section(
-        "balance",
-        "Faraday balance",
-        (
-            Panel(
-                "Measured mass against charge",
-                "Error bars are one standard deviation of the whole budget. A slope of 1 "
-                "says that all charge was carried by the species. Below: the difference in units of its error.",
-                both(chart(charts.faraday), fit),
-            ),
-            Panel(
-                "What the error consists of",
-                "Standard deviation of each scan's mass by cause; the bar across is their root sum of squares.",
-                chart(charts.budget),
-            ),
-        ),
-    ),
-    Section(
-        "interface",
-        "Interface",
-        (
-            Panel(
-                "Contact with the ceramic",
-                "Share of the ceramic's surface that each material covers, this many voxels into the anode.",
-                chart(charts.contact),
-            ),
-        ),
-    ),
-    Section(
-        "labels",
-        "Labels",
-        (
-            Panel(
-                "Materials",
-                "Labels laid over the registered volume, in the middle planes.",
-                picture(figures.labels, "labels over sections"),
-            ),
-            Panel("Volume of each material", "Counted voxels times their volume.", chart(charts.label_volumes)),
-        ),
-    ),
-    Section(
-        "registration",
-        "Registration",
-        (
-            Panel(
-                "Before and after",
-                "Each scan minus the reference. What the motion left at edges before is gone after; "
-                "what stays is change and noise. One scale; rms of each picture in its title.",
-                picture(figures.differences, "differences before and after registration"),
-            ),
-            Panel(
-                "Residuals",
-                "How well each scan lies on the reference and how its grey scale differs.",
-                both(chart(charts.residuals), motion),
-            ),
-        ),
-    ),
-    Section(
-        "reconstruction",
-        "Reconstruction",
-        (
-            Panel(
-                "Centre of rotation",
-                "Score of trial centres by two independent methods, about the one that was taken.",
-                chart(charts.centres),
-            ),
-            Panel(
-                "Numbers",
-                "Centre, its error and what was corrected in the raw data, per scan.",
-                table("reconstruction"),
-            ),
-        ),
-    ),
-    Section(
-        "tables",
-        "Tables",
-        (
-            Panel(
-                "Everything in tables/",
-                "Units stand below the names of columns; whole files are in the store.",
-                other_tables,
-            ),
-        ),
-    ),
-)

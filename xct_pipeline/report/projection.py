@@ -16,7 +16,7 @@ from xct_pipeline.report.drawing import DIVERGING
 AZIMUTH, ELEVATION = 35.0, 28.0
 LIGHT = np.array([-0.45, 0.75, -0.45])
 """Towards the lamp along depth, up and right: from above on the left, behind the eye."""
-DENSITY = 0.16
+DENSITY = 0.22
 """Opacity of one voxel at full scale."""
 
 
@@ -53,7 +53,7 @@ def paint(values: Array, limit: float, threshold: float, ghost: Array | None = N
     hint = np.zeros_like(opacity) if ghost is None else _surface(_turned(ghost.astype(np.float32), rotation, size))
     picture, through = np.zeros((*field.shape[1:], 3)), np.ones(field.shape[1:])
     for k in range(size):
-        a, g = opacity[k], 0.045 * hint[k]
+        a, g = opacity[k], 0.03 * hint[k]
         picture += (through * a)[..., None] * (colour[k] * light[k][..., None])
         picture += (through * (1 - a) * g)[..., None] * 0.55
         through = through * (1 - a) * (1 - g)
@@ -71,11 +71,11 @@ def _turned(volume: Array, rotation: Array, size: int) -> Array:
 
 
 def _lit(strength: Array) -> Array:
-    """Return how bright each voxel's surface is, 0.55 to 1."""
+    """Return how bright each voxel's surface is, 0.72 to 1."""
     slope = np.stack(np.gradient(ndimage.gaussian_filter(strength, 1.0)))
     norm = np.sqrt((slope**2).sum(axis=0)) + 1e-6
     towards = LIGHT / np.linalg.norm(LIGHT)
-    return np.asarray(0.55 + 0.45 * (-(np.tensordot(towards, slope, 1)) / norm).clip(0, 1))
+    return np.asarray(0.72 + 0.28 * (-(np.tensordot(towards, slope, 1)) / norm).clip(0, 1))
 
 
 def _surface(body: Array) -> Array:

@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from xct_pipeline.report.charts import AXIS, abscissa, figure
-from xct_pipeline.report.contents import AbsentError, Array, Contents, open_level, read_small, region_mask
+from xct_pipeline.report.contents import AbsentError, Array, Contents
 from xct_pipeline.report.drawing import BLUE, GREY, INK, VERMILION, plain_unit, shown_scans, symmetric, time_unit
 from xct_pipeline.report.projection import surface_mesh
+from xct_pipeline.report.region import Part, read_part, smoothed
 
-SIDES = (48, 32, 20)
-TRIANGLES = 120_000
+SIDES = (96, 64, 40, 24)
+BLUR = 2.0
+SURFACES = ((0.35, 0.3), (0.8, 1.0))
+"""Share of the scale, and opacity, of the surfaces."""
+TRIANGLES = 150_000
 SCANS = 8
 LOSS, GAIN = "#2166ac", "#b2182b"  # the ends of the diverging scale
 
 
 def changes_in_space(contents: Contents) -> tuple[Any, str]:
-    """Return the figure and a sentence on the level of the surfaces."""
+    """Return the figure and a sentence on the levels of the surfaces."""
     from plotly.subplots import make_subplots
 
     chosen = shown_scans(len(contents.scans), SCANS)
-    for side in SIDES:
-        fields = [_field(contents, t, side) for t in chosen]
-        level = 0.5 * symmetric([field[0][inside] for field in fields if (inside := field[1]).any()], 99.0)
-        meshes = [[surface_mesh(sign * field[0], level, *field[2:4]) for sign in (-1, 1)] for field in fields]
-        if sum(len(mesh[1]) for pair in meshes for mesh in pair if mesh is not None) <= TRIANGLES:
-            break
+    parts, meshes, (faint, solid) = _surfaces(contents, chosen)
     chart = make_subplots(
         2, 2, column_widths=[0.58, 0.42], row_heights=[0.5, 0.5], horizontal_spacing=0.1, vertical_spacing=0.16,
         specs=[[{"type": "scene", "rowspan": 2}, {"type": "xy"}], [None, {"type": "xy"}]],
     )  # fmt: skip
     chart.update_layout(figure(560).layout)
-    owner: list[int | None] = []
-    for position, (_, inside, step, origin, _) in enumerate(fields):
-        if position == 0:
-            _outline(chart, inside, step, origin)
-            owner.append(None)
-        for mesh, color, name in zip(meshes[position], (LOSS, GAIN), ("loss", "gain"), strict=True):
-            chart.add_trace(_mesh(mesh, color, name, position == len(chosen) - 1), 1, 1)
+    owner: list[int | None] = [None]
+    _outline(chart, parts[0])
+    kinds = [(color, name, opacity) for _, opacity in SURFACES for color, name in ((LOSS, "loss"), (GAIN, "gain"))]
+    for position, found in enumerate(meshes):
+        for mesh, (color, name, opacity) in zip(found, kinds, strict=True):
+            chart.add_trace(_mesh(mesh, color, name, position == len(chosen) - 1, opacity), 1, 1)
             owner.append(position)
-
     fixed = _curves(chart, contents)
     owner += [None] * fixed
     for position, t in enumerate(chosen):
@@ -59,38 +57,41 @@ def changes_in_space(contents: Contents) -> tuple[Any, str]:
     for name, axis in (("y", "axis"), ("y2", "axis2")):
         if name not in drawn:
             chart.update_layout({f"x{axis}": {"visible": False}, f"y{axis}": {"visible": False}})
-    _arrange_scene(chart, fields[0][4], wide=not drawn)
-    unit = plain_unit(open_level(contents, "variation/density", SIDES[0], 0).unit)
-    return chart, f"Surfaces at −{level:.3g} {unit} (loss, blue) and +{level:.3g} {unit} (gain, red)."
+    _arrange_scene(chart, parts[0].level.length, wide=not drawn)
+    unit = plain_unit(parts[0].level.unit)
+    return chart, f"Loss is blue, gain red: half-transparent at ∓{faint:.3g} {unit}, solid at ∓{solid:.3g} {unit}."
+
+
+def _surfaces(contents: Contents, chosen: Sequence[int]) -> tuple[list[Part], list[list[Any]], list[float]]:
+    """Return the parts, per scan the surfaces of loss and gain at each level, and the levels; small enough for a page.
+
+    Where the finest size asks for too many triangles a coarser one is taken.
+    """
+    for side in SIDES:
+        parts = [read_part(contents, "variation/density", t, side) for t in chosen]
+        fields = [smoothed(part, BLUR) for part in parts]
+        limit = symmetric([f[part.inside] for f, part in zip(fields, parts, strict=True) if part.inside.any()], 99.5)
+        levels = [share * limit for share, _ in SURFACES]
+        meshes = [
+            [surface_mesh(sign * field, level, part.step, part.origin) for level in levels for sign in (-1, 1)]
+            for field, part in zip(fields, parts, strict=True)
+        ]
+        if sum(len(mesh[1]) for found in meshes for mesh in found if mesh is not None) <= TRIANGLES:
+            break
+    return parts, meshes, levels
 
 
 def _arrange_scene(chart: Any, length: str, wide: bool) -> None:
     """Name the axes in space and place the eye; `wide` where nothing stands beside it."""
     plain = {"backgroundcolor": "white", "gridcolor": "#e3e6e9", "showbackground": False, "zeroline": False}
-    names = {f"{a}axis": {**plain, "nticks": 4 if a == "z" else 7, "title": {"text": f"{a}, {length}"}} for a in "xyz"}
+    names = {f"{a}axis": {**plain, "nticks": 3 if a == "z" else 5, "title": {"text": f"{a}, {length}"}} for a in "xyz"}
     eye = {"eye": {"x": 1.5, "y": -1.95, "z": 1.25}, "center": {"x": 0, "y": 0, "z": -0.25}}
     chart.update_layout(scene={"aspectmode": "data", "camera": eye, **names})
     if wide:
         chart.update_layout(scene={"domain": {"x": [0.0, 1.0]}})
 
 
-def _field(contents: Contents, t: int, side: int) -> tuple[Array, Array, float, Array, str]:
-    """Return a smoothed small volume, its region, the edge and position of its voxels and the unit of length."""
-    from scipy import ndimage
-
-    level = open_level(contents, "variation/density", 2 * side, t)
-    values, stride = read_small(level, 2 * side)
-    inside = region_mask(contents, level, stride, values.shape) & np.isfinite(values)
-    weight = ndimage.gaussian_filter(inside.astype(np.float32), 1.3)
-    smooth = ndimage.gaussian_filter(np.where(inside, values, 0), 1.3) / np.maximum(weight, 0.05)
-    thin = max(1, round(max(values.shape) / side))
-    step = level.step * stride * thin
-    origin = np.full(3, 0.5 * level.step)
-    smooth = np.where(inside, smooth, 0)[::thin, ::thin, ::thin]
-    return smooth, inside[::thin, ::thin, ::thin], step, origin, level.length
-
-
-def _mesh(mesh: tuple[Array, Array] | None, color: str, name: str, visible: bool, opacity: float = 0.9) -> Any:
+def _mesh(mesh: tuple[Array, Array] | None, color: str, name: str, visible: bool, opacity: float) -> Any:
     import plotly.graph_objects as go
 
     if mesh is None:
@@ -103,8 +104,8 @@ def _mesh(mesh: tuple[Array, Array] | None, color: str, name: str, visible: bool
                      lighting={"ambient": 0.55, "diffuse": 0.7, "specular": 0.15, "roughness": 0.7})  # fmt: skip
 
 
-def _outline(chart: Any, inside: Array, step: float, origin: Array) -> None:
-    mesh = surface_mesh(inside.astype(np.float32), 0.5, step, origin)
+def _outline(chart: Any, part: Part) -> None:
+    mesh = surface_mesh(part.inside.astype(np.float32), 0.5, part.step, part.origin)
     trace = _mesh(mesh, "#b8c0c7", "region", True, 0.10)
     trace.update(hoverinfo="skip")
     chart.add_trace(trace, 1, 1)

@@ -1,0 +1,220 @@
+"""Which panels there are, in which order, and what they say: first the product, then how it came about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from xct_pipeline.report import charts, figures, maps, workflow
+from xct_pipeline.report.contents import Contents
+from xct_pipeline.report.markup import both, chart, picture, table
+from xct_pipeline.report.panels import (
+    areal_maps,
+    changes,
+    configuration,
+    experiment,
+    fit,
+    legend,
+    motion,
+    other_tables,
+    versions,
+    viewer,
+)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One thing to look at: what it is, what it says, and how it is drawn."""
+
+    title: str
+    text: str
+    draw: Callable[[Contents], Markup]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A chapter of the page."""
+
+    key: str
+    title: str
+    panels: tuple[Panel, ...]
+
+
+SECTIONS: Sequence[Section] = (
+    Section(
+        "map",
+        "Mass variation",
+        (
+            Panel(
+                "Maps beside the voltage profile",
+                "Each column is a scan, led to from its place on the profile. Top: the change of density in 3-D "
+                "and its sum; below: its mean over the region from above (x–y), the front (x–z) and the side (y–z), "
+                "averaged over neighbours to still the noise of single voxels. One scale for all: losses blue, gains "
+                "red. The reference, whose change is zero, is shown as it looks.",
+                picture(maps.time_series, "time series of mass-variation maps below the voltage profile"),
+            ),
+            Panel(
+                "The same in 3-D",
+                "Turn it with the mouse and choose the scan with the slider; its place on the voltage "
+                "profile and on the mass curve is marked in orange.",
+                changes,
+            ),
+            Panel(
+                "From slice to map",
+                "One section of the last scan at each stage. Single voxels of a difference are noise: these are "
+                "means over nine planes, and the map is an integral over the region, in bins.",
+                picture(workflow.workflow, "from the reconstructed slice to the areal map"),
+            ),
+        ),
+    ),
+    Section(
+        "areal",
+        "Areal maps",
+        (
+            Panel(
+                "Change, error and significance",
+                "Mass per area along the stack, its standard error, and their ratio; the black line holds what "
+                "exceeds the decision limit, 1.645 σ. Point at a square to read it.",
+                areal_maps,
+            ),
+            Panel(
+                "Between consecutive scans",
+                "What changed from each scan to the next, in the same bins.",
+                picture(maps.consecutive, "areal change between consecutive scans"),
+            ),
+        ),
+    ),
+    Section(
+        "balance",
+        "Faraday balance",
+        (
+            Panel(
+                "Measured mass against charge",
+                "Error bars are one standard deviation of the whole budget. A slope of 1 "
+                "says that all charge was carried by the species. Below: the difference in units of its error.",
+                both(chart(charts.faraday), fit),
+            ),
+            Panel(
+                "What the error consists of",
+                "Standard deviation of each scan's mass by cause; the bar across is their root sum of squares.",
+                chart(charts.budget),
+            ),
+        ),
+    ),
+    Section(
+        "profiles",
+        "Profiles",
+        (
+            Panel(
+                "Depth",
+                "Mean change of density against depth from the ceramic's surface; depths of few voxels are left out.",
+                chart(charts.profile, "depth_profile", "depth_um", "depth, µm"),
+            ),
+            Panel(
+                "Radius",
+                "Mean change of density against distance from the axis; radii of few voxels are left out.",
+                chart(charts.profile, "radial_profile", "radius_um", "radius, µm"),
+            ),
+        ),
+    ),
+    Section(
+        "interface",
+        "Interface",
+        (
+            Panel(
+                "Contact with the ceramic",
+                "Share of the ceramic's surface that each material covers, this many voxels into the anode.",
+                chart(charts.contact),
+            ),
+        ),
+    ),
+    Section(
+        "cell",
+        "Pristine cell",
+        (
+            Panel(
+                "Virtual cross-sections",
+                "The reference scan in three planes on one grey scale. Drag the slider to move "
+                "through z; the line in the upright sections marks the plane.",
+                both(viewer, legend),
+            ),
+        ),
+    ),
+    Section(
+        "labels",
+        "Labels",
+        (
+            Panel(
+                "Materials",
+                "Labels laid over the registered volume, in the middle planes.",
+                picture(figures.labels, "labels over sections"),
+            ),
+            Panel(
+                "Volume of each material",
+                "Counted voxels times their volume; what a moved scan does not cover belongs to no material, so the "
+                "sum of all may differ between scans.",
+                chart(charts.label_volumes),
+            ),
+        ),
+    ),
+    Section(
+        "registration",
+        "Registration",
+        (
+            Panel(
+                "Before and after",
+                "Each scan minus the reference. What the motion left at edges before is gone after; "
+                "what stays is change and noise. One scale; rms of each picture in its title.",
+                picture(figures.differences, "differences before and after registration"),
+            ),
+            Panel(
+                "Residuals",
+                "How well each scan lies on the reference and how its grey scale differs.",
+                both(chart(charts.residuals), motion),
+            ),
+        ),
+    ),
+    Section(
+        "reconstruction",
+        "Reconstruction",
+        (
+            Panel(
+                "Centre of rotation",
+                "Score of trial centres by two independent methods, about the one that was taken.",
+                chart(charts.centres),
+            ),
+            Panel(
+                "Numbers",
+                "Centre, its error and what was corrected in the raw data, per scan.",
+                table("reconstruction"),
+            ),
+        ),
+    ),
+    Section(
+        "experiment",
+        "Experiment",
+        (
+            Panel(
+                "Scans",
+                "Raw files as the store names them, and what they recorded; times count from the "
+                "start of the first scan.",
+                experiment,
+            ),
+            Panel("Software", "Versions of what computed the store.", versions),
+            Panel("Configuration", "What was asked for; running it again gives the same store.", configuration),
+        ),
+    ),
+    Section(
+        "tables",
+        "Tables",
+        (
+            Panel(
+                "Everything in tables/",
+                "Units stand below the names of columns; whole files are in the store.",
+                other_tables,
+            ),
+        ),
+    ),
+)
