@@ -136,6 +136,19 @@ def test_contents_stay_in_view(opened: tuple[Any, list[str]]) -> None:
     assert tab.evaluate("document.querySelector('nav').getBoundingClientRect().top") == 0
 
 
+def test_side_by_side_axes_keep_their_width_on_a_phone(browser: Any, opened: tuple[Any, list[str]]) -> None:
+    file = Path(opened[0].evaluate("decodeURIComponent(location.pathname)"))
+    for tab, trouble in _open(browser, file, width=400):
+        assert trouble == []
+        assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        widths = tab.evaluate(
+            "[...document.querySelectorAll('.chart.wide .main-svg, .picture')].map(e => e.clientWidth)"
+        )
+        assert len(widths) >= 8
+        assert min(widths) >= 700
+        assert tab.evaluate("[...document.querySelectorAll('.chart:not(.wide)')].every(e => e.clientWidth < 400)")
+
+
 def test_a_narrow_window_and_a_short_report(browser: Any, tmp_path: Path) -> None:
     store = write_store(tmp_path / "volumes.zarr", tables=False, maps=False, registered=False)
     for tab, trouble in _open(browser, write_report(store.path), width=420):

@@ -72,7 +72,7 @@ def test_a_finished_store_fills_every_panel(complete: Path) -> None:
     assert left_out(text) == {}
     assert len(panels(text)) == 21
     assert all(
-        pictures(m) or 'class="chart"' in m or "<t" in m or "<ul" in m or "<pre" in m for m in panels(text).values()
+        pictures(m) or 'class="chart' in m or "<t" in m or "<ul" in m or "<pre" in m for m in panels(text).values()
     )
     assert (complete / "report.html").stat().st_size < 15e6
 

@@ -21,16 +21,19 @@ def chart(draw: Callable[..., Any], *arguments: Any) -> Callable[[Contents], Mar
 
 
 def chart_markup(figure: Any) -> Markup:
-    """Return a plotly figure as a div that the page's script draws."""
+    """Return a plotly figure as a div that the page's script draws; several axes side by side keep their width."""
     data = figure.to_json().replace("<", "\\u003c")
-    return Markup('<div class="chart" style="height:{}px"></div><script type="application/json">{}</script>').format(
-        figure.layout.height or 380, Markup(data)
-    )
+    kind = "chart wide" if "xaxis2" in figure.layout else "chart"
+    return Markup(
+        '<div class="pan"><div class="{}" style="height:{}px"></div><script type="application/json">{}</script></div>'
+    ).format(kind, figure.layout.height or 380, Markup(data))
 
 
 def picture(draw: Callable[[Contents], str], alt: str) -> Callable[[Contents], Markup]:
     """Return the panel of a static picture."""
-    return lambda contents: Markup('<img class="picture" alt="{}" src="{}">').format(alt, draw(contents))
+    return lambda contents: Markup('<div class="pan"><img class="picture" alt="{}" src="{}"></div>').format(
+        alt, draw(contents)
+    )
 
 
 def both(*parts: Callable[[Contents], Markup]) -> Callable[[Contents], Markup]:

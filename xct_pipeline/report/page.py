@@ -27,7 +27,7 @@ def render(contents: Contents) -> str:
     drawn = [(section, [_drawn(panel, contents) for panel in section.panels]) for section in SECTIONS]
     sections = [(section, panels) for section, panels in drawn if not all(panel["absent"] for panel in panels)]
     missing = [panel for _, panels in drawn if all(panel["absent"] for panel in panels) for panel in panels]
-    interactive = any('class="chart"' in panel["body"] for _, panels in sections for panel in panels)
+    interactive = any('class="chart' in panel["body"] for _, panels in sections for panel in panels)
     return template.render(
         title=title(contents), store=contents.store.path.name, facts=facts(contents), sections=sections,
         missing=missing, warnings=warnings_of(contents), plotly=Markup(get_plotlyjs()) if interactive else "",
