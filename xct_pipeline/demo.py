@@ -139,8 +139,8 @@ def compare(truth: dict[str, Any], store: Store) -> list[tuple[str, str, str, st
         share = 100 * (mass - true) / abs(truth["mass_change_mg"][-1])
         recovered = f"{mass:.5f} +- {sigma:.5f}"
         rows.append((name, "change of Na, mg", recovered, f"{true:.5f}", f"{share:+.1f} % of the full change"))
-    fit = store.read_table("faraday").set_index("quantity")
-    slope, sigma = (float(fit.loc["slope", column]) for column in ("value", "sigma"))
+    fit = store.read_table("faraday")
+    slope, sigma = (float(fit[column][list(fit["quantity"]).index("slope")]) for column in ("value", "sigma"))
     rows.append(("all", "slope of the Faraday balance", f"{slope:.3f} +- {sigma:.3f}", "1", f"{slope - 1:+.3f}"))
     return rows
 
