@@ -164,7 +164,10 @@ class SegmentHysteresis(SegmentationBase):
 
 
 class SegmentWatershed(SegmentationBase):
-    """Classes by thresholds away from faces, by a watershed over the gradient at them; multi-Otsu unless given."""
+    """Classes by thresholds away from faces, by a watershed over the gradient at them; multi-Otsu unless given.
+
+    `blur` is that of the images, a standard deviation in voxels: small pores and curved faces are corrected for it.
+    """
 
     method: Literal["watershed"] = "watershed"
     classes: Annotated[int, Field(ge=2, le=32)] = 3
@@ -172,6 +175,7 @@ class SegmentWatershed(SegmentationBase):
     bins: Annotated[int, Field(ge=16, le=1024)] = 256
     edge: PositiveFloat | None = None
     sigma: Annotated[float, Field(gt=0, le=5)] = 1.0
+    blur: Annotated[float, Field(ge=0, le=5)] = 0.7
     reach: Annotated[int, Field(ge=1, le=32)] = 8
     connectivity: Connectivity = 6
 

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from numba import njit
 
 from xct_pipeline.device import array_namespace, ndimage_of, to_host
-from xct_pipeline.segmentation.denoise import FILL_SIGMA, TRUNCATE, fill_missing, gaussian_reach
+from xct_pipeline.segmentation.denoise import FILL_SIGMA, fill_missing, gaussian
+from xct_pipeline.segmentation.filters import gaussian_reach
 
 Array = npt.NDArray[Any]
 
@@ -105,7 +106,7 @@ def features(block: Any, *, sigmas: Sequence[float] = SIGMAS) -> Any:
 
     for k, sigma in enumerate(sigmas):
         part = stack[1 + PER_SCALE * k : 1 + PER_SCALE * (k + 1)]
-        part[0] = ndimage.gaussian_filter(block, sigma, mode="nearest", truncate=TRUNCATE)
+        part[0] = gaussian(block, sigma)
         first = [difference(part[0], axis) for axis in range(3)]
         part[1] = xp.sqrt(first[0] ** 2 + first[1] ** 2 + first[2] ** 2) * xp.float32(sigma)
         second = [difference(first[a], b) for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))]

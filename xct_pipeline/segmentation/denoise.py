@@ -10,16 +10,11 @@ from typing import Any, Literal, assert_never
 import numpy as np
 
 from xct_pipeline.device import array_namespace, ndimage_of, to_host
+from xct_pipeline.segmentation.filters import TRUNCATE, gaussian_reach, smooth_block
 
 Method = Literal["none", "gaussian", "median", "tv"]
 
-TRUNCATE = 4.0  # of Gaussians, standard deviations
 FILL_SIGMA = 2.0  # of the Gaussian that fills gaps, voxels
-
-
-def gaussian_reach(sigma: float) -> int:
-    """Return the voxels that a Gaussian of this standard deviation looks at on each side."""
-    return int(TRUNCATE * sigma + 0.5)
 
 
 def denoise_halo(method: Method, *, sigma: float = 1.0, radius: int = 1, iterations: int = 30) -> int:
@@ -75,7 +70,7 @@ def denoise(
     whole = bool(finite.all())
     match method:
         case "gaussian":
-            result = _weighted_gaussian(block, finite, sigma) if not whole else _gaussian(block, sigma)
+            result = _weighted_gaussian(block, finite, sigma) if not whole else gaussian(block, sigma)
         case "median":
             filled = block if whole else fill_missing(block)
             result = ndimage.median_filter(filled, size=2 * radius + 1, mode="nearest")
@@ -107,14 +102,17 @@ def fill_missing(block: Any) -> Any:
     return xp.where(finite, block, xp.nan_to_num(_weighted_gaussian(block, finite, FILL_SIGMA), nan=0.0))
 
 
-def _gaussian(block: Any, sigma: float) -> Any:
+def gaussian(block: Any, sigma: float) -> Any:
+    """Smooth a block without gaps (numpy or CuPy) with a Gaussian; float32."""
+    if array_namespace(block) is np:
+        return smooth_block(block, sigma)
     return ndimage_of(block).gaussian_filter(block, sigma, mode="nearest", truncate=TRUNCATE)
 
 
 def _weighted_gaussian(block: Any, finite: Any, sigma: float) -> Any:
     xp = array_namespace(block)
-    weight = _gaussian(finite.astype(xp.float32), sigma)
-    total = _gaussian(xp.where(finite, block, 0).astype(xp.float32), sigma)
+    weight = gaussian(finite.astype(xp.float32), sigma)
+    total = gaussian(xp.where(finite, block, 0).astype(xp.float32), sigma)
     mean = xp.where(weight > 1e-6, total / xp.maximum(weight, xp.float32(1e-6)), xp.float32(np.nan))
     # away from gaps the sum itself, to the last bit: a block that sees no gap must not differ from the whole volume
     return xp.where(weight > 1 - 1e-5, total, mean)

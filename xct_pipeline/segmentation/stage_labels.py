@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -118,7 +119,10 @@ def _segment_op(
             return block_op("thresholds", partial(_threshold_block, chosen=chosen.values), vars(chosen), 0, frame, 4, 1)
         case SegmentWatershed():
             assert chosen is not None
-            options = {"sigma": settings.sigma, "reach": settings.reach, "connectivity": settings.connectivity}
+            options = {
+                "sigma": settings.sigma, "blur": _blur(settings), "reach": settings.reach,
+                "connectivity": settings.connectivity,
+            }  # fmt: skip
             function = partial(_watershed_block, chosen=chosen, options=options)
             halo = watershed.watershed_halo(sigma=settings.sigma, reach=settings.reach)
             return block_op("watershed", function, {**vars(chosen), **options}, halo, frame, FLOOD_BYTES, 1)
@@ -135,6 +139,12 @@ def _segment_op(
             return block_op("classifier", function, parameters, feature_halo(settings.sigmas), frame, bytes_, 1)
         case _:
             assert_never(settings)
+
+
+def _blur(settings: SegmentWatershed) -> float:
+    """Return the standard deviation of the blur of the images and of a Gaussian that denoises them, voxels."""
+    denoising = settings.denoise
+    return math.hypot(settings.blur, denoising.sigma if denoising.method == "gaussian" else 0.0)
 
 
 def _finish(classes: Any, block: Any) -> Any:
@@ -154,7 +164,7 @@ def _watershed_block(
     if not np.isfinite(block[0][core]).any():
         return np.zeros((1, *(part.stop - part.start for part in core)), np.uint8)
     assert chosen.edge is not None
-    classes = watershed.watershed_classes(block[0], chosen.values, edge=chosen.edge, **options)
+    classes = watershed.watershed_classes(block[0], chosen.values, edge=chosen.edge, means=chosen.means, **options)
     return _finish(classes[core], block[0][core])
 
 

@@ -14,7 +14,7 @@ from xct_pipeline.registration import stage as registration
 from xct_pipeline.registration.stage import PATH, Volume
 from xct_pipeline.store import Store
 
-VERSION = 2  # of every operation and reduction of the stage
+VERSION = 3  # of every operation and reduction of the stage
 GRANULE = registration.GRANULE
 FINE_GRANULE = (64, 128, 128)  # of the classifier, whose features take twenty times the memory of a block
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, assert_never
+
+import numpy as np
 
 from xct_pipeline.blocks import Array, Reduction, Region
 from xct_pipeline.config import (
@@ -19,7 +22,7 @@ from xct_pipeline.config import (
 from xct_pipeline.execution import measure
 from xct_pipeline.registration.stage import PATH
 from xct_pipeline.resources import Resources
-from xct_pipeline.segmentation import threshold, watershed
+from xct_pipeline.segmentation import markers, threshold, watershed
 from xct_pipeline.segmentation.denoise import denoise, denoise_halo
 from xct_pipeline.segmentation.stage_series import VERSION, BoxSource, Facts, box_source, boxes, inputs_of
 from xct_pipeline.store import Store
@@ -29,10 +32,30 @@ GRADIENT_BINS = 256
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Of all scans together, 1/cm, and the gradient from which a voxel is left to the watershed, 1/cm per voxel."""
+    """Of all scans together.
+
+    Attributes
+    ----------
+    values : tuple of float
+        1/cm.
+    edge : float or None
+        The gradient from which a voxel is left to the watershed, 1/cm per voxel.
+    means : tuple of float or None
+        Of the classes, 1/cm, away from faces; None for a class without voxels, () where none is needed.
+    """
 
     values: tuple[float, ...]
     edge: float | None = None
+    means: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts (bins,) of denoised values between `low` and `high`, 1/cm."""
+
+    counts: Array
+    low: float
+    high: float
 
 
 def find_thresholds(settings: Segmentation, facts: Facts, store: Store, limits: Resources) -> Thresholds | None:
@@ -47,49 +70,54 @@ def find_thresholds(settings: Segmentation, facts: Facts, store: Store, limits: 
         case SegmentValues():
             return Thresholds(tuple(settings.thresholds))
         case SegmentOtsu():
-            counts, low, high = _histogram(settings, settings.bins, settings.without_faces, 1.0, facts, store, limits)
-            cuts = threshold.multi_otsu(counts, low=low, high=high, classes=settings.classes)
-            return Thresholds(tuple(cuts.tolist()))
+            h = _histogram(settings, settings.bins, 1.0 if settings.without_faces else None, facts, store, limits)
+            return Thresholds(_otsu(h, settings.classes))
         case SegmentWatershed():
-            if settings.thresholds is not None and settings.edge is not None:
-                return Thresholds(tuple(settings.thresholds), settings.edge)
-            counts, low, high = _histogram(settings, settings.bins, True, settings.sigma, facts, store, limits)
-            cuts = threshold.multi_otsu(counts, low=low, high=high, classes=settings.classes)
-            values = settings.thresholds or cuts.tolist()
-            means = threshold.class_means(counts, values, low=low, high=high)
-            return Thresholds(tuple(values), settings.edge or watershed.marker_edge(means))
+            h = _histogram(settings, settings.bins, settings.sigma, facts, store, limits)
+            values = tuple(settings.thresholds) if settings.thresholds else _otsu(h, settings.classes)
+            means = threshold.class_means(h.counts, values, low=h.low, high=h.high)
+            return Thresholds(values, settings.edge or markers.marker_edge(means), _known(means))
         case SegmentHysteresis() | SegmentClassifier():
             return None
         case _:
             assert_never(settings)
 
 
+def _known(means: Array) -> tuple[float | None, ...]:
+    return tuple(float(mean) if np.isfinite(mean) else None for mean in means)
+
+
+def _otsu(h: Histogram, classes: int) -> tuple[float, ...]:
+    return tuple(threshold.multi_otsu(h.counts, low=h.low, high=h.high, classes=classes).tolist())
+
+
 def _histogram(
-    settings: Segmentation, bins: int, without_faces: bool, sigma: float, facts: Facts, store: Store, limits: Resources
-) -> tuple[Array, float, float]:
-    """Return counts of denoised values and their range; voxels at faces are left out where that is wanted."""
-    halo = denoise_reach(settings) + (watershed.gradient_halo(sigma) if without_faces else 0)
-    source = box_source(store, PATH, halo)
-    gradient = sigma if without_faces else None
-    parameters: dict[str, Any] = {"denoise": denoising_of(settings), "gradient": gradient}
-    regions = boxes(facts)
+    settings: Segmentation, bins: int, gradient: float | None, facts: Facts, store: Store, limits: Resources
+) -> Histogram:
+    """Return the histogram of all scans; without the voxels at faces where the scale of a gradient is given.
 
-    def over_all(name: str, chunk: Any, combine: Any, **more: Any) -> dict[str, Array]:
-        reduction = Reduction(f"segmentation/{name}", VERSION, chunk, combine, {**parameters, **more})
-        return measure(store, reduction, source, regions, inputs_of(store), limits, scratch=12)
-
+    Blurred faces of a dense material spread over all lighter values. Otsu's method, which weighs by the square of the
+    difference, then gives them classes of their own and leaves two light materials in one. A voxel is at a face where
+    its gradient is above Otsu's threshold of all gradients.
+    """
+    halo = denoise_reach(settings) + (0 if gradient is None else watershed.gradient_halo(gradient))
+    source, regions = box_source(store, PATH, halo), boxes(facts)
     smooth = partial(_smoothed, source=source, denoising=denoising_of(settings), gradient=gradient)
-    found = over_all("range", partial(_range_chunk, smooth=smooth), _combine_ranges)
-    edge = None
-    if without_faces:
-        low, high = found["gradient"]
-        chunk = partial(_gradient_chunk, smooth=smooth, low=float(low), high=float(high))
-        counts = over_all("gradients", chunk, threshold.combine_histograms)["counts"]
-        edge = float(threshold.multi_otsu(counts, low=float(low), high=float(high), classes=2)[0])
-    low, high = (float(value) for value in found["value"])
-    chunk = partial(_value_chunk, smooth=smooth, edge=edge, low=low, high=high, bins=bins)
-    counts = over_all("histogram", chunk, threshold.combine_histograms, bins=bins)["counts"]
-    return counts, low, high
+    parameters = {"denoise": denoising_of(settings), "gradient": gradient}
+
+    def over_all(name: str, chunk: Any, combine: Any, size: int, **more: Any) -> dict[str, Array]:
+        reduction = Reduction(f"segmentation/{name}", VERSION, chunk, combine, {**parameters, **more}, fold=True)
+        return measure(store, reduction, source, regions, inputs_of(store), limits, scratch=12, partial_bytes=size)
+
+    ranges = over_all("range", partial(_range_chunk, smooth=smooth), _combine_ranges, 32)
+    low, high = (float(value) for value in ranges["value"])
+    shape = (bins,) if gradient is None else (GRADIENT_BINS, bins)
+    chunk = partial(_count_chunk, smooth=smooth, ranges=ranges, bins=shape)
+    size = 8 * math.prod(shape)
+    counts = over_all("histogram", chunk, threshold.combine_histograms, size, bins=bins)["counts"]
+    if gradient is not None:
+        counts = threshold.below_otsu(counts)
+    return Histogram(counts, low, high)
 
 
 def denoising_of(settings: Segmentation) -> dict[str, Any]:
@@ -122,14 +150,12 @@ def _combine_ranges(parts: list[dict[str, Array]]) -> dict[str, Array]:
     return {key: threshold.combine_ranges([{"range": part[key]} for part in parts])["range"] for key in parts[0]}
 
 
-def _gradient_chunk(block: Array, region: Region, *, smooth: Any, low: float, high: float) -> dict[str, Array]:
-    return threshold.histogram(smooth(block, region)[1], low=low, high=high, bins=GRADIENT_BINS)
-
-
-def _value_chunk(
-    block: Array, region: Region, *, smooth: Any, edge: float | None, low: float, high: float, bins: int
+def _count_chunk(
+    block: Array, region: Region, *, smooth: Any, ranges: Mapping[str, Array], bins: Sequence[int]
 ) -> dict[str, Array]:
     values, slope = smooth(block, region)
-    if edge is not None:
-        values = watershed.without_edges(values, slope, edge=edge)
-    return threshold.histogram(values, low=low, high=high, bins=bins)
+    low, high = (float(value) for value in ranges["value"])
+    if slope is None:
+        return threshold.histogram(values, low=low, high=high, bins=bins[-1])
+    flattest, steepest = (float(value) for value in ranges["gradient"])
+    return threshold.joint_histogram(slope, values, (flattest, low), (steepest, high), bins)

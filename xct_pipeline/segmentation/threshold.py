@@ -99,14 +99,45 @@ def histogram(block: Any, *, low: float, high: float, bins: int = 256) -> Partia
     ValueError
         The range is empty.
     """
-    if not (np.isfinite(low) and np.isfinite(high) and high > low):
-        raise ValueError(f"a histogram from {low:g} to {high:g} 1/cm has no width: the volume is uniform or empty")
+    _check_width(low, high)
     scale = bins / (float(high) - float(low))
     if array_namespace(block) is np:
         counts = np.zeros(bins, np.int64)
         _count(np.ravel(block), float(low), scale, counts)
         return {"counts": counts}
     return {"counts": to_host(_count_plainly(block, float(low), scale, bins)).astype(np.int64)}
+
+
+def joint_histogram(
+    first: npt.NDArray[Any], second: npt.NDArray[Any], low: Sequence[float], high: Sequence[float], bins: Sequence[int]
+) -> Partial:
+    """Count pairs of values of two blocks in equal bins; `low`, `high` and `bins` are of the one and the other.
+
+    Returns
+    -------
+    dict
+        ``counts``, int64 (first bins, second bins), values counted as by `histogram`; pairs with a non-finite value
+        are left out.
+    """
+    scale = []
+    for a, b, n in zip(low, high, bins, strict=True):
+        _check_width(a, b)
+        scale.append(n / (b - a))
+    counts = np.zeros(tuple(bins), np.int64)
+    _count_pairs(np.ravel(first), np.ravel(second), low[0], low[1], scale[0], scale[1], counts)
+    return {"counts": counts}
+
+
+def below_otsu(counts: npt.NDArray[Any]) -> Counts:
+    """Return the counts over the second axis for values on the first below Otsu's threshold of these."""
+    rows = len(counts)
+    cut = multi_otsu(counts.sum(axis=1), low=0.0, high=float(rows), classes=2)[0]
+    return np.asarray(counts[np.arange(rows) < cut - 1e-6].sum(axis=0))
+
+
+def _check_width(low: float, high: float) -> None:
+    if not (np.isfinite(low) and np.isfinite(high) and high > low):
+        raise ValueError(f"a histogram from {low:g} to {high:g} 1/cm has no width: the volume is uniform or empty")
 
 
 def _count_plainly(block: Any, low: float, scale: float, bins: int) -> Any:
@@ -231,7 +262,7 @@ def apply_thresholds(block: Any, thresholds: Sequence[float] | npt.NDArray[Any])
         labels = np.empty(block.shape, np.uint8)
         flat = np.ravel(block)
         # compared in the block's own precision: as exact as in float64 once the threshold is rounded up to it
-        bounds = _round_up(values, flat.dtype)
+        bounds = rounded_up(values, flat.dtype)
         _compare(flat, bounds, labels.reshape(-1))
         return labels
     return _compare_plainly(block, values)
@@ -245,7 +276,8 @@ def _compare_plainly(block: Any, thresholds: Thresholds) -> Any:
     return labels
 
 
-def _round_up(values: Thresholds, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def rounded_up(values: Thresholds, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return thresholds that a float32 is compared with to the same effect as with those in float64."""
     if dtype != np.float32:
         return values
     rounded = values.astype(np.float32)
@@ -326,6 +358,18 @@ def _count(values: Any, low: float, scale: float, counts: Any) -> None:
         if np.isfinite(value):
             index = (float(value) - low) * scale
             counts[int(min(max(index, 0.0), float(last)))] += 1
+
+
+@njit(cache=True, nogil=True)
+def _count_pairs(
+    first: Any, second: Any, low: float, second_low: float, scale: float, second_scale: float, counts: Any
+) -> None:
+    last, second_last = counts.shape[0] - 1, counts.shape[1] - 1
+    for i in range(len(first)):
+        if np.isfinite(first[i]) and np.isfinite(second[i]):
+            row = (float(first[i]) - low) * scale
+            column = (float(second[i]) - second_low) * second_scale
+            counts[int(min(max(row, 0.0), float(last))), int(min(max(column, 0.0), float(second_last)))] += 1
 
 
 @njit(cache=True, nogil=True)

@@ -18,8 +18,11 @@ import numpy.typing as npt
 from numba import njit
 
 from xct_pipeline.device import array_namespace, ndimage_of, to_host
-from xct_pipeline.segmentation.denoise import TRUNCATE, fill_missing, gaussian_reach
-from xct_pipeline.segmentation.threshold import apply_thresholds
+from xct_pipeline.segmentation.denoise import fill_missing
+from xct_pipeline.segmentation.faces import ROUNDS, place_faces
+from xct_pipeline.segmentation.filters import TRUNCATE, gaussian_reach, gradient_block
+from xct_pipeline.segmentation.markers import class_markers
+from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
 
 NEIGHBOURS = {6: 1, 18: 2, 26: 3}
 
@@ -43,94 +46,32 @@ def gradient_magnitude(block: Any, *, sigma: float = 1.0) -> Any:
     -------
     float32 array, 1/cm per voxel; NaN where the block is.
     """
-    xp, ndimage = array_namespace(block), ndimage_of(block)
+    xp = array_namespace(block)
     finite = xp.isfinite(block)
-    filled = fill_missing(block.astype(xp.float32)) if not bool(finite.all()) else block.astype(xp.float32)
+    whole = bool(finite.all())
+    filled = (block if whole else fill_missing(block)).astype(xp.float32)
+    gradient = gradient_block(filled, sigma) if xp is np else _gradient_plainly(filled, sigma)
+    return gradient if whole else xp.where(finite, gradient, xp.float32(np.nan))
+
+
+def _gradient_plainly(block: Any, sigma: float) -> Any:
+    xp, ndimage = array_namespace(block), ndimage_of(block)
     total = xp.zeros(block.shape, xp.float32)
     for axis in range(block.ndim):
         order = tuple(int(a == axis) for a in range(block.ndim))
-        total += ndimage.gaussian_filter(filled, sigma, order=order, mode="nearest", truncate=TRUNCATE) ** 2
-    return xp.where(finite, xp.sqrt(total), xp.float32(np.nan))
-
-
-def without_edges(block: Any, gradient: Any, *, edge: float) -> Any:
-    """Return the block with NaN where the gradient reaches `edge` (1/cm per voxel), for histograms of materials alone.
-
-    Blurred faces of a dense material spread over all lighter values. Otsu's method, which weighs by the square of the
-    difference, then gives them classes of their own and leaves two light materials in one. Otsu's threshold of the
-    volume's gradients is an `edge` that serves.
-    """
-    xp = array_namespace(block)
-    return xp.where(gradient < edge, block, xp.float32(np.nan)).astype(xp.float32)
-
-
-def class_markers(block: Any, gradient: Any, thresholds: Sequence[float], *, edge: float) -> Any:
-    """Return the class of every voxel that is away from edges.
-
-    Parameters
-    ----------
-    block, gradient : arrays (z, y, x)
-        1/cm, and 1/cm per voxel from `gradient_magnitude`.
-    thresholds : sequence of float
-        Between the classes, 1/cm.
-    edge : float
-        Gradient from which a voxel is left to the watershed, 1/cm per voxel; the same for the whole volume (for
-        instance Otsu's threshold of the volume's gradients).
-
-    Returns
-    -------
-    uint8 array (z, y, x)
-        1 for the lowest class and so on, 0 for voxels to be flooded and for those without data.
-    """
-    xp = array_namespace(block)
-    if not edge > 0:
-        raise ValueError(f"an edge of {edge} 1/cm per voxel leaves no markers: give a positive one")
-    if len(thresholds) > 253:
-        raise ValueError(f"{len(thresholds)} thresholds: markers hold at most 254 classes")
-    certain = (gradient < edge) & xp.isfinite(block)
-    return xp.where(certain, apply_thresholds(block, thresholds) + xp.uint8(1), xp.uint8(0))
-
-
-def marker_edge(means: npt.ArrayLike) -> float:
-    """Return the gradient from which a voxel is left to the watershed, 1/cm per voxel, from the means of the classes.
-
-    A blurred face between the lightest and the densest material passes through the values of all those between, and a
-    threshold puts a false layer there. Half the smallest step between neighbouring classes, per voxel, is less than the
-    gradient in such a layer, and more than that of a face between these two themselves, which thresholds place well.
-
-    Raises
-    ------
-    ValueError
-        Fewer than two classes have values.
-    """
-    known = np.asarray(means, np.float64)
-    known = np.sort(known[np.isfinite(known)])
-    if len(known) < 2 or not np.diff(known).min() > 0:
-        raise ValueError(f"{len(known)} classes with values have no faces: the watershed needs two or more")
-    return 0.5 * float(np.diff(known).min())
-
-
-def local_extremes(block: Any) -> Any:
-    """Tell the voxels that are the least or the largest of their 3 x 3 x 3 neighbourhood; none beside missing data.
-
-    A pore of a few voxels is steep all over, so no voxel of it is away from edges. Its middle is an extreme, which a
-    voxel on a face, however blurred, is not.
-    """
-    xp, ndimage = array_namespace(block), ndimage_of(block)
-    finite = xp.isfinite(block)
-    least = ndimage.minimum_filter(xp.where(finite, block, xp.float32(-xp.inf)), size=3, mode="nearest")
-    most = ndimage.maximum_filter(xp.where(finite, block, xp.float32(xp.inf)), size=3, mode="nearest")
-    return finite & (least < most) & ((block == least) | (block == most))
+        total += ndimage.gaussian_filter(block, sigma, order=order, mode="nearest", truncate=TRUNCATE) ** 2
+    return xp.sqrt(total)
 
 
 def watershed_halo(*, sigma: float = 1.0, reach: int = 8) -> int:
     """Return the voxels that `watershed_classes` needs around a block, beside those that denoising took."""
-    return gradient_halo(sigma) + reach
+    return gradient_halo(sigma) + reach + ROUNDS
 
 
 def watershed_classes(
-    block: Any, thresholds: Sequence[float], *, edge: float, sigma: float = 1.0, reach: int = 8, connectivity: int = 6
-) -> npt.NDArray[np.uint8]:
+    block: Any, thresholds: Sequence[float], *, edge: float, means: Sequence[float | None] | None = None,
+    sigma: float = 1.0, blur: float = 0.0, reach: int = 8, connectivity: int = 6,
+) -> npt.NDArray[np.uint8]:  # fmt: skip
     """Label a block by thresholds away from faces and by the watershed at them.
 
     Parameters
@@ -141,23 +82,40 @@ def watershed_classes(
         Of the whole volume, 1/cm.
     edge : float
         1/cm per voxel, `marker_edge` for instance.
+    means : sequence of float, optional
+        Of the classes, 1/cm: faces are placed half-way between them, else at the crest of the gradient.
     sigma : float
         Of the gradient, voxels.
+    blur : float
+        As for `class_markers`.
     reach, connectivity
         As for `watershed`.
 
     Returns
     -------
     uint8 array (z, y, x)
-        Classes as from `apply_thresholds`, which also serves where no marker is within reach; on the host. Local
-        extremes are markers too, of the class that their value tells.
+        Classes as from `apply_thresholds`, which also serves where no marker is within reach; on the host.
     """
-    gradient = gradient_magnitude(block, sigma=sigma)
-    plain = to_host(apply_thresholds(block, thresholds))
-    markers = to_host(class_markers(block, gradient, thresholds, edge=edge))
-    markers = np.where((markers == 0) & to_host(local_extremes(block)), plain + np.uint8(1), markers)
-    flooded = watershed(gradient, markers, reach=reach, connectivity=connectivity)
-    return np.where(flooded > 0, flooded - 1, plain).astype(np.uint8)
+    gradient = to_host(gradient_magnitude(block, sigma=sigma))
+    values = np.ascontiguousarray(to_host(block), np.float32)
+    markers = class_markers(values, gradient, thresholds, edge=edge, blur=blur)
+    labels = watershed(gradient, markers, reach=reach, connectivity=connectivity)
+    if means is not None:
+        place_faces(values, markers == 0, means, labels, blur=blur)
+    _number_from_zero(values, rounded_up(check_thresholds(thresholds), values.dtype), labels)
+    return labels
+
+
+@njit(cache=True, nogil=True)
+def _number_from_zero(block: Any, limits: Any, labels: Any) -> None:
+    """Turn labels from 1 into classes from 0; voxels without a label get the class of their value."""
+    flat, values = labels.reshape(-1), block.reshape(-1)
+    for i in range(len(flat)):
+        if flat[i] > 0:
+            flat[i] -= np.uint8(1)
+        else:
+            for limit in limits:
+                flat[i] += np.uint8(values[i] >= limit)
 
 
 def watershed(
@@ -194,58 +152,106 @@ def watershed(
     F. Meyer, Signal Processing 38 (1994) 113; the lowest pass as a path cost: A. X. Falcao, J. Stolfi,
     R. A. Lotufo, IEEE Trans. PAMI 26 (2004) 19.
     """
-    height, seeds = to_host(field).astype(np.float32), to_host(markers)
+    height, seeds = np.ascontiguousarray(to_host(field), np.float32), to_host(markers)
     if height.shape != seeds.shape:
         raise ValueError(f"a field of {height.shape} and markers of {seeds.shape} voxels do not belong together")
     if connectivity not in NEIGHBOURS:
         raise ValueError(f"connectivity {connectivity}: give 6, 18 or 26")
-    open_ = np.isfinite(height) & (seeds == 0)
-    if mask is not None:
-        open_ &= to_host(mask)
     steps = np.indices((3, 3, 3)).reshape(3, -1).T - 1
     far = np.abs(steps).sum(axis=1)
     steps = steps[(far > 0) & (far <= NEIGHBOURS[connectivity])]
-    label = seeds.astype(np.uint8)
-    if reach < 1 or not open_.any():
-        return label
-    index = np.argwhere(open_).astype(np.int32)
-    level = np.where(label > 0, height, np.float32(np.inf))
-    level[np.isnan(level)] = -np.inf
-    _flood(height, index, steps, int(reach), level, label)
+    label = np.array(seeds, np.uint8, order="C")
+    open_ = np.isfinite(height)
+    open_ &= label == 0
+    if mask is not None:
+        open_ &= to_host(mask)
+    if reach > 0:
+        _flood(height, open_, steps, int(reach), label)
     return label
 
 
 @njit(cache=True, nogil=True)
-def _flood(height: Any, index: Any, steps: Any, reach: int, level: Any, label: Any) -> None:
+def _flood(height: Any, open_: Any, steps: Any, reach: int, label: Any) -> None:
     """Lower every path's pass `reach` times, all voxels at once: each round looks one step further.
 
     Paths are ordered by their pass, then by the pass up to the step before, then by their length, then by label: by the
-    first three a flood would arrive earlier.
+    first three a flood would arrive earlier. Only voxels beside one that the last round changed can change.
     """
-    n = len(index)
-    before, length = np.full(n, np.inf, np.float32), np.zeros(label.shape, np.int32)
-    new_level, new_length = np.empty(n, np.float32), np.empty(n, np.int32)
-    new_label = np.empty(n, label.dtype)
     nz, ny, nx = label.shape
-    for _ in range(reach):
-        changed = False
-        for i in range(n):
-            z, y, x = index[i]
-            best, low, short, name = level[z, y, x], before[i], length[z, y, x], label[z, y, x]
+    level, before = np.empty(label.shape, np.float32), np.empty(label.shape, np.float32)
+    length = np.zeros(label.shape, np.uint8)
+    asked = np.zeros(label.shape, np.uint8)  # the last round that a voxel was put on the list for
+    count = _start(height, open_, level, before, label)
+    work, changed = np.empty((count, 3), np.int32), np.empty((count, 3), np.int32)
+    pending = _beside_markers(open_, steps, label, work)
+    new_level, new_before = np.empty(count, np.float32), np.empty(count, np.float32)
+    new_length, new_label = np.empty(count, np.uint8), np.empty(count, label.dtype)
+    for turn in range(1, reach + 1):
+        found = 0
+        for i in range(pending):
+            z, y, x = work[i]
+            best, low, short, name = level[z, y, x], before[z, y, x], length[z, y, x], label[z, y, x]
+            better = False
             for s in range(len(steps)):
                 v, u, w = z + steps[s, 0], y + steps[s, 1], x + steps[s, 2]
                 if not (0 <= v < nz and 0 <= u < ny and 0 <= w < nx) or label[v, u, w] == 0:
                     continue
-                down, far, other = level[v, u, w], length[v, u, w] + 1, label[v, u, w]
+                down, far, other = level[v, u, w], np.uint8(length[v, u, w] + 1), label[v, u, w]
                 top = max(down, height[z, y, x])
-                if top > best and name > 0:
+                if name > 0 and (top > best or (top == best and (down, far, other) >= (low, short, name))):
                     continue
-                if name == 0 or top < best or (down, far, other) < (low, short, name):
-                    best, low, short, name = top, down, far, other
-            changed |= name != label[z, y, x] or best != level[z, y, x] or low != before[i] or short != length[z, y, x]
-            new_level[i], before[i], new_length[i], new_label[i] = best, low, short, name
-        if not changed:
+                best, low, short, name, better = top, down, far, other, True
+            if better:
+                changed[found] = work[i]
+                new_level[found], new_before[found], new_length[found], new_label[found] = best, low, short, name
+                found += 1
+        pending = 0
+        for i in range(found):
+            z, y, x = changed[i]
+            level[z, y, x], before[z, y, x] = new_level[i], new_before[i]
+            length[z, y, x], label[z, y, x] = new_length[i], new_label[i]
+        if turn == reach:
             return
-        for i in range(n):
-            z, y, x = index[i]
-            level[z, y, x], length[z, y, x], label[z, y, x] = new_level[i], new_length[i], new_label[i]
+        for i in range(found):
+            z, y, x = changed[i]
+            for s in range(len(steps)):
+                v, u, w = z + steps[s, 0], y + steps[s, 1], x + steps[s, 2]
+                if 0 <= v < nz and 0 <= u < ny and 0 <= w < nx and open_[v, u, w] and asked[v, u, w] != turn:
+                    asked[v, u, w] = turn
+                    work[pending, 0], work[pending, 1], work[pending, 2] = v, u, w
+                    pending += 1
+
+
+@njit(cache=True, nogil=True)
+def _start(height: Any, open_: Any, level: Any, before: Any, label: Any) -> int:
+    """Set the passes before the first round; return the number of voxels that may be flooded."""
+    nz, ny, nx = label.shape
+    count = 0
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                before[z, y, x] = np.float32(np.inf)
+                level[z, y, x] = np.float32(np.inf) if label[z, y, x] == 0 else height[z, y, x]
+                if np.isnan(level[z, y, x]):
+                    level[z, y, x] = np.float32(-np.inf)
+                count += open_[z, y, x]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _beside_markers(open_: Any, steps: Any, label: Any, work: Any) -> int:
+    """List the voxels to be flooded that touch a marker."""
+    nz, ny, nx = label.shape
+    pending = 0
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                if not open_[z, y, x]:
+                    continue
+                for s in range(len(steps)):
+                    v, u, w = z + steps[s, 0], y + steps[s, 1], x + steps[s, 2]
+                    if 0 <= v < nz and 0 <= u < ny and 0 <= w < nx and label[v, u, w] > 0:
+                        work[pending, 0], work[pending, 1], work[pending, 2] = z, y, x
+                        pending += 1
+                        break
+    return pending

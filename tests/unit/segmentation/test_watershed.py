@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.ndimage
 from skimage.segmentation import watershed as meyer
 
+from xct_pipeline.segmentation.denoise import denoise
 from xct_pipeline.segmentation.interface import (
     combine_heights,
     contact_partial,
@@ -12,16 +16,22 @@ from xct_pipeline.segmentation.interface import (
     height_partial,
     local_planes,
 )
-from xct_pipeline.segmentation.threshold import apply_thresholds, class_means, histogram, multi_otsu
+from xct_pipeline.segmentation.markers import _markers_plainly, class_markers, marker_edge
+from xct_pipeline.segmentation.threshold import (
+    apply_thresholds,
+    below_otsu,
+    class_means,
+    histogram,
+    joint_histogram,
+    multi_otsu,
+)
 from xct_pipeline.segmentation.watershed import (
-    class_markers,
+    _gradient_plainly,
     gradient_halo,
     gradient_magnitude,
-    marker_edge,
     watershed,
     watershed_classes,
     watershed_halo,
-    without_edges,
 )
 
 
@@ -95,6 +105,9 @@ def test_a_block_with_its_halo_gives_the_same_labels(
     np.testing.assert_array_equal(slopes, exact)
 
 
+MEANS = [0.0, 0.516, 7.56]
+
+
 def blurred_cell(tilt: float) -> tuple[np.ndarray, np.ndarray]:
     """Ceramic under a tilted face, half of it under NaK and half under gas, blurred, with noise; and its labels."""
     z, y, x = np.indices((48, 56, 56)).astype(float)
@@ -104,15 +117,16 @@ def blurred_cell(tilt: float) -> tuple[np.ndarray, np.ndarray]:
     return (values + 0.05 * np.random.default_rng(1).standard_normal(values.shape)).astype(np.float32), truth
 
 
+@pytest.mark.parametrize("options", [{}, {"means": MEANS, "blur": 0.8}], ids=["crest", "halfway"])
 @pytest.mark.parametrize("tilt", [0.0, 20.0])
-def test_no_false_layer_at_a_blurred_face(tilt: float) -> None:
+def test_no_false_layer_at_a_blurred_face(tilt: float, options: dict[str, Any]) -> None:
     volume, truth = blurred_cell(tilt)
     low, high = float(volume.min()), float(volume.max())
     counts = histogram(volume, low=low, high=high)["counts"]
     limits = [0.258, 4.0]
     edge = marker_edge(class_means(counts, limits, low=low, high=high))
     assert 0.2 < edge < 0.35
-    labels = watershed_classes(volume, limits, edge=edge)
+    labels = watershed_classes(volume, limits, edge=edge, **options)
     inner = (slice(4, 44), slice(34, 52), slice(4, 52))  # ceramic and gas only
     assert (apply_thresholds(volume, limits)[inner] == 1).sum() > 18 * 48
     assert (labels[inner] == 1).sum() < 0.02 * 18 * 48
@@ -133,26 +147,34 @@ def test_thresholds_away_from_faces_divide_light_materials() -> None:
     volume, _ = blurred_cell(20.0)
     gradient = gradient_magnitude(volume)
     steepest = float(gradient.max())
-    edge = float(multi_otsu(histogram(gradient, low=0, high=steepest)["counts"], low=0, high=steepest)[0])
     low, high = float(volume.min()), float(volume.max())
+    pairs = joint_histogram(gradient, volume, (0.0, low), (steepest, high), (256, 512))["counts"]
+    plain = histogram(volume, low=low, high=high, bins=512)["counts"]
+    np.testing.assert_array_equal(pairs.sum(axis=0), plain)
+    slopes = histogram(gradient, low=0.0, high=steepest)["counts"]
+    np.testing.assert_array_equal(pairs.sum(axis=1), slopes)
+    edge = multi_otsu(slopes, low=0.0, high=steepest)[0]
+    away = below_otsu(pairs)
+    np.testing.assert_array_equal(away, histogram(volume[gradient < edge], low=low, high=high, bins=512)["counts"])
 
-    def divide(values: np.ndarray) -> np.ndarray:
-        return multi_otsu(histogram(values, low=low, high=high, bins=512)["counts"], low=low, high=high, classes=3)
+    def divide(counts: np.ndarray) -> np.ndarray:
+        return multi_otsu(counts, low=low, high=high, classes=3)
 
-    assert divide(volume)[0] > 1  # gas and NaK in one class, the blurred face in another
-    np.testing.assert_allclose(divide(without_edges(volume, gradient, edge=edge)), [0.258, 4.04], atol=0.05)
+    assert divide(plain)[0] > 1  # gas and NaK in one class, the blurred face in another
+    np.testing.assert_allclose(divide(away), [0.258, 4.04], atol=0.05)
 
 
 def test_classes_with_a_halo_do_not_depend_on_blocks() -> None:
     volume, _ = blurred_cell(20.0)
     volume[:3, :10] = np.nan
-    whole = watershed_classes(volume, [0.258, 4.0], edge=0.25, reach=4)
+    options = {"edge": 0.25, "reach": 4, "means": MEANS, "blur": 0.8}
+    whole = watershed_classes(volume, [0.258, 4.0], **options)
     assert not whole[:3, :10].any()
     halo = watershed_halo(reach=4)
     found = np.zeros_like(whole)
     for z in range(0, 48, 16):
         a = max(0, z - halo)
-        part = watershed_classes(volume[a : z + 16 + halo], [0.258, 4.0], edge=0.25, reach=4)
+        part = watershed_classes(volume[a : z + 16 + halo], [0.258, 4.0], **options)
         found[z : z + 16] = part[z - a : z - a + 16]
     np.testing.assert_array_equal(found, whole)
 
@@ -206,3 +228,97 @@ def test_small_pores_are_not_flooded_by_what_surrounds_them() -> None:
         assert np.bincount(parts[expected == k])[1:].max() > 0.35 * true  # blur shrinks small pores
     assert not (found[:, :4] > 0).any()
     assert ((found == 1) & (expected == 1)).sum() == 0  # no false layer at the face
+
+
+def ceramic_with_pores(radii: tuple[float, ...], inside: float = 0.0, noise: float = 0.05) -> tuple[Any, list[Any]]:
+    """Ceramic with one pore after another along x, each off the lattice, as a denoised image; and where each lies."""
+    edge, fine = 26, 4
+    shape = (edge, edge, edge * len(radii))
+    rng = np.random.default_rng(4)
+    share, parts = np.zeros(shape), []
+    for k, radius in enumerate(radii):
+        part = slice(edge * k, edge * (k + 1))
+        grid = (np.arange(edge * fine) + 0.5) / fine - 0.5
+        z, y, x = (grid - m for m in edge / 2 + rng.uniform(-0.5, 0.5, 3))
+        ball = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2 <= radius**2
+        share[..., part] = ball.reshape(edge, fine, edge, fine, edge, fine).mean((1, 3, 5))
+        parts.append(part)
+    image = scipy.ndimage.gaussian_filter(7.56 + (inside - 7.56) * share, 0.7) + rng.normal(0, noise, shape)
+    return denoise(image.astype(np.float32), "gaussian", sigma=1.0), parts
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.4])
+def test_pores_in_ceramic_are_gas_and_keep_their_size(noise: float) -> None:
+    radii = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
+    block, parts = ceramic_with_pores(radii, noise=noise)
+    found = watershed_classes(block, [0.258, 4.04], edge=0.258, means=MEANS, blur=float(np.hypot(0.7, 1.0)))
+    for radius, part in zip(radii, parts, strict=True):
+        counts = np.bincount(found[..., part].ravel(), minlength=3)
+        expected = 4 / 3 * np.pi * radius**3
+        assert counts[1] <= 0.05 * expected, radius
+        assert 0.4 < counts[0] / expected < 1.1, radius
+        if radius >= 3.5:
+            assert counts[0] == pytest.approx(expected, rel=0.15)
+
+
+def test_metal_in_ceramic_stays_metal_where_it_is_resolved() -> None:
+    block, parts = ceramic_with_pores((4.5, 6.0), inside=0.516)
+    found = watershed_classes(block, [0.258, 4.04], edge=0.258, means=MEANS, blur=float(np.hypot(0.7, 1.0)))
+    for part in parts:
+        counts = np.bincount(found[..., part].ravel(), minlength=3)
+        assert counts[0] == 0
+        assert counts[1] > 300
+
+
+def test_metal_in_the_pits_of_a_rough_face_stays_metal() -> None:
+    """Blur of the ceramic is taken off where a pit might be a pore, and must not turn metal in it into gas."""
+    rng = np.random.default_rng(0)
+    height = scipy.ndimage.gaussian_filter(rng.standard_normal((60, 60)), 3, mode="wrap")
+    z = (np.arange(40 * 4) + 0.5) / 4 - 0.5
+    share = (z[:, None, None] <= 18 + 4 * height / height.std()).reshape(40, 4, 60, 60).mean(1)
+    image = scipy.ndimage.gaussian_filter(0.516 + 7.044 * share, 0.7) + rng.normal(0, 0.2, share.shape)
+    block = denoise(image.astype(np.float32), "gaussian", sigma=1.0)
+    found = watershed_classes(block, [0.258, 4.04], edge=0.258, means=MEANS, blur=float(np.hypot(0.7, 1.0)))
+    assert (found[:34] == 0).sum() < 0.01 * height.size
+    assert (found[:34] == 2).sum() == pytest.approx(share.sum(), abs=0.02 * height.size)
+
+
+def test_compiled_markers_and_gradient_equal_the_plain_ones() -> None:
+    block, _ = ceramic_with_pores((2.0, 4.0), noise=0.3)
+    block[3:5, :6, 7] = np.nan
+    gradient = gradient_magnitude(block)
+    for blur in (0.0, 1.22):
+        plain = _markers_plainly(block, gradient, [0.258, 4.04], edge=0.258, blur=blur)
+        np.testing.assert_array_equal(class_markers(block, gradient, [0.258, 4.04], edge=0.258, blur=blur), plain)
+    whole = ceramic_with_pores((3.0,))[0]
+    for sigma in (0.5, 1.0, 2.3):
+        np.testing.assert_allclose(gradient_magnitude(whole, sigma=sigma), _gradient_plainly(whole, sigma), atol=2e-5)
+
+
+def flood_plainly(field: np.ndarray, markers: np.ndarray, reach: int) -> np.ndarray:
+    """Lower the passes of all voxels at once, `reach` times, in the order that `watershed` documents."""
+    big = np.float32(np.inf)
+    label = np.pad(markers.astype(int), 1)
+    height = np.pad(field, 1, constant_values=big)
+    free = np.pad(markers == 0, 1)
+    level = np.where(label > 0, height, big)
+    before, length = np.full(height.shape, big, np.float32), np.zeros(height.shape, int)
+    for _ in range(reach):
+        state = [level.copy(), before.copy(), length.copy(), label.copy()]
+        for axis, way in itertools.product(range(3), (1, -1)):
+            down, far, other = (np.roll(a, way, axis) for a in (level, length + 1, label))
+            offer = [np.maximum(down, height), down, far, other]
+            better, same = np.zeros(free.shape, bool), np.ones(free.shape, bool)
+            for mine, theirs in zip(state, offer, strict=True):
+                better |= same & (theirs < mine)
+                same &= theirs == mine
+            take = free & (other > 0) & (better | (state[3] == 0))
+            state = [np.where(take, theirs, mine) for mine, theirs in zip(state, offer, strict=True)]
+        level, before, length, label = state
+    return label[1:-1, 1:-1, 1:-1]
+
+
+@pytest.mark.parametrize("reach", [1, 4, 12])
+def test_the_flood_is_that_of_its_definition(flood: tuple[np.ndarray, np.ndarray], reach: int) -> None:
+    gradient, markers = (part[:20, :24, :28] for part in flood)
+    np.testing.assert_array_equal(watershed(gradient, markers, reach=reach), flood_plainly(gradient, markers, reach))

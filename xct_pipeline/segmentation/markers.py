@@ -1,0 +1,145 @@
+"""Markers for a watershed: voxels whose material is certain, and the class of each.
+
+Certain is what lies within a class and away from faces, and the middle of what is too small to have an inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.ndimage
+from numba import njit
+
+from xct_pipeline.device import to_host
+from xct_pipeline.segmentation.threshold import apply_thresholds, check_thresholds, rounded_up
+
+Array = npt.NDArray[Any]
+
+OVERSHOOT = 1.5  # of the first order of deblurring, for the orders that are left out
+LEAST_BEND = 3.0  # edges: noise bends less
+
+
+def marker_edge(means: npt.ArrayLike) -> float:
+    """Return the gradient from which a voxel is left to the watershed, 1/cm per voxel, from the means of the classes.
+
+    A blurred face between the lightest and the densest material passes through the values of all those between, and a
+    threshold puts a false layer there. Half the smallest step between neighbouring classes, per voxel, is less than the
+    gradient in such a layer, and more than that of a face between these two themselves, which thresholds place well.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two classes have values.
+    """
+    known = np.asarray(means, np.float64)
+    known = np.sort(known[np.isfinite(known)])
+    if len(known) < 2 or not np.diff(known).min() > 0:
+        raise ValueError(f"{len(known)} classes with values have no faces: the watershed needs two or more")
+    return 0.5 * float(np.diff(known).min())
+
+
+def class_markers(
+    block: Any, gradient: Any, thresholds: Sequence[float], *, edge: float, blur: float = 0.0
+) -> npt.NDArray[np.uint8]:
+    """Return the class of every voxel that is certain: away from faces, or the middle of something small.
+
+    A pore of a few voxels is steep all over, so no voxel of it is away from faces. Its middle is a local extreme, which
+    a voxel on a face, however blurred, is not. But blur has filled that middle up: a pore in ceramic may read like
+    metal. To first order blur of variance ``s**2`` adds ``s**2 / 2`` times the Laplacian. Where one and a half times
+    that is at least three times `edge`, it is taken off before the class is told.
+
+    Parameters
+    ----------
+    block, gradient : arrays (z, y, x)
+        1/cm, and 1/cm per voxel from `gradient_magnitude`.
+    thresholds : sequence of float
+        Between the classes, 1/cm.
+    edge : float
+        Gradient from which a voxel is left to the watershed, 1/cm per voxel: one for the whole volume, for instance
+        `marker_edge`.
+    blur : float
+        Standard deviation of the Gaussian that the block is blurred by, denoising included, voxels; 0 takes values as
+        they are.
+
+    Returns
+    -------
+    uint8 array (z, y, x)
+        1 for the lowest class and so on, 0 for voxels to be flooded and for those without data. On the host.
+    """
+    if not edge > 0:
+        raise ValueError(f"an edge of {edge} 1/cm per voxel leaves no markers: give a positive one")
+    if len(thresholds) > 253:
+        raise ValueError(f"{len(thresholds)} thresholds: markers hold at most 254 classes")
+    values = np.ascontiguousarray(to_host(block), np.float32)
+    slope = np.ascontiguousarray(to_host(gradient), np.float32)
+    markers = np.empty(values.shape, np.uint8)
+    limits = rounded_up(check_thresholds(thresholds), values.dtype)
+    strength, least_bend = np.float32(0.5 * OVERSHOOT * blur**2), np.float32(LEAST_BEND * edge)
+    _mark(values, slope, limits, np.float32(edge), strength, least_bend, markers)
+    return markers
+
+
+def _markers_plainly(
+    block: Array, gradient: Array, thresholds: Sequence[float], *, edge: float, blur: float = 0.0
+) -> npt.NDArray[np.uint8]:
+    """Do what `class_markers` does in single steps of numpy."""
+    finite = np.isfinite(block)
+    bend: Array = np.zeros(block.shape, np.float32)
+    padded = np.pad(block, 1, mode="edge")
+    for axis in range(3):
+        for start in (0, 2):
+            part = [slice(1, -1)] * 3
+            part[axis] = slice(start, start + block.shape[axis])
+            bend += padded[tuple(part)]
+    bend = np.float32(0.5 * OVERSHOOT * blur**2) * (bend - np.float32(6) * block)
+    sharp = np.where(np.abs(bend) >= np.float32(LEAST_BEND * edge), block - bend, block)
+    least = scipy.ndimage.minimum_filter(np.where(finite, block, -np.inf), size=3, mode="nearest")
+    most = scipy.ndimage.maximum_filter(np.where(finite, block, np.inf), size=3, mode="nearest")
+    extreme = (least < most) & ((block == least) | (block == most))
+    certain = finite & ((gradient < edge) | extreme)
+    return np.where(certain, apply_thresholds(sharp, thresholds) + np.uint8(1), np.uint8(0))
+
+
+@njit(cache=True, nogil=True)
+def _mark(block: Any, gradient: Any, limits: Any, edge: Any, strength: Any, least_bend: Any, markers: Any) -> None:
+    nz, ny, nx = block.shape
+    bend = np.empty(nx, np.float32)
+    for z in range(nz):
+        below, above = max(z - 1, 0), min(z + 1, nz - 1)
+        for y in range(ny):
+            row, out, slope = block[z, y], markers[z, y], gradient[z, y]
+            front, back = block[z, max(y - 1, 0)], block[z, min(y + 1, ny - 1)]
+            down, up = block[below, y], block[above, y]
+            for x in range(nx):
+                bend[x] = (((down[x] + up[x]) + front[x]) + back[x]) - np.float32(6) * row[x]
+            for x in range(nx):
+                value = row[x]
+                bent = strength * ((bend[x] + row[max(x - 1, 0)]) + row[min(x + 1, nx - 1)])
+                certain = slope[x] < edge or (value == value and _is_extreme(block, z, y, x))
+                if certain and abs(bent) >= least_bend:
+                    value -= bent
+                label = np.uint8(certain)
+                for limit in limits:
+                    label += np.uint8(certain and value >= limit)
+                out[x] = label
+
+
+@njit(cache=True, nogil=True)
+def _is_extreme(block: Any, z: int, y: int, x: int) -> bool:
+    """Tell whether a voxel is the least or the largest of its 3 x 3 x 3 neighbourhood, all of it with data."""
+    nz, ny, nx = block.shape
+    value = block[z, y, x]
+    least, most, flat = True, True, True
+    for v in range(max(z - 1, 0), min(z + 2, nz)):
+        for u in range(max(y - 1, 0), min(y + 2, ny)):
+            for w in range(max(x - 1, 0), min(x + 2, nx)):
+                other = block[v, u, w]
+                least &= other >= value
+                most &= other <= value
+                flat &= other == value
+                if not (least or most):
+                    return False
+    return not flat
