@@ -20,7 +20,7 @@ import numpy as np
 from xct_pipeline.acquisition.checks import scan_facts
 from xct_pipeline.acquisition.stage import open_scans
 from xct_pipeline.blocks import Pass
-from xct_pipeline.config import Config, Registration
+from xct_pipeline.config import Config
 from xct_pipeline.estimates import Prepared, prepare
 from xct_pipeline.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.reconstruction.center import CenterEstimate
@@ -137,7 +137,9 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
         raise ScanError(scans[0].problem or "" if len(scans) == 1 else f"no scan can be used:\n{problems}")
     segmentation.check(config)
     if config.registration is not None:
-        registration.reference_index(config.registration, [item.name for item in scans])
+        registration.check(config.registration, [item.name for item in scans])
+    if last_stage(config, until) >= STAGES.index("registration"):
+        registration.check_files(config, next(item.passes[-1].image.shape for item in scans if item.scan is not None))
     if config.variation is not None and last_stage(config, until) == STAGES.index("variation"):
         shape = next(item.passes[-1].image.shape for item in scans if item.scan is not None)
         variation.check(config, [item.scan for item in scans], shape)  # type: ignore[arg-type]
@@ -238,7 +240,7 @@ def _register(
     plan: Plan, result: RunResult, times: Sequence[float | None], progress: Progress
 ) -> tuple[registration.RegistrationResult, RunResult]:
     """Match every scan to the reference; one that cannot be matched carries its problem."""
-    settings = plan.config.registration or Registration()
+    settings = registration.with_files(plan.config)
     names, problems = [scan.name for scan in result.scans], [scan.problem for scan in result.scans]
     registered = registration.run(settings, names, problems, list(times), result.store, plan.limits, progress)
     scans = []

@@ -43,6 +43,7 @@ from xct_pipeline.config.registration import (
     LocalDisplacement,
     MaskSettings,
     Registration,
+    StartMotion,
 )
 from xct_pipeline.config.run import (
     Config,
@@ -133,6 +134,7 @@ __all__ = [
     "Segmentation",
     "SegmentationBase",
     "Span",
+    "StartMotion",
     "Stripe",
     "StripeAll",
     "StripeDead",

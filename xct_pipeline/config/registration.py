@@ -8,6 +8,8 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from xct_pipeline.config.section import Box, Cylinder, RegionOfInterest, Section
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
 
 class MaskSettings(Section):
     """The parts that do not change, on which scans are matched; several keys select what all of them select."""
@@ -17,15 +19,26 @@ class MaskSettings(Section):
     cylinder: Cylinder | None = None
     box: Box | None = None
     label: str | None = None
+    painted: str | None = None
     grow: NonNegativeInt = 2
 
     @model_validator(mode="after")
     def _check(self) -> MaskSettings:
         if not self.model_dump(exclude_none=True, exclude={"grow"}):
             raise ValueError(
-                'name what does not change: min_attenuation, max_attenuation, cylinder, box, label, or "auto"'
+                'name what does not change: min_attenuation, max_attenuation, cylinder, box, label, painted, or "auto"'
             )
         return self
+
+
+class StartMotion(Section):
+    """Where the search begins: the scan, turned about the volume's middle and then shifted, about on the reference.
+
+    Voxels and degrees, both (z, y, x); a positive turn about z is anticlockwise with y pointing down.
+    """
+
+    shift: tuple[Finite, Finite, Finite] = (0.0, 0.0, 0.0)
+    rotation: tuple[Finite, Finite, Finite] = (0.0, 0.0, 0.0)
 
 
 class Calibration(Section):
@@ -64,6 +77,17 @@ class Registration(Section):
     smoothing: Annotated[float, Field(ge=0, le=3)] = 0.7
     max_shift: PositiveFloat | None = None
     max_rotation: PositiveFloat = 15.0
+    start: dict[str, StartMotion] = {}
     calibration: Calibration = Calibration()
     local: LocalDisplacement | None = None
     fragments: dict[str, RegionOfInterest] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Registration:
+        turned = [name for name, motion in self.start.items() if any(motion.rotation)]
+        if self.method == "translation" and turned:
+            raise ValueError(
+                f'start of {", ".join(turned)} has a rotation, but method = "translation" does not turn: '
+                'leave the rotation out or choose method = "rigid"'
+            )
+        return self

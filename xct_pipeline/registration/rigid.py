@@ -55,6 +55,7 @@ def register(
     *,
     model: str = "rigid",
     start: ArrayLike | None = None,
+    search: bool = True,
     smoothing: float = 0.7,
     max_shift: float | None = None,
     max_rotation: float = 15.0,
@@ -71,6 +72,7 @@ def register(
     model : "translation", "rigid" or "affine"
     start : 3 x 4 in full-size voxels, tried beside no motion and the peaks of the phase correlation
     smoothing : Gaussian standard deviation in voxels of each level, before matching
+    search : False begins at `start` alone; `max_shift` and `max_rotation` then count from there
     max_shift : largest displacement of the mask's centre in full-size voxels (default: a quarter of the longest side)
     max_rotation : degrees
     max_iterations : per level
@@ -110,7 +112,7 @@ def register(
         if unchanged is None:
             try:  # a small mask may hold too little on a coarse level: then the search begins on a finer one
                 prepared = prepare(level, smoothing, memory, parallel_map)
-                state = run(prepared, _search(prepared, state, model, start), tolerance=10 * tolerance)
+                state = run(prepared, _search(prepared, state, model, start, search), tolerance=10 * tolerance)
             except RegistrationError as error:
                 problem = error
                 continue
@@ -129,7 +131,8 @@ def register(
     halves = [_converge(matched, state, model, 8, tolerance, half).transform for half in (0, 1)]
     apart = scale * tf.largest_distance(halves[0], halves[1], whole.points) / 2.0
     result = _result(whole, matched, state, apart, total + state.iterations)
-    _require_plausible(whole, result, max_shift, max_rotation)
+    origin = tf.identity() if search or start is None else np.asarray(start, np.float64)
+    _require_plausible(whole, result, origin, max_shift, max_rotation)
     return result
 
 
@@ -239,11 +242,13 @@ def _relaxation(
     return float(np.clip(current / (1.0 - np.clip(left, -1.0, 0.8)), 1.0, 10.0)) if abs(left) > 0.1 else current
 
 
-def _search(p: PreparedLevel, state: Estimate, model: str, start: ArrayLike | None) -> Estimate:
+def _search(p: PreparedLevel, state: Estimate, model: str, start: ArrayLike | None, search: bool) -> Estimate:
     """Try the starts on the coarsest level and return the one that correlates best."""
     level = p.level
     starts = [tf.identity()] if start is None else [tf.to_level(start, level.scale), tf.identity()]
-    if np.prod(level.reference.shape) <= _SEARCHED:
+    if start is not None and not search:
+        starts = starts[:1]
+    elif np.prod(level.reference.shape) <= _SEARCHED:
         volumes = [to_host(v[0 : v.shape[0]]).astype(np.float32) for v in (level.reference, level.moving)]
         starts += [tf.translation(shift) for shift in phase_shifts(volumes[0], volumes[1])]
     best, score = None, -np.inf
@@ -301,21 +306,24 @@ def _require_converged(s: Estimate, max_iterations: int, scale: float) -> None:
         )
 
 
-def _require_plausible(p: PreparedLevel, result: Registration, max_shift: float | None, max_rotation: float) -> None:
+def _require_plausible(
+    p: PreparedLevel, result: Registration, origin: tf.Matrix, max_shift: float | None, max_rotation: float
+) -> None:
     scale = p.level.scale
     center = scale * p.center + (scale - 1.0) / 2.0
-    shift = float(np.linalg.norm(tf.apply(result.transform, center) - center))
+    shift = float(np.linalg.norm(tf.apply(result.transform, center) - tf.apply(origin, center)))
     limit = 0.25 * scale * max(p.level.reference.shape) if max_shift is None else max_shift
     if shift > limit:
         raise RegistrationError(
             f"the motion is beyond the search range: the mask's centre moves by {shift:.1f} voxels, the limit is "
-            f"{limit:.1f}; raise max_shift where such a motion is possible"
+            f"{limit:.1f}; raise max_shift where such a motion is possible, or give registration.start"
         )
-    angle = float(np.degrees(np.linalg.norm(tf.rotation_vector(result.transform))))
+    turned = tf.compose(result.transform, tf.invert(origin))
+    angle = float(np.degrees(np.linalg.norm(tf.rotation_vector(turned))))
     if angle > max_rotation:
         raise RegistrationError(
             f"the motion is beyond the search range: it turns by {angle:.1f} degrees, the limit is {max_rotation:.1f}; "
-            "raise max_rotation where such a motion is possible"
+            "raise max_rotation where such a motion is possible, or give registration.start"
         )
     if result.tre_self > 0.5 or result.correlation < 0.1:
         raise RegistrationError(

@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from xct_pipeline.config import Registration
+from xct_pipeline.config import Config, MaskSettings, Registration
 from xct_pipeline.execution import PassResult, Progress, plane_counts, run_passes, silent
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import RegistrationError
@@ -21,7 +22,7 @@ from xct_pipeline.registration.stage_local import (
     displacement_table,
     fragment_table,
 )
-from xct_pipeline.registration.stage_masks import Mask
+from xct_pipeline.registration.stage_masks import Mask, check_painted, with_files
 from xct_pipeline.registration.stage_motions import estimate_motion, matching_bytes
 from xct_pipeline.registration.stage_tables import UNITS, motion_table
 from xct_pipeline.registration.stage_volumes import Motion, Volume, find_volume, finest_level, reference_index
@@ -37,6 +38,8 @@ __all__ = [
     "RegistrationError",
     "RegistrationResult",
     "Volume",
+    "check",
+    "check_files",
     "estimate_motion",
     "find_volume",
     "finest_level",
@@ -46,6 +49,7 @@ __all__ = [
     "series_image",
     "series_pass",
     "whole_chunks",
+    "with_files",
 ]
 
 log = logging.getLogger("xct")
@@ -69,6 +73,23 @@ class RegistrationResult:
     volume: Volume
     reference: int
     passes: tuple[PassResult, ...]
+
+
+def check(settings: Registration, names: Sequence[str]) -> None:
+    """Raise RegistrationError where the settings name scans that are not in the series."""
+    reference = names[reference_index(settings, names)]
+    unknown = sorted(set(settings.start) - set(names))
+    if unknown:
+        raise RegistrationError(f"registration.start names {', '.join(unknown)}; the scans are {', '.join(names)}")
+    if reference in settings.start:
+        raise RegistrationError(f"registration.start names {reference}, which is the reference and does not move")
+
+
+def check_files(config: Config, shape: Sequence[int]) -> None:
+    """Raise RegistrationError where a painted mask is missing or does not fit volumes of `shape`."""
+    settings = with_files(config)
+    if isinstance(settings.mask, MaskSettings) and settings.mask.painted is not None:
+        check_painted(Path(settings.mask.painted), shape)
 
 
 def run(

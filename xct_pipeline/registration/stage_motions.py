@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xct_pipeline.blocks import Array
-from xct_pipeline.config import Registration
+from xct_pipeline.config import MaskSettings, Registration, StartMotion
 from xct_pipeline.execution import load_estimate, release_memory, save_estimate
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration import warp
 from xct_pipeline.registration.levels import Level, RegistrationError
 from xct_pipeline.registration.rigid import register
 from xct_pipeline.registration.stage_grey import grey_scale
-from xct_pipeline.registration.stage_masks import Mask
+from xct_pipeline.registration.stage_masks import Mask, painted_digest
 from xct_pipeline.registration.stage_volumes import Motion, Volume, finest_level, matched_level
 from xct_pipeline.resources import Resources, fitting_workers
 from xct_pipeline.store import Store
@@ -37,10 +38,7 @@ def estimate_motion(
     """
     if reference.name == moving.name:
         return Motion(moving.name, tf.identity())
-    key = {
-        "version": VERSION, "settings": settings.model_dump(mode="json", exclude={"order", "local", "fragments"}),
-        "reference": reference.identity, "moving": moving.identity,
-    }  # fmt: skip
+    key = _key(settings, reference, moving)
     cached = load_estimate(store, f"{moving.name}/motion", key)
     if cached is None:
         try:
@@ -56,16 +54,37 @@ def estimate_motion(
     )
 
 
+def _key(settings: Registration, reference: Volume, moving: Volume) -> dict[str, Any]:
+    """Return everything that the motion of a scan depends on."""
+    key: dict[str, Any] = {
+        "version": VERSION, "reference": reference.identity, "moving": moving.identity,
+        "settings": settings.model_dump(mode="json", exclude={"order", "local", "fragments", "start"}),
+    }  # fmt: skip
+    if moving.name in settings.start:
+        key["start"] = settings.start[moving.name].model_dump()
+    if isinstance(settings.mask, MaskSettings) and settings.mask.painted is not None:
+        key["settings"]["mask"]["painted"] = painted_digest(Path(settings.mask.painted))
+    return key
+
+
+def start_transform(motion: StartMotion, shape: Sequence[int]) -> tf.Matrix:
+    """Return the transform (voxels of the reference to voxels of the scan) that a start in the configuration means."""
+    middle = (np.array(shape) - 1) / 2
+    return tf.invert(tf.rigid(np.radians(motion.rotation), motion.shift, middle))
+
+
 def _register(
     settings: Registration, reference: Volume, moving: Volume, store: Store, limits: Resources
 ) -> dict[str, Array]:
     _require_alike(reference, moving)
     fitting_workers(matching_bytes(reference.shape, reference.levels), 1, limits, "registration")
+    given = settings.start.get(moving.name)
+    start = None if given is None else start_transform(given, reference.shape)
     with ThreadPoolExecutor(limits.workers) as pool:
         found = register(
             _levels(settings, reference, moving, store), model=settings.method, smoothing=settings.smoothing,
-            max_shift=settings.max_shift, max_rotation=settings.max_rotation, memory=0.3 * limits.memory,
-            parallel_map=pool.map,
+            start=start, search=start is None, max_shift=settings.max_shift, max_rotation=settings.max_rotation,
+            memory=0.3 * limits.memory, parallel_map=pool.map,
         )  # fmt: skip
     grey = grey_scale(settings, found, reference, moving, store)
     return {

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import zarr
-
 from xct_pipeline.config import Config, SegmentClassifier
 from xct_pipeline.execution import load_estimate, save_estimate
+from xct_pipeline.labels_file import open_labels
 from xct_pipeline.registration.stage import PATH
 from xct_pipeline.segmentation.classifier import Forest, feature_halo, train_forest, training_samples
 from xct_pipeline.segmentation.denoise import denoise
@@ -31,9 +26,8 @@ def trained_forest(config: Config, settings: SegmentClassifier, facts: Facts, st
     halo = denoise_reach(settings) + feature_halo(settings.sigmas)
     source = box_source(store, PATH, halo)
     try:
-        planes = painted_planes(
-            _open_painted(file), source.image.shape, time=_painted_scan(settings, facts), z=settings.z
-        )
+        painted = open_labels(file, "segmentation.labels")
+        planes = painted_planes(painted, source.image.shape, time=_painted_scan(settings, facts), z=settings.z)
         check_painted(planes, settings.materials)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
@@ -66,30 +60,3 @@ def _painted_scan(settings: SegmentClassifier, facts: Facts) -> int:
     if isinstance(chosen, int) and chosen < len(facts.names):
         return chosen
     raise ValueError(f"segmentation.scan = {chosen!r} is no scan; there are {', '.join(facts.names)}")
-
-
-def _open_painted(file: Path) -> Any:
-    """Open a TIFF, a zarr array, an OME-Zarr image, or a labels group that holds one image."""
-    if not file.exists():
-        raise ValueError("no such file (segmentation.labels)")
-    if file.is_file():
-        import tifffile
-
-        try:
-            return np.asarray(tifffile.imread(file))
-        except (tifffile.TiffFileError, OSError, ValueError) as error:
-            raise ValueError(f"cannot be read as TIFF ({error})") from None
-    try:
-        node = zarr.open(str(file), mode="r")
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"neither a TIFF nor an OME-Zarr image ({error})") from None
-    if isinstance(node, zarr.Array):
-        return node
-    attributes = dict(node.attrs)
-    ome: Any = attributes.get("ome", attributes)
-    if "multiscales" in ome:
-        return node[ome["multiscales"][0]["datasets"][0]["path"]]
-    inner = list(ome.get("labels", []))
-    if len(inner) == 1:
-        return _open_painted(file / inner[0])
-    raise ValueError(f"holds the labels {', '.join(inner)}: name one of them" if inner else "holds no OME-Zarr image")

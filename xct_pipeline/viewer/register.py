@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import scipy.ndimage
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton, SpinBox
 
-from xct_pipeline.config import Config, MaskSettings, Registration
+from xct_pipeline.config import Config, MaskSettings, Registration, StartMotion
 from xct_pipeline.config_edit import update_config
 from xct_pipeline.store import Store, StoreError, open_image
 from xct_pipeline.viewer.layers import diverging, label_colours
@@ -43,29 +44,33 @@ class RegisterPanel(Panel):
         self.size = SpinBox(label="square", min=2, max=1000, value=16)
         self.nudge = {axis: FloatSpinBox(label=axis, min=-999, max=999, step=0.25, value=0) for axis in "zyx"}
         self.turn = FloatSpinBox(label="turn, deg", min=-180, max=180, step=0.1, value=0)
-        self.reach = CheckBox(text="the nudge sets max_shift and max_rotation", value=False)
+        self.begin = CheckBox(text="the search for its motion begins at the nudge", value=False)
         self.form = FormFields(Registration, FIELDS)
         self.low = FloatSpinBox(label="min 1/cm", min=-1e4, max=1e4, step=0.1, value=0)
         self.high = FloatSpinBox(label="max 1/cm", min=-1e4, max=1e4, step=0.1, value=1e4)
         self.masked = CheckBox(text="mask", value=False)
-        self.paint, self.take = PushButton(text="Paint"), PushButton(text="Take mask from paint")
+        self.paint, self.take = PushButton(text="Paint"), PushButton(text="Mask: its box and range")
+        self.take_exactly = PushButton(text="Mask: the paint")
         self.write = PushButton(text="Write into the configuration")
         self.control = RunControl(
             self, "Register", until=lambda: "registration", ready=self.accept, finished=self._done
         )
-        self.box: dict[str, list[int]] | None = None
+        self.shapes: dict[str, Any] = {}  # keys of the mask that have no field here
         nudges = Container(widgets=[*self.nudge.values(), self.turn], label="nudge")
         limits = Container(widgets=[self.masked, self.low, self.high], label="matched on")
-        painting = Container(widgets=[self.paint, self.take], layout="horizontal", labels=False)
-        self.extend([self.source, self.fixed, self.moving, self.plane, self.size, nudges, self.reach, self.form, limits,
+        painting = Container(widgets=[self.paint, self.take, self.take_exactly], layout="horizontal", labels=False)
+        self.extend([self.source, self.fixed, self.moving, self.plane, self.size, nudges, self.begin, self.form, limits,
                      painting, self.write, self.control, self.status])  # fmt: skip
         self._work, self._masking = self.slot(), self.slot()
         self.file.changed.connect(self.refresh)
+        self.moving.changed.connect(self.take_start)
+        self.source.changed.connect(self.take_start)
         for widget in (self.source, self.fixed, self.moving, self.plane, self.size, nudges):
             widget.changed.connect(self.look)
         limits.changed.connect(self.show_mask)
         self.paint.changed.connect(self.start_painting)
         self.take.changed.connect(self.take_paint)
+        self.take_exactly.changed.connect(self.take_painted)
         self.write.changed.connect(self.accept)
         if config is not None:
             self.refresh()
@@ -92,13 +97,29 @@ class RegisterPanel(Panel):
             mask = config.registration.mask if config.registration else "auto"
             if isinstance(mask, MaskSettings):
                 self._take_mask(mask)
+            self.take_start()
             self.look()
 
     def _take_mask(self, mask: MaskSettings) -> None:
-        self.box = mask.model_dump(mode="json")["box"]
+        given = mask.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+        self.shapes = {key: value for key, value in given.items() if not key.endswith("attenuation")}
         self.masked.value = True
         self.low.value = mask.min_attenuation if mask.min_attenuation is not None else self.low.min
         self.high.value = mask.max_attenuation if mask.max_attenuation is not None else self.high.max
+
+    def take_start(self) -> None:
+        """Nudge the compared scan by where its search begins; what is registered already lies where it should."""
+        with self.guard():
+            saved, raw = self.load().registration, self.source.value == RAW
+            start = saved.start.get(str(self.moving.value)) if saved and raw else None
+            nudge = start.shift if start else (0.0, 0.0, 0.0)
+            boxes = (*self.nudge.values(), self.turn)
+            with contextlib.ExitStack() as still:
+                for box in boxes:
+                    still.enter_context(box.changed.blocked())
+                for box, value in zip(boxes, (*nudge, start.rotation[0] if start else 0.0), strict=True):
+                    box.value = value
+            self.begin.value, self.begin.enabled = start is not None, raw
 
     def look(self) -> None:
         """Compare the two scans in one plane."""
@@ -148,11 +169,26 @@ class RegisterPanel(Panel):
             factor = round(float(_placement(reference)[0][0]) / self._voxel())
             where = np.argwhere(painted)
             low, high = where.min(axis=0) * factor, (where.max(axis=0) + 1) * factor
-            self.box = {axis: [int(a), int(b)] for axis, a, b in zip("zyx", low, high, strict=True)}
+            self.shapes = {"box": {axis: [int(a), int(b)] for axis, a, b in zip("zyx", low, high, strict=True)}}
             values = np.asarray(reference)[painted]
             with self.low.changed.blocked(), self.high.changed.blocked(), self.masked.changed.blocked():
                 self.low.value, self.high.value = (round(float(v), 3) for v in np.percentile(values, [1, 99]))
                 self.masked.value = True
+            self.show_mask()
+
+    def take_painted(self) -> None:
+        """Take what was painted as the mask, voxel by voxel: saved beside the configuration, which names it."""
+        import tifffile
+
+        with self.guard():
+            if PAINT not in self.viewer.layers or not np.any(self.viewer.layers[PAINT].data):
+                raise ValueError("nothing is painted yet")
+            file = self.path.with_name(f"{self.path.stem}_mask.tif")
+            painted = (np.asarray(self.viewer.layers[PAINT].data) > 0).astype(np.uint8)
+            tifffile.imwrite(file, painted, photometric="minisblack", compression="zlib")
+            self.shapes = {"painted": file.name}
+            with self.low.changed.blocked(), self.high.changed.blocked(), self.masked.changed.blocked():
+                self.low.value, self.high.value, self.masked.value = self.low.min, self.high.max, True
             self.show_mask()
 
     def mask(self) -> dict[str, Any] | str:
@@ -164,9 +200,8 @@ class RegisterPanel(Panel):
             found["min_attenuation"] = float(self.low.value)
         if self.high.value < self.high.max:
             found["max_attenuation"] = float(self.high.value)
-        if self.box is not None:
-            found["box"] = self.box
-        if not found:
+        found |= self.shapes
+        if not set(found) - {"grow"}:
             raise ValueError("an empty mask selects everything: paint, or give a range of attenuation")
         return found
 
@@ -206,13 +241,25 @@ class RegisterPanel(Panel):
         old = saved.mask if saved else "auto"
         if (MaskSettings.model_validate(mask) if isinstance(mask, dict) else mask) != old:
             found["registration.mask"] = mask
-        if self.reach.value:
-            length = math.hypot(*(float(box.value) for box in self.nudge.values()))
-            found |= {"registration.max_shift": float(math.ceil(2 * length) or 1)}
-            found |= {"registration.max_rotation": float(max(1, math.ceil(2 * abs(self.turn.value))))}
+        starts = self.starts(saved or Registration())
+        if starts is not None:
+            found["registration.start"] = starts
         if saved is None and not found:
             found["registration.method"] = str(self.form.values()["method"])
         return found
+
+    def starts(self, saved: Registration) -> dict[str, Any] | None:
+        """Return ``registration.start`` with the compared scan's nudge, None where the file says so already."""
+        if self.source.value != RAW:
+            return None
+        z, y, x = (float(self.nudge[axis].value) for axis in "zyx")
+        start = StartMotion(shift=(z, y, x), rotation=(float(self.turn.value), 0.0, 0.0))
+        wanted = {name: motion for name, motion in saved.start.items() if name != self.moving.value}
+        if self.begin.value and start != StartMotion():
+            wanted[str(self.moving.value)] = start
+        if wanted == saved.start:
+            return None
+        return {name: motion.model_dump(mode="json", exclude_defaults=True) for name, motion in wanted.items()}
 
     def accept(self) -> bool:
         """Write the settings."""
@@ -226,8 +273,6 @@ class RegisterPanel(Panel):
     def _done(self, result: Any) -> None:
         del result
         self.source.value = DONE
-        for axis in (*self.nudge.values(), self.turn):
-            axis.value = 0
 
 
 def coarse(folder: Path, most: int) -> Any:
@@ -259,7 +304,7 @@ def planes_of(
     shift : tuple of float
         Voxels (z, y, x) that the second scan is moved by.
     turn : float
-        Degrees about z, anticlockwise as seen on the screen.
+        Degrees about z and the middle, anticlockwise as seen on the screen, before it is shifted.
     """
     if registered:
         series = open_image(store / "registered")
@@ -299,6 +344,8 @@ def mask_of(config: Config, mask: MaskSettings, name: str) -> tuple[Array, tuple
     """Return the mask that registration takes, on a coarse level, with its scale and place."""
     from xct_pipeline.registration.stage import Mask
 
+    if mask.painted is not None:
+        mask = mask.model_copy(update={"painted": str(config.resolve(mask.painted))})
     store = Store(config.store_path)
     folder = store.path / "scans" / name / "volume"
     image = coarse(folder, PAINT_VOXELS)
