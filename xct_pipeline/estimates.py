@@ -10,6 +10,7 @@ from xct_pipeline.blocks import Array, Pass
 from xct_pipeline.config import Config
 from xct_pipeline.correction.stage_defects import add_defects, column_statistics
 from xct_pipeline.correction.stage_fields import Fields, measure_fields
+from xct_pipeline.files import unwritable
 from xct_pipeline.reconstruction import stage as reconstruction
 from xct_pipeline.reconstruction.center import CenterEstimate
 from xct_pipeline.resources import Resources
@@ -54,6 +55,8 @@ def prepare(
             note(f"{entry.item.name}: flats, air and centre")
             _estimate(entry, config, limits, store)
         except (ScanError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and unwritable(error):
+                raise
             entry.problem = str(error)
     good = [entry for entry in prepared if entry.problem is None]
     if config.reconstruction.center == "common" and good:

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import logging
+import os
 import queue
 import shutil
 import threading
@@ -23,6 +24,7 @@ import zarr
 
 from xct_pipeline import parcels, provenance
 from xct_pipeline.blocks import Array, Pass, Reduction, Region, Source, inside
+from xct_pipeline.files import unwritable
 from xct_pipeline.resources import Resources, fitting_workers, local_processes
 from xct_pipeline.store import Image, RefusedError, Store, StoreError, write_atomic
 
@@ -55,8 +57,7 @@ def run_shard(root: str, step: Pass, shard: tuple[int, ...], digest: str) -> Sha
         marker = {"fingerprint": digest, "counts": counts, "seconds": round(seconds, 4)}
         write_atomic(marker_file(Path(root), step.name, shard), json.dumps(marker).encode())
     except OSError as error:
-        fatal = error.errno in (28, 30, 122)  # no space, read-only, quota: no other shard can do better
-        return ShardResult(step.name, shard, 0.0, {}, _sentence(error), fatal)
+        return ShardResult(step.name, shard, 0.0, {}, _sentence(error), unwritable(error))
     except Exception as error:  # a poisonous block must not take the other scans with it
         log.debug("shard %s of %s", shard, step.name, exc_info=True)
         return ShardResult(step.name, shard, 0.0, {}, _sentence(error), isinstance(error, MemoryError))
@@ -461,8 +462,8 @@ def load_estimate(store: Store | None, name: str, key: Mapping[str, Any]) -> dic
 
 
 def save_estimate(store: Store | None, name: str, key: Mapping[str, Any], result: Mapping[str, Array]) -> None:
-    """Cache an estimate in the store."""
-    if store is None:
+    """Cache an estimate in the store, unless that is there to be read only (a preview of somebody else's store)."""
+    if store is None or not os.access(store.state, os.W_OK):
         return
     file = store.state / "estimates" / f"{name}.npz"
     file.parent.mkdir(parents=True, exist_ok=True)

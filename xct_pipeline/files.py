@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -19,8 +20,20 @@ class RefusedError(RuntimeError):
     """Something that is possible but not allowed: memory, disk, another experiment, a live run (exit code 2)."""
 
 
+def unwritable(error: OSError) -> bool:
+    """Tell whether the disk is full, over quota or read-only, so that nothing else can be written either."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
 def write_atomic(file: Path, data: bytes) -> None:
     """Write a file so that it is either whole or absent, even after a kill: temporary, fsync, rename."""
+    try:
+        _write(file, data)
+    except OSError as error:  # of the file that was meant, not of a temporary one; a full disk comes without a name
+        raise OSError(error.errno, error.strerror, str(file)) from error
+
+
+def _write(file: Path, data: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -12,7 +12,6 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -174,11 +173,9 @@ def run(
     RefusedError
         Memory, disk, or a store that is not this experiment's or is in use.
     """
+    refuse(plan)
     config, store = plan.config, Store(plan.config.store_path)
-    scans = {item.name: [_relative(f, store) for f in item.files[:1]] for item in plan.scans}
-    store.refuse_foreign(scans)
-    refuse_disk(plan, store)
-    assert plan.workers  # refuses what does not fit in the memory, before anything is written
+    scans = _raw_files(plan, store)
     with store.lock(), _run_log(store):
         store.claim(scans)
         store.update({"config": config.model_dump(mode="json"), "times_s": _times(plan.good),
@@ -286,16 +283,31 @@ def _table_row(config: Config, entry: Prepared, result: ScanResult) -> dict[str,
     return table_row(result.name, scan is not None, result.center, margin, pixel, result.passes, result.problem)
 
 
+def refuse(plan: Plan) -> None:
+    """Refuse a run that could not end well, before anything is written.
+
+    Raises
+    ------
+    RefusedError
+        One task does not fit in the memory, or the images not on the disk, or the store is another experiment's.
+    """
+    store = Store(plan.config.store_path)
+    assert plan.workers  # refuses what does not fit in the memory
+    store.refuse_foreign(_raw_files(plan, store))
+    refuse_disk(plan, store)
+
+
+def _raw_files(plan: Plan, store: Store) -> dict[str, list[str]]:
+    """Return the main raw file of each scan, relative to the store."""
+    return {item.name: [os.path.relpath(f, store.path) for f in item.files[:1]] for item in plan.scans}
+
+
 def refuse_disk(plan: Plan, store: Store) -> None:
     """Refuse a run whose images cannot fit, counting what is there already."""
     there = sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file()) if store.path.is_dir() else 0
     problem = disk_problem(store.path, max(0, int(0.9 * plan.disk_bytes) - there))
     if problem:
         raise RefusedError(problem)
-
-
-def _relative(file: Path, store: Store) -> str:
-    return os.path.relpath(file, store.path)
 
 
 def _times(items: Sequence[ScanPlan]) -> dict[str, list[float | None]]:

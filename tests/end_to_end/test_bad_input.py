@@ -334,6 +334,8 @@ def test_stores_that_are_not_ours(capsys, work, done):
     assert [f.name for f in (work / "photos").iterdir()] == ["cat.jpg"]
     ended = xct(capsys, "run", write_config(work, output=str(done / "store.zarr")))
     assert (ended.code, "another experiment" in ended.err) == (2, True)
+    ended = xct(capsys, "check", work / "run.toml")
+    assert (ended.code, "another experiment" in ended.err, "projections" in ended.out) == (2, True, True)
     (work / "file").touch()
     assert xct(capsys, "run", write_config(work, output="file")).code == 2
 
@@ -342,8 +344,9 @@ def test_too_little_disk(capsys, work, monkeypatch):
     from xct_pipeline import resources
 
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 10, 1000))
-    ended = xct(capsys, "run", work / "run.toml")
-    assert (ended.code, "1 kB free" in ended.err) == (2, True)
+    for command in ("check", "run"):
+        ended = xct(capsys, command, work / "run.toml")
+        assert (ended.code, "1 kB free" in ended.err) == (2, True)
     assert not (work / "store.zarr").exists()
 
 
@@ -363,6 +366,15 @@ def test_disk_fills_during_the_run(capsys, work, finished, monkeypatch):
     np.testing.assert_array_equal(
         open_volume(work / "store.zarr", "scan_00").values, open_volume(finished / "store.zarr", "scan_00").values
     )
+
+
+def test_disk_is_full_while_flats_are_averaged(capsys, work, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "fields.npz")
+
+    monkeypatch.setattr("xct_pipeline.correction.stage_fields.save_estimate", full)
+    ended = xct(capsys, "run", work / "run.toml")
+    assert (ended.code, "fields.npz: No space left on device; free some space" in ended.err) == (2, True)
 
 
 @pytest.mark.parametrize("inside", [False, True])

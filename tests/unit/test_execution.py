@@ -176,6 +176,16 @@ def test_shards_of_nothing_but_the_fill_value_are_written_once(tmp_path, value):
     assert (again.computed, again.reused) == (0, 3)
 
 
+def test_a_store_that_can_only_be_read_gives_its_estimates_and_takes_none(tmp_path, monkeypatch):
+    store = Store(tmp_path / "s.zarr")
+    store.state.mkdir(parents=True)
+    execution.save_estimate(store, "a/fields", {"k": 1}, {"v": np.arange(3)})
+    monkeypatch.setattr(execution.os, "access", lambda path, mode: False)
+    execution.save_estimate(store, "a/fields", {"k": 2}, {"v": np.arange(4)})
+    assert execution.load_estimate(store, "a/fields", {"k": 2}) is None
+    np.testing.assert_array_equal(execution.load_estimate(store, "a/fields", {"k": 1})["v"], np.arange(3))
+
+
 def test_measure_combines_in_order_and_is_cached(tmp_path):
     store = Store(tmp_path / "s.zarr")
     store.state.mkdir(parents=True)

@@ -54,6 +54,8 @@ def _verdict(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):
         refused = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
         named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            named += "; free some space, then the same command goes on"
         return named, REFUSED if refused else WRONG
     if isinstance(error, ValueError):  # ConfigError and ScanError are
         return str(error), WRONG

@@ -52,13 +52,14 @@ def check(
 
     Example: xct check run.toml --memory 8GB
     """
-    from xct_pipeline import show
+    from xct_pipeline import pipeline, show
 
     layout = plan_of(config, memory, workers, cluster, rows)
     if as_json:
         print_json(show.plan_facts(layout))
     else:
         show.print_plan(layout)
+    pipeline.refuse(layout)
     if any(item.problem for item in layout.scans):
         raise typer.Exit(PARTIAL)
 
