@@ -17,6 +17,7 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; `problems` lists everything that is wrong with it."""
 
     def __init__(self, source: str, problems: list[str]) -> None:
+        self.source = source
         self.problems = problems
         lines = "\n".join(f"  {problem}" for problem in problems)
         super().__init__(f"{source}: {len(problems)} error{'s' * (len(problems) > 1)}\n{lines}")
@@ -49,6 +50,15 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(file), [f"not valid TOML: {error}"]) from None
     return parse_config(data, folder=file.parent, source=str(file))
+
+
+def load_scans_only(path: str | os.PathLike[str]) -> Config | None:
+    """Read what a wrong configuration says about its scans; None where that is wrong too."""
+    try:
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_config({"output": "-", "acquisition": data["acquisition"]}, Path(path).parent)
+    except (OSError, ValueError, KeyError):  # ConfigError is a ValueError
+        return None
 
 
 def parse_config(data: dict[str, Any], folder: Path = Path("."), source: str = "configuration") -> Config:

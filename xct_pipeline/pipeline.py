@@ -126,23 +126,49 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
     if until is not None and until not in STAGES:
         raise ValueError(f"--until {until}: stages are {', '.join(STAGES)}")
     limits = limits or resources()
-    opened = open_scans(config)
-    center = config.reconstruction.center
-    if isinstance(center, tuple) and len(center) != len(opened):
-        raise ScanError(f"reconstruction.center lists {len(center)} columns for {len(opened)} scans; give one per scan")
+    try:
+        opened = open_scans(config)
+    except ScanError as error:
+        raise _all_errors([*str(error).splitlines(), *_setting_errors(config, until, None)]) from None
     scans = tuple(plan_scan(config, item, k, limits) for k, item in enumerate(opened))
+    errors = _setting_errors(config, until, scans)
+    if errors:
+        raise _all_errors([*errors, *(item.problem for item in scans if item.problem)])
     if not any(item.scan is not None for item in scans):
         problems = "\n".join(f"  {item.problem}" for item in scans)
         raise ScanError(scans[0].problem or "" if len(scans) == 1 else f"no scan can be used:\n{problems}")
-    segmentation.check(config)
-    if config.registration is not None:
-        registration.check(config.registration, [item.name for item in scans])
-    if last_stage(config, until) >= STAGES.index("registration"):
-        registration.check_files(config, next(item.passes[-1].image.shape for item in scans if item.scan is not None))
-    if config.variation is not None and last_stage(config, until) == STAGES.index("variation"):
-        shape = next(item.passes[-1].image.shape for item in scans if item.scan is not None)
-        variation.check(config, [item.scan for item in scans], shape)  # type: ignore[arg-type]
     return Plan(config, limits, until, scans)
+
+
+def _all_errors(errors: Sequence[str]) -> ScanError:
+    lines = list(dict.fromkeys(errors))
+    return ScanError(lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} errors", *lines]))
+
+
+def _setting_errors(config: Config, until: str | None, scans: Sequence[ScanPlan] | None) -> list[str]:
+    """Return what is wrong with settings that hold for all scans; without the scans, what can be told before them."""
+    errors: list[str] = []
+
+    def attempt(check: Callable[[], object]) -> None:
+        try:
+            check()
+        except ValueError as error:
+            errors.append(str(error))
+
+    attempt(lambda: segmentation.check(config))
+    if scans is None:
+        return errors
+    settings, center = config.registration, config.reconstruction.center
+    if isinstance(center, tuple) and len(center) != len(scans):
+        errors.append(f"reconstruction.center lists {len(center)} columns for {len(scans)} scans; give one per scan")
+    if settings is not None:
+        attempt(lambda: registration.check(settings, [item.name for item in scans]))
+    shape = next((item.passes[-1].image.shape for item in scans if item.scan is not None), None)
+    if last_stage(config, until) >= STAGES.index("registration") and shape is not None:
+        attempt(lambda: registration.check_files(config, shape))
+    if config.variation is not None and last_stage(config, until) == STAGES.index("variation") and shape is not None:
+        attempt(lambda: variation.check(config, [item.scan for item in scans], shape))  # type: ignore[arg-type]
+    return errors
 
 
 # ------------------------------------------------------------------------------------------------- running

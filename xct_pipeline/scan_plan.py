@@ -49,11 +49,15 @@ def plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -
     """Lay out what would be computed of one scan; a scan that cannot be used carries its problem."""
     if item.scan is None:
         return ScanPlan(item.name, item.files, None, None, (), item.problem)
+    given = given_center(config, index)
     try:
-        frame = working_frame(item.scan, config.acquisition)
-        given = given_center(config, index)
-        if given is not None:
-            check_center(item.name, given, item.scan)
+        outside = "" if given is None else _center_problem(item.name, given, item.scan)
+        try:
+            frame = working_frame(item.scan, config.acquisition)
+        except ScanError as error:
+            raise ScanError("; ".join(filter(None, [str(error), outside]))) from None
+        if outside:
+            raise ScanError(outside)
         nominal = frame.to_working(given) if given is not None else (frame.columns - 1) / 2
         fields = nominal_fields(frame)
         passes = scan_passes(config, item.scan, frame, fields, nominal, limits, Store(config.store_path))
@@ -69,17 +73,16 @@ def given_center(config: Config, index: int) -> float | None:
     """Return the centre that the configuration gives for a scan, a detector column."""
     center = config.reconstruction.center
     if isinstance(center, tuple):
-        return float(center[index])
+        return float(center[index]) if index < len(center) else None  # a list too short is an error of its own
     return float(center) if isinstance(center, float) else None
 
 
-def check_center(name: str, center: float, scan: Scan) -> None:
-    """Refuse a centre outside the detector."""
+def _center_problem(name: str, center: float, scan: Scan) -> str:
+    """Say that a centre lies outside the detector; empty where it does not."""
     columns = scan.shape[2]
-    if not 0 <= center <= columns - 1:
-        raise ScanError(
-            f"{name}: reconstruction.center = {center:g} lies outside the detector (columns 0 to {columns - 1})"
-        )
+    if 0 <= center <= columns - 1:
+        return ""
+    return f"{name}: reconstruction.center = {center:g} lies outside the detector (columns 0 to {columns - 1})"
 
 
 def scan_passes(

@@ -317,6 +317,27 @@ def test_pattern_without_files(capsys, tmp_path):
     assert "scan_*.nxs: no file matches" in ended.err
 
 
+def test_errors_of_settings_patterns_and_files_at_once(capsys, work):
+    tables = {"reconstruction": "center = [1, 2, 3]", "registration": "reference = 7"}
+    ended = xct(capsys, "check", write_config(work, tables, scans='["scan_00.nxs", "gone.nxs"]'))
+    assert ended.code == 1
+    for words in ("3 errors", "3 columns for 2 scans", "reference = 7 but", "gone.nxs: no such file"):
+        assert words in ended.err
+    ended = xct(capsys, "check", write_config(work, tables, scans='["scan_00.nxs", "gone.nxs", "a_*.nxs", "b_*.nxs"]'))
+    for words in ("3 errors", "gone.nxs: no such file", "a_*.nxs: no file", "b_*.nxs: no file"):
+        assert words in ended.err
+    wrong = write_config(work, {"reconstruction": 'filtre = "hann"'}, scans='["scan_00.nxs", "gone.nxs"]')
+    ended = xct(capsys, "check", wrong)
+    for words in ("2 errors", "did you mean filter?", "gone.nxs: no such file"):
+        assert words in ended.err
+
+
+def test_rows_and_centre_outside_at_once(capsys, work):
+    tables = {"acquisition": "rows = [0, 900]", "reconstruction": "center = 5000"}
+    ended = xct(capsys, "check", write_config(work, tables))
+    assert (ended.code, "rows 0:900" in ended.err, "center = 5000" in ended.err) == (1, True, True)
+
+
 def test_preview_outside(capsys, work):
     ended = xct(capsys, "preview", work / "run.toml", "--z", "48")
     assert ended.code == 1

@@ -28,7 +28,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left on device: '.*/a.json'"):
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a\.json'"):
         write_atomic(file, b"new")
     assert file.read_bytes() == b"old"
     assert [f.name for f in tmp_path.iterdir()] == ["a.json"]

@@ -125,15 +125,22 @@ def open_scans(config: Config) -> list[OpenedScan]:
     Raises
     ------
     ScanError
-        Two scans have one name, or a pattern matches nothing.
+        Two scans have one name, or a pattern matches nothing; a line for each problem, those of scans included.
     """
     acquisition = config.acquisition
-    opened = [_open_file(config, path) for path in config.expand(acquisition.scans)]
+    problems: list[str] = []
+    opened: list[OpenedScan] = []
+    for pattern in acquisition.scans:
+        try:
+            opened += [_open_file(config, path) for path in config.expand(pattern)]
+        except ScanError as error:
+            problems.append(str(error))
     opened += [_open_tiff(config, table) for table in acquisition.tiff]
     names = [item.name for item in opened]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ScanError(f"two scans are called {twice[0]}; names are file stems and must differ")
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.append(f"two scans are called {name}; names are file stems and must differ")
+    if problems:
+        raise ScanError("\n".join([*problems, *(item.problem for item in opened if item.problem)]))
     return opened
 
 

@@ -98,9 +98,13 @@ def plan_of(
 ) -> Any:
     """Lay out the run that a command's options describe."""
     from xct_pipeline import pipeline
+    from xct_pipeline.config_file import ConfigError
     from xct_pipeline.resources import resources
 
-    settings = load(config)
+    try:
+        settings = load(config)
+    except ConfigError as error:
+        raise ConfigError(error.source, [*error.problems, *_scan_problems(config)]) from None
     span = parse_rows(rows)
     if span is not None:
         settings = settings.model_copy(update={"acquisition": settings.acquisition.model_copy(update={"rows": span})})
@@ -114,6 +118,20 @@ def end_partial(settings: Any, asked: list[str] | None, done: Collection[str]) -
 
     if len(done) < len(asked or open_scans(settings)):
         raise typer.Exit(PARTIAL)
+
+
+def _scan_problems(config: Path) -> list[str]:
+    """Return what is wrong with the scans of a configuration that is wrong elsewhere, to tell all at once."""
+    from xct_pipeline.acquisition.stage import open_scans
+    from xct_pipeline.config_file import load_scans_only
+
+    settings = load_scans_only(config)
+    if settings is None:
+        return []
+    try:
+        return [item.problem for item in open_scans(settings) if item.problem]
+    except ValueError as error:
+        return str(error).splitlines()
 
 
 def use_device(device: str) -> bool:

@@ -51,6 +51,7 @@ class Config(Section):
             A pattern matches nothing.
         """
         files: list[Path] = []
+        unmatched: list[str] = []
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             path = str(self.resolve(pattern))
             if not glob.has_magic(path):
@@ -58,8 +59,10 @@ class Config(Section):
                 continue
             found = sorted(glob.glob(path, recursive=True), key=natural)
             if not found:
-                raise ScanError(f"{path}: no file matches this pattern")
+                unmatched.append(f"{path}: no file matches this pattern")
             files += map(Path, found)
+        if unmatched:
+            raise ScanError("; ".join(unmatched))
         return files
 
 
