@@ -19,10 +19,10 @@ from yaozarrs import v05
 from xct_pipeline.blocks import BlockOp, Pass, Region, inside, size_of
 from xct_pipeline.config_file import ConfigError, parse_config
 from xct_pipeline.execution import image_identity, run_passes
+from xct_pipeline.labels_file import open_labels
 from xct_pipeline.registration.stage import Volume, series_image
 from xct_pipeline.resources import Resources
 from xct_pipeline.segmentation import stage, stage_series
-from xct_pipeline.segmentation.stage_classifier import _open_painted
 from xct_pipeline.store import Store
 
 SHAPE = (40, 48, 52)
@@ -337,7 +337,7 @@ def test_classifier_reads_labels_painted_over_its_own_result(series) -> None:
     stage.run(config(store, objects={"materials": []}), facts, store, LIMITS)
     painted = store.path / "registered/labels"
     options = {"method": "classifier", "labels": str(painted), "names": ["a", "b", "c"], "trees": 5, "sigmas": [1.0]}
-    loaded = _open_painted(painted)
+    loaded = open_labels(painted, "segmentation.labels")
     assert loaded.shape == (3, *SHAPE)
     assert config(store, **options).segmentation.count == 3
 
