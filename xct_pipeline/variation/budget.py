@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 
 from xct_pipeline.variation import mass, noise, uncertainty
 from xct_pipeline.variation.electrochemistry import Balance, ScanCharge, apparent_ratio, faraday_balance
+from xct_pipeline.variation.noise import Noise
 
 Array = npt.NDArray[Any]
 
@@ -42,6 +43,41 @@ class Errors:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """Two scans at one energy.
+
+    Attributes
+    ----------
+    sums : mapping
+        ``change, count, fixed, moving, motions`` over (y, x), and of cells, as `stage_sums.measure_sums` makes them.
+    noise : Noise or None
+        None where the two scans are one: everything is zero.
+    errors : Errors
+    slope : float
+        Change of density of the species per change of attenuation, g/cm3 per 1/cm.
+    k : (species, host), optional
+        Mass attenuation at this energy, cm2/g, where two energies are solved for two components.
+    slope_host : float
+        As `slope`, of the host.
+    """
+
+    sums: Mapping[str, Array]
+    noise: Noise | None
+    errors: Errors
+    slope: float
+    k: tuple[float, float] | None = None
+    slope_host: float = 0.0
+
+    def cells(self, kind: str) -> dict[str, Array]:
+        """Return the sums over one kind of cell."""
+        return {name: self.sums[f"{kind}_{name}"] for name in ("change", "count", "fixed", "moving", "motions")}
+
+
+Density = Callable[[Sequence[Array]], Array]
+"""Mean changes of attenuation (1/cm, one per energy) to a change of density (g/cm3)."""
+
+
+@dataclass(frozen=True)
 class Change:
     """The change between two scans.
 
@@ -54,10 +90,12 @@ class Change:
         The change of attenuation taken as one of the species alone: what the Faraday balance is made of.
     terms_mg : mapping
         Standard errors of `mass_mg` by cause.
-    sums : mapping
-        What it was made from.
-    slope : float
-        g/cm3 per 1/cm.
+    area_cm2 : float
+        Of the region seen along z.
+    lost : int
+        Voxels of the region that one of the scans does not cover.
+    voxel_sigma : float
+        Noise of the change of density of a single voxel in the region, g/cm3.
     """
 
     areal: Array
@@ -65,78 +103,136 @@ class Change:
     mass_mg: float
     apparent_mg: float
     terms_mg: Mapping[str, float]
-    sums: Mapping[str, Array]
-    slope: float
-    noise_sigma_column: Array = field(default_factory=lambda: np.zeros(0))
+    area_cm2: float
+    lost: int
+    voxel_sigma: float
 
     @property
     def sigma_mg(self) -> float:
         """Combined standard error."""
         return float(uncertainty.combine(self.terms_mg))
 
+    @property
+    def null_sigma_mg(self) -> float:
+        """Standard error where nothing changes: the terms that are in proportion to the mass are zero there."""
+        return float(uncertainty.combine({name: self.terms_mg[name] for name in NULL_TERMS}))
+
 
 TERMS = ("noise", "registration", "calibration", "table", "energy", "closure")
+NULL_TERMS = ("noise", "registration", "calibration")
 
 
 def evaluate(
-    sums: Mapping[str, Array], found: Any, errors: Errors, density: Callable[[Array], Array], slope: float,
-    voxel_um: float, k_species: float | None = None,
+    measured: Sequence[Measured], density: Density, voxel_um: float, k_species: float,
+    pairs: Array | None = None,
 ) -> Change:  # fmt: skip
     """Turn sums over a region into an areal map, a total and their errors.
 
     Parameters
     ----------
-    sums : mapping
-        ``change, count, fixed, moving, motions`` over (y, x), as `stage.measure_sums` makes them.
-    found : Noise or None
-        None where the two scans are one: everything is zero.
-    errors : Errors
+    measured : sequence of Measured
+        One per energy.
     density : callable
-        Mean change of attenuation (1/cm) to change of density (g/cm3).
-    slope : float
-        Its derivative, g/cm3 per 1/cm.
     voxel_um : float
-    k_species : float, optional
-        Mass attenuation, cm2/g, for the apparent mass; 1 / slope by default.
+    k_species : float
+        Mass attenuation at the first energy, cm2/g, for the apparent mass.
+    pairs : array, optional
+        Voxel pairs of the region per lag; that of a prism with the region's cross-section by default.
     """
+    sums = measured[0].sums
     count = sums["count"]
     inside = count > 0
-    mean = np.where(inside, sums["change"] / np.maximum(count, 1), 0.0)
-    per_column = density(mean) * count
     to_areal = voxel_um * 1e-4 * 1e3
     to_mass = (voxel_um * 1e-4) ** 3 * 1e3
+    per_column = np.where(inside, density([_mean(m.sums) for m in measured]) * count, 0.0)
     total = float(per_column.sum()) * to_mass
-    apparent = float(sums["change"].sum()) * to_mass * (1 / k_species if k_species else slope)
+    apparent = float(sums["change"].sum()) * to_mass / k_species
     areal = np.where(inside, per_column * to_areal, np.nan)
-    if found is None:
+    area, lost = float(inside.sum()) * (voxel_um * 1e-4) ** 2, int(sums["lost"])
+    if any(m.noise is None for m in measured):
         zero = np.where(inside, 0.0, np.nan)
-        return Change(zero, zero, 0.0, 0.0, dict.fromkeys(TERMS, 0.0), sums, slope)
-    column = np.sqrt(noise.column_variance(found.covariance, count)) * found.level * found.column_inflation
-    maps = _map_terms(sums, errors, per_column * to_areal, slope, to_areal) | {"noise": column * abs(slope) * to_areal}
+        return Change(zero, zero, 0.0, 0.0, dict.fromkeys(TERMS, 0.0), area, lost, 0.0)
+    columns = [column_noise(_noise(m), count) for m in measured]
+    maps = terms_of(measured, [m.sums for m in measured], columns, per_column * to_areal, to_areal)
     sigma = np.where(inside, uncertainty.combine(maps), np.nan)
-    terms = _total_terms(sums, errors, total, slope, to_mass)
-    terms["noise"] = _total_noise(found, count) * abs(slope) * to_mass
-    return Change(areal, sigma, total, apparent, {name: terms[name] for name in TERMS}, sums, slope, column)
+    whole = [_whole(m.sums) for m in measured]
+    noises = [np.array([region_noise(_noise(m), count, pairs)]) for m in measured]
+    terms = terms_of(measured, whole, noises, np.array([total]), to_mass)
+    voxel = np.sqrt(sum(m.slope**2 * _noise(m).voxel_variance(inside) for m in measured))
+    return Change(
+        areal, sigma, total, apparent, {name: float(terms[name][0]) for name in TERMS}, area, lost, float(voxel)
+    )
 
 
 def without_maps(change: Change) -> Change:
     """Return a change with the means of its maps in their place: a long series would fill the memory with maps."""
-    small = {name: value for name, value in change.sums.items() if value.size == 1 or name.startswith(_PROFILES)}
-    means = (np.array([np.nanmean(values)]) for values in (change.areal, change.areal_sigma))
-    areal, sigma = means
-    return replace(change, areal=areal, areal_sigma=sigma, sums=small, noise_sigma_column=np.zeros(0))
+    areal, sigma = (np.array([np.nanmean(values)]) for values in (change.areal, change.areal_sigma))
+    return replace(change, areal=areal, areal_sigma=sigma)
 
 
-_PROFILES = ("depth", "radial", "bins")
+def _noise(measured: Measured) -> Noise:
+    assert measured.noise is not None
+    return measured.noise
 
 
-def _total_noise(found: Any, count: Array) -> float:
-    """Return the noise of the sum over the whole region, 1/cm times voxels."""
-    lag = tuple(n // 2 for n in found.covariance.shape)
+def _mean(sums: Mapping[str, Array]) -> Array:
+    return np.where(sums["count"] > 0, sums["change"] / np.maximum(sums["count"], 1), 0.0)
+
+
+def _whole(sums: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the sums over a whole region as one cell."""
+    flat = {name: np.array([sums[name].sum()]) for name in ("change", "count", "fixed", "moving")}
+    return flat | {"motions": sums["motions"].sum(axis=(1, 2))[:, None]}
+
+
+def column_noise(found: Noise, count: Array) -> Array:
+    """Return the noise of sums over columns along z, 1/cm times voxels."""
+    return np.sqrt(noise.column_variance(found.covariance, count)) * found.level * found.column_inflation
+
+
+def region_noise(found: Noise, count: Array, pairs: Array | None = None) -> float:
+    """Return the noise of the sum over a whole region of `count` voxels per column, 1/cm times voxels."""
     inside = count > 0
-    pairs = noise.prism_overlap(int(count.max()), inside, lag) * (count.sum() / max(count.max() * inside.sum(), 1))
-    level = float((found.level[inside] ** 2).mean())
+    if pairs is None:
+        full = max(int(count.max()) * int(inside.sum()), 1)
+        pairs = noise.prism_overlap(int(count.max()), inside, found.lag) * (count.sum() / full)
+    level = float((found.level**2 * count).sum() / max(count.sum(), 1))
     return float(np.sqrt(noise.sum_variance(found.covariance, pairs) * level) * found.region_inflation)
+
+
+def terms_of(
+    measured: Sequence[Measured], sums: Sequence[Mapping[str, Array]], noises: Sequence[Array], value: Array,
+    scale: float,
+) -> dict[str, Array]:  # fmt: skip
+    """Return the standard errors of sums over cells by cause, in the unit of `value`.
+
+    Parameters
+    ----------
+    measured : sequence of Measured
+        One per energy, for slopes and errors.
+    sums : sequence of mapping
+        ``change, count, fixed, moving`` per cell and ``motions`` (6, cells), for each energy.
+    noises : sequence of array
+        Noise of the sum of the change of attenuation in each cell, 1/cm times voxels, for each energy.
+    value : array
+        What the errors belong to.
+    scale : float
+        From a change of density, summed over voxels, to the unit of `value`.
+    """
+    square = {name: np.zeros(value.shape) for name in NULL_TERMS}
+    for m, s, sigma in zip(measured, sums, noises, strict=True):
+        factor = abs(m.slope) * scale
+        grey = np.diag([m.errors.gain**2, m.errors.offset**2])
+        moving, fixed = (mass.Sums((0,), s[name], s["count"]) for name in ("moving", "fixed"))
+        square["noise"] += (sigma * factor) ** 2
+        square["registration"] += (uncertainty.registration_term(s["motions"], _motions(m.errors)) * factor) ** 2
+        square["calibration"] += (uncertainty.calibration_term(moving, fixed, grey, np.zeros((2, 2))) * factor) ** 2
+    errors = measured[0].errors
+    return {name: np.sqrt(values) for name, values in square.items()} | {
+        "table": _table_term(measured, sums, value, scale),
+        "energy": uncertainty.relative_term(value, errors.energy),
+        "closure": _closure_term(value, errors, sums[0]["change"] * scale),
+    }
 
 
 def _motions(errors: Errors) -> Array:
@@ -144,34 +240,24 @@ def _motions(errors: Errors) -> Array:
     return np.diag([errors.shift_voxel**2] * 3 + [errors.rotation_rad**2] * 3)
 
 
-def _map_terms(sums: Mapping[str, Array], errors: Errors, areal: Array, slope: float, scale: float) -> dict[str, Array]:
-    factor = abs(slope) * scale
-    covariance = np.diag([errors.gain**2, errors.offset**2])
-    sums_of = {k: mass.Sums((0, 0), sums[k], sums["count"]) for k in ("moving", "fixed")}
-    grey = uncertainty.calibration_term(sums_of["moving"], sums_of["fixed"], covariance, np.zeros((2, 2)))
-    return {
-        "registration": uncertainty.registration_term(sums["motions"], _motions(errors)) * factor,
-        "calibration": grey * factor,
-        "table": uncertainty.relative_term(areal, errors.table),
-        "energy": uncertainty.relative_term(areal, errors.energy),
-        "closure": _closure_term(areal, errors, slope),
-    }
+def _table_term(measured: Sequence[Measured], sums: Sequence[Mapping[str, Array]], value: Array, scale: float) -> Array:
+    """Return the error from the mass attenuations: each is off by its own relative error."""
+    relative = measured[0].errors.table
+    if measured[0].k is None:
+        return np.asarray(uncertainty.relative_term(value, relative))
+    host = sum(m.slope_host * s["change"] * scale for m, s in zip(measured, sums, strict=True))
+    square = np.zeros(value.shape)
+    for m in measured:
+        assert m.k is not None
+        square += m.slope**2 * ((m.k[0] * value) ** 2 + (m.k[1] * host) ** 2)
+    return relative * np.sqrt(square)
 
 
-def _total_terms(
-    sums: Mapping[str, Array], errors: Errors, total: float, slope: float, scale: float
-) -> dict[str, float]:
-    flat = {name: np.array([sums[name].sum()]) for name in ("moving", "fixed", "count")}
-    motions = sums["motions"].sum(axis=(1, 2))
-    one = {**flat, "motions": motions[:, None]}
-    terms = _map_terms(one, errors, np.array([total]), slope, scale)
-    return {name: float(value[0]) for name, value in terms.items()}
-
-
-def _closure_term(value: Array, errors: Errors, slope: float) -> Array:
+def _closure_term(value: Array, errors: Errors, change: Array) -> Array:
+    """Return half the range of the results of the closures; `change` times a sensitivity is the result of one."""
     if not errors.alternatives:
         return np.zeros_like(value)
-    return uncertainty.closure_term([value, *(value * (other / slope) for other in errors.alternatives)])  # type: ignore[no-any-return]
+    return np.asarray(uncertainty.closure_term([value, *(change * other for other in errors.alternatives)]))
 
 
 # -------------------------------------------------------------------------------------------------- tables
@@ -179,13 +265,15 @@ def _closure_term(value: Array, errors: Errors, slope: float) -> Array:
 BALANCE_UNITS = {
     "time_s": "s", "charge_C": "C", "voltage_V": "V", "mass_change_mg": "mg", "sigma_mg": "mg", "faraday_mg": "mg",
     **{f"sigma_{name}_mg": "mg" for name in TERMS}, "decision_limit_mg": "mg", "detection_limit_mg": "mg",
+    "decision_limit_mg_cm2": "mg/cm2", "detection_limit_mg_cm2": "mg/cm2", "pixel_detection_limit_mg_cm2": "mg/cm2",
+    "voxel_sigma_g_cm3": "g/cm3",
     "mass_change_consecutive_mg": "mg", "sigma_consecutive_mg": "mg", "apparent_mass_mg": "mg", "lost_voxels": "voxels",
     "mean_areal_mg_cm2": "mg/cm2", "voxels": "voxels", "charge_mAh": "mAh",
 }  # fmt: skip
 
 
 def balance_table(
-    names: Sequence[str], times: Array, charge: ScanCharge | None, changes: Sequence[Change | None],
+    names: Sequence[str], times: Sequence[float | None], charge: ScanCharge | None, changes: Sequence[Change | None],
     consecutive: Sequence[Change | None],
 ) -> pd.DataFrame:  # fmt: skip
     """Return one row per scan: time, charge, voltage, change of mass with its errors by cause."""
@@ -193,7 +281,8 @@ def balance_table(
     nan = float("nan")
     for k, (name, change, step) in enumerate(zip(names, changes, consecutive, strict=True)):
         sigma = change.sigma_mg if change else nan
-        decision, detection = uncertainty.limits(sigma)
+        decision, detection = uncertainty.limits(change.null_sigma_mg if change else nan)
+        area = change.area_cm2 if change else nan
         rows.append(
             {
                 "scan": name, "time_s": times[k], "charge_C": charge.charge_C[k] if charge else nan,
@@ -202,54 +291,17 @@ def balance_table(
                 "faraday_mg": charge.faraday_mg[k] + 0.0 if charge else nan,
                 **{f"sigma_{t}_mg": change.terms_mg[t] if change else nan for t in TERMS},
                 "decision_limit_mg": decision, "detection_limit_mg": detection,
+                "decision_limit_mg_cm2": decision / area, "detection_limit_mg_cm2": detection / area,
+                "pixel_detection_limit_mg_cm2": uncertainty.DETECTION * float(np.nanmean(change.areal_sigma))
+                if change else nan,
+                "voxel_sigma_g_cm3": change.voxel_sigma if change else nan,
                 "mass_change_consecutive_mg": step.mass_mg if step else nan,
                 "sigma_consecutive_mg": step.sigma_mg if step else nan,
                 "apparent_mass_mg": change.apparent_mg if change else nan,
                 "mean_areal_mg_cm2": float(np.nanmean(change.areal)) if change else nan,
-                "lost_voxels": int(change.sums["lost"]) if change else 0,
+                "lost_voxels": change.lost if change else 0,
             }
         )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-PROFILE_UNITS = {
-    "depth_um": "micrometre", "radius_um": "micrometre", "density_g_cm3": "g/cm3", "areal_mg_cm2": "mg/cm2",
-    "voxels": "voxels", "z": "bin", "y": "bin", "x": "bin",
-}  # fmt: skip
-
-
-def profiles(names: Sequence[str], changes: Sequence[Change | None], voxel_um: float) -> dict[str, pd.DataFrame]:
-    """Return the profiles over depth and radius; a profile that was not summed is empty."""
-    tables: dict[str, list[dict[str, Any]]] = {"depth_profile": [], "radial_profile": []}
-    for name, change in zip(names, changes, strict=True):
-        if change is None:
-            continue
-        for kind, axis in (("depth", "depth_um"), ("radial", "radius_um")):
-            if kind not in change.sums:
-                continue
-            total, count = change.sums[kind], change.sums[f"{kind}_count"]
-            for cell in np.flatnonzero(count):
-                density = change.slope * total[cell] / count[cell]
-                tables[f"{kind}_profile"].append(
-                    {
-                        "scan": name, axis: (cell + 0.5) * voxel_um, "density_g_cm3": density,
-                        "areal_mg_cm2": density * voxel_um * 1e-4 * 1e3, "voxels": int(count[cell]),
-                    }
-                )  # fmt: skip
-    return {name: pd.DataFrame(rows) for name, rows in tables.items()}
-
-
-def bin_table(names: Sequence[str], changes: Sequence[Change | None], bins: tuple[int, int, int]) -> pd.DataFrame:
-    """Return the change of density per bin that holds voxels of the region."""
-    del bins
-    rows = []
-    for name, change in zip(names, changes, strict=True):
-        if change is None:
-            continue
-        total, count = change.sums["bins"], change.sums["bins_count"]
-        for z, y, x in np.argwhere(count > 0):
-            density = change.slope * total[z, y, x] / count[z, y, x]
-            rows.append({"scan": name, "z": z, "y": y, "x": x, "density_g_cm3": density, "voxels": int(count[z, y, x])})
     return pd.DataFrame(rows)
 
 

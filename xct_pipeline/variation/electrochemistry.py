@@ -71,6 +71,7 @@ def scan_times(
     *,
     log_start: datetime | None = None,
     offset_s: float = 0.0,
+    absent: Sequence[int] = (),
 ) -> ScanTimes:
     """Put the scans on the time axis of the log.
 
@@ -84,25 +85,37 @@ def scan_times(
     offset_s : float
         Seconds added to the time of the log to make it agree with the scans: -600 for a log that began ten
         minutes before the first scan.
+    absent : sequence of int
+        Positions of scans that cannot be read; their time is NaN.
 
     Raises
     ------
     ValueError
-        For a scan without a start, or one that ends before it starts.
+        For a scan without a start, one that ends before it starts, or a log whose 0 is the start of a first scan
+        that cannot be read.
     """
-    for name, start, end in zip(names, starts, ends, strict=True):
+    if 0 in absent and log_start is None:
+        raise ValueError(
+            f"the time 0 of the cycler's log is the start of the first scan, and {names[0]} cannot be read: name the "
+            f"log's absolute_time, or leave that scan out and give offset_s"
+        )
+    for k, (name, start, end) in enumerate(zip(names, starts, ends, strict=True)):
+        if k in absent:
+            continue
         if start is None:
             raise ValueError(f"scan {name} has no start time, so the cycler's log cannot be aligned to it")
         if end is not None and _seconds(end, start) < 0:
             raise ValueError(f"scan {name} ends before it starts ({start} to {end})")
-    first = [s for s in starts if s is not None]
-    zero = first[0] if log_start is None else log_start
-    begin = np.array([_seconds(s, zero) for s in first])
-    duration = np.array([0.0 if e is None else _seconds(e, s) for s, e in zip(first, ends, strict=True)])
+    zero = starts[0] if log_start is None else log_start
+    begin = np.array([np.nan if s is None else _seconds(s, zero) for s in starts])
+    duration = np.array([
+        0.0 if s is None or e is None else _seconds(e, s) for s, e in zip(starts, ends, strict=True)
+    ])  # fmt: skip
     return ScanTimes(begin + duration / 2 - offset_s, duration)
 
 
-def _seconds(later: datetime, earlier: datetime) -> float:
+def _seconds(later: datetime, earlier: datetime | None) -> float:
+    assert earlier is not None
     if (later.tzinfo is None) != (earlier.tzinfo is None):
         later, earlier = later.replace(tzinfo=None), earlier.replace(tzinfo=None)
     return (later - earlier).total_seconds()
@@ -142,11 +155,12 @@ def at_scans(
         Where the log reaches no scan, or not the reference.
     """
     first, last = float(log.time_s[0]), float(log.time_s[-1])
-    interval = float(np.median(np.diff(np.sort(times.time_s)))) if len(times.time_s) > 1 else 0.0
+    known = times.time_s[np.isfinite(times.time_s)]
+    interval = float(np.median(np.diff(np.sort(known)))) if len(known) > 1 else 0.0
     reach = np.where(times.duration_s > 0, times.duration_s, interval)
     within = (times.time_s >= first - reach) & (times.time_s <= last + reach)
     overlap = (times.time_s + times.duration_s / 2 >= first) & (times.time_s - times.duration_s / 2 <= last)
-    span = f"the log covers {first:g} to {last:g} s, the scans {times.time_s.min():g} to {times.time_s.max():g} s"
+    span = f"the log covers {first:g} to {last:g} s, the scans {known.min():g} to {known.max():g} s"
     if not overlap.any():
         raise ValueError(
             f"the time of the cycler's log does not overlap the scans: {span}; set offset_s or an absolute time"
@@ -160,9 +174,9 @@ def at_scans(
     charge = charge - charge[reference]
     voltage = np.full(len(charge), np.nan)
     if log.voltage_V is not None:
-        known = np.isfinite(log.voltage_V)
-        if known.any():
-            voltage = np.where(within, np.interp(times.time_s, log.time_s[known], log.voltage_V[known]), np.nan)
+        good = np.isfinite(log.voltage_V)
+        if good.any():
+            voltage = np.where(within, np.interp(times.time_s, log.time_s[good], log.voltage_V[good]), np.nan)
     return ScanCharge(charge, voltage, faraday_mg(charge, species))
 
 

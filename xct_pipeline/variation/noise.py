@@ -120,6 +120,37 @@ def prism_overlap(slices: int, base: npt.NDArray[np.bool_], lag: Sequence[int]) 
     return pairs
 
 
+def plane_pairs(index: npt.NDArray[np.int64], cells: int, lag: Sequence[int]) -> Array:
+    """Count the pairs of pixels of a map that share a cell, for each lag and cell.
+
+    Parameters
+    ----------
+    index : array of int, (y, x)
+        Cell of each pixel, negative where it has none.
+    cells : int
+        Number of cells.
+    lag : (y, x)
+        Largest lag.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(cells, 2 lag_y + 1, 2 lag_x + 1)``.
+    """
+    ly, lx = lag
+    ny, nx = index.shape
+    pairs = np.zeros((cells, 2 * ly + 1, 2 * lx + 1))
+    for dy in range(ly + 1):
+        for dx in range(-lx, lx + 1):
+            if (dy == 0 and dx < 0) or dy >= ny or abs(dx) >= nx:
+                continue
+            near = index[: ny - dy, max(-dx, 0) : nx - max(dx, 0)]
+            far = index[dy:, max(dx, 0) : nx - max(-dx, 0)]
+            same = near[(near == far) & (near >= 0)]
+            pairs[:, ly + dy, lx + dx] = pairs[:, ly - dy, lx - dx] = np.bincount(same, minlength=cells)
+    return pairs
+
+
 def sum_variance(covariance: Array, pairs: Array) -> float:
     """Variance of the sum over a set with `pairs` voxel pairs per lag, (1/cm)^2.
 
@@ -153,6 +184,35 @@ def column_variance(covariance: Array, counts: npt.NDArray[np.int64]) -> Array:
         variance = variance + 2 * along_z[step] * np.maximum(n - step, 0)
     result: Array = np.maximum(variance, 0.0)[counts]
     return result
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise of one difference.
+
+    Attributes
+    ----------
+    covariance : numpy.ndarray
+        Autocovariance in the quiet part, (1/cm)^2.
+    level : numpy.ndarray
+        (y, x), of the noise in the region over that in the quiet part.
+    column_inflation, region_inflation : float
+        Scatter of sums over windows over what the autocovariance predicts, at least 1.
+    """
+
+    covariance: Array
+    level: Array
+    column_inflation: float
+    region_inflation: float
+
+    @property
+    def lag(self) -> tuple[int, ...]:
+        """Largest lag along each axis."""
+        return tuple(n // 2 for n in self.covariance.shape)
+
+    def voxel_variance(self, inside: npt.NDArray[np.bool_]) -> float:
+        """Return the mean variance of single voxels over columns `inside`, (1/cm)^2."""
+        return float(self.covariance[self.lag] * (self.level[inside] ** 2).mean())
 
 
 # How the level of the noise varies over the volume -------------------------------------------------------

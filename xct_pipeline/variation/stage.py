@@ -8,22 +8,26 @@ turns attenuation into mass), `stage_charge` (the cycler's log), `stage_images`,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xct_pipeline.config import Config
+from xct_pipeline.config import Config, Registration
 from xct_pipeline.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.resources import Resources
 from xct_pipeline.scan import Scan
 from xct_pipeline.store import Store
 from xct_pipeline.variation.stage_charge import charge_of_series, compositions_of, series_times
 from xct_pipeline.variation.stage_images import change_pass, density_passes
-from xct_pipeline.variation.stage_physics import check_region, physics_of, refusals, second_folder
+from xct_pipeline.variation.stage_noise import quiet_part
+from xct_pipeline.variation.stage_physics import check_region, physics_of, reference_of, refusals
+from xct_pipeline.variation.stage_second import check_second, second_series, second_store
 from xct_pipeline.variation.stage_series import Series
-from xct_pipeline.variation.stage_tables import budget_tables
+from xct_pipeline.variation.stage_tables import Study, check_regions, write_maps_and_tables
 
 __all__ = ["Series", "VariationResult", "check", "run", "series_times"]
+
+KINDS = (False, True)  # against the reference, against the scan before
 
 
 def check(config: Config, scans: Sequence[Scan | None], frame: tuple[int, int, int]) -> list[str]:
@@ -39,11 +43,17 @@ def check(config: Config, scans: Sequence[Scan | None], frame: tuple[int, int, i
     for name, region in {"region": settings.region, **settings.regions, "noise_region": settings.noise_region}.items():
         if region is not None:
             check_region(name, region, frame)
+    names = [s.name if s else f"scan {k}" for k, s in enumerate(scans)]
+    charge = None
+    if config.electrochemistry is not None:
+        charge = charge_of_series(config, names, scans, reference_of(config, names))[2]
     missing = refusals(settings, scans, config.acquisition.pixel_size_um)
     if not missing:
-        physics_of(settings, scans)
-    if config.electrochemistry is not None:
-        charge_of_series(config, [s.name if s else "?" for s in scans], scans, 0)
+        physics = physics_of(settings, scans)
+        compositions_of(settings, physics, charge, len(scans))
+        second = second_store(config)
+        if second is not None:
+            check_second(second, len(scans), frame)
     return missing
 
 
@@ -80,22 +90,41 @@ def run(
     reasons = check(config, series.scans, frame)
     if series.volume.unit != "1/cm":
         reasons = reasons or [f"the volumes are in {series.volume.unit}"]
-    times = series_times(series.scans)
-    charge = None
+    times, charge, record = series_times(series.scans), None, None
     if config.electrochemistry is not None:
-        _, stamps, charge = charge_of_series(config, series.names, series.scans, series.reference)
+        record, stamps, charge = charge_of_series(config, series.names, series.scans, series.reference)
         times = stamps.time_s
-    stamps_s = [float(t) if np.isfinite(t) else None for t in times]
-    kinds = (False, True)
-    passes = [change_pass(series, store, limits, stamps_s, kind) for kind in kinds]
-    done = run_passes(store, passes, limits, progress)
+    stamps_s = tuple(float(t) if np.isfinite(t) else None for t in times)
+    done = run_passes(store, [change_pass(series, store, limits, stamps_s, kind) for kind in KINDS], limits, progress)
     if reasons:
         return VariationResult(tuple(done), tuple(reasons))
     physics = physics_of(settings, series.scans)
     compositions = compositions_of(settings, physics, charge, len(series.names))
-    second = second_folder(config)
-    for kind in kinds:
-        steps = density_passes(series, settings, physics, compositions, store, limits, stamps_s, second, kind)
+    second = _second(config, series)
+    if second is not None:
+        series = replace(series, failed=tuple(sorted({*series.failed, *second[0].failed})))
+    study = Study(
+        config, series, store, limits, physics, tuple(compositions), stamps_s, charge, record, second
+    )  # fmt: skip
+    check_regions(study)
+    for kind in KINDS:
+        steps = density_passes(
+            series, settings, physics, compositions, store, limits, stamps_s, second[1] if second else None, kind
+        )
         done += run_passes(store, steps, limits, progress)
-    warnings = budget_tables(config, series, store, limits, physics, compositions, times, charge)
+    registration = config.registration or Registration()
+    quiet = [quiet_part(settings, registration, series, store, study.region)]
+    if second is not None:
+        # what is ceramic at the first energy says nothing about attenuation at the second
+        quiet.append(replace(quiet_part(settings, registration, *second, study.region), solid=None))
+    warnings = write_maps_and_tables(replace(study, quiet=tuple(quiet)))
     return VariationResult(tuple(done), (), tuple(warnings))
+
+
+def _second(config: Config, series: Series) -> tuple[Series, Store] | None:
+    """Return the series at the second energy, for the closure that needs one."""
+    store = second_store(config)
+    if store is None:
+        return None
+    check_second(store, len(series.names), series.frame)
+    return second_series(store, series.reference), store

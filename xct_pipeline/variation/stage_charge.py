@@ -34,7 +34,8 @@ def charge_of_series(
     )  # fmt: skip
     starts = [scan.start if scan else None for scan in scans]
     ends = [scan.end if scan else None for scan in scans]
-    times = scan_times(names, starts, ends, log_start=record.start, offset_s=settings.offset_s)
+    absent = [k for k, scan in enumerate(scans) if scan is None]
+    times = scan_times(names, starts, ends, log_start=record.start, offset_s=settings.offset_s, absent=absent)
     species = config.variation.species if config.variation else "Na"
     return record, times, at_scans(record, times, names, species=species, reference=reference)
 
@@ -52,7 +53,7 @@ def series_times(scans: Sequence[Scan | None]) -> Array:
 
 
 def compositions_of(settings: Variation, physics: Physics, charge: ScanCharge | None, count: int) -> list[float | None]:
-    """Return the composition of the alloy at each scan for the closure that needs it.
+    """Return the composition of the alloy at each scan for the closure that needs it; None where it is not known.
 
     Raises
     ------
@@ -67,6 +68,6 @@ def compositions_of(settings: Variation, physics: Physics, charge: ScanCharge | 
     assert loading is not None
     assert start is not None
     return [
-        None if not np.isfinite(out) else float(alloy.composition_after(start, loading, max(0.0, -float(out))))
+        None if not np.isfinite(out) else float(alloy.composition_after(start, loading, -float(out)))
         for out in charge.faraday_mg
     ]

@@ -17,7 +17,7 @@ from xct_pipeline.registration.stage import GRANULE, PATH, series_image, whole_c
 from xct_pipeline.resources import Resources
 from xct_pipeline.store import Image, Store, StoredArray
 from xct_pipeline.variation import closure, mass, uncertainty
-from xct_pipeline.variation.stage_physics import Physics, both_energies
+from xct_pipeline.variation.stage_physics import OFFSET, Physics
 from xct_pipeline.variation.stage_series import ATTENUATION, DENSITY, FLAGS, VERSION, Series, pairs_of
 
 FACE = 64
@@ -31,11 +31,14 @@ class PairSource:
 
     folder: str
     pairs: tuple[tuple[int, int], ...]
+    failed: tuple[int, ...] = ()
 
     def read(self, region: Region) -> Array:
-        """Return moving - reference, zeros where they are one scan."""
+        """Return moving - reference, zeros where they are one scan, NaN for a scan that failed."""
         series = StoredArray(self.folder)
         moving, fixed = self.pairs[region[0].start]
+        if moving in self.failed:
+            return np.full([part.stop - part.start for part in region], np.nan, np.float32)
         later = np.asarray(series[(moving, *region[1:])])
         if moving == fixed:
             return np.zeros_like(later)[None]
@@ -60,62 +63,93 @@ def change_pass(
     image = series_image(
         path, series.volume, len(series.names), "float32", series.volume.unit, limits, {"time_s": list(times)}
     )
-    source = PairSource(str(store.path.resolve() / PATH / "0"), pairs)
+    source = PairSource(str(store.path.resolve() / PATH / "0"), pairs, series.failed)
     inputs = {"registered": image_identity(store, PATH)}
-    return Pass(image, source, (BlockOp("change", VERSION, _same),), (1, *GRANULE), (0,) * 4, inputs, planes=pairs)
+    return Pass(
+        image,
+        source,
+        (BlockOp("change", VERSION, _same),),
+        (1, *GRANULE),
+        (0,) * 4,
+        inputs,
+        planes=_planes(series, pairs),
+    )
+
+
+def _planes(series: Series, values: Sequence[Any]) -> tuple[Any, ...]:
+    """Return what each plane in time depends on: a value, and whether its scan failed."""
+    return tuple("failed" if k in series.failed else value for k, value in enumerate(values))
 
 
 @dataclass(frozen=True)
 class ChangeSource:
-    """Reads a (t, z, y, x) image of the store, and with it that of a second store for two energies."""
+    """Reads planes in time of images of changes: one, at two energies one of each, or two to be subtracted.
 
-    folder: str
-    second: str | None = None
+    Attributes
+    ----------
+    folders : tuple of str
+        (t, z, y, x) arrays.
+    planes : tuple of tuple of int
+        What is read for each plane in time of the result.
+    """
+
+    folders: tuple[str, ...]
+    planes: tuple[tuple[int, ...], ...]
 
     def read(self, region: Region) -> Array:
         """Return (1 or 2, z, y, x)."""
-        parts = [np.asarray(StoredArray(f)[region]) for f in (self.folder, self.second) if f is not None]
-        return np.concatenate(parts)
+        arrays = [StoredArray(folder) for folder in self.folders]
+        planes = self.planes[region[0].start]
+        return np.stack([np.asarray(array[(k, *region[1:])]) for array in arrays for k in planes])
 
     def nbytes(self, region: Region) -> int:
         """Return the bytes of one or two blocks."""
-        return int(size_of(region) * 4 * 1.3 * (1 if self.second is None else 2))
+        blocks = len(self.folders) * max(len(planes) for planes in self.planes)
+        return int(size_of(region) * 4 * 1.3 * blocks)
 
 
 def density_passes(
     series: Series, settings: Variation, physics: Physics, compositions: Sequence[float | None], store: Store,
-    limits: Resources, times: Sequence[float | None], second: str | None, consecutive: bool,
+    limits: Resources, times: Sequence[float | None], second: Store | None, consecutive: bool,
 ) -> list[Pass]:  # fmt: skip
-    """Return the passes that write the change of density of the species, and its flags."""
+    """Return the passes that write the change of density of the species, and its flags.
+
+    The change between consecutive scans is that of `DENSITY`: where the closure is not linear in the change of
+    attenuation, the difference of the two changes against the reference.
+    """
     suffix = "_consecutive" * consecutive
-    source = ChangeSource(str(store.path.resolve() / (ATTENUATION + suffix) / "0"), second)
-    inputs = {"attenuation": image_identity(store, ATTENUATION + suffix), "second": second}
+    pairs = pairs_of(series, consecutive)
+    apart = consecutive and physics.closure in OFFSET
+    path = ATTENUATION if apart else ATTENUATION + suffix
+    stores = [store] if second is None else [store, second]
+    planes = tuple(pair if apart else (pair[0],) for pair in pairs)
+    source = ChangeSource(tuple(str(s.path.resolve() / path / "0") for s in stores), planes)
+    inputs = {"attenuation": [image_identity(s, path) for s in stores]}
     attributes = {"time_s": list(times), "closure": physics.closure, "species": settings.species}
     faces = Faces(
         str(store.path.resolve() / PATH / "0"), series.reference, series.frame, face_gradient(series, store),
         settings.shell_width,
     )  # fmt: skip
     parameters = {"closure": physics.closure, "anode": vars(physics.anode), "second_keV": settings.second_energy_keV}
+    w = tuple((compositions[k], compositions[j]) for k, j in pairs)
     passes = []
-    for path, dtype, unit, flags in ((DENSITY + suffix, "float32", "g/cm3", False), (FLAGS, "uint8", "1", True)):
+    for name, dtype, unit, flags in ((DENSITY + suffix, "float32", "g/cm3", False), (FLAGS, "uint8", "1", True)):
         if flags and consecutive:
             continue
         more = {"flags": {str(bit): text for bit, text in FLAG_MEANING.items()}} if flags else {}
         image = series_image(
-            path, series.volume, len(series.names), dtype, unit, limits, {**attributes, **more}, labels=flags
+            name, series.volume, len(series.names), dtype, unit, limits, {**attributes, **more}, labels=flags
         )
         function = partial(
-            _density,
-            physics=physics,
-            compositions=tuple(compositions),
+            _density, physics=physics, compositions=w, same=tuple(k == j for k, j in pairs), failed=series.failed,
             faces=faces if flags else None,
-            k=both_energies(settings),
-        )
+        )  # fmt: skip
         shell = {"face_gradient": faces.threshold, "shell_width": faces.width} if flags else {}
         op = BlockOp(
             f"closure.{physics.closure}", VERSION, function, {**parameters, **shell}, scratch=partial(_times, factor=60)
         )
-        passes.append(Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=tuple(compositions)))
+        depends = _planes(series, list(zip(pairs, w, strict=True)))
+        passes.append(Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=depends))
     return passes
 
 
@@ -153,23 +187,42 @@ def _times(region: Region, factor: int) -> int:
 
 
 def _density(
-    block: Any, before: Region, region: Region, *, physics: Physics, compositions: tuple[float | None, ...],
-    faces: Faces | None, k: Any,
+    block: Any, before: Region, region: Region, *, physics: Physics,
+    compositions: tuple[tuple[float | None, float | None], ...], same: tuple[bool, ...], failed: tuple[int, ...],
+    faces: Faces | None,
 ) -> Any:  # fmt: skip
     del before
-    second = block[1:] if len(block) > 1 else None
-    found = closure.density_change(
-        physics.closure, block[:1], physics.anode, w_host=compositions[region[0].start], second=second, k=k
-    )
+    k = region[0].start
+    later, earlier = compositions[k]
+    if k in failed or same[k] or (physics.closure == "well_mixed" and None in (later, earlier)):
+        empty = np.zeros_like(block[:1]) if same[k] and k not in failed else np.full_like(block[:1], np.nan)
+        density, flags = empty, np.zeros(empty.shape, np.uint8)
+    elif len(block) > 1 and physics.both is None:
+        parts = [
+            closure.density_change(physics.closure, change[None], physics.anode, w_host=w)
+            for change, w in zip(block, (later, earlier), strict=True)
+        ]
+        density, flags = parts[0].species - parts[1].species, parts[0].flags
+    else:
+        second = block[1:] if physics.both is not None else None
+        found = closure.density_change(
+            physics.closure, block[:1], physics.anode, w_host=later, second=second, k=physics.both
+        )
+        density, flags = found.species, np.asarray(found.flags)
     if faces is None:
-        return found.species
+        return density
     shell = faces.shell(region[1:])[None]
-    counts = {"impossible": int(np.count_nonzero(found.flags)), "near_face": int(shell.sum())}
-    return np.asarray(found.flags) | np.where(shell, np.uint8(FACE), np.uint8(0)), counts
+    counts = {"impossible": int(np.count_nonzero(flags)), "near_face": int(shell.sum())}
+    return flags | np.where(shell, np.uint8(FACE), np.uint8(0)), counts
 
 
 def map_arrays(
-    series: Series, store: Store, physics: Physics, settings: Variation, times: Array, consecutive: bool
+    series: Series,
+    store: Store,
+    physics: Physics,
+    settings: Variation,
+    times: Sequence[float | None],
+    consecutive: bool,
 ) -> dict[str, Any]:
     """Prepare the images (t, y, x) of the areal maps and their errors, NaN throughout; return their arrays."""
     arrays = {}
@@ -179,7 +232,7 @@ def map_arrays(
             f"variation/{name}{'_consecutive' * consecutive}", ("t", "y", "x"), shape, "float32", unit, 1,
             voxel_um=series.volume.voxel_um,
             attributes={
-                "time_s": [float(t) for t in times], "closure": physics.closure, "species": settings.species
+                "time_s": list(times), "closure": physics.closure, "species": settings.species
             },
         )  # fmt: skip
         store.prepare(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,7 +14,7 @@ from xct_pipeline.execution import image_identity, measure
 from xct_pipeline.registration.stage import PATH
 from xct_pipeline.resources import Resources
 from xct_pipeline.store import Store
-from xct_pipeline.variation import mass, uncertainty
+from xct_pipeline.variation import cells, mass, uncertainty
 from xct_pipeline.variation import noise as noises
 from xct_pipeline.variation.stage_images import face_gradient
 from xct_pipeline.variation.stage_series import (
@@ -22,7 +23,6 @@ from xct_pipeline.variation.stage_series import (
     Series,
     SlabSource,
     add_up,
-    labels_identity,
     region_mask,
     slabs_of,
 )
@@ -93,29 +93,9 @@ def _radius(frame: tuple[int, int, int]) -> Array:
     return np.asarray(np.hypot(y, x))
 
 
-@dataclass(frozen=True)
-class Noise:
-    """Noise of one difference.
-
-    Attributes
-    ----------
-    covariance : numpy.ndarray
-        Autocovariance in the quiet part, (1/cm)^2.
-    level : numpy.ndarray
-        (y, x), of the noise in the region over that in the quiet part.
-    column_inflation, region_inflation : float
-        Scatter of sums over windows over what the autocovariance predicts, at least 1.
-    """
-
-    covariance: Array
-    level: Array
-    column_inflation: float
-    region_inflation: float
-
-
 def noise_of_pair(
     series: Series, store: Store, mask: RegionMask, quiet: QuietMask, pair: tuple[int, int], limits: Resources
-) -> Noise:
+) -> noises.Noise:
     """Measure noise in planes without ceramic; in the ceramic where there are no such planes."""
     try:
         return measure_noise(series, store, mask, quiet, pair, limits)
@@ -127,7 +107,7 @@ def noise_of_pair(
 
 def measure_noise(
     series: Series, store: Store, mask: RegionMask, quiet: QuietMask, pair: tuple[int, int], limits: Resources
-) -> Noise:
+) -> noises.Noise:
     """Measure the noise of the difference of two scans where nothing changes, and how it varies over the region.
 
     Raises
@@ -144,7 +124,7 @@ def measure_noise(
     bins = (series.frame[0], LEVEL_BIN, LEVEL_BIN)
     inputs = {
         "registered": image_identity(store, PATH), "pair": pair, "region": mask.region.model_dump(),
-        "labels": labels_identity(store, mask), "quiet": [quiet.threshold, quiet.solid, quiet.inside_solid],
+        "labels": mask.identity, "quiet": [quiet.threshold, quiet.solid, quiet.inside_solid],
         "noise_region": None if quiet.region is None else quiet.region.region.model_dump(), "lag": LAG,
     }  # fmt: skip
     tag = f"{series.names[moving]}_{series.names[fixed]}"
@@ -167,7 +147,7 @@ def measure_noise(
     bin_level = noises.noise_level(mass.Sums(zero, found["level"], found["level_count"]), least=200)
     level = noises.spread(bin_level[0], bins[1:], series.frame[1:]) / pooled
     inflations = [_inflation(covariance, found[f"window{k}"], size) for k, size in enumerate(windows)]
-    return Noise(covariance, level, *inflations)
+    return noises.Noise(covariance, level, *inflations)
 
 
 def _inflation(covariance: Array, windows: Array, size: tuple[int, int, int]) -> float:
@@ -214,3 +194,57 @@ def _noise_chunk(
         for name, value in found.items():
             total[name] = total[name] + value if name in total else value
     return total
+
+
+@dataclass(frozen=True)
+class NoSource:
+    """Reads nothing: masks read their labels themselves."""
+
+    def read(self, region: Region) -> Array:
+        """Return nothing."""
+        del region
+        return np.zeros(0, np.float32)
+
+    def nbytes(self, region: Region) -> int:
+        """Return the bytes of the labels, their masks and the transforms of a strip."""
+        planes = region[0].stop - region[0].start + 2 * LAG[0]
+        width = region[2].stop
+        return int(planes * width * (2 * region[1].stop + 40 * (STRIP + 2 * LAG[1])))
+
+
+def measure_pairs(
+    series: Series, store: Store, masks: Sequence[RegionMask], limits: Resources, name: str
+) -> cells.Pairs:
+    """Count the voxel pairs of sets of voxels at each lag, and their voxels per column block."""
+    slabs = slabs_of(masks[0].planes(), series.frame)
+    inputs = {
+        "frame": series.frame, "masks": [[m.region.model_dump(), m.values] for m in masks],
+        "labels": masks[0].identity, "lag": LAG,
+    }  # fmt: skip
+    chunk = partial(_pairs_chunk, masks=tuple(masks))
+    found = measure(
+        store, Reduction(f"pairs/{name}", VERSION, chunk, add_up), NoSource(), slabs, inputs, limits, scratch=1
+    )
+    return cells.Pairs(found["pairs"], found["columns"], LEVEL_BIN)
+
+
+def _pairs_chunk(block: Array, region: Region, *, masks: tuple[RegionMask, ...]) -> dict[str, Array]:
+    del block
+    frame = masks[0].frame
+    span = slice(max(0, region[0].start - LAG[0]), min(frame[0], region[0].stop + LAG[0]))
+    core = slice(region[0].start - span.start, region[0].stop - span.start)
+    pairs, columns = [], []
+    for mask in masks:
+        wanted = mask.slab(span)
+        total = np.zeros([2 * n + 1 for n in LAG])
+        for y in range(0, frame[1], STRIP):
+            rows = slice(y, min(y + STRIP, frame[1]))
+            wide = slice(max(0, rows.start - LAG[1]), min(frame[1], rows.stop + LAG[1]))
+            part = wanted[:, wide]
+            if part.any():
+                own = (core, slice(rows.start - wide.start, rows.stop - wide.start), slice(None))
+                total += noises.lag_sums(np.zeros(part.shape, np.float32), part, lag=LAG, core=own).pairs
+        pairs.append(total)
+        count = wanted[core].sum(axis=0, dtype=np.float64)[None]
+        columns.append(mass.bin_sums(count, np.ones(count.shape, bool), (0, 0, 0), (1, LEVEL_BIN, LEVEL_BIN)).total[0])
+    return {"pairs": np.stack(pairs), "columns": np.stack(columns)}

@@ -3,28 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from xct_pipeline.blocks import Array
 from xct_pipeline.config import Config, RegionOfInterest, Variation
 from xct_pipeline.scan import Scan
-from xct_pipeline.variation import budget, closure, mass
+from xct_pipeline.variation import alloy, budget, closure, mass
 from xct_pipeline.variation.anode import Anode
 from xct_pipeline.variation.attenuation import coefficients, energy_sensitivity
-from xct_pipeline.variation.stage_series import ATTENUATION, Series
+from xct_pipeline.variation.stage_series import Series
+
+OFFSET = ("filled", "well_mixed")
+"""Closures whose change of density is not a multiple of the change of attenuation."""
 
 
 @dataclass(frozen=True)
 class Physics:
-    """What turns attenuation into mass."""
+    """What turns attenuation into mass.
+
+    Attributes
+    ----------
+    closure : str
+    anode : Anode
+    energy_keV : float or None
+    percent_per_keV : float
+        Of the species' coefficient.
+    both : ((species, host), (species, host)) or None
+        Coefficients (cm2/g) at two energies, for the closure that needs them.
+    """
 
     closure: closure.ClosureName
     anode: Anode
     energy_keV: float | None
     percent_per_keV: float
+    both: tuple[tuple[float, float], tuple[float, float]] | None = None
+
+    def slopes(self, w: float | None) -> tuple[float, ...]:
+        """Return the change of density per change of attenuation at each energy, g/cm3 per 1/cm."""
+        if self.both is not None:
+            return tuple(closure.dual_energy_inverse(self.both)[0].tolist())
+        return (closure.sensitivity(self.closure, self.anode, w_host=w),)
+
+    def density(self, changes: Sequence[Array], w: float | None) -> Array:
+        """Return the change of density of the species, g/cm3, of mean changes of attenuation (one per energy).
+
+        NaN where the composition that the closure needs is not known.
+        """
+        if self.closure == "well_mixed" and w is None:
+            return np.full_like(changes[0], np.nan)
+        second = changes[1] if len(changes) > 1 else None
+        found = closure.density_change(
+            self.closure, changes[0], self.anode, w_host=w, second=second, k=self.both if second is not None else None
+        )
+        return np.asarray(found.species)
 
 
 def refusals(settings: Variation, scans: Sequence[Scan | None], pixel_um: float | None) -> list[str]:
@@ -37,10 +70,14 @@ def refusals(settings: Variation, scans: Sequence[Scan | None], pixel_um: float 
         reasons.append("no variation.region says where the anode is")
     if pixel_um is None and any(scan.pixel_size_um is None for scan in good):
         reasons.append("the pixel size is unknown (acquisition.pixel_size_um)")
-    energy = settings.energy_keV or (good[0].energy_keV if good else None)
-    if energy is None and settings.species not in settings.measured:
+    if energy_of(settings, scans) is None and settings.species not in settings.measured:
         reasons.append("the photon energy is unknown (acquisition.energy_keV, or variation.measured)")
     return reasons
+
+
+def energy_of(settings: Variation, scans: Sequence[Scan | None]) -> float | None:
+    """Return the photon energy, keV: as given, else that of the first scan that tells one."""
+    return settings.energy_keV or next((s.energy_keV for s in scans if s is not None and s.energy_keV), None)
 
 
 def check_region(name: str, region: RegionOfInterest, frame: tuple[int, int, int]) -> None:
@@ -63,70 +100,63 @@ def physics_of(settings: Variation, scans: Sequence[Scan | None]) -> Physics:
         A formula that does not parse, an energy outside the tables, or a closure that lacks what it needs.
     """
     assert settings.closure is not None
-    energy = settings.energy_keV or next((s.energy_keV for s in scans if s is not None and s.energy_keV), None)
+    energy = energy_of(settings, scans)
     a = settings.anode
-    materials = (settings.species, a.host) if a.w_host is not None else (settings.species,)
+    two = settings.closure == "dual_energy"
+    materials = (settings.species, a.host) if a.w_host is not None or two else (settings.species,)
     k = coefficients(materials, energy, settings.measured)
     anode = Anode(
         k[settings.species], k.get(a.host, 0.0), a.w_host, a.density, a.filling, a.carbon_fraction, a.temperature_C,
         a.density_model, None if a.density_table is None else tuple(a.density_table), a.boundaries,
     )  # fmt: skip
-    if settings.closure not in ("na_only", "dual_energy"):
-        if a.w_host is None:
-            raise ValueError(
-                f"closure {settings.closure} needs variation.anode.w_host, the initial mass fraction of {a.host}"
-            )
-        closure.sensitivity(settings.closure, anode)
+    if settings.closure == "well_mixed":
+        anode = replace(anode, boundaries=_liquidus(settings))
+    for name in (settings.closure, *settings.alternatives):
+        _check_closure(name, settings, anode)
     if settings.closure == "well_mixed" and a.loading_mg is None:
         raise ValueError("closure well_mixed needs variation.anode.loading_mg, the mass of alloy in the anode")
-    if settings.closure == "dual_energy" and (settings.second_store is None or settings.second_energy_keV is None):
-        raise ValueError("closure dual_energy needs variation.second_store and second_energy_keV")
     per_keV = (
         energy_sensitivity(settings.species, energy) if energy and settings.species not in settings.measured else 0.0
     )
-    return Physics(settings.closure, anode, energy, per_keV)
+    both = _both_energies(settings, (k[settings.species], k.get(a.host, 0.0))) if two else None
+    return Physics(settings.closure, anode, energy, per_keV, both)
 
 
-def both_energies(settings: Variation) -> tuple[tuple[float, float], tuple[float, float]] | None:
+def _check_closure(name: closure.ClosureName, settings: Variation, anode: Anode) -> None:
+    if name in ("na_only", "dual_energy"):
+        if name == "dual_energy" and settings.closure != "dual_energy":
+            raise ValueError("variation.alternatives: dual_energy needs the second energy; make it the closure")
+        return
+    if anode.w_host is None:
+        raise ValueError(
+            f"closure {name} needs variation.anode.w_host, the initial mass fraction of {settings.anode.host}"
+        )
+    closure.sensitivity(name, anode)
+
+
+def _liquidus(settings: Variation) -> tuple[float, float] | None:
+    """Return the liquidus compositions; None, where all metal counts as liquid, if nobody knows them."""
+    a = settings.anode
+    if a.boundaries is None and (settings.species, a.host) != ("Na", "K"):
+        return None
+    try:
+        low, high = alloy.liquid_range(a.temperature_C, a.boundaries)
+    except ValueError:
+        if a.boundaries is not None:
+            raise
+        return None
+    return (low, high) if (low, high) != (0.0, 1.0) else None
+
+
+def _both_energies(settings: Variation, first: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return the coefficients (species, host) at both energies for the closure of two energies."""
-    if settings.closure != "dual_energy":
-        return None
+    if settings.second_store is None or settings.second_energy_keV is None:
+        raise ValueError("closure dual_energy needs variation.second_store and second_energy_keV")
     pair = (settings.species, settings.anode.host)
-    first, second = (coefficients(pair, e) for e in (settings.energy_keV, settings.second_energy_keV))
-    return (first[pair[0]], first[pair[1]]), (second[pair[0]], second[pair[1]])
-
-
-def second_folder(config: Config) -> str | None:
-    """Return the folder of the change of attenuation at the second energy, for the closure that needs one.
-
-    Raises
-    ------
-    ValueError
-        It is not there.
-    """
-    settings = config.variation
-    if settings is None or settings.closure != "dual_energy" or settings.second_store is None:
-        return None
-    folder = config.resolve(settings.second_store) / ATTENUATION / "0"
-    if not Path(folder).is_dir():
-        raise ValueError(f"variation.second_store: {folder} is not there; run the series of the second energy first")
-    return str(folder)
-
-
-def slope_of(physics: Physics, settings: Variation, w: float | None) -> float:
-    """Return the change of density per change of attenuation, g/cm3 per 1/cm, at a composition."""
-    if physics.closure == "dual_energy":
-        k = both_energies(settings)
-        assert k is not None
-        return float(np.hypot(*closure.dual_energy_inverse(k)[0]))
-    return closure.sensitivity(physics.closure, physics.anode, w_host=w)
-
-
-def to_density(change: Array, *, physics: Physics, w: float | None) -> Array:
-    """Return the change of density of mean changes of attenuation."""
-    if physics.closure == "dual_energy":
-        return np.asarray(change / physics.anode.k_species)
-    return np.asarray(closure.density_change(physics.closure, change, physics.anode, w_host=w).species)
+    second = coefficients(pair, settings.second_energy_keV, {})
+    both = first, (second[pair[0]], second[pair[1]])
+    closure.dual_energy_inverse(both)
+    return both
 
 
 def errors_of(settings: Variation, physics: Physics, series: Series, pair: tuple[int, int]) -> budget.Errors:
@@ -141,3 +171,10 @@ def errors_of(settings: Variation, physics: Physics, series: Series, pair: tuple
         table=settings.table_error, energy=abs(physics.percent_per_keV) / 100 * settings.energy_error_keV,
         alternatives=tuple(closure.sensitivity(name, physics.anode) for name in settings.alternatives),
     )  # fmt: skip
+
+
+def reference_of(config: Config, names: Sequence[str]) -> int:
+    """Return the position of the reference scan among scans."""
+    from xct_pipeline.registration.stage import reference_index
+
+    return 0 if config.registration is None else reference_index(config.registration, names)

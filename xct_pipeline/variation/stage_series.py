@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from xct_pipeline.scan import Scan
 from xct_pipeline.store import Store, StoredArray
 from xct_pipeline.variation import mass
 
-VERSION = 3
+VERSION = 4
 SLAB = 32
 ATTENUATION, DENSITY, FLAGS = "variation/attenuation", "variation/density", "variation/flags"
 
@@ -115,6 +116,7 @@ class RegionMask:
     labels_folder: str | None = None
     values: tuple[int, ...] = ()
     time: int = 0
+    identity: str | None = None
 
     def slab(self, z: slice) -> Array:
         """Return the mask of planes (z, y, x)."""
@@ -152,13 +154,42 @@ def region_mask(series: Series, store: Store, region: RegionOfInterest) -> Regio
     from xct_pipeline.segmentation.stage import label_values, labels_path
 
     values = tuple(label_values(store, [region.label]))
-    return RegionMask(region, series.frame, str(store.path.resolve() / labels_path() / "0"), values, series.reference)
+    folder, identity = store.path.resolve() / labels_path() / "0", image_identity(store, labels_path())
+    return RegionMask(region, series.frame, str(folder), values, series.reference, identity)
 
 
-def labels_identity(store: Store, mask: RegionMask) -> str | None:
-    """Return what identifies the labels that a mask is cut by."""
-    if mask.labels_folder is None:
+@dataclass(frozen=True)
+class Materials:
+    """The labels of the reference scan, by which totals are told apart."""
+
+    folder: str
+    time: int
+    names: Mapping[int, str]
+    identity: str
+
+    def slab(self, z: slice) -> Array:
+        """Return the labels of planes (z, y, x)."""
+        return np.asarray(zarr.open_array(self.folder, mode="r")[self.time, z])
+
+    @property
+    def size(self) -> int:
+        """One more than the largest value."""
+        return max(self.names) + 1
+
+    def mask(self, region: RegionMask, value: int) -> RegionMask:
+        """Return the voxels of a region that carry one value."""
+        values = (value,) if not region.values or value in region.values else ()
+        return replace(region, labels_folder=self.folder, values=values, time=self.time, identity=self.identity)
+
+
+def materials_of(series: Series, store: Store) -> Materials | None:
+    """Return the labels in the store, None where there are none of this series."""
+    from xct_pipeline.segmentation.stage import labels_path, stored_names
+
+    names, path = stored_names(store), labels_path()
+    folder = store.path.resolve() / path / "0"
+    if not names or not folder.is_dir() or series.reference in series.failed:
         return None
-    from xct_pipeline.segmentation.stage import labels_path
-
-    return image_identity(store, labels_path())
+    if tuple(zarr.open_array(str(folder), mode="r").shape) != (len(series.names), *series.frame):
+        return None
+    return Materials(str(folder), series.reference, names, image_identity(store, path))

@@ -16,31 +16,40 @@ from xct_pipeline.store import Store
 from xct_pipeline.variation import mass, uncertainty
 from xct_pipeline.variation.stage_series import (
     VERSION,
+    Materials,
     RegionMask,
     Series,
     SlabSource,
     add_up,
-    labels_identity,
     slabs_of,
 )
 
-PIECE = 8  # planes of a slab that are summed together
+PIECE = 4  # planes of a slab that are summed together
 
 
 def measure_sums(
-    series: Series, store: Store, settings: Variation, mask: RegionMask, pair: tuple[int, int], surface: Array | None,
-    limits: Resources, name: str,
+    series: Series, store: Store, settings: Variation, mask: RegionMask, pair: tuple[int, int], limits: Resources,
+    name: str, surface: Array | None = None, materials: Materials | None = None, profiles: bool = True,
 ) -> dict[str, Array]:  # fmt: skip
-    """Sum one pair of scans over a region: maps along z, motions, profiles, attenuation of both scans."""
+    """Sum one pair of scans over a region: along z, and per cell (radius, depth, bin, material).
+
+    Returns
+    -------
+    dict
+        ``change``, ``fixed``, ``moving``, ``count`` (y, x) and ``motions`` (6, y, x), 1/cm times voxels; ``lost``
+        voxels; and for each kind of cell ``<kind>_change`` and so on, with a last axis over cells.
+    """
     moving, fixed = pair
     source = SlabSource(str(store.path.resolve() / PATH / "0"), moving, fixed, 1, series.frame[0])
+    bins = settings.bins if profiles else None
     chunk = partial(
-        _sums_chunk, source=source, mask=mask, surface=surface, above=settings.anode_above, bins=settings.bins
-    )
+        _sums_chunk, source=source, mask=mask, surface=surface, above=settings.anode_above, bins=bins,
+        materials=materials, radial=profiles,
+    )  # fmt: skip
     inputs = {
         "registered": image_identity(store, PATH), "pair": pair, "region": mask.region.model_dump(),
-        "labels": labels_identity(store, mask), "surface": surface, "above": settings.anode_above,
-        "bins": settings.bins,
+        "labels": mask.identity, "surface": surface, "above": settings.anode_above,
+        "bins": bins, "materials": None if materials is None else materials.identity, "profiles": profiles,
     }  # fmt: skip
     reduction = Reduction(
         f"sums/{name}_{series.names[moving]}_{series.names[fixed]}", VERSION, chunk, add_up, fold=True
@@ -65,37 +74,41 @@ def _sums_chunk(block: Array, region: Region, *, source: SlabSource, **options: 
 
 def _sums_piece(
     block: Array, region: Region, *, source: SlabSource, mask: RegionMask, surface: Array | None, above: bool,
-    bins: tuple[int, int, int] | None,
+    bins: tuple[int, int, int] | None, materials: Materials | None, radial: bool,
 ) -> dict[str, Array]:  # fmt: skip
     z, span = region[0], source.span(region)
     core = slice(z.start - span.start, z.stop - span.start)
     fixed, moving = block[0][core], block[1][core]
     change = mass.change(fixed, moving)
-    inside = mask.slab(z) & np.isfinite(change)
-    offset = (z.start, 0, 0)
+    wanted = mask.slab(z)
+    inside = wanted & np.isfinite(change)
+    offset, frame = (z.start, 0, 0), mask.frame
+    cells: dict[str, tuple[Array, int]] = {}
+    if radial:
+        cells["radial"] = mass.radial_index(frame, offset, change.shape), int(np.hypot(*frame[1:]) / 2) + 1
+    if surface is not None:
+        cells["depth"] = mass.depth_index(surface, offset, change.shape, upward=above), frame[0]
+    if bins is not None:
+        counts = tuple(-(-n // b) for n, b in zip(frame, bins, strict=True))
+        cells["bins"] = mass.bin_index(offset, change.shape, bins, counts), int(np.prod(counts))
+    if materials is not None:
+        cells["material"] = materials.slab(z), materials.size
+    chosen = {kind: mass.Cells(index, number, inside) for kind, (index, number) in cells.items()}
+    found: dict[str, Array] = {
+        "count": inside.sum(axis=0, dtype=np.int64), "lost": np.array(int((wanted & ~inside).sum()))
+    }  # fmt: skip
+    found |= {f"{kind}_count": part.count() for kind, part in chosen.items()}
+    for name, values in (("change", change), ("fixed", fixed), ("moving", moving)):
+        found[name] = mass.areal_sums(values, inside, offset).total
+        found |= {f"{kind}_{name}": part.total(values) for kind, part in chosen.items()}
     edge = [(1 - core.start, 1 - (block.shape[1] - core.stop)), (1, 1), (1, 1)]
     padded = np.pad(np.nan_to_num(block[0]), edge, mode="edge")
-    found = {
-        "change": mass.areal_sums(change, inside, offset).total,
-        "count": inside.sum(axis=0, dtype=np.int64),
-        "fixed": mass.areal_sums(fixed, inside, offset).total,
-        "moving": mass.areal_sums(moving, inside, offset).total,
-        "motions": uncertainty.registration_sums(padded, inside, offset, mask.frame).total,
-        "lost": np.array(int((mask.slab(z) & ~np.isfinite(change)).sum())),
-    }
-    radial = mass.radial_index(mask.frame, offset, change.shape)
-    cells = int(np.hypot(*mask.frame[1:]) / 2) + 1
-    sums = mass.index_sums(change, radial, cells, inside)
-    found |= {"radial": sums.total, "radial_count": sums.count}
-    if surface is not None:
-        depth = mass.depth_index(surface, offset, change.shape, upward=above)
-        sums = mass.index_sums(change, depth, mask.frame[0], inside)
-        found |= {"depth": sums.total, "depth_count": sums.count}
-    if bins is not None:
-        shape = tuple(-(-n // b) for n, b in zip(mask.frame, bins, strict=True))
-        sums = mass.bin_sums(change, inside, offset, bins).full(shape)
-        found |= {"bins": sums.total, "bins_count": sums.count}
-    return found
+    motions: dict[str, list[Array]] = {name: [] for name in ("motions", *(f"{kind}_motions" for kind in chosen))}
+    for values in uncertainty.motion_changes(padded, inside, offset, frame):
+        motions["motions"].append(values.sum(axis=0))
+        for kind, part in chosen.items():
+            motions[f"{kind}_motions"].append(part.total(values))
+    return found | {name: np.stack(parts) for name, parts in motions.items()}
 
 
 def measure_surface(

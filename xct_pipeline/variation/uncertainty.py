@@ -7,7 +7,7 @@ together, so its term is worked out on sums over the region and never divided by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,6 +120,18 @@ def registration_sums(block: Any, mask: Any, offset: tuple[int, ...], frame: tup
         Cells (motion, y, x); motions are shifts along z, y, x (per voxel) and rotations about z, y, x (per
         radian, right-handed in x, y, z).
     """
+    total = np.stack([
+        to_host(part.sum(axis=0)) for part in motion_changes(block, mask, offset, frame)
+    ])  # fmt: skip
+    count = np.broadcast_to(to_host(mask.sum(axis=0)).astype(np.int64), total.shape)
+    return Sums((0, *offset[1:]), total, count)
+
+
+def motion_changes(block: Any, mask: Any, offset: tuple[int, ...], frame: tuple[int, ...]) -> Iterator[Any]:
+    """Yield how the attenuation of each voxel changes with each of six motions, one motion at a time.
+
+    Parameters and order as in `registration_sums`; (z, y, x) of the mask, zero outside it.
+    """
     xp = array_namespace(block)
     inner = slice(1, -1)
     half = block.dtype.type(0.5)
@@ -134,10 +146,10 @@ def registration_sums(block: Any, mask: Any, offset: tuple[int, ...], frame: tup
         for axis, (o, n, f) in enumerate(zip(offset, mask.shape, frame, strict=True))
     ]
     z, y, x = position
-    motions = (gz, gy, gx, x * gy - y * gx, z * gx - x * gz, y * gz - z * gy)
-    total = np.stack([to_host(part.sum(axis=0)) for part in motions])
-    count = np.broadcast_to(to_host(mask.sum(axis=0)).astype(np.int64), total.shape)
-    return Sums((0, *offset[1:]), total, count)
+    yield from (gz, gy, gx)
+    yield x * gy - y * gx
+    yield z * gx - x * gz
+    yield y * gz - z * gy
 
 
 def registration_term(motions: Array, covariance: Array) -> Array:
