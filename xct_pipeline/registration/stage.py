@@ -107,6 +107,7 @@ def run(
     if problems[reference] is not None:
         raise RegistrationError(f"the reference {names[reference]} cannot be used: {problems[reference]}")
     fixed = find_volume(store, names[reference])
+    settings = _in_known_units(settings, fixed)
     volumes: list[Volume | None] = []
     motions: list[Motion] = []
     for name, problem in zip(names, problems, strict=True):
@@ -121,6 +122,20 @@ def run(
     store.write_table("registration", motion_table(motions, fixed.voxel_um, without_data), UNITS)
     _look_locally(settings, volumes, motions, reference, store, limits)
     return RegistrationResult(tuple(motions), fixed, reference, tuple(done))
+
+
+def _in_known_units(settings: Registration, fixed: Volume) -> Registration:
+    """Return the settings without thresholds in 1/cm where the volumes have no unit of length."""
+    mask = settings.mask
+    if fixed.unit == "1/cm" or mask == "auto" or (mask.min_attenuation is None and mask.max_attenuation is None):
+        return settings
+    log.warning(
+        "the voxel size is unknown: registration.mask cannot use an attenuation in 1/cm; what does not change is found "
+        "automatically in its place"
+    )
+    left = mask.cylinder is not None or mask.box is not None or mask.label is not None
+    new = mask.model_copy(update={"min_attenuation": None, "max_attenuation": None}) if left else "auto"
+    return settings.model_copy(update={"mask": new})
 
 
 def _look_locally(

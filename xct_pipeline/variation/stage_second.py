@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import zarr
 
 from xct_pipeline.config import Config
 from xct_pipeline.registration.stage import Motion, find_volume
-from xct_pipeline.store import Store
+from xct_pipeline.store import Store, StoredArray
 from xct_pipeline.variation.stage_series import ATTENUATION, Series
 
 
@@ -32,7 +31,7 @@ def second_store(config: Config) -> Store | None:
 
 def check_second(store: Store, scans: int, frame: tuple[int, int, int]) -> None:
     """Raise ValueError where a store holds another number of scans, or volumes of another size."""
-    shape = tuple(zarr.open_array(str(store.path / ATTENUATION / "0"), mode="r").shape)
+    shape = tuple(StoredArray(store.path / ATTENUATION / "0").shape)
     if shape != (scans, *frame):
         raise ValueError(
             f"variation.second_store: {store.path} holds {shape[0]} scans of {' x '.join(map(str, shape[1:]))} voxels, "

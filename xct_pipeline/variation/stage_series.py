@@ -169,7 +169,7 @@ class Materials:
 
     def slab(self, z: slice) -> Array:
         """Return the labels of planes (z, y, x)."""
-        return np.asarray(zarr.open_array(self.folder, mode="r")[self.time, z])
+        return np.asarray(StoredArray(self.folder)[self.time, z])
 
     @property
     def size(self) -> int:
@@ -190,6 +190,6 @@ def materials_of(series: Series, store: Store) -> Materials | None:
     folder = store.path.resolve() / path / "0"
     if not names or not folder.is_dir() or series.reference in series.failed:
         return None
-    if tuple(zarr.open_array(str(folder), mode="r").shape) != (len(series.names), *series.frame):
+    if tuple(StoredArray(folder).shape) != (len(series.names), *series.frame):
         return None
     return Materials(str(folder), series.reference, names, image_identity(store, path))

@@ -12,7 +12,7 @@ import pandas as pd
 from xct_pipeline.blocks import Array
 from xct_pipeline.config import Config, Registration, Variation
 from xct_pipeline.resources import Resources
-from xct_pipeline.store import Store
+from xct_pipeline.store import Store, StoredArray
 from xct_pipeline.variation import budget, cells, closure, mass
 from xct_pipeline.variation.cycler import CyclerLog
 from xct_pipeline.variation.electrochemistry import ScanCharge
@@ -156,9 +156,7 @@ def _between(study: Study, pair: tuple[int, int], count: Array) -> budget.Densit
 
 def map_values(store: Store, name: str) -> Array:
     """Return an areal map of all scans (t, y, x)."""
-    import zarr
-
-    return np.asarray(zarr.open_array(str(store.path / "variation" / name / "0"), mode="r")[:], np.float64)
+    return np.asarray(StoredArray(store.path / "variation" / name / "0")[:], np.float64)
 
 
 def write_tables(
