@@ -234,7 +234,8 @@ def labels_ours(p: Problem) -> Job:
     from xct_pipeline.segmentation.watershed import watershed_classes
 
     volume = _cell(p, 0)
-    return Job(lambda: watershed_classes(volume, (0.65, 3.1), edge=0.3), p.voxels**3 / 1e6)
+    options = {"edge": 0.3, "means": (0.1, 1.0, 5.0), "blur": 0.7}
+    return Job(lambda: watershed_classes(volume, (0.65, 3.1), **options), p.voxels**3 / 1e6)
 
 
 def labels_skimage(p: Problem) -> Job:

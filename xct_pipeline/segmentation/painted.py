@@ -43,8 +43,7 @@ def painted_planes(array: Any, shape: Sequence[int], *, time: int, z: Sequence[i
         Sizes or planes that do not fit the series, or values outside 0 to 255.
     """
     given = tuple(array.shape)
-    if np.dtype(array.dtype).kind not in "uib":
-        raise ValueError(f"painted labels are whole numbers, not {array.dtype}")
+    check_whole_numbers(array)
     if given == tuple(shape):
         return [plane for t in range(shape[0]) for plane in _of_volume(array, t, (t,), range(shape[1]))]
     if len(given) not in (2, 3) or given[-2:] != tuple(shape[2:]):
@@ -58,6 +57,12 @@ def painted_planes(array: Any, shape: Sequence[int], *, time: int, z: Sequence[i
     if len(places) != depth or max(places) >= shape[1]:
         raise ValueError(f"segmentation.z = {list(places)}: give one of 0 to {shape[1] - 1} for each of {depth} planes")
     return list(_of_volume(array if len(given) == 3 else array[:][None], time, (), places))
+
+
+def check_whole_numbers(array: Any) -> None:
+    """Raise ValueError unless an array holds whole numbers."""
+    if np.dtype(array.dtype).kind not in "uib":
+        raise ValueError(f"painted labels are whole numbers, not {array.dtype}")
 
 
 def _size(shape: Sequence[int]) -> str:

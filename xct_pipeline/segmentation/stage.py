@@ -6,10 +6,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xct_pipeline.config import Config
+from xct_pipeline.config import Config, SegmentClassifier
 from xct_pipeline.execution import PassResult, Progress, silent
 from xct_pipeline.resources import Resources
 from xct_pipeline.segmentation import label
+from xct_pipeline.segmentation.stage_classifier import check_painted_file
 from xct_pipeline.segmentation.stage_labels import describe_labels, labels_pass, labels_path, material_names, run_pass
 from xct_pipeline.segmentation.stage_measures import Measured
 from xct_pipeline.segmentation.stage_series import Facts
@@ -46,7 +47,9 @@ def label_values(store: Store, names: Sequence[str]) -> list[int]:
 
 
 def check(config: Config) -> None:
-    """Raise ValueError where the configuration uses a label that segmentation will not make."""
+    """Raise ValueError where the configuration uses a label that segmentation will not make, or an unreadable file."""
+    if isinstance(config.segmentation, SegmentClassifier):
+        check_painted_file(config, config.segmentation)
     variation, used = config.variation, {}
     if variation is not None:
         regions = {"region": variation.region, **variation.regions, "noise_region": variation.noise_region}

@@ -8,7 +8,7 @@ from xct_pipeline.labels_file import open_labels
 from xct_pipeline.registration.stage import PATH
 from xct_pipeline.segmentation.classifier import Forest, feature_halo, train_forest, training_samples
 from xct_pipeline.segmentation.denoise import denoise
-from xct_pipeline.segmentation.painted import check_painted, painted_planes, tiles
+from xct_pipeline.segmentation.painted import check_painted, check_whole_numbers, painted_planes, tiles
 from xct_pipeline.segmentation.stage_series import VERSION, Facts, box_source, inputs_of
 from xct_pipeline.segmentation.stage_thresholds import denoise_reach, denoising_of
 from xct_pipeline.store import Store
@@ -49,6 +49,15 @@ def trained_forest(config: Config, settings: SegmentClassifier, facts: Facts, st
         save_estimate(store, "segmentation/forest", key, forest._asdict())
         return forest
     return Forest(**found)
+
+
+def check_painted_file(config: Config, settings: SegmentClassifier) -> None:
+    """Raise ValueError where painted labels cannot be read or are no whole numbers; their size is seen later."""
+    file = config.resolve(settings.labels)
+    try:
+        check_whole_numbers(open_labels(file, "segmentation.labels"))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def _painted_scan(settings: SegmentClassifier, facts: Facts) -> int:

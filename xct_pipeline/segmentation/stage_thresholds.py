@@ -76,6 +76,9 @@ def find_thresholds(settings: Segmentation, facts: Facts, store: Store, limits: 
             h = _histogram(settings, settings.bins, settings.sigma, facts, store, limits)
             values = tuple(settings.thresholds) if settings.thresholds else _otsu(h, settings.classes)
             means = threshold.class_means(h.counts, values, low=h.low, high=h.high)
+            if np.isfinite(means).sum() < 2:
+                cuts, span = ", ".join(f"{value:g}" for value in values), f"{h.low:.3g} to {h.high:.3g} 1/cm"
+                raise ValueError(f"thresholds {cuts} leave all voxels in one class: the volumes hold {span}")
             return Thresholds(values, settings.edge or markers.marker_edge(means), _known(means))
         case SegmentHysteresis() | SegmentClassifier():
             return None

@@ -368,6 +368,23 @@ def test_painted_labels_that_do_not_fit(series, write, change, message) -> None:
     assert not (store.path / "registered/labels/materials").exists()
 
 
+def test_painted_labels_that_cannot_be_read_are_named_before_the_run(tmp_path: Path) -> None:
+    settings = config(Store(tmp_path / "store.zarr"), **METHODS["classifier"])
+    with pytest.raises(ValueError, match=r"painted\.tif: no such file"):
+        stage.check(settings)
+    tifffile.imwrite(tmp_path / "painted.tif", np.ones((4, 4)))
+    with pytest.raises(ValueError, match=r"painted\.tif: painted labels are whole numbers, not float64"):
+        stage.check(settings)
+    tifffile.imwrite(tmp_path / "painted.tif", np.ones((4, 4), np.uint8))
+    stage.check(settings)
+
+
+def test_thresholds_beyond_all_values_are_refused(series) -> None:
+    store, facts = series
+    with pytest.raises(ValueError, match=r"thresholds 20, 30 leave all voxels in one class: the volumes hold -.* to "):
+        stage.run(config(store, thresholds=[20.0, 30.0]), facts, store, LIMITS)
+
+
 def test_uniform_and_empty_volumes_are_refused(tmp_path: Path) -> None:
     store, facts = series_store(tmp_path, [np.zeros(SHAPE, np.float32)])
     with pytest.raises(ValueError, match="segmentation: a histogram from 0 to 0"):
