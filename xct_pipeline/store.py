@@ -272,9 +272,15 @@ def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
         coords["t"] = np.asarray(xct["time_s"], dtype=float)
     lazy = da.from_array(array, chunks=array.shards or array.chunks, name=False)
     extra = {key: value for key, value in xct.items() if key not in ("identity", "layout", "unit")}
-    return xr.DataArray(
+    image = xr.DataArray(
         lazy, dims=names, coords=coords, name=folder.name, attrs={"units": xct.get("unit", ""), **extra}
     )
+    for axis in multiscale["axes"]:
+        if axis["name"] in SPATIAL and "unit" in axis:
+            image[axis["name"]].attrs["units"] = "µm"
+        elif axis["name"] == "t" and "time_s" in xct:
+            image["t"].attrs["units"] = "s"
+    return image
 
 
 def open_volume(store: str | os.PathLike[str], scan: str | None = None, level: int = 0) -> xr.DataArray:
