@@ -51,6 +51,7 @@ def test_coordinates_are_those_of_the_detector(tmp_path):
     volume = store.open(IMAGE.path)
     np.testing.assert_allclose(volume.z, 2.5 * np.arange(8, 28))
     assert volume.attrs["units"] == "1/cm"
+    assert {volume[axis].attrs["units"] for axis in volume.dims} == {"µm"}
     with pytest.raises(StoreError, match="levels 0 to 0"):
         store.open(IMAGE.path, 3)
     with pytest.raises(StoreError, match="no OME-Zarr image"):
