@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import io
 import itertools
 import json
 import logging
 import os
-import queue
-import shutil
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import zarr
 
-from xct_pipeline import parcels, provenance
+from xct_pipeline import provenance
 from xct_pipeline.blocks import Array, Pass, Reduction, Region, Source, inside
 from xct_pipeline.files import unwritable
-from xct_pipeline.resources import Resources, fitting_workers, local_processes
+from xct_pipeline.resources import Need, Resources
+from xct_pipeline.scheduling import run_tasks
 from xct_pipeline.store import Image, RefusedError, Store, StoreError, write_atomic
 
 log = logging.getLogger("xct")
@@ -172,8 +168,7 @@ def run_passes(
         for line in why:
             log.info("%s: recomputed because %s", step.name, line)
     results: dict[str, list[ShardResult]] = {step.name: [] for step in passes}
-    workers = min((fitting_workers(p.memory(), len(tasks), limits, p.name) for p in passes), default=1)
-    for done, result in enumerate(_execute(store, tasks, workers, limits.cluster), start=1):
+    for done, result in enumerate(_execute(store, tasks, passes_need(passes), limits), start=1):
         results[result.name].append(result)
         progress(result, done, len(tasks))
         if result.fatal:
@@ -266,131 +261,38 @@ def _read_marker(file: Path, digest: str) -> dict[str, Any] | None:
     return marker if marker.get("fingerprint") == digest else None
 
 
+def passes_need(passes: Sequence[Pass], name: str = "", cpu_s: float = 0.0) -> Need:
+    """Return what passes take that run together: their tasks, and the memory of the largest."""
+    largest = max(passes, key=Pass.memory, default=None)
+    tasks = sum(len(step.shards()) for step in passes)
+    if largest is None:
+        return Need(name, 0, 0)
+    return Need(name or largest.name, tasks, largest.memory(), cpu_s=cpu_s)
+
+
 def _execute(
-    store: Store, tasks: list[tuple[Pass, tuple[int, ...], str]], workers: int, cluster: str | None
+    store: Store, tasks: list[tuple[Pass, tuple[int, ...], str]], need: Need, limits: Resources
 ) -> Iterator[ShardResult]:
     """Yield the results of all tasks as they finish."""
     if not tasks:
         return
     root = str(store.path.resolve())
     calls = [(root, step, shard, digest) for step, shard, digest in tasks]
-    if cluster is None:
-        yield from run_threads(run_shard, calls, workers)
-    else:
-        yield from run_cluster(run_shard, calls, cluster, workers, store.state.resolve() / "parcels")
-
-
-def run_threads(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], workers: int) -> Iterator[Any]:
-    """Call a function for each tuple of arguments on dask's threaded scheduler; yield results as they finish.
-
-    Threads of BLAS and OpenMP are set to one while it runs: the tasks are the parallelism.
-    """
-    import threadpoolctl
-    from dask.base import compute
-    from dask.delayed import delayed
-
-    finished: queue.Queue[Any] = queue.Queue()
-    stopped = threading.Event()
-
-    def work(call: tuple[Any, ...]) -> None:
-        if not stopped.is_set():
-            finished.put(function(*call))
-            release_memory()
-
-    def schedule(tasks: list[Any]) -> None:
-        try:
-            with threadpoolctl.threadpool_limits(1):
-                compute(*tasks, scheduler="threads", num_workers=workers)
-        except BaseException as error:
-            finished.put(error)
-
-    tasks = [delayed(work, pure=False)(call) for call in calls]
-    thread = threading.Thread(target=schedule, args=(tasks,), daemon=True)
-    thread.start()
-    try:
-        for _ in tasks:
-            result = finished.get()
-            if isinstance(result, BaseException):
-                raise result
-            yield result
-    finally:
-        stopped.set()  # the consumer left early: tasks not yet begun do nothing
-        thread.join()
-
-
-def release_memory() -> None:
-    """Give freed memory back to the system, where the C library is glibc.
-
-    It keeps what one thread freed for that thread: without this, a run's resident memory is that of its largest
-    task on every thread that ever ran one.
-    """
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
-
-
-@functools.cache
-def _malloc_trim() -> Any:
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError, TypeError):
-        return None
-
-
-def run_cluster(
-    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], cluster: str, workers: int,
-    folder: Path | None = None,
-) -> Iterator[Any]:  # fmt: skip
-    """Call a function for each tuple of arguments on a dask.distributed cluster; yield results as they finish.
-
-    Parameters
-    ----------
-    cluster : str
-        ``local:N`` starts N worker processes here; anything else is the address of a scheduler.
-    folder : Path, optional
-        Where large arguments are put for the workers to read, rather than into every task.
-
-    Raises
-    ------
-    RefusedError
-        dask.distributed is missing or the scheduler does not answer.
-    """
-    try:
-        from distributed import Client, KilledWorker, LocalCluster, as_completed
-    except ImportError:
-        raise RefusedError("--cluster needs dask.distributed: pip install 'xct-pipeline[distributed]'") from None
-    processes = local_processes(cluster)
-    local = None
-    if processes is not None:
-        local = LocalCluster(
-            n_workers=min(processes, workers), threads_per_worker=1, dashboard_address=None, memory_limit=0,
-            env=dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-        )  # fmt: skip
-    try:
-        client = Client(local or cluster, timeout=30)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise RefusedError(f"--cluster {cluster}: no scheduler answers there ({error})") from None
-    try:
-        parcelled = calls if folder is None else parcels.wrap(calls, folder)
-        futures = [client.submit(parcels.call, function, *call, pure=False, retries=3) for call in parcelled]
-        for future in as_completed(futures):
-            yield future.result()
-            future.release()
-    except KilledWorker:
-        raise RefusedError(
-            f"--cluster {cluster}: a task ended several worker processes, most likely for want of memory; "
-            "the same command goes on where this one ended"
-        ) from None
-    finally:
-        client.close()
-        if local is not None:
-            local.close()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+    yield from run_tasks(run_shard, calls, need, limits, store.state.resolve() / "parcels")
 
 
 def _run_chunk(index: int, reduction: Reduction, source: Source, region: Region) -> tuple[int, dict[str, Array]]:
     return index, reduction.chunk(source.read(region), region)
+
+
+def measure_need(
+    name: str, source: Source, regions: Sequence[Region], scratch: float = 3.0, partial_bytes: int = 0,
+    fold: bool = False, cpu_s: float = 0.0,
+) -> Need:  # fmt: skip
+    """Return what a reduction takes; see `measure`."""
+    chunk = int(max((source.nbytes(region) for region in regions), default=0) * (1 + scratch))
+    held = 3 * partial_bytes if fold else len(regions) * partial_bytes  # of the sum, its copy and the cache
+    return Need(name, len(regions), chunk + 2 * partial_bytes, held, cpu_s=cpu_s)
 
 
 def measure(
@@ -422,17 +324,12 @@ def measure(
     cached = load_estimate(store, reduction.name, key)
     if cached is not None:
         return cached
-    need = int(max(source.nbytes(region) for region in regions) * (1 + scratch))
-    held = 3 * partial_bytes if reduction.fold else len(regions) * partial_bytes  # of the sum, its copy and the cache
-    room = replace(limits, memory=limits.memory - held)
-    workers = fitting_workers(need + 2 * partial_bytes, len(regions), room, reduction.name)
+    need = measure_need(reduction.name, source, regions, scratch, partial_bytes, reduction.fold)
     calls = [(k, reduction, source, region) for k, region in enumerate(regions)]
     partials: dict[int, dict[str, Array]] = {}
-    run = run_threads(_run_chunk, calls, workers) if limits.cluster is None else run_cluster(
-        _run_chunk, calls, limits.cluster, workers, None if store is None else store.state.resolve() / "parcels"
-    )  # fmt: skip
+    folder = None if store is None else store.state.resolve() / "parcels"
     result, done = None, 0
-    for k, partial in run:
+    for k, partial in run_tasks(_run_chunk, calls, need, limits, folder):
         partials[k] = partial
         while reduction.fold and done in partials:
             following = partials.pop(done)

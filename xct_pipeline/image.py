@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 CHUNK = 64
 SPATIAL = ("z", "y", "x")
 
@@ -94,6 +96,11 @@ class Image:
     def grid(self) -> tuple[int, ...]:
         """Number of shards along each axis of level 0."""
         return tuple(math.ceil(n / s) for n, s in zip(self.shape, self.shard_shape(), strict=True))
+
+    def nbytes(self) -> int:
+        """Bytes of all levels, uncompressed."""
+        voxels = sum(math.prod(self.level_shape(level)) for level in range(self.levels))
+        return int(voxels * np.dtype(self.dtype).itemsize)
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for an existing image to be continued."""

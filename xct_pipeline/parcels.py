@@ -1,7 +1,8 @@
-"""Large arguments that many tasks of a cluster share, put into a file once instead of into every task.
+"""Large arguments that many tasks of a cluster share, and large results, in files instead of messages.
 
 A pass holds the flats and darks of its scan: tens of megabytes that a scheduler would otherwise get with each of its
-tasks. Workers share the store's file system in any case, because they write their shards to it.
+tasks; the maps that a reduction returns would pass through it, too. Workers share the store's file system in any case,
+because they write their shards to it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import pickle
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 from xct_pipeline.store import write_atomic
 
 SMALL = 32768  # bytes that may as well travel with every task
+SMALL_RESULT = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -57,3 +60,24 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
 def open_parcel(file: str) -> Any:
     """Return the argument in a file; a worker keeps the last few."""
     return pickle.loads(Path(file).read_bytes())
+
+
+def put(result: Any, folder: Path) -> Any:
+    """Return a result, or a parcel with it where it is large."""
+    data = pickle.dumps(result, protocol=5)
+    if len(data) <= SMALL_RESULT:
+        return result
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{uuid.uuid4().hex}.pickle"
+    write_atomic(file, data)
+    return Parcel(str(file))
+
+
+def take(result: Any) -> Any:
+    """Return what `put` was given; its file is removed."""
+    if not isinstance(result, Parcel):
+        return result
+    file = Path(result.file)
+    value = pickle.loads(file.read_bytes())
+    file.unlink(missing_ok=True)
+    return value

@@ -22,12 +22,14 @@ from xct_pipeline.blocks import Pass
 from xct_pipeline.config import Config
 from xct_pipeline.estimates import Prepared, prepare
 from xct_pipeline.execution import PassResult, Progress, run_passes, silent
+from xct_pipeline.forecasts import forecasts
 from xct_pipeline.reconstruction.center import CenterEstimate
 from xct_pipeline.reconstruction.stage_table import table_row, write_table
 from xct_pipeline.registration import stage as registration
-from xct_pipeline.resources import Resources, disk_problem, fitting_workers, resources
+from xct_pipeline.resources import Forecast, Resources, disk_problem, resources
 from xct_pipeline.scan import ScanError
 from xct_pipeline.scan_plan import ScanPlan, pixel_um, plan_scan
+from xct_pipeline.scheduling import cluster_of, share_one_heap
 from xct_pipeline.segmentation import stage as segmentation
 from xct_pipeline.store import RefusedError, Store
 from xct_pipeline.variation import stage as variation
@@ -39,12 +41,24 @@ STAGES = ("reconstruction", "registration", "segmentation", "variation")
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do."""
+    """What a run would do.
+
+    Attributes
+    ----------
+    config : Config
+    limits : Resources
+    until : str or None
+        The last stage.
+    scans : tuple of ScanPlan
+    forecasts : tuple of Forecast
+        What each stage takes.
+    """
 
     config: Config
     limits: Resources
     until: str | None
     scans: tuple[ScanPlan, ...]
+    forecasts: tuple[Forecast, ...]
 
     @property
     def good(self) -> tuple[ScanPlan, ...]:
@@ -52,22 +66,19 @@ class Plan:
         return tuple(item for item in self.scans if item.scan is not None)
 
     @property
-    def task_bytes(self) -> int:
-        """Memory of the largest task."""
-        return max((step.memory() for item in self.good for step in item.passes), default=0)
+    def workers(self) -> int:
+        """Tasks at a time, while volumes are reconstructed."""
+        return self.forecasts[0].needs[-1].workers(self.limits)
 
     @property
-    def workers(self) -> int:
-        """Tasks at a time."""
-        tasks = sum(len(step.shards()) for item in self.good for step in item.passes)
-        return fitting_workers(self.task_bytes, tasks, self.limits, "the run")
+    def memory_bytes(self) -> int:
+        """The peak memory that the run is predicted to take; RefusedError where one task does not fit."""
+        return max(forecast.peak_bytes(self.limits) for forecast in self.forecasts)
 
     @property
     def disk_bytes(self) -> int:
         """Size of all images, uncompressed."""
-        sizes = (np.prod(s.image.level_shape(k)) * np.dtype(s.image.dtype).itemsize
-                 for item in self.good for s in item.passes for k in range(s.image.levels))  # fmt: skip
-        return int(sum(sizes))
+        return sum(forecast.disk_bytes for forecast in self.forecasts)
 
 
 @dataclass(frozen=True)
@@ -137,7 +148,8 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
     if not any(item.scan is not None for item in scans):
         problems = "\n".join(f"  {item.problem}" for item in scans)
         raise ScanError(scans[0].problem or "" if len(scans) == 1 else f"no scan can be used:\n{problems}")
-    return Plan(config, limits, until, scans)
+    stages = STAGES[: last_stage(config, until) + 1]
+    return Plan(config, limits, until, scans, tuple(forecasts(config, scans, limits, stages)))
 
 
 def _all_errors(errors: Sequence[str]) -> ScanError:
@@ -199,17 +211,16 @@ def run(
     RefusedError
         Memory, disk, or a store that is not this experiment's or is in use.
     """
+    share_one_heap()  # before any thread has a heap of its own
     refuse(plan)
     config, store = plan.config, Store(plan.config.store_path)
     scans = _raw_files(plan, store)
-    with store.lock(), _run_log(store):
+    with store.lock(), _run_log(store), cluster_of(plan.limits):
         store.claim(scans)
         store.update({"config": config.model_dump(mode="json"), "times_s": _times(plan.good),
                       "facts": {item.name: _raw_facts(item) for item in plan.good}})  # fmt: skip
-        prepared = prepare(config, plan.scans, plan.limits, store, note)
-        results = _reconstruct(plan, prepared, store, progress, on_device)
-        write_table(store, [_table_row(config, *both) for both in zip(prepared, results, strict=True)])
-        result = _over_time(plan, RunResult(store, results), progress or silent, note)
+        result = RunResult(store, _volumes(plan, store, progress, on_device, note))
+        result = _over_time(plan, result, progress or silent, note)
         store.update({"warnings": [[scan.name, text] for scan in result.scans for text in scan.warnings]
                       + [["", text] for text in result.warnings]})  # fmt: skip
         return result
@@ -275,6 +286,16 @@ def _register(
     return registered, replace(result, scans=tuple(scans), passes=registered.passes)
 
 
+def _volumes(
+    plan: Plan, store: Store, progress: Progress | None, on_device: bool, note: Callable[[str], None]
+) -> tuple[ScanResult, ...]:
+    """Bring every scan to its volume; what is held for it (flats, defects) is let go of at the end."""
+    prepared = prepare(plan.config, plan.scans, plan.limits, store, note)
+    results = _reconstruct(plan, prepared, store, progress, on_device)
+    write_table(store, [_table_row(plan.config, *both) for both in zip(prepared, results, strict=True)])
+    return results
+
+
 def _reconstruct(
     plan: Plan, prepared: Sequence[Prepared], store: Store, progress: Progress | None, on_device: bool
 ) -> tuple[ScanResult, ...]:
@@ -318,7 +339,7 @@ def refuse(plan: Plan) -> None:
         One task does not fit in the memory, or the images not on the disk, or the store is another experiment's.
     """
     store = Store(plan.config.store_path)
-    assert plan.workers  # refuses what does not fit in the memory
+    assert plan.memory_bytes  # refuses what does not fit in the memory
     store.refuse_foreign(_raw_files(plan, store))
     refuse_disk(plan, store)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xct_pipeline.store import RefusedError
 
-BASE_BYTES = 572 * 2**20  # interpreter, libraries, compiled kernels and what the allocator keeps, without any data
+BASE_BYTES = 480 * 2**20  # interpreter, libraries, compiling kernels and writing the report, without any data
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,97 @@ class Resources:
     workers: int
     memory: int
     cluster: str | None = None
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one step of a run takes, known before it begins.
+
+    Attributes
+    ----------
+    name : str
+    tasks : int
+        They do not depend on each other.
+    task_bytes : int
+        Memory of one.
+    held_bytes : int
+        Memory beside the tasks, in the process that shares them out.
+    repeated : int
+        How often the tasks are gone through, for one pair of scans after the other.
+    alone : bool
+        Its tasks run one after the other, in the process that shares out the others.
+    cpu_s : float
+        CPU-seconds of all tasks and repetitions together, roughly.
+    """
+
+    name: str
+    tasks: int
+    task_bytes: int
+    held_bytes: int = 0
+    repeated: int = 1
+    alone: bool = False
+    cpu_s: float = 0.0
+
+    def workers(self, limits: Resources) -> int:
+        """Return how many tasks run at a time within the limits.
+
+        Raises
+        ------
+        RefusedError
+            Not even one fits in the memory.
+        """
+        wanted = 1 if self.alone else min(limits.workers, max(self.tasks, 1))
+        if elsewhere(limits) and not self.alone:
+            return max(self.tasks, 1)  # the memory is that of other machines
+        room = limits.memory - base_bytes(limits) - self.held_bytes
+        if room < self.task_bytes:
+            least = base_bytes(limits) + self.held_bytes + self.task_bytes
+            raise RefusedError(
+                f"{self.name} needs {format_bytes(least)} for one task"
+                f" but the limit is {format_bytes(limits.memory)}; raise --memory, crop columns or bin"
+            )
+        return int(min(wanted, room // max(self.task_bytes, 1)))
+
+    def peak_bytes(self, limits: Resources) -> int:
+        """Return the memory that the step takes on this machine, libraries included."""
+        here = 0 if elsewhere(limits) and not self.alone else self.workers(limits) * self.task_bytes
+        return base_bytes(limits) + self.held_bytes + here
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a stage takes, known before it begins.
+
+    Attributes
+    ----------
+    stage : str
+    needs : tuple of Need
+        Its steps, one after the other.
+    disk_bytes : int
+        Of its images, uncompressed.
+    """
+
+    stage: str
+    needs: tuple[Need, ...]
+    disk_bytes: int
+
+    @property
+    def tasks(self) -> int:
+        """Of all steps."""
+        return sum(need.tasks * need.repeated for need in self.needs)
+
+    @property
+    def cpu_s(self) -> float:
+        """Of all steps, roughly."""
+        return sum(need.cpu_s for need in self.needs)
+
+    def peak_bytes(self, limits: Resources) -> int:
+        """Return the memory of the largest step."""
+        return max((need.peak_bytes(limits) for need in self.needs), default=base_bytes(limits))
+
+    def seconds(self, limits: Resources) -> float:
+        """Return how long it takes on this machine's workers, roughly."""
+        return sum(need.cpu_s / need.workers(limits) for need in self.needs)
 
 
 def available_cores() -> int:
@@ -81,29 +172,14 @@ def local_processes(cluster: str | None) -> int | None:
     return int(match[1]) if match else None
 
 
-def run_bytes(workers: int, need: int, limits: Resources) -> int:
-    """Return the peak memory of tasks of `need` bytes, `workers` at a time, libraries included."""
-    processes = workers if local_processes(limits.cluster) else 0
-    return BASE_BYTES * (1 + processes) + workers * need
+def elsewhere(limits: Resources) -> bool:
+    """Tell whether the tasks run on other machines."""
+    return limits.cluster is not None and local_processes(limits.cluster) is None
 
 
-def fitting_workers(need: int, tasks: int, limits: Resources, what: str) -> int:
-    """Return how many tasks of `need` bytes fit in the memory.
-
-    Raises
-    ------
-    RefusedError
-        Not even one fits.
-    """
-    if limits.cluster is not None and local_processes(limits.cluster) is None:
-        return max(tasks, 1)  # the memory is that of other machines
-    room = (limits.memory - BASE_BYTES) // max(run_bytes(1, need, limits) - BASE_BYTES, 1)
-    if room < 1:
-        raise RefusedError(
-            f"{what} needs {format_bytes(run_bytes(1, need, limits))} for one task"
-            f" but the limit is {format_bytes(limits.memory)}; raise --memory, crop columns or bin"
-        )
-    return int(min(room, limits.workers, max(tasks, 1)))
+def base_bytes(limits: Resources) -> int:
+    """Return the memory of this process and of its worker processes before they have any data."""
+    return BASE_BYTES * (1 + (local_processes(limits.cluster) or 0))
 
 
 def format_bytes(number: float) -> str:

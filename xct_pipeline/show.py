@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from xct_pipeline.resources import BASE_BYTES, format_bytes, run_bytes
+from xct_pipeline.resources import format_bytes
 
 if TYPE_CHECKING:
     from xct_pipeline.execution import Progress, ShardResult
     from xct_pipeline.pipeline import Plan, RunResult
     from xct_pipeline.reconstruction.center import CenterEstimate
+    from xct_pipeline.resources import Forecast, Resources
 
 log = logging.getLogger("xct")
 LOG_INTERVAL_S = 60.0
@@ -139,18 +140,28 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "store": str(plan.config.store_path),
         "workers": plan.workers,
         "memory_limit": plan.limits.memory,
-        "memory_predicted": predicted_memory(plan),
+        "memory_predicted": plan.memory_bytes,
         "disk_bytes": plan.disk_bytes,
+        "seconds": sum(forecast.seconds(plan.limits) for forecast in plan.forecasts),
+        "stages": [stage_facts(forecast, plan.limits) for forecast in plan.forecasts],
         "scans": scans,
     }
 
 
-def predicted_memory(plan: Plan) -> int:
-    """Return the peak memory that a run of the plan is predicted to take."""
-    from xct_pipeline.reconstruction.stage import estimate_bytes
-
-    estimates = max((estimate_bytes(item.frame) for item in plan.good if item.frame is not None), default=0)
-    return max(run_bytes(plan.workers, plan.task_bytes, plan.limits), BASE_BYTES + estimates)
+def stage_facts(forecast: Forecast, limits: Resources) -> dict[str, Any]:
+    """Return what a stage takes as plain values: all of it, and step by step."""
+    steps = [
+        {
+            "name": need.name, "tasks": need.tasks * need.repeated, "workers": need.workers(limits),
+            "task_bytes": need.task_bytes, "held_bytes": need.held_bytes, "memory_predicted": need.peak_bytes(limits),
+            "cpu_s": need.cpu_s,
+        }
+        for need in forecast.needs
+    ]  # fmt: skip
+    return {
+        "stage": forecast.stage, "tasks": forecast.tasks, "memory_predicted": forecast.peak_bytes(limits),
+        "disk_bytes": forecast.disk_bytes, "cpu_s": forecast.cpu_s, "seconds": forecast.seconds(limits), "steps": steps,
+    }  # fmt: skip
 
 
 def print_plan(plan: Plan) -> None:
@@ -174,11 +185,36 @@ def print_plan(plan: Plan) -> None:
     _print_remarks([(item.name, item.problem, item.warnings) for item in plan.scans])
     for step in plan.good[0].passes:
         print(f"steps to {step.image.path}: {', '.join(op.name for op in step.ops)}")
+    _print_forecasts(plan)
+
+
+def _print_forecasts(plan: Plan) -> None:
+    """Print what each stage takes, and the whole run."""
+    limits = plan.limits
+    table = Table("stage", "tasks", "at a time", "peak memory", "largest step", "disk, at most", "time, about")
+    for forecast in plan.forecasts:
+        largest = max(forecast.needs, key=lambda need: need.peak_bytes(limits))
+        table.add_row(
+            forecast.stage, str(forecast.tasks), str(max(need.workers(limits) for need in forecast.needs)),
+            format_bytes(forecast.peak_bytes(limits)), f"{largest.name}: {format_bytes(largest.task_bytes)} per task",
+            format_bytes(forecast.disk_bytes), format_duration(forecast.seconds(limits)),
+        )  # fmt: skip
+    _console().print(table)
+    seconds = sum(forecast.seconds(limits) for forecast in plan.forecasts)
+    workers = max(need.workers(limits) for forecast in plan.forecasts for need in forecast.needs)
     print(
         f"store {plan.config.store_path}: at most {format_bytes(plan.disk_bytes)} on disk, "
-        f"{plan.workers} worker{'s' * (plan.workers > 1)}, peak memory {format_bytes(predicted_memory(plan))} "
-        f"(limit {format_bytes(plan.limits.memory)})"
+        f"{workers} worker{'s' * (workers > 1)}, peak memory {format_bytes(plan.memory_bytes)} "
+        f"(limit {format_bytes(limits.memory)}), about {format_duration(seconds)}"
     )
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as people write it, 3 min."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{max(seconds, 1):.0f} s"
 
 
 def _print_remarks(remarks: Iterable[tuple[str, str | None, Sequence[str]]]) -> None:

@@ -12,6 +12,7 @@ import xct_pipeline
 from xct_pipeline import Resources, load_config, plan, previewing
 from xct_pipeline.acquisition.beamline import SimulationSettings
 from xct_pipeline.acquisition.simulate import simulate
+from xct_pipeline.resources import BASE_BYTES
 from xct_pipeline.scan import ScanError
 
 
@@ -40,7 +41,8 @@ def test_plan_is_pure_and_counts(folder):
     assert [op.name for op in item.passes[-1].ops] == [
         "zinger.median", "flatfield", "stripe.defects", "reconstruction.fourier",
     ]  # fmt: skip
-    assert layout.task_bytes > 0
+    assert BASE_BYTES < layout.memory_bytes < 2 * BASE_BYTES
+    assert [stage.stage for stage in layout.forecasts] == ["reconstruction"]
     assert layout.disk_bytes >= 32 * 64 * 64 * 4
     assert not config.store_path.exists()
 

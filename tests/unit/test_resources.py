@@ -7,7 +7,7 @@ import os
 import pytest
 
 from xct_pipeline import resources as module
-from xct_pipeline.resources import BASE_BYTES, Resources, disk_problem, fitting_workers, format_bytes, resources
+from xct_pipeline.resources import BASE_BYTES, Forecast, Need, Resources, disk_problem, format_bytes, resources
 from xct_pipeline.store import RefusedError
 
 MB = 10**6
@@ -28,18 +28,39 @@ def test_memory_respects_a_cgroup(monkeypatch, tmp_path):
 
 def test_workers_that_fit():
     limits = Resources(8, BASE_BYTES + 350 * MB)
-    assert fitting_workers(100 * MB, 50, limits, "x") == 3
-    assert fitting_workers(10 * MB, 50, limits, "x") == 8
-    assert fitting_workers(10 * MB, 2, limits, "x") == 2
+    assert Need("x", 50, 100 * MB).workers(limits) == 3
+    assert Need("x", 50, 100 * MB, held_bytes=100 * MB).workers(limits) == 2
+    assert Need("x", 50, 10 * MB).workers(limits) == 8
+    assert Need("x", 2, 10 * MB).workers(limits) == 2
+    assert Need("x", 50, 100 * MB, alone=True).workers(limits) == 1
+    assert Need("x", 50, 100 * MB, held_bytes=10 * MB).peak_bytes(limits) == BASE_BYTES + 310 * MB
     with pytest.raises(RefusedError, match=r"x needs .* for one task but the limit is .*raise --memory"):
-        fitting_workers(400 * MB, 50, limits, "x")
+        Need("x", 50, 400 * MB).workers(limits)
+    with pytest.raises(RefusedError, match="x needs"):
+        Need("x", 50, 100 * MB, held_bytes=300 * MB).peak_bytes(limits)
 
 
 def test_processes_count_their_libraries():
-    limits = Resources(8, 4 * BASE_BYTES, "local:8")
-    assert fitting_workers(MB, 50, limits, "x") == 2
-    assert module.run_bytes(2, MB, limits) == 3 * BASE_BYTES + 2 * MB
-    assert fitting_workers(10**12, 50, Resources(2, MB, "tcp://host:8786"), "x") == 50  # memory of other machines
+    limits = Resources(2, 4 * BASE_BYTES, "local:2")
+    assert Need("x", 50, BASE_BYTES).workers(limits) == 1
+    assert Need("x", 50, MB).peak_bytes(limits) == 3 * BASE_BYTES + 2 * MB
+
+
+def test_tasks_of_other_machines_take_none_of_this_memory():
+    limits = Resources(2, BASE_BYTES + 100 * MB, "tcp://host:8786")
+    there = Need("x", 50, 10**12, held_bytes=MB)
+    assert there.workers(limits) == 50
+    assert there.peak_bytes(limits) == BASE_BYTES + MB
+    with pytest.raises(RefusedError, match="needs"):
+        Need("x", 50, 10**12, alone=True).workers(limits)
+
+
+def test_a_stage_takes_what_its_largest_step_takes():
+    limits = Resources(2, 10**10)
+    stage = Forecast("registration", (Need("a", 4, 10 * MB, cpu_s=6), Need("b", 3, 50 * MB, repeated=2, cpu_s=8)), MB)
+    assert stage.tasks == 4 + 2 * 3
+    assert stage.peak_bytes(limits) == BASE_BYTES + 100 * MB
+    assert stage.seconds(limits) == 7
 
 
 @pytest.mark.parametrize(("cluster", "workers"), [(None, None), ("local:3", 3), ("tcp://host:8786", None)])

@@ -28,6 +28,7 @@ Bools = npt.NDArray[np.bool_]
 
 SEGMENTS = 8  # parts of the rotation that must agree
 HARMLESS = 1e-4  # standard error of the mean below which a scatter is not looked at
+BAND_BYTES = 12e6  # of the statistics of all scans that are searched at a time
 PASSES = 6  # a defect beside a much larger one, or beside a pair, is found once that is gone
 
 
@@ -144,9 +145,32 @@ def find_defects(
     ValueError
         No scan, shapes that differ, fewer columns than a prediction needs, or not one center per scan.
     """
-    scans = _checked(statistics, centers, max_width)
-    means, errors = scans[:, :-1], scans[:, -1]
+    _check(statistics, centers, max_width)
     axes = None if centers is None else [float(c) for c in centers]
+    shape = statistics[0].shape[1:]
+    # rows do not influence each other: a few at a time, because the search takes many copies in double precision
+    count = max(1, int(BAND_BYTES / (8 * len(statistics) * (SEGMENTS + 1) * shape[1])))
+    offset, dead, symmetric = np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, bool)
+    for first in range(0, shape[0], count):
+        rows = slice(first, min(first + count, shape[0]))
+        band = np.stack([np.asarray(to_host(s[:, rows]), np.float64) for s in statistics])
+        offset[rows], dead[rows], symmetric[rows] = _search_band(band, axes, snr, max_width, minimum, dead_offset)
+    found = dead | (offset != 0)
+    return Defects(
+        offset.astype(np.float32),
+        dead,
+        int(np.count_nonzero(offset)),
+        int(np.count_nonzero(dead)),
+        int(np.count_nonzero(symmetric & ~found)),
+        int(np.count_nonzero(~found.any(axis=1))),
+    )
+
+
+def _search_band(
+    scans: Floats, axes: list[float] | None, snr: float, max_width: int, minimum: float, dead_offset: float
+) -> tuple[Floats, Bools, Bools]:
+    """Return offsets, dead pixels and symmetric features of some rows from (scan, SEGMENTS + 1, row, column)."""
+    means, errors = scans[:, :-1], scans[:, -1]
     dead = _unstable_pixels(means.mean(axis=1), errors, axes, snr, max_width)
     means = np.stack([interpolate_dead(m, dead) for m in means])
     offset = np.zeros(dead.shape)
@@ -160,30 +184,20 @@ def find_defects(
         means = means - step
     dead |= np.abs(offset) > dead_offset
     offset[dead] = 0
-    found = dead | (offset != 0)
-    return Defects(
-        offset.astype(np.float32),
-        dead,
-        int(np.count_nonzero(offset)),
-        int(np.count_nonzero(dead)),
-        int(np.count_nonzero(symmetric & ~found)),
-        int(np.count_nonzero(~found.any(axis=1))),
-    )
+    return offset, dead, symmetric
 
 
-def _checked(statistics: Sequence[Any], centers: Sequence[float] | None, max_width: int) -> Floats:
-    """Stack the scans, (scan, SEGMENTS + 1, row, column) float64."""
-    arrays = [np.asarray(to_host(s), np.float64) for s in statistics]
-    if not arrays or any(a.shape != arrays[0].shape for a in arrays):
+def _check(statistics: Sequence[Any], centers: Sequence[float] | None, max_width: int) -> None:
+    """Raise ValueError where the statistics are not those of scans of one detector, one center each."""
+    if not statistics or any(s.shape != statistics[0].shape for s in statistics):
         raise ValueError("statistics must be those of one or more scans of one detector, of equal shape")
-    shape = arrays[0].shape
+    shape = statistics[0].shape
     if len(shape) != 3 or shape[0] != SEGMENTS + 1 or shape[2] < 2 * FLANK + max_width + 1:
         raise ValueError(f"statistics of shape {shape} are not (segments + 1, row, column) of enough columns")
     if max_width < 1:
         raise ValueError(f"max_width is {max_width}; a defect is 1 column wide or more")
-    if centers is not None and len(centers) != len(arrays):
-        raise ValueError(f"{len(centers)} centers were given for {len(arrays)} scans")
-    return np.stack(arrays)
+    if centers is not None and len(centers) != len(statistics):
+        raise ValueError(f"{len(centers)} centers were given for {len(statistics)} scans")
 
 
 def _unstable_pixels(means: Floats, errors: Floats, centers: list[float] | None, snr: float, max_width: int) -> Bools:
@@ -292,7 +306,8 @@ def along_rows(found: Defects, statistics: Sequence[Any], *, share: float = 0.4,
     Defects
         With more offsets, never fewer.
     """
-    light = np.exp(-np.stack([np.asarray(to_host(s), np.float64)[:-1] for s in statistics]).mean(axis=(0, 1)))
+    mean = sum(np.asarray(to_host(s[:-1])).mean(axis=0, dtype=np.float64) for s in statistics) / len(statistics)
+    light = np.exp(-mean)
     offset = found.offset.copy()
     for column in np.flatnonzero((found.offset != 0).sum(axis=0) >= 4):
         given = found.offset[:, column]

@@ -13,11 +13,15 @@ from xct_pipeline.blocks import Array, BlockOp, Reduction, Region, size_of
 from xct_pipeline.config import Correction, StripeDefects
 from xct_pipeline.correction import defects
 from xct_pipeline.correction.stage import DEFECTS_VERSION, normalise_op, zinger_op
-from xct_pipeline.correction.stage_fields import GROUP, Fields
-from xct_pipeline.execution import measure
-from xct_pipeline.resources import Resources
+from xct_pipeline.correction.stage_fields import GROUP, Fields, nominal_fields
+from xct_pipeline.execution import measure, measure_need
+from xct_pipeline.resources import Need, Resources
 from xct_pipeline.scan import Scan, ScanError
 from xct_pipeline.store import Store
+
+STATISTICS_SCRATCH = 1.5  # memory of a band beyond what is read of it, as a multiple of that
+STATISTICS_RATE = 60e6  # values per CPU-second
+SEARCH_COPIES = 12  # of a band's statistics
 
 
 def add_defects(settings: Correction, scans: Sequence[tuple[Fields, Array]], centers: Sequence[float]) -> list[Fields]:
@@ -57,17 +61,36 @@ def column_statistics(
             f"{scan.name}: {frame.angles} projections are too few to tell defects from the sample"
             f" ({3 * defects.SEGMENTS} are needed); choose another correction.stripe.method"
         )
+    source, regions = _bands(settings, scan, frame, fields)
+    inputs = {
+        **scan_identity(scan), "frame": asdict(frame), "ops": [op.identity() for op in source.ops],
+    }  # fmt: skip
+    reduction = Reduction(f"{scan.name}/columns", DEFECTS_VERSION, _statistics_chunk, _statistics_combine)
+    return measure(store, reduction, source, regions, inputs, limits, STATISTICS_SCRATCH)["statistics"]
+
+
+def _bands(settings: Correction, scan: Scan, frame: Frame, fields: Fields) -> tuple[_Corrected, list[Region]]:
+    """Return the source of line integrals, and the bands of rows that are read of it."""
     ops = [op for op in (zinger_op(settings, frame), normalise_op(settings, scan, frame, fields)) if op is not None]
-    regions = [
+    regions: list[Region] = [
         (slice(0, frame.angles), slice(first, min(frame.rows, first + GROUP)), slice(0, frame.columns))
         for first in range(0, frame.rows, GROUP)
     ]
-    source = _Corrected(RawSource(scan.projections, frame), tuple(ops))
-    inputs = {
-        **scan_identity(scan), "frame": asdict(frame), "ops": [op.identity() for op in ops],
-    }  # fmt: skip
-    reduction = Reduction(f"{scan.name}/columns", DEFECTS_VERSION, _statistics_chunk, _statistics_combine)
-    return measure(store, reduction, source, regions, inputs, limits)["statistics"]
+    return _Corrected(RawSource(scan.projections, frame), tuple(ops)), regions
+
+
+def statistics_need(settings: Correction, scan: Scan, frame: Frame) -> Need:
+    """Return what `column_statistics` takes."""
+    source, regions = _bands(settings, scan, frame, nominal_fields(frame))
+    values = float(frame.angles * frame.rows * frame.columns)
+    return measure_need("columns", source, regions, STATISTICS_SCRATCH, cpu_s=values / STATISTICS_RATE)
+
+
+def search_bytes(frame: Frame, scans: int) -> int:
+    """Return the memory that the search for defects in some scans takes beside the statistics."""
+    row = 8.0 * (defects.SEGMENTS + 1) * frame.columns * scans
+    band = min(max(defects.BAND_BYTES, row), row * frame.rows)
+    return int(SEARCH_COPIES * band + 40.0 * frame.rows * frame.columns)
 
 
 def _statistics_chunk(block: Array, region: Region) -> dict[str, Array]:

@@ -23,7 +23,8 @@ from xct_pipeline.registration.stage_local import (
     fragment_table,
 )
 from xct_pipeline.registration.stage_masks import Mask, check_painted, with_files
-from xct_pipeline.registration.stage_motions import estimate_motion, matching_bytes
+from xct_pipeline.registration.stage_motions import estimate_motion
+from xct_pipeline.registration.stage_needs import forecast
 from xct_pipeline.registration.stage_tables import UNITS, motion_table
 from xct_pipeline.registration.stage_volumes import Motion, Volume, find_volume, finest_level, reference_index
 from xct_pipeline.registration.stage_warp import GRANULE, PATH, series_image, series_pass, whole_chunks
@@ -43,7 +44,7 @@ __all__ = [
     "estimate_motion",
     "find_volume",
     "finest_level",
-    "matching_bytes",
+    "forecast",
     "reference_index",
     "run",
     "series_image",

@@ -14,7 +14,7 @@ import pandas as pd
 from xct_pipeline import provenance
 from xct_pipeline.blocks import Array
 from xct_pipeline.config import LocalDisplacement, MaskSettings, RegionOfInterest, Registration
-from xct_pipeline.execution import image_identity, load_estimate, run_threads, save_estimate
+from xct_pipeline.execution import image_identity, load_estimate, save_estimate
 from xct_pipeline.registration import local
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import Level, RegistrationError
@@ -22,13 +22,15 @@ from xct_pipeline.registration.rigid import register
 from xct_pipeline.registration.stage_masks import Mask
 from xct_pipeline.registration.stage_volumes import Motion, Volume, matched_level
 from xct_pipeline.registration.stage_warp import PATH
-from xct_pipeline.resources import Resources, fitting_workers
+from xct_pipeline.resources import Need, Resources
+from xct_pipeline.scheduling import run_tasks
 from xct_pipeline.store import Store, StoredArray
 
 VERSION = 1
 REACH = 16  # voxels beyond a window: search, smoothing and what a window may move
 TILE = 128  # voxels: nodes so near to each other are read together
 TILE_COPIES = 8  # of the two blocks: as read, filtered along each axis, and what matching one window takes
+NODE_SECONDS = 5e-7  # CPU-seconds per node and voxel of its window
 MARGIN = 16  # voxels about a fragment, within which it may have moved
 
 STRAINS = ("zz", "yy", "xx", "zy", "zx", "yx")
@@ -79,19 +81,23 @@ def _displacement(
 ) -> dict[str, Array]:
     """Return the fields of `local.Displacement` on the grid, found tile by tile."""
     tiles = list(_tiles(grid.shape[:3], settings.spacing))
-    side = settings.window + 2 * REACH
-    nbytes = 4 * TILE_COPIES * 2 * side * (side + TILE) ** 2
-    workers = fitting_workers(nbytes, len(tiles), limits, "local displacement")
     fields: dict[str, Array] = {
         "vector": np.full(grid.shape, np.nan), "correlation": np.full(grid.shape[:3], np.nan),
         "residual": np.full(grid.shape[:3], np.nan), "status": np.zeros(grid.shape[:3], np.int8),
     }  # fmt: skip
-    for tile, found in run_threads(
-        _correlate_tile, [(tile, settings, series, grid[tile], reference, t) for tile in tiles], workers
-    ):
+    calls = [(tile, settings, series, grid[tile], reference, t) for tile in tiles]
+    for tile, found in run_tasks(_correlate_tile, calls, displacement_need(settings, grid, 1), limits):
         for field, values in fields.items():
             values[tile] = getattr(found, field)
     return fields
+
+
+def displacement_need(settings: LocalDisplacement, grid: Array, scans: int) -> Need:
+    """Return what correlating the nodes of some scans with the reference takes."""
+    side = settings.window + 2 * REACH
+    tiles = scans * sum(1 for _ in _tiles(grid.shape[:3], settings.spacing))
+    seconds = scans * grid[..., 0].size * float(settings.window) ** 3 * NODE_SECONDS
+    return Need("displacement", tiles, 4 * TILE_COPIES * 2 * side * (side + TILE) ** 2, cpu_s=seconds)
 
 
 def _tiles(counts: Sequence[int], spacing: int) -> Iterator[tuple[slice, slice, slice]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from xct_pipeline.blocks import Array
 from xct_pipeline.config import MaskSettings, Registration, StartMotion
-from xct_pipeline.execution import load_estimate, release_memory, save_estimate
+from xct_pipeline.execution import load_estimate, save_estimate
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration import warp
 from xct_pipeline.registration.levels import Level, RegistrationError
@@ -19,10 +19,12 @@ from xct_pipeline.registration.rigid import register
 from xct_pipeline.registration.stage_grey import grey_scale
 from xct_pipeline.registration.stage_masks import Mask, painted_digest
 from xct_pipeline.registration.stage_volumes import Motion, Volume, finest_level, matched_level
-from xct_pipeline.resources import Resources, fitting_workers
+from xct_pipeline.resources import Need, Resources
+from xct_pipeline.scheduling import release_memory, share_one_heap
 from xct_pipeline.store import Store
 
 VERSION = 2
+MATCHING_RATE = 0.6e6  # voxels of the matched level per CPU-second
 MATCHING_COPIES = 10  # of a matched level; 9.2 measured at 4 x 640^3, while gas is looked for in one of two volumes
 
 
@@ -77,7 +79,8 @@ def _register(
     settings: Registration, reference: Volume, moving: Volume, store: Store, limits: Resources
 ) -> dict[str, Array]:
     _require_alike(reference, moving)
-    fitting_workers(matching_bytes(reference.shape, reference.levels), 1, limits, "registration")
+    share_one_heap()
+    matching_need(reference.shape, reference.levels, 1).workers(limits)  # refuses what does not fit
     given = settings.start.get(moving.name)
     start = None if given is None else start_transform(given, reference.shape)
     with ThreadPoolExecutor(limits.workers) as pool:
@@ -103,13 +106,14 @@ def _require_alike(reference: Volume, moving: Volume) -> None:
             raise RegistrationError(f"its {what} is {b} but that of the reference {reference.name} is {a}")
 
 
-def matching_bytes(shape: Sequence[int], levels: int) -> int:
-    """Return the memory that finding one scan's motion and grey scale takes, whatever the number of scans.
+def matching_need(shape: Sequence[int], levels: int, scans: int) -> Need:
+    """Return what finding the motions and grey scales of some scans takes, one after the other.
 
     Both volumes of the finest matched level, smoothed or resampled, and what finding the gas in one of them takes.
     """
     level = matched_level(shape, levels)
-    return int(MATCHING_COPIES * 4 * np.prod([n >> level for n in shape]))
+    voxels = float(np.prod([n >> level for n in shape]))
+    return Need("matching", scans, int(MATCHING_COPIES * 4 * voxels), alone=True, cpu_s=scans * voxels / MATCHING_RATE)
 
 
 def _levels(settings: Registration, reference: Volume, moving: Volume, store: Store) -> Iterator[Level]:

@@ -13,6 +13,7 @@ from xct_pipeline.segmentation import label
 from xct_pipeline.segmentation.stage_classifier import check_painted_file
 from xct_pipeline.segmentation.stage_labels import describe_labels, labels_pass, labels_path, material_names, run_pass
 from xct_pipeline.segmentation.stage_measures import Measured
+from xct_pipeline.segmentation.stage_needs import forecast
 from xct_pipeline.segmentation.stage_series import Facts
 from xct_pipeline.segmentation.stage_tables import write_tables
 from xct_pipeline.segmentation.stage_thresholds import find_thresholds
@@ -21,7 +22,7 @@ from xct_pipeline.store import Store, read_attributes
 log = logging.getLogger("xct")
 
 __all__ = [
-    "Facts", "SegmentationResult", "check", "find_thresholds", "label_values", "labels_pass", "labels_path",
+    "Facts", "SegmentationResult", "check", "find_thresholds", "forecast", "label_values", "labels_pass", "labels_path",
     "material_names", "run", "stored_names",
 ]  # fmt: skip
 

@@ -28,6 +28,7 @@ from xct_pipeline.segmentation.classifier import PER_SCALE, Forest, classify, fe
 from xct_pipeline.segmentation.denoise import denoise
 from xct_pipeline.segmentation.stage_classifier import trained_forest
 from xct_pipeline.segmentation.stage_series import (
+    SCRATCH,
     VERSION,
     BoxSource,
     Facts,
@@ -41,6 +42,7 @@ from xct_pipeline.segmentation.stage_thresholds import Thresholds, denoise_reach
 from xct_pipeline.store import Image, Store, level_count, read_attributes, write_group
 
 FLOOD_BYTES = 40  # per voxel that the watershed looks at, where every one is at a face
+DENOISE_BYTES = 24
 
 
 def labels_path() -> str:
@@ -59,7 +61,7 @@ def labels_pass(
 ) -> Pass:  # fmt: skip
     """Return the pass that labels all scans; `granule` changes what is computed at a time, never the result."""
     frame = (len(facts.names), *facts.volume.shape)
-    ops = [*_denoise_op(settings, frame), _segment_op(config, settings, facts, chosen, frame, store, limits)]
+    ops = [*denoise_op(settings, frame), _segment_op(config, settings, facts, chosen, frame, store, limits)]
     image = series_image(
         labels_path(), facts.volume, len(facts.names), "uint8", "", limits,
         {"time_s": list(facts.times_s), "names": {str(k): n for k, n in material_names(settings).items()},
@@ -97,26 +99,44 @@ def block_op(
     )  # fmt: skip
 
 
-def _denoise_op(settings: Segmentation, frame: tuple[int, ...]) -> list[BlockOp]:
+def denoise_op(settings: Segmentation, frame: tuple[int, ...]) -> list[BlockOp]:
+    """Return the operation that denoises, none where it is not wanted."""
     denoising = denoising_of(settings)
     if denoising["method"] == "none":
         return []
     function = partial(_denoise_block, denoising=denoising)
-    return [block_op("denoise", function, denoising, denoise_reach(settings), frame, 24, 4)]
+    return [block_op("denoise", function, denoising, denoise_reach(settings), frame, DENOISE_BYTES, 4)]
 
 
 def _denoise_block(block: Any, before: Region, after: Region, *, denoising: Mapping[str, Any]) -> Any:
     return denoise(block[0], **denoising)[inside(before[1:], after[1:])][None]
 
 
+def segment_memory(settings: Segmentation) -> tuple[int, int]:
+    """Return the halo of the operation that makes labels, and its bytes of scratch for each voxel it looks at."""
+    match settings:
+        case SegmentOtsu() | SegmentValues():
+            return 0, 4
+        case SegmentWatershed():
+            return watershed.watershed_halo(sigma=settings.sigma, reach=settings.reach), FLOOD_BYTES
+        case SegmentHysteresis():
+            return 0, 16
+        case SegmentClassifier():
+            return feature_halo(settings.sigmas), 4 * (1 + PER_SCALE * len(settings.sigmas)) + 12
+        case _:
+            assert_never(settings)
+
+
 def _segment_op(
     config: Config, settings: Segmentation, facts: Facts, chosen: Thresholds | None, frame: tuple[int, ...],
     store: Store, limits: Resources,
 ) -> BlockOp:  # fmt: skip
+    halo, factor = segment_memory(settings)
+    op = partial(block_op, halo=halo, frame=frame, factor=factor, size=1)
     match settings:
         case SegmentOtsu() | SegmentValues():
             assert chosen is not None
-            return block_op("thresholds", partial(_threshold_block, chosen=chosen.values), vars(chosen), 0, frame, 4, 1)
+            return op("thresholds", partial(_threshold_block, chosen=chosen.values), vars(chosen))
         case SegmentWatershed():
             assert chosen is not None
             options = {
@@ -124,19 +144,17 @@ def _segment_op(
                 "connectivity": settings.connectivity,
             }  # fmt: skip
             function = partial(_watershed_block, chosen=chosen, options=options)
-            halo = watershed.watershed_halo(sigma=settings.sigma, reach=settings.reach)
-            return block_op("watershed", function, {**vars(chosen), **options}, halo, frame, FLOOD_BYTES, 1)
+            return op("watershed", function, {**vars(chosen), **options})
         case SegmentHysteresis():
             merged = _hysteresis_objects(settings, facts, store, limits)
             options = {"weak": settings.weak, "strong": settings.strong, "connectivity": settings.connectivity}
             function = partial(_hysteresis_block, merged={t: of_scan(merged, t) for t in facts.good}, options=options)
-            return block_op("hysteresis", function, options, 0, frame, 16, 1)
+            return op("hysteresis", function, options)
         case SegmentClassifier():
             forest = trained_forest(config, settings, facts, store)
             function = partial(_classified_block, forest=forest, sigmas=tuple(settings.sigmas))
             parameters = {"forest": forest._asdict(), "sigmas": settings.sigmas}
-            bytes_ = 4 * (1 + PER_SCALE * len(settings.sigmas)) + 12
-            return block_op("classifier", function, parameters, feature_halo(settings.sigmas), frame, bytes_, 1)
+            return op("classifier", function, parameters)
         case _:
             assert_never(settings)
 
@@ -179,7 +197,7 @@ def _hysteresis_objects(settings: SegmentHysteresis, facts: Facts, store: Store,
         "segmentation/hysteresis", VERSION, chunk, partial(by_scan, regions=regions, combine=join),
         {**options, "denoise": denoising_of(settings), "granule": stage_series.GRANULE},
     )  # fmt: skip
-    return measure(store, reduction, source, regions, inputs_of(store), limits, scratch=8)
+    return measure(store, reduction, source, regions, inputs_of(store), limits, SCRATCH["hysteresis"])
 
 
 def _hysteresis_chunk(

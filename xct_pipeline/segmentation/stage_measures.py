@@ -17,6 +17,7 @@ from xct_pipeline.resources import Resources
 from xct_pipeline.segmentation import interface, properties, surface, threshold
 from xct_pipeline.segmentation.stage_labels import labels_path
 from xct_pipeline.segmentation.stage_series import (
+    SCRATCH,
     VERSION,
     BoxSource,
     Facts,
@@ -42,13 +43,13 @@ class Measured:
 
     def reduce(
         self, name: str, chunk: Any, combine: Any, source: BoxSource, regions: Sequence[Region],
-        parameters: Mapping[str, Any], *paths: str, scratch: float = 40,
+        parameters: Mapping[str, Any], *paths: str,
     ) -> dict[str, Array]:  # fmt: skip
         """Run a reduction over boxes, scan by scan."""
         together = partial(by_scan, regions=regions, combine=combine)
         reduction = Reduction(f"segmentation/{name}", VERSION, chunk, together, parameters)
         inputs = inputs_of(self.store, labels_path(), *paths)
-        return measure(self.store, reduction, source, regions, inputs, self.limits, scratch=scratch)
+        return measure(self.store, reduction, source, regions, inputs, self.limits, SCRATCH[name.split("_")[0]])
 
 
 def measure_materials(m: Measured) -> dict[str, Array]:
@@ -154,7 +155,7 @@ def measure_thickness(m: Measured, labels: Sequence[int]) -> dict[str, Array]:
     source = box_source(m.store, labels_path(), surface.thickness_halo(options.largest))
     chunk = partial(_thickness_chunk, source=source, labels=labels, largest=options.largest, bins=options.bins)
     parameters = {"labels": labels, "largest": options.largest, "bins": options.bins}
-    return m.reduce("thickness", chunk, threshold.combine_histograms, source, boxes(m.facts), parameters, scratch=60)
+    return m.reduce("thickness", chunk, threshold.combine_histograms, source, boxes(m.facts), parameters)
 
 
 def _thickness_chunk(

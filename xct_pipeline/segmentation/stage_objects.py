@@ -10,12 +10,21 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.blocks import Array, Pass, Region, image_source
+from xct_pipeline.config import Segmentation
 from xct_pipeline.execution import PassResult, Progress, image_identity
 from xct_pipeline.registration.stage import PATH, series_image
 from xct_pipeline.segmentation import interface, label, properties, stage_series, surface
 from xct_pipeline.segmentation.stage_labels import block_op, describe_labels, labels_path, run_pass, whole_granules
 from xct_pipeline.segmentation.stage_measures import Measured, areas_of
 from xct_pipeline.segmentation.stage_series import BoxSource, box_source, boxes, of_scan
+
+NUMBER_BYTES = 16  # of scratch for each voxel, while objects are numbered
+
+
+def objects_wanted(settings: Segmentation) -> list[str]:
+    """Return the names of the materials whose objects are numbered."""
+    chosen = settings.objects.materials
+    return [settings.materials[0]] if chosen is None else list(chosen)
 
 
 def objects_path(name: str) -> str:
@@ -42,7 +51,7 @@ def label_objects(m: Measured, value: int, progress: Progress) -> tuple[dict[str
     )
     merged = {t: of_scan(found, t) for t in m.facts.good}
     function = partial(_number_block, merged=merged, value=value, connectivity=options.connectivity)
-    op = block_op("objects", function, parameters, 0, frame, 16, 4)
+    op = block_op("objects", function, parameters, 0, frame, NUMBER_BYTES, 4)
     inputs = {"labels": image_identity(m.store, labels_path())}
     step = Pass(image, image_source(m.store, labels_path()), (op,), (1, *stage_series.GRANULE), (0,) * 4, inputs)
     done = run_pass(m.store, step, m.limits, progress)
@@ -91,7 +100,7 @@ def measure_objects(m: Measured, value: int, planes: Mapping[int, Array]) -> dic
     source = box_source(m.store, path, surface.area_halo())
     chunk = partial(_shape_chunk, source=source, planes=planes, direction=m.settings.interface.direction)
     parameters = {"planes": planes, "direction": m.settings.interface.direction}
-    return m.reduce(f"shapes_{value}", chunk, _combine_shapes, source, boxes(m.facts), parameters, path, scratch=12)
+    return m.reduce(f"shapes_{value}", chunk, _combine_shapes, source, boxes(m.facts), parameters, path)
 
 
 def _shape_chunk(

@@ -19,7 +19,7 @@ from xct_pipeline.segmentation.stage_measures import (
     measure_materials,
     measure_thickness,
 )
-from xct_pipeline.segmentation.stage_objects import label_objects, measure_objects
+from xct_pipeline.segmentation.stage_objects import label_objects, measure_objects, objects_wanted
 from xct_pipeline.segmentation.stage_series import of_scan
 
 
@@ -86,8 +86,7 @@ def _write_thickness(m: Measured) -> None:
 
 def _write_objects(m: Measured, planes: Mapping[int, Array], progress: Progress) -> list[PassResult]:
     """Write the tables of objects and voids."""
-    materials = m.settings.objects.materials
-    wanted = [m.names[1]] if materials is None else materials
+    wanted = objects_wanted(m.settings)
     done: list[PassResult] = []
     frames, voids = [], []
     for name in wanted:

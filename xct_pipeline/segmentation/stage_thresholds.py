@@ -24,7 +24,7 @@ from xct_pipeline.registration.stage import PATH
 from xct_pipeline.resources import Resources
 from xct_pipeline.segmentation import markers, threshold, watershed
 from xct_pipeline.segmentation.denoise import denoise, denoise_halo
-from xct_pipeline.segmentation.stage_series import VERSION, BoxSource, Facts, box_source, boxes, inputs_of
+from xct_pipeline.segmentation.stage_series import SCRATCH, VERSION, BoxSource, Facts, box_source, boxes, inputs_of
 from xct_pipeline.store import Store
 
 GRADIENT_BINS = 256
@@ -110,7 +110,7 @@ def _histogram(
 
     def over_all(name: str, chunk: Any, combine: Any, size: int, **more: Any) -> dict[str, Array]:
         reduction = Reduction(f"segmentation/{name}", VERSION, chunk, combine, {**parameters, **more}, fold=True)
-        return measure(store, reduction, source, regions, inputs_of(store), limits, scratch=12, partial_bytes=size)
+        return measure(store, reduction, source, regions, inputs_of(store), limits, SCRATCH[name], size)
 
     ranges = over_all("range", partial(_range_chunk, smooth=smooth), _combine_ranges, 32)
     low, high = (float(value) for value in ranges["value"])

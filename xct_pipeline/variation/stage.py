@@ -19,13 +19,14 @@ from xct_pipeline.scan import Scan
 from xct_pipeline.store import Store
 from xct_pipeline.variation.stage_charge import charge_of_series, compositions_of, series_times
 from xct_pipeline.variation.stage_images import change_pass, density_passes
+from xct_pipeline.variation.stage_needs import forecast
 from xct_pipeline.variation.stage_noise import quiet_part
 from xct_pipeline.variation.stage_physics import check_region, physics_of, reference_of, refusals
 from xct_pipeline.variation.stage_second import check_second, second_series, second_store
 from xct_pipeline.variation.stage_series import Series
 from xct_pipeline.variation.stage_tables import Study, check_regions, write_maps_and_tables
 
-__all__ = ["Series", "VariationResult", "check", "run", "series_times"]
+__all__ = ["Series", "VariationResult", "check", "forecast", "run", "series_times"]
 
 KINDS = (False, True)  # against the reference, against the scan before
 

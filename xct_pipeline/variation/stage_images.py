@@ -46,10 +46,11 @@ class PairSource:
 
     def nbytes(self, region: Region) -> int:
         """Return the bytes of both planes, the difference, and the encoded chunks of one."""
-        return size_of(region) * 12 + size_of(whole_chunks(region[1:])) * 4
+        return size_of(region) * 16 + size_of(whole_chunks(region[1:])) * 4
 
 
-def _same(block: Any, before: Region, after: Region) -> Any:
+def unchanged(block: Any, before: Region, after: Region) -> Any:
+    """Return what was read."""
     del before, after
     return block
 
@@ -65,15 +66,8 @@ def change_pass(
     )
     source = PairSource(str(store.path.resolve() / PATH / "0"), pairs, series.failed)
     inputs = {"registered": image_identity(store, PATH)}
-    return Pass(
-        image,
-        source,
-        (BlockOp("change", VERSION, _same),),
-        (1, *GRANULE),
-        (0,) * 4,
-        inputs,
-        planes=_planes(series, pairs),
-    )
+    op = BlockOp("change", VERSION, unchanged)
+    return Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=_planes(series, pairs))
 
 
 def _planes(series: Series, values: Sequence[Any]) -> tuple[Any, ...]:
@@ -145,9 +139,8 @@ def density_passes(
             faces=faces if flags else None,
         )  # fmt: skip
         shell = {"face_gradient": faces.threshold, "shell_width": faces.width} if flags else {}
-        op = BlockOp(
-            f"closure.{physics.closure}", VERSION, function, {**parameters, **shell}, scratch=partial(_times, factor=60)
-        )
+        scratch = flags_bytes if flags else closure_bytes
+        op = BlockOp(f"closure.{physics.closure}", VERSION, function, {**parameters, **shell}, scratch=scratch)
         depends = _planes(series, list(zip(pairs, w, strict=True)))
         passes.append(Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=depends))
     return passes
@@ -182,8 +175,14 @@ def face_gradient(series: Series, store: Store) -> float:
     return float(high - low) / 5
 
 
-def _times(region: Region, factor: int) -> int:
-    return size_of(region) * factor
+def closure_bytes(region: Region) -> int:
+    """Return the scratch of a closure."""
+    return size_of(region) * 32
+
+
+def flags_bytes(region: Region) -> int:
+    """Return the scratch of a closure and of finding the shell at faces."""
+    return size_of(region) * 32
 
 
 def _density(

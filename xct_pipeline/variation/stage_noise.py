@@ -18,6 +18,7 @@ from xct_pipeline.variation import cells, mass, uncertainty
 from xct_pipeline.variation import noise as noises
 from xct_pipeline.variation.stage_images import face_gradient
 from xct_pipeline.variation.stage_series import (
+    SCRATCH,
     VERSION,
     RegionMask,
     Series,
@@ -30,6 +31,7 @@ from xct_pipeline.variation.stage_series import (
 STRIP = 64  # rows of a slab whose noise is measured together; a multiple of LEVEL_BIN
 LAG = (6, 4, 4)
 LEVEL_BIN = 16
+NOISE_HALO = 9  # planes beyond a slab: what smoothing, growing and the lags reach
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,6 @@ class QuietMask:
     threshold: float
     solid: float | None
     inside_solid: bool = False
-
-    halo = 8
 
     def slab(self, fixed: Array, span: slice) -> Array:
         """Return the mask of the planes `span` of the reference scan, good inside a halo at either end."""
@@ -116,8 +116,7 @@ def measure_noise(
         Too few voxels are quiet.
     """
     moving, fixed = pair
-    halo = max(LAG[0], quiet.halo) + 1
-    source = SlabSource(str(store.path.resolve() / PATH / "0"), moving, fixed, halo, series.frame[0])
+    source = SlabSource(str(store.path.resolve() / PATH / "0"), moving, fixed, NOISE_HALO, series.frame[0])
     slabs = slabs_of(range(series.frame[0]), series.frame)
     height = next(n for n in (8, 4, 2, 1) if n <= max(len(mask.planes()), 1))  # divides SLAB: no slab cuts a window
     windows = (height, 1, 1), (height, LEVEL_BIN, LEVEL_BIN)
@@ -130,7 +129,7 @@ def measure_noise(
     tag = f"{series.names[moving]}_{series.names[fixed]}"
     mean = measure(
         store, Reduction(f"noise/mean_{tag}", VERSION, partial(_mean_chunk, source=source, quiet=quiet), add_up),
-        source, slabs, inputs, limits, scratch=1,
+        source, slabs, inputs, limits, SCRATCH["noise/mean"],
     )  # fmt: skip
     if mean["count"] < 1000:
         raise ValueError(
@@ -140,7 +139,9 @@ def measure_noise(
         _noise_chunk, source=source, quiet=quiet, mask=mask, mean=float(mean["total"] / mean["count"]), windows=windows,
         bins=bins,
     )  # fmt: skip
-    found = measure(store, Reduction(f"noise/{tag}", VERSION, chunk, add_up), source, slabs, inputs, limits, scratch=1)
+    found = measure(
+        store, Reduction(f"noise/{tag}", VERSION, chunk, add_up), source, slabs, inputs, limits, SCRATCH["noise"]
+    )
     covariance = noises.autocovariance(noises.LagSums(found["products"], found["pairs"]))
     zero = (0, 0, 0)
     pooled = noises.pooled_level(mass.Sums(zero, found["quiet_level"], found["quiet_level_count"]))

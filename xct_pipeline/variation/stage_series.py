@@ -17,6 +17,8 @@ from xct_pipeline.variation import mass
 
 VERSION = 4
 SLAB = 32
+SCRATCH = {"surface": 1.2, "sums": 1.0, "noise/mean": 0.8, "noise": 1.5}
+"""Memory of each reduction beyond what it reads, as a multiple of that, measured."""
 ATTENUATION, DENSITY, FLAGS = "variation/attenuation", "variation/density", "variation/flags"
 
 

@@ -15,6 +15,7 @@ from xct_pipeline.resources import Resources
 from xct_pipeline.store import Store
 from xct_pipeline.variation import mass, uncertainty
 from xct_pipeline.variation.stage_series import (
+    SCRATCH,
     VERSION,
     Materials,
     RegionMask,
@@ -54,9 +55,8 @@ def measure_sums(
     reduction = Reduction(
         f"sums/{name}_{series.names[moving]}_{series.names[fixed]}", VERSION, chunk, add_up, fold=True
     )
-    maps = 80 * series.frame[1] * series.frame[2]  # ten maps in double precision
     slabs = slabs_of(mask.planes(), series.frame)
-    return measure(store, reduction, source, slabs, inputs, limits, scratch=1, partial_bytes=maps)
+    return measure(store, reduction, source, slabs, inputs, limits, SCRATCH["sums"], maps_bytes(series.frame))
 
 
 def _sums_chunk(block: Array, region: Region, *, source: SlabSource, **options: Any) -> dict[str, Array]:
@@ -111,13 +111,23 @@ def _sums_piece(
     return found | {name: np.stack(parts) for name, parts in motions.items()}
 
 
+def maps_bytes(frame: tuple[int, int, int]) -> int:
+    """Return the bytes of one partial sum: ten maps in double precision."""
+    return 80 * frame[1] * frame[2]
+
+
+def surface_threshold(settings: Variation, registration: Registration) -> float | None:
+    """Return the attenuation from which a voxel belongs to the ceramic, None where nothing tells."""
+    if settings.surface_attenuation is not None or registration.mask == "auto":
+        return settings.surface_attenuation
+    return registration.mask.min_attenuation
+
+
 def measure_surface(
     series: Series, store: Store, settings: Variation, registration: Registration, limits: Resources
 ) -> Array | None:
     """Return the height of the ceramic's surface in the reference scan (y, x), NaN where there is none."""
-    threshold = settings.surface_attenuation
-    if threshold is None and registration.mask != "auto":
-        threshold = registration.mask.min_attenuation
+    threshold = surface_threshold(settings, registration)
     if threshold is None:
         return None
     source = SlabSource(str(store.path.resolve() / PATH / "0"), series.reference, series.reference, 1, series.frame[0])
@@ -125,7 +135,9 @@ def measure_surface(
     inputs = {"registered": image_identity(store, PATH), "threshold": threshold, "above": settings.anode_above}
     combine = partial(_highest, above=settings.anode_above)
     slabs = slabs_of(range(series.frame[0]), series.frame)
-    found = measure(store, Reduction("surface", VERSION, chunk, combine), source, slabs, inputs, limits, scratch=1)
+    found = measure(
+        store, Reduction("surface", VERSION, chunk, combine), source, slabs, inputs, limits, SCRATCH["surface"]
+    )
     return np.where(found["count"] > 0, found["total"], np.nan)
 
 

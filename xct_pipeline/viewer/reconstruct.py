@@ -67,8 +67,6 @@ class ReconstructPanel(Panel):
 
 def summary(plan: pipeline.Plan) -> str:
     """Return a plan in a few lines."""
-    from xct_pipeline.show import predicted_memory
-
     lines = []
     for item in plan.scans:
         if item.scan is None:
@@ -78,7 +76,7 @@ def summary(plan: pipeline.Plan) -> str:
         lines.append(f"{item.name}: {' x '.join(map(str, image.shape))} {image.unit}")
         lines += [f"  {warning}" for warning in item.warnings]
     lines.append(
-        f"{plan.workers} workers, peak memory {format_bytes(predicted_memory(plan))} of "
+        f"{plan.workers} workers, peak memory {format_bytes(plan.memory_bytes)} of "
         f"{format_bytes(plan.limits.memory)}, at most {format_bytes(plan.disk_bytes)} on disk"
     )
     return "\n".join(lines)

@@ -352,3 +352,17 @@ def test_bad_input():
         with pytest.raises(ValueError, match=message):
             call()
     assert defects.PASSES > 1
+
+
+def test_rows_do_not_depend_on_how_many_are_searched_at_a_time(monkeypatch):
+    center = 159.5
+    shells = np.stack([cell(320, center, s) for s in np.linspace(0.8, 1.0, 24)])
+    shells[3:20, 47] += 0.05
+    shells[7, 210:212] -= 0.03
+    statistics = [column_statistics(projections(shells, 48, 1e4, seed)) for seed in (1, 2)]
+    whole = find_defects(statistics, centers=[center] * 2)
+    assert whole.n_offset > 5
+    monkeypatch.setattr(defects, "BAND_BYTES", 1)
+    single = find_defects(statistics, centers=[center] * 2)
+    for field in ("offset", "dead", "n_symmetric", "n_clean_rows"):
+        np.testing.assert_array_equal(getattr(single, field), getattr(whole, field))

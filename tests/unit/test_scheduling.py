@@ -1,0 +1,76 @@
+"""Tasks on threads and on a cluster."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from xct_pipeline import parcels
+from xct_pipeline.resources import BASE_BYTES, Need, Resources
+from xct_pipeline.scheduling import cluster_of, run_tasks
+from xct_pipeline.store import RefusedError
+
+MB = 10**6
+BUSY = []
+
+
+def square(number):
+    return number**2
+
+
+def crowd(number):
+    BUSY.append(number)
+    seen = len(BUSY)
+    threading.Event().wait(0.02)
+    BUSY.remove(number)
+    return seen
+
+
+def large(number):
+    return {"map": np.full(300_000, number)}
+
+
+def test_no_more_tasks_at_a_time_than_fit():
+    limits = Resources(8, BASE_BYTES + 25 * MB)
+    assert max(run_tasks(crowd, [(k,) for k in range(12)], Need("x", 12, 10 * MB), limits)) == 2
+
+
+def test_nothing_is_begun_that_does_not_fit():
+    with pytest.raises(RefusedError, match="x needs"):
+        list(run_tasks(square, [(1,)], Need("x", 1, 10 * MB), Resources(1, BASE_BYTES)))
+
+
+def test_a_large_result_travels_in_a_file(tmp_path):
+    put = parcels.put(large(3), tmp_path)
+    assert isinstance(put, parcels.Parcel)
+    assert list(tmp_path.iterdir())
+    np.testing.assert_array_equal(parcels.take(put)["map"], large(3)["map"])
+    assert not list(tmp_path.iterdir())
+    assert parcels.take(parcels.put(5, tmp_path)) == 5
+
+
+@pytest.mark.slow
+def test_one_cluster_serves_all_steps_of_a_run(tmp_path):
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    limits = Resources(2, 10**10, "local:2")
+    with cluster_of(limits):
+        squares = run_tasks(square, [(k,) for k in range(5)], Need("x", 5, MB), limits, tmp_path)
+        assert sorted(squares) == [0, 1, 4, 9, 16]
+        first = distributed.default_client()
+        found = list(run_tasks(large, [(k,) for k in range(3)], Need("y", 3, MB), limits, tmp_path / "parcels"))
+        assert distributed.default_client() is first
+    assert sorted(int(part["map"][0]) for part in found) == [0, 1, 2]
+    assert not (tmp_path / "parcels").exists()
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_that_are_too_small_are_refused():
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None, "memory_limit": BASE_BYTES + 30 * MB}
+    with distributed.LocalCluster(**options) as cluster:
+        limits = Resources(2, 10**10, cluster.scheduler_address)
+        assert list(run_tasks(square, [(3,)], Need("x", 1, 10 * MB), limits)) == [9]
+        with pytest.raises(RefusedError, match=r"x needs .* for the 2 threads of .*whose limit is"):
+            list(run_tasks(square, [(3,)], Need("x", 1, 20 * MB), limits))

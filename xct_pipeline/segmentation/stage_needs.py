@@ -1,0 +1,119 @@
+"""What segmentation takes, known before it begins: memory, tasks, time and disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import assert_never
+
+import numpy as np
+
+from xct_pipeline.blocks import BlockOp, ImageSource, Pass
+from xct_pipeline.config import (
+    Segmentation,
+    SegmentClassifier,
+    SegmentHysteresis,
+    SegmentOtsu,
+    SegmentValues,
+    SegmentWatershed,
+)
+from xct_pipeline.execution import measure_need, passes_need
+from xct_pipeline.registration.stage import series_image
+from xct_pipeline.resources import Forecast, Need, Resources
+from xct_pipeline.segmentation import interface, stage_series, surface, watershed
+from xct_pipeline.segmentation.stage_labels import block_op, denoise_op, labels_path, segment_memory, whole_granules
+from xct_pipeline.segmentation.stage_objects import NUMBER_BYTES, objects_path, objects_wanted
+from xct_pipeline.segmentation.stage_series import SCRATCH, BoxSource, Facts, boxes
+from xct_pipeline.segmentation.stage_thresholds import denoise_reach
+from xct_pipeline.store import Image
+
+RATES = {
+    "range": 20e6, "histogram": 20e6, "hysteresis": 10e6, "labels": 20e6, "materials": 12e6,
+    "heights": 60e6, "contacts": 200e6, "thickness": 2e6, "objects": 30e6, "numbers": 40e6, "shapes": 15e6,
+}  # fmt: skip
+"""Voxels per CPU-second of each step."""
+
+
+def forecast(settings: Segmentation, facts: Facts, limits: Resources) -> Forecast:
+    """Return what segmenting a series like `facts` takes."""
+    image, labels = _labels(settings, facts, limits)
+    needs = [*_threshold_needs(settings, facts), labels, *_measure_needs(settings, facts)]
+    nbytes = image.nbytes()
+    for name in objects_wanted(settings):
+        image, numbers = _objects(name, facts, limits)
+        needs += [_need("objects", facts, 1), numbers, _need("shapes", facts, 4, surface.area_halo())]
+        nbytes += image.nbytes()
+    return Forecast("segmentation", tuple(needs), nbytes)
+
+
+def _voxels(facts: Facts) -> float:
+    return float(len(facts.good) * np.prod(facts.volume.shape))
+
+
+def _frame(facts: Facts) -> tuple[int, ...]:
+    return (len(facts.names), *facts.volume.shape)
+
+
+def _need(name: str, facts: Facts, itemsize: int, halo: int | tuple[int, int, int] = 0) -> Need:
+    """Return what a reduction over boxes of an image takes."""
+    reach = (halo,) * 3 if isinstance(halo, int) else halo
+    source = BoxSource(ImageSource("", _frame(facts), itemsize), reach)
+    return measure_need(name, source, boxes(facts), SCRATCH[name], cpu_s=_voxels(facts) / RATES[name])
+
+
+def _threshold_needs(settings: Segmentation, facts: Facts) -> Iterator[Need]:
+    """Yield what is measured of the series before it is labelled."""
+    reach = denoise_reach(settings)
+    match settings:
+        case SegmentOtsu():
+            reach += watershed.gradient_halo(1.0) if settings.without_faces else 0
+            names: Sequence[str] = ("range", "histogram")
+        case SegmentWatershed():
+            reach += watershed.gradient_halo(settings.sigma)
+            names = ("range", "histogram")
+        case SegmentHysteresis():
+            names = ("hysteresis",)
+        case SegmentValues() | SegmentClassifier():
+            names = ()
+        case _:
+            assert_never(settings)
+    for name in names:
+        yield _need(name, facts, 4, reach)
+
+
+def _labels(settings: Segmentation, facts: Facts, limits: Resources) -> tuple[Image, Need]:
+    """Return the image of labels and what the pass takes that writes it."""
+    image = series_image(labels_path(), facts.volume, len(facts.names), "uint8", "", limits, {}, labels=True)
+    if isinstance(settings, SegmentHysteresis):
+        image = whole_granules(image)
+    halo, factor = segment_memory(settings)
+    frame = _frame(facts)
+    ops = (*denoise_op(settings, frame), block_op("labels", None, {}, halo, frame, factor, 1))
+    fine = stage_series.FINE_GRANULE if isinstance(settings, SegmentClassifier) else stage_series.GRANULE
+    return image, _pass_need("labels", image, 4, ops, fine, facts)
+
+
+def _pass_need(
+    name: str, image: Image, itemsize: int, ops: tuple[BlockOp, ...], granule: tuple[int, ...], facts: Facts
+) -> Need:
+    source = ImageSource("", image.shape, itemsize)
+    step = Pass(image, source, ops, (1, *granule), (0,) * 4, {})
+    return replace(passes_need([step], name), cpu_s=_voxels(facts) / RATES[name])
+
+
+def _objects(name: str, facts: Facts, limits: Resources) -> tuple[Image, Need]:
+    """Return the image of a material's numbered objects and what the pass takes that writes it."""
+    image = series_image(objects_path(name), facts.volume, len(facts.names), "int32", "", limits, {}, labels=True)
+    image = whole_granules(image)
+    op = block_op("objects", None, {}, 0, _frame(facts), NUMBER_BYTES, 4)
+    return image, _pass_need("numbers", image, 1, (op,), stage_series.GRANULE, facts)
+
+
+def _measure_needs(settings: Segmentation, facts: Facts) -> Iterator[Need]:
+    """Yield what is measured of the labels."""
+    yield _need("materials", facts, 1, surface.area_halo())
+    if settings.interface.offsets:
+        yield _need("heights", facts, 1, (interface.height_halo(), 0, 0))
+        yield _need("contacts", facts, 1)
+    if settings.thickness is not None:
+        yield _need("thickness", facts, 1, surface.thickness_halo(settings.thickness.largest))
