@@ -10,12 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.correction.running_median import running_median
 from xct_pipeline.device import array_namespace, to_host
 
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 ENVELOPE = 5e-4  # line integral of a faint wall that may hide in a margin
 BEAM_TREND = 0.2  # line integral by which flats may miss the beam's slow profile from edge to centre
 
@@ -64,47 +67,87 @@ def find_margin(transmission: Any, *, tolerance: float = 0.02, snr: float = 6.0)
     if data.ndim != 3 or data.shape[2] < 16:
         raise ValueError(f"transmission must be (angle, row, column) with 16 columns or more, not {data.shape}")
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = np.where(data > 0, -np.log(data), np.nan)
+        p = -np.log(data)
     p[~np.isfinite(p)] = np.nan
     profile = _profile(p)
     p = _block_medians(p)
-    widths = [_air_columns(p, tolerance, snr), _air_columns(p[:, :, ::-1], tolerance, snr)]
+    smooth = _running_median(p, _box(data.shape[2]))
+    sides = ((p, smooth), (p[:, :, ::-1], smooth[:, :, ::-1]))
+    widths = [_air_columns(*side, tolerance, snr) for side in sides]
     least = max(4, data.shape[2] // 128)
     kept = [0 if w < least else w - min(2 + w // 5, w - least) for w in widths]
     kept = [_before_envelope(side, w, least) for side, w in zip((profile, profile[::-1]), kept, strict=True)]
     return Margin(*kept) if any(kept) else None
 
 
-def _block_medians(p: npt.NDArray[np.float32]) -> Floats:
+def _strip(n_columns: int) -> int:
+    """Number of outermost columns that an edge is compared with."""
+    return max(6, n_columns // 64)
+
+
+def _box(n_columns: int) -> int:
+    """Number of columns over which line integrals are smoothed, odd."""
+    return max(3, _strip(n_columns) // 2) | 1
+
+
+def _block_medians(p: Singles) -> Singles:
     """Median over neighbouring columns (3) and angles (3): zingers and single dead columns are gone."""
-    import warnings
-
-    n = p.shape[0]
-    column = np.pad(p, ((0, 0), (0, 0), (1, 1)), mode="edge")
-    angle = np.pad(p, ((1, 1), (0, 0), (0, 0)), mode="edge")
-    stack = [column[:, :, :-2], p, column[:, :, 2:], angle[:n], angle[2:]]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        smooth = np.nanmedian(np.stack(stack), axis=0).astype(np.float64)
-    level = np.nanmedian(smooth) if np.isfinite(smooth).any() else 0.0
-    return np.where(np.isfinite(smooth), smooth, level)
+    smooth = np.empty(p.shape, np.float32)
+    _median_of_neighbours(np.ascontiguousarray(p), smooth)
+    lost = ~np.isfinite(smooth)
+    if lost.any():
+        smooth[lost] = 0 if lost.all() else np.median(smooth[~lost])
+    return smooth
 
 
-def _air_columns(p: Floats, tolerance: float, snr: float) -> int:
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _median_of_neighbours(p, out):  # type: ignore[no-untyped-def]
+    """Median of each value and its neighbours along the first and last axis, NaN left out, edges repeated."""
+    n_angles, n_rows, n_columns = p.shape
+    inf = np.float32(np.inf)
+    known = np.empty((3, n_columns + 2), np.float32)  # inf stands for NaN
+    for a in range(n_angles):
+        for r in range(n_rows):
+            for tap in range(3):
+                line = p[min(max(a + tap - 1, 0), n_angles - 1), r]
+                for c in range(n_columns):
+                    known[tap, c + 1] = line[c] if line[c] == line[c] else inf
+            known[1, 0] = known[1, 1]
+            known[1, n_columns + 1] = known[1, n_columns]
+            for c in range(n_columns):
+                v0, v1, v2 = known[1, c], known[1, c + 1], known[1, c + 2]
+                v3, v4 = known[0, c + 1], known[2, c + 1]
+                count = int(v0 < inf) + int(v1 < inf) + int(v2 < inf) + int(v3 < inf) + int(v4 < inf)
+                v0, v1 = (v0, v1) if v0 < v1 else (v1, v0)
+                v3, v4 = (v3, v4) if v3 < v4 else (v4, v3)
+                v2, v4 = (v2, v4) if v2 < v4 else (v4, v2)
+                v2, v3 = (v2, v3) if v2 < v3 else (v3, v2)
+                v1, v4 = (v1, v4) if v1 < v4 else (v4, v1)
+                v0, v3 = (v0, v3) if v0 < v3 else (v3, v0)
+                v0, v2 = (v0, v2) if v0 < v2 else (v2, v0)
+                v1, v3 = (v1, v3) if v1 < v3 else (v3, v1)
+                v1, v2 = (v1, v2) if v1 < v2 else (v2, v1)
+                low = v0 if count <= 2 else v1 if count <= 4 else v2
+                high = v0 if count <= 1 else v1 if count <= 3 else v2
+                out[a, r, c] = np.float32(0.5) * (low + high)
+
+
+def _air_columns(p: Singles, smooth: Singles, tolerance: float, snr: float) -> int:
     """Count the columns from the left edge that are at its level in every projection and row."""
     n_columns = p.shape[2]
-    strip = max(6, n_columns // 64)
-    box = max(3, strip // 2) | 1
-    smooth = _running_median(p - np.median(p[:, :, :strip], axis=2, keepdims=True), box)
-    fixed = np.median(smooth, axis=0)  # (row, column): what the flats left, the same in every projection
-    moving = smooth - fixed
-    noise = 1.483 * float(np.median(np.abs(moving[:, :, :strip])))
-    drift = np.abs(moving).max(axis=(0, 1)) > tolerance + snr * noise
+    strip, box = _strip(n_columns), _box(n_columns)
+    level = np.median(p[:, :, :strip], axis=2)
+    moving = smooth - level[:, :, None]
+    fixed = np.median(moving, axis=0)  # (row, column): what the flats left, the same in every projection
+    moving -= fixed
+    np.abs(moving, out=moving)
+    noise = 1.483 * float(np.median(moving[:, :, :strip]))
+    drift = moving.max(axis=(0, 1)) > tolerance + snr * noise
     profile = np.median(fixed, axis=0)  # a slow trend is the beam's, a steep rise the sample's
     rise = np.zeros(n_columns, bool)
     rise[:-box] = np.abs(profile[box:] - profile[:-box]) > tolerance
     far = np.abs(profile - profile[:strip].mean()) > BEAM_TREND
-    depth = np.median(p[:, :, :strip], axis=2) - _brightest(p, box)  # below the brightest part, (angle, row)
+    depth = level - smooth.min(axis=2)  # below the brightest part of the projection, (angle, row)
     typical = np.median(depth, axis=0)
     entered = float(np.abs(depth - typical).max()) > 2 * (tolerance + snr * noise)
     if entered or float(np.median(typical)) > BEAM_TREND + snr * noise:
@@ -114,12 +157,7 @@ def _air_columns(p: Floats, tolerance: float, snr: float) -> int:
     return int(left[0]) if left.size else n_columns // 2
 
 
-def _brightest(p: Floats, box: int) -> Floats:
-    """Line integral of the brightest part of each line, (angle, row), single columns left out."""
-    return np.asarray(_running_median(p, box).min(axis=2))
-
-
-def _profile(p: npt.NDArray[np.float32]) -> Floats:
+def _profile(p: Singles) -> Floats:
     """Line integral per column over all angles and rows, single columns that stand out taken from their neighbours."""
     from scipy.ndimage import median_filter
 
@@ -147,11 +185,11 @@ def _before_envelope(profile: Floats, width: int, least: int) -> int:
     return width
 
 
-def _running_median(p: Floats, size: int) -> Floats:
+def _running_median(p: Singles, size: int) -> Singles:
     """Running median along the columns, edges repeated."""
-    from scipy.ndimage import median_filter
-
-    return np.asarray(median_filter(p, size=(1,) * (p.ndim - 1) + (size,), mode="nearest"))
+    half = size // 2
+    wide = np.pad(p, ((0, 0), (0, 0), (half, half)), mode="edge")
+    return np.asarray(running_median(wide, size)[:, :, half : half + p.shape[2]])
 
 
 def air_scale(transmission: Any, margin: Margin, *, trim: float = 0.1, linear: bool = False) -> Floats:
