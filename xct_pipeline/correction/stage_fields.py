@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Literal
 
 import numpy as np
@@ -74,7 +74,7 @@ def measure_fields(settings: Correction, scan: Scan, frame: Frame, store: Store 
     """
     key = {
         **scan_identity(scan), "frame": asdict(frame), "flatfield": settings.flatfield.model_dump(),
-        "air": settings.air.model_dump(), "version": 3,
+        "air": settings.air.model_dump(), "version": 4,
     }  # fmt: skip
     cached = load_estimate(store, f"{scan.name}/fields", key)
     if cached is None:
@@ -143,21 +143,25 @@ def _transmission(
     scan: Scan, frame: Frame, fields: Fields, rows: Sequence[int], margin: air.Margin | None = None
 ) -> Array:
     """Return the transmission of single rows (angle, row, column), of the margins' columns only where given."""
+    parts = (slice(0, margin.left), slice(frame.columns - margin.right, frame.columns)) if margin else None
+    columns = parts or (slice(0, frame.columns),)
     if whole_frames(scan, frame):
-        parts = [
-            _edges(line_integrals_of(scan, frame, fields, slice(0, frame.rows), block)[:, rows], frame, margin)
-            for block in angle_blocks(frame)
-        ]
-        return np.asarray(np.exp(-np.concatenate(parts)))
-    parts = [_edges(line_integrals_of(scan, frame, fields, slice(row, row + 1)), frame, margin) for row in rows]
-    return np.asarray(np.exp(-np.concatenate(parts, axis=1)))
+        axis, pieces = 0, [(block, rows, slice(0, frame.rows)) for block in angle_blocks(frame)]
+    else:  # rows near each other are read together: most of the time goes into finding each projection's row
+        bands = [list(band) for _, band in groupby(rows, lambda row: row // GROUP)]
+        axis, pieces = 1, [(slice(0, frame.angles), band, slice(band[0], band[-1] + 1)) for band in bands]
+    return np.concatenate([_sample(scan, frame, fields, *piece, columns) for piece in pieces], axis=axis)
 
 
-def _edges(p: Array, frame: Frame, margin: air.Margin | None) -> Array:
-    """Return the columns of the margins only, all of them where none is given."""
-    if margin is None:
-        return p
-    return np.concatenate((p[..., : margin.left], p[..., frame.columns - margin.right :]), axis=2)
+def _sample(
+    scan: Scan, frame: Frame, fields: Fields, angles: slice, rows: Sequence[int], read: slice, columns: Sequence[slice]
+) -> Array:
+    """Return the transmission of rows (angle, row, column) out of the rows that are read together."""
+    counts = RawSource(scan.projections, frame).read((angles, read, slice(0, frame.columns)))
+    kept = [counts[:, np.subtract(rows, read.start), part] for part in columns]
+    del counts
+    parts = [integrals_of(fields, each, angles, rows, part) for each, part in zip(kept, columns, strict=True)]
+    return np.asarray(np.exp(-np.concatenate(parts, axis=2)))
 
 
 def whole_frames(scan: Scan, frame: Frame) -> bool:
@@ -178,15 +182,15 @@ def sample_rows(frame: Frame, columns: int, most_bytes: float = 256e6) -> list[i
     return [int((a + b) / 2) for a, b in pairwise(edges)]
 
 
-def line_integrals_of(scan: Scan, frame: Frame, fields: Fields, rows: slice, angles: slice | None = None) -> Array:
-    """Return line integrals of some rows as flats, darks (and air, where known) make them."""
-    part = angles or slice(0, frame.angles)
-    counts = RawSource(scan.projections, frame).read((part, rows, slice(0, frame.columns)))
-    weights = None if fields.weights is None else weights_at(fields.weights, part)
+def integrals_of(
+    fields: Fields, counts: Array, angles: slice, rows: slice | Sequence[int], columns: slice = slice(None)
+) -> Array:
+    """Return the line integrals of counts (angle, row, column), as flats, darks (and air, where known) make them."""
     p, _ = flatfield.line_integrals(
-        counts, None if fields.dark is None else fields.dark[rows],
-        "none" if fields.flats is None else fields.flats[:, rows], weights,
-        air=None if fields.air is None else fields.air[part],
+        counts, None if fields.dark is None else fields.dark[rows, columns],
+        "none" if fields.flats is None else fields.flats[:, rows, columns],
+        None if fields.weights is None else weights_at(fields.weights, angles),
+        air=None if fields.air is None else fields.air[angles],
     )  # fmt: skip
     return np.asarray(p)
 

@@ -10,7 +10,7 @@ from xct_pipeline.acquisition.stage import Frame, RawSource
 from xct_pipeline.blocks import Array, inside
 from xct_pipeline.config import Correction
 from xct_pipeline.correction.stage import normalise_op, zinger_op
-from xct_pipeline.correction.stage_fields import Fields, angle_blocks, line_integrals_of, whole_frames
+from xct_pipeline.correction.stage_fields import Fields, angle_blocks, integrals_of, whole_frames
 from xct_pipeline.scan import Scan
 
 
@@ -48,7 +48,9 @@ def _counts_of_bands(scan: Scan, frame: Frame, bands: Sequence[slice]) -> Iterat
 
 def integrals_of_angles(scan: Scan, frame: Frame, fields: Fields, count: int) -> Array:
     """Return whole projections (angle, row, column) at a few angles, as line integrals."""
-    chosen = np.unique(np.linspace(0, frame.angles - 1, count).astype(int))
-    return np.concatenate(
-        [line_integrals_of(scan, frame, fields, slice(0, frame.rows), slice(k, k + 1)) for k in chosen.tolist()]
-    )
+    source, rows = RawSource(scan.projections, frame), slice(0, frame.rows)
+    parts = []
+    for k in np.unique(np.linspace(0, frame.angles - 1, count).astype(int)).tolist():
+        counts = source.read((slice(k, k + 1), rows, slice(0, frame.columns)))
+        parts.append(integrals_of(fields, counts, slice(k, k + 1), rows))
+    return np.concatenate(parts)
