@@ -69,11 +69,18 @@ def _write_shard(root: Path, step: Pass, shard: tuple[int, ...]) -> dict[str, in
     image = step.image
     region = step.region(shard)
     counts: Counter[str] = Counter()
-    block = np.empty(tuple(part.stop - part.start for part in region), dtype=image.dtype)
+    shape = tuple(part.stop - part.start for part in region)
+    block: Array | None = None
     for granule in step.granules(region):
         values, found = step.compute(granule)
-        block[inside(region, granule)] = values
         counts.update(found)
+        if values.shape == shape and values.dtype == image.dtype:  # the one granule there is
+            block = values
+            continue
+        block = np.empty(shape, dtype=image.dtype) if block is None else block
+        block[inside(region, granule)] = values
+        del values
+    assert block is not None
     for level in range(image.levels):
         if level:
             block = _halve(block, image)

@@ -251,7 +251,8 @@ def _levels(xp: Any, pixels: Any, trim: float) -> Floats:
     if not middle > 0 or not bool(usual.any()):
         raise ValueError("the air margin has no light in a projection; look at it, or leave air scaling out")
     level = float(static[usual].mean())
-    ratio = _trimmed_means(xp, flat[:, usual] / static[usual], good[:, usual], trim)
+    ratio = flat[:, usual] / static[usual].astype(xp.float32)
+    ratio = _trimmed_means(xp, ratio, good[:, usual], trim)
     if not (ratio > 0).all():
         raise ValueError("the air margin has no light in a projection; look at it, or leave air scaling out")
     return level * ratio
@@ -259,7 +260,8 @@ def _levels(xp: Any, pixels: Any, trim: float) -> Floats:
 
 def _trimmed_means(xp: Any, values: Any, good: Any, trim: float) -> Floats:
     """Trimmed mean of each row of `values`; what is not good is put among the trimmed."""
-    ordered = xp.sort(xp.where(good, values, xp.inf), axis=1)
+    ordered = xp.where(good, values, xp.float32(xp.inf))
+    ordered.sort(axis=1)
     count = to_host(good.sum(axis=1))
     ranks = xp.arange(values.shape[1])[None]
     low = np.floor(trim * count).astype(np.int64)

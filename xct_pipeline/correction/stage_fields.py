@@ -18,7 +18,8 @@ from xct_pipeline.execution import load_estimate, save_estimate
 from xct_pipeline.scan import Frames, Scan
 from xct_pipeline.store import Store
 
-MARGIN_BYTES = 24e6  # of the rows that the margin of air is looked for in; the search takes about 20 times as much
+MARGIN_BYTES = 24e6  # of the rows that the margin of air is looked for in
+LEVEL_BYTES = 128e6  # of the margin's pixels that the level of air is taken from
 GROUP = 16  # rows that are computed together: raw chunks of more rows are read whole
 
 
@@ -133,7 +134,7 @@ def _air(settings: Air, scan: Scan, frame: Frame, fields: Fields) -> dict[str, A
             )
             return {"warnings": np.array([text])}
         margin = found
-    rows = sample_rows(frame, margin.left + margin.right)
+    rows = sample_rows(frame, margin.left + margin.right, LEVEL_BYTES)
     edges = _transmission(scan, frame, fields, rows, margin)
     scale = air.air_scale(edges, margin)
     return {"air": scale, "margin": np.array([margin.left, margin.right])}
@@ -175,8 +176,8 @@ def angle_blocks(frame: Frame, most_bytes: float = 64e6) -> list[slice]:
     return [slice(a, min(a + step, frame.angles)) for a in range(0, frame.angles, step)]
 
 
-def sample_rows(frame: Frame, columns: int, most_bytes: float = 256e6) -> list[int]:
-    """Return rows spread evenly over the detector, few enough to hold `columns` of them in all projections."""
+def sample_rows(frame: Frame, columns: int, most_bytes: float) -> list[int]:
+    """Return rows spread evenly over the detector, few enough for `columns` of them in all projections."""
     count = int(np.clip(most_bytes / (8 * frame.angles * columns), 4, 256))
     edges = np.linspace(0, frame.rows, min(count, frame.rows) + 1)
     return [int((a + b) / 2) for a, b in pairwise(edges)]

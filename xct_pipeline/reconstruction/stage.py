@@ -14,7 +14,7 @@ from xct_pipeline.acquisition.stage import Frame, scan_identity
 from xct_pipeline.blocks import Array, BlockOp, Pass, Region, Source, inside
 from xct_pipeline.config import Astra, Config, Fourier, ReconstructionBase, Tomopy
 from xct_pipeline.correction.stage import to_integrals
-from xct_pipeline.correction.stage_fields import MARGIN_BYTES, Fields, sample_rows
+from xct_pipeline.correction.stage_fields import LEVEL_BYTES, MARGIN_BYTES, Fields, sample_rows
 from xct_pipeline.correction.stage_samples import integrals_of_angles, integrals_of_rows
 from xct_pipeline.execution import load_estimate, save_estimate
 from xct_pipeline.reconstruction import external, fourier, half_acquisition
@@ -230,8 +230,9 @@ def estimate_center(config: Config, scan: Scan, frame: Frame, fields: Fields, st
 def estimate_bytes(frame: Frame) -> int:
     """Predict the memory of estimating the air level and the centre of a scan (measured on simulated scans)."""
     sinogram = frame.angles * frame.columns
-    margin = len(sample_rows(frame, frame.columns, MARGIN_BYTES)) * sinogram * 150
-    return max(margin, CENTER_ROWS * sinogram * 24)
+    margin = len(sample_rows(frame, frame.columns, MARGIN_BYTES)) * sinogram * 40
+    level = min(frame.rows * sinogram, max(LEVEL_BYTES // 8, 4 * sinogram)) * 32
+    return int(max(margin, level, CENTER_ROWS * sinogram * 24))
 
 
 def _restored(values: Mapping[str, Array]) -> CenterEstimate:
