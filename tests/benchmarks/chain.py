@@ -56,17 +56,20 @@ def _ours(p: Problem, phase: bool = False, stripe: bool = True) -> Job:
     from xct_pipeline.resources import Resources
     from xct_pipeline.store import open_volume
 
-    def one(q: Problem) -> Array:
+    def one(q: Problem) -> Path:
         config = configuration(q, phase, stripe)
         shutil.rmtree(config.store_path, ignore_errors=True)
         result = pipeline.run(pipeline.plan(config, Resources(2, 6 * 2**30), "reconstruction"))
         if result.failed:
             raise RuntimeError(result.failed[0].problem)
+        return config.store_path
+
+    def error(store: Path) -> float:
         # the pixel is 1 cm, so that 1/cm are 1/pixel
-        return np.asarray(open_volume(config.store_path, "scan")[0])
+        return scene.image_error(p, np.asarray(open_volume(store, "scan")[0]))
 
     q = small(p)
-    return Job(lambda: one(p), max(ROWS, p.rows), lambda got: scene.image_error(p, got), warm=lambda: one(q))
+    return Job(lambda: one(p), max(ROWS, p.rows), None if phase else error, warm=lambda: one(q))
 
 
 def ours(p: Problem) -> Job:
@@ -75,6 +78,26 @@ def ours(p: Problem) -> Job:
 
 def ours_plain(p: Problem) -> Job:
     return _ours(p, stripe=False)
+
+
+def ours_phase(p: Problem) -> Job:
+    return _ours(p, phase=True)
+
+
+def estimates(p: Problem) -> Job:
+    """Measure flats, the margin of air and the level of each projection, which the chain's lines hold too."""
+    from xct_pipeline.acquisition.stage import open_scans, working_frame
+    from xct_pipeline.correction.stage_fields import measure_fields
+
+    def one(q: Problem) -> Any:
+        config = configuration(q, False, False)
+        (opened,) = open_scans(config)
+        if opened.scan is None:
+            raise RuntimeError(opened.problem)
+        return measure_fields(config.correction, opened.scan, working_frame(opened.scan, config.acquisition), None)
+
+    q = small(p)
+    return Job(lambda: one(p), 1, warm=lambda: one(q))
 
 
 def _algotom(p: Problem, method: str) -> Job:
@@ -273,10 +296,12 @@ def maps_ours(p: Problem) -> Job:
 
 MEGAVOXELS = "registration, warp, labels, maps"
 ENTRIES = [
+    Entry("flats and air, per scan", OURS, f"{ROWS} rows", (), estimates),
     Entry("whole chain", OURS, "zinger, all-stripe, Fourier; 2 tasks", (), ours),
-    Entry("chain, no stripes", OURS, "zinger, Fourier; 2 tasks", (), ours_plain),
     Entry("whole chain", "algotom", "zinger, all-stripe, dfi, 2 threads", ("algotom",), algotom_dfi),
     Entry("whole chain", "algotom", "zinger, all-stripe, fbp, 2 threads", ("algotom",), algotom_fbp, slow=True),
+    Entry("chain, no stripes", OURS, "zinger, Fourier; 2 tasks", (), ours_plain),
+    Entry("chain with Paganin", OURS, "zinger, Paganin, all-stripe, Fourier; 2 tasks", (), ours_phase),
 ]
 OVER_TIME = [
     Entry("registration", OURS, "rigid, mask, to full resolution, 2 threads", (), registration_ours),
