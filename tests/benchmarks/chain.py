@@ -40,7 +40,7 @@ def configuration(p: Problem, phase: bool, stripe: bool) -> Any:
     return Config.model_validate(
         {
             "output": str(p.folder / "chain.zarr"),
-            "acquisition": {"scans": [str(raw_file(p))], "pixel_size_um": 1e4, "energy_keV": 25.0},
+            "acquisition": {"scans": [str(raw_file(p))], "pixel_size_um": 1.0 if phase else 1e4, "energy_keV": 25.0},
             "correction": {
                 "zinger": {"method": "median"},
                 "stripe": {"method": "all", "large_size": 61, "small_size": 21} if stripe else {"method": "none"},

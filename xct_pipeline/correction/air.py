@@ -20,6 +20,7 @@ from xct_pipeline.device import array_namespace, to_host
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 ENVELOPE = 5e-4  # line integral of a faint wall that may hide in a margin
+ANGLES = 64  # projections whose levels are found together
 BEAM_TREND = 0.2  # line integral by which flats may miss the beam's slow profile from edge to centre
 
 
@@ -225,6 +226,8 @@ def air_scale(transmission: Any, margin: Margin, *, trim: float = 0.1, linear: b
     n_columns = transmission.shape[2]
     if min(margin.left, margin.right) < 0 or not 0 < margin.left + margin.right <= n_columns:
         raise ValueError(f"a margin of {margin.left} and {margin.right} columns does not fit {n_columns} columns")
+    if not linear and margin.left + margin.right == n_columns:
+        return 1.0 / _levels(xp, transmission, trim)
     left, right = transmission[:, :, : margin.left], transmission[:, :, n_columns - margin.right :]
     if not linear:
         return 1.0 / _levels(xp, xp.concatenate((left, right), axis=2), trim)
@@ -240,26 +243,31 @@ def air_scale(transmission: Any, margin: Margin, *, trim: float = 0.1, linear: b
 def _levels(xp: Any, pixels: Any, trim: float) -> Floats:
     """Level of each projection (angle,); non-finite pixels are left out."""
     flat = pixels.reshape(pixels.shape[0], -1)
-    good = xp.isfinite(flat)
-    if not to_host(good.any(axis=1)).all():
-        raise ValueError("a projection has no finite pixel in the air margin; give another margin")
-    known = xp.where(good, flat, 0)
-    static = known.sum(axis=0, dtype=xp.float64) / xp.maximum(good.sum(axis=0), 1)
+    blocks = [slice(a, a + ANGLES) for a in range(0, flat.shape[0], ANGLES)]
+    total, count = xp.zeros(flat.shape[1]), xp.zeros(flat.shape[1], int)
+    for block in blocks:
+        good = xp.isfinite(flat[block])
+        if not to_host(good.any(axis=1)).all():
+            raise ValueError("a projection has no finite pixel in the air margin; give another margin")
+        total += xp.where(good, flat[block], 0).sum(axis=0, dtype=xp.float64)
+        count += good.sum(axis=0)
+    static = total / xp.maximum(count, 1)
     middle = float(xp.median(static))
     spread = 1.483 * float(xp.median(xp.abs(static - middle)))
     usual = (static > 0) & (xp.abs(static - middle) <= 4 * spread + 1e-9)
     if not middle > 0 or not bool(usual.any()):
         raise ValueError("the air margin has no light in a projection; look at it, or leave air scaling out")
     level = float(static[usual].mean())
-    ratio = flat[:, usual] / static[usual].astype(xp.float32)
-    ratio = _trimmed_means(xp, ratio, good[:, usual], trim)
+    scale = static[usual].astype(xp.float32)
+    ratio = np.concatenate([_trimmed_means(xp, flat[block][:, usual] / scale, trim) for block in blocks])
     if not (ratio > 0).all():
         raise ValueError("the air margin has no light in a projection; look at it, or leave air scaling out")
     return level * ratio
 
 
-def _trimmed_means(xp: Any, values: Any, good: Any, trim: float) -> Floats:
-    """Trimmed mean of each row of `values`; what is not good is put among the trimmed."""
+def _trimmed_means(xp: Any, values: Any, trim: float) -> Floats:
+    """Trimmed mean of each row of `values`; what is not finite is put among the trimmed."""
+    good = xp.isfinite(values)
     ordered = xp.where(good, values, xp.float32(xp.inf))
     ordered.sort(axis=1)
     count = to_host(good.sum(axis=1))

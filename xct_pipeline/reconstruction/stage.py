@@ -231,7 +231,7 @@ def estimate_bytes(frame: Frame) -> int:
     """Predict the memory of estimating the air level and the centre of a scan (measured on simulated scans)."""
     sinogram = frame.angles * frame.columns
     margin = len(sample_rows(frame, frame.columns, MARGIN_BYTES)) * sinogram * 40
-    level = min(frame.rows * sinogram, max(LEVEL_BYTES // 8, 4 * sinogram)) * 32
+    level = min(frame.rows * sinogram, max(LEVEL_BYTES // 8, 4 * sinogram)) * 10
     return int(max(margin, level, CENTER_ROWS * sinogram * 24))
 
 
