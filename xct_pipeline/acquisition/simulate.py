@@ -223,13 +223,18 @@ def _starts(settings: SimulationSettings) -> Array:
 
 
 def _write_cycler(path: Path, settings: SimulationSettings, charge: Array) -> None:
-    """Write a log with constant current between scans and an open circuit during them."""
+    """Write a log with constant current between scans and an open circuit during them.
+
+    Where the current is switched there are two rows, before and after, as cyclers write them.
+    """
     starts = _starts(settings)
     knots = np.column_stack([starts, starts + settings.scan_seconds]).ravel()
-    time = np.unique(np.concatenate([np.arange(0.0, knots[-1], 30.0), knots]))
+    time = np.sort(np.concatenate([np.setdiff1d(np.arange(0.0, knots[-1], 30.0), knots), knots, knots]))
+    after = np.diff(time, prepend=-1.0) == 0
+    moment = time + np.where(after, 1e-6, np.where(np.isin(time, knots), -1e-6, 0.0))
     passed = np.interp(time, knots, np.repeat(charge, 2))
-    step = np.clip(np.searchsorted(starts, time, "right") - 1, 0, settings.scans - 1)
-    since_start = time - starts[step]
+    step = np.clip(np.searchsorted(starts, moment, "right") - 1, 0, settings.scans - 1)
+    since_start = moment - starts[step]
     stripping = since_start > settings.scan_seconds
     following = charge[np.minimum(step + 1, settings.scans - 1)]
     current = np.where(stripping, (following - charge[step]) / settings.strip_seconds, 0.0)

@@ -117,9 +117,9 @@ def test_cycler_log_agrees_with_the_scans(series, truth):
     np.testing.assert_allclose(np.interp(truth["time_s"], time, charge), truth["charge_C"], rtol=1e-9)
     assert time[0] == 0.0
     assert time[-1] == truth["time_s"][-1] + 0.5 * SMALL.scan_seconds
-    assert np.all(np.diff(time) > 0)
+    assert np.all(np.diff(time) >= 0)
     passed = np.sum(0.5 * (current[1:] + current[:-1]) * np.diff(time))
-    assert passed == pytest.approx(truth["charge_C"][-1], rel=0.02)
+    assert passed == pytest.approx(truth["charge_C"][-1], rel=1e-9)
     assert 0 <= voltage.min() < voltage.max() < 0.3
 
 

@@ -273,12 +273,16 @@ def test_swapping_reference_and_moving_flips_the_sign(tmp_path):
     assert masses[0] == pytest.approx(-masses[1], rel=1e-12)
 
 
-@pytest.mark.parametrize("slab", [7, 32, 64, 400])
-def test_maps_do_not_depend_on_the_size_of_blocks(tmp_path, slab, monkeypatch):
-    """Shards of 16, 32 or 64 planes, sums over slabs of 7 to all planes, tasks of a part of a plane."""
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Store:
+    return run(tmp_path_factory.mktemp("whole"), bins=[8, 16, 16], surface_attenuation=4.0)
+
+
+@pytest.mark.parametrize("slab", [32, 64, pytest.param(16, marks=pytest.mark.slow)])
+def test_maps_do_not_depend_on_the_size_of_blocks(tmp_path, slab, monkeypatch, whole):
+    """Sums over slabs of 16 planes, of 32 and of all planes; tasks of a part of a plane."""
     from xct_pipeline.variation import stage_images, stage_noise, stage_sums
 
-    whole = run(tmp_path / "a", bins=[8, 16, 16], surface_attenuation=4.0)
     monkeypatch.setattr("xct_pipeline.variation.stage_series.SLAB", slab)
     monkeypatch.setattr(stage_sums, "PIECE", 3)
     monkeypatch.setattr(stage_noise, "STRIP", 16)
