@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ _SLAB_VOXELS = 1_000_000
 _SLAB_PLANES = 16  # at least: every slab reads the smoothing's halo again
 _COARSEST = 48  # voxels: binned further until the longest side is no longer than twice this
 _LEAST = 64  # samples
+_THIN = 6  # planes of the slabs on which shared gradients are measured
 _CELL = (4, 16)  # voxels of the level: least and usual side of the cells that split the samples into two halves
 
 
@@ -275,6 +277,38 @@ def sum_samples(p: PreparedLevel, s: Estimate, half: int = -1) -> Sums:
             f"at least 10 % (and {_LEAST} voxels) are needed"
         )
     return sums
+
+
+def shared_gradient(p: PreparedLevel, s: Estimate) -> float:
+    """Return which share of the reference's squared gradient the moving volume shows too under an estimate.
+
+    What only one of them shows is noise: about 1 where there is none, near 0 where it drowns the edges.
+    """
+    shape = p.level.reference.shape
+    planes = min(_THIN, shape[0])
+    count = int(np.clip(_SLAB_VOXELS * 3 // (planes * shape[1] * shape[2]), 6, max(6, shape[0] // planes)))
+    starts = np.unique(np.linspace(0, shape[0] - planes, count).round().astype(int))
+    slabs = [(int(a), int(a) + planes) for a in starts]
+    own, common = np.sum(list(p.parallel_map(partial(_shared_in_slab, p, s), slabs)), axis=0)
+    return float(common / own) if own > 0 else 1.0
+
+
+def _shared_in_slab(p: PreparedLevel, s: Estimate, slab: tuple[int, int]) -> tuple[float, float]:
+    moving, first = _moving_slab(p, *slab, s.transform)
+    fixed = _reference_slab(p, *slab)[1:-1]
+    size = p.level.moving.shape[0]
+    residual = residual_slab(fixed, moving, s.transform, slab[0], first, size, s.gain, s.offset)
+    kept = p.mask(*slab)[1:-1, 1:-1, 1:-1] > 0
+    own = common = 0.0
+    for axis in range(3):
+        up = tuple(slice(2, None) if k == axis else slice(1, -1) for k in range(3))
+        down = tuple(slice(0, -2) if k == axis else slice(1, -1) for k in range(3))
+        slope = (fixed[up] - fixed[down])[kept]
+        product = slope * (slope - (residual[up] - residual[down])[kept])
+        known = np.isfinite(product)
+        own += float((slope[known] ** 2).sum(dtype=np.float64))
+        common += float(product[known].sum(dtype=np.float64))
+    return own, common
 
 
 def unchanged_voxels(p: PreparedLevel, s: Estimate) -> NDArray[np.bool_]:

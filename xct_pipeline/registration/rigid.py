@@ -18,6 +18,7 @@ from xct_pipeline.registration.levels import (
     RegistrationError,
     prepare,
     restrict,
+    shared_gradient,
     sum_samples,
     unchanged_voxels,
     with_coarser,
@@ -26,6 +27,7 @@ from xct_pipeline.registration.normal_equations import BINS, Sums
 from xct_pipeline.registration.search import phase_shifts
 
 _SEARCHED = 6_000_000  # voxels: the phase correlation of more takes more memory than the matching itself
+_WIDENINGS = ((0.6, 1.0), (0.25, 1.7), (-1.0, 2.8))  # of the smoothing, from this share of common gradient on
 _STEP_LIMIT = 2.0  # voxels of the level: gradients say nothing about farther away
 
 
@@ -118,10 +120,14 @@ def register(
                 continue
             whole = matched = prepared
         else:
-            whole = prepare(level, smoothing, memory, parallel_map)
-            matched = restrict(whole, unchanged, scale)
             moved = tf.to_level(tf.from_level(state.transform, scale), level.scale)
-            state = run(matched, state._replace(transform=moved, cut=3.0 * state.cut), tolerance=10 * tolerance)
+            state = state._replace(transform=moved, cut=3.0 * state.cut)
+            whole = prepare(level, smoothing, memory, parallel_map)
+            wider = smoothing * _widening(shared_gradient(restrict(whole, unchanged, scale), state))
+            if wider > smoothing:
+                whole = prepare(level, wider, memory, parallel_map)
+            matched = restrict(whole, unchanged, scale)
+            state = run(matched, state, tolerance=10 * tolerance)
         total += state.iterations
     if whole is None or matched is None:
         raise problem or ValueError("no pyramid level to register on; give at least one")
@@ -134,6 +140,15 @@ def register(
     origin = tf.identity() if search or start is None else np.asarray(start, np.float64)
     _require_plausible(whole, result, origin, max_shift, max_rotation)
     return result
+
+
+def _widening(share: float) -> float:
+    """Return the factor by which volumes are smoothed more where only a share of their gradient is common to both.
+
+    The noise's gradient adds to the motion's error as the object's makes it smaller: the wider kernel loses some of the
+    edges but far more of the noise.
+    """
+    return next((factor for least, factor in _WIDENINGS if share >= least), 1.0)
 
 
 def _cut(p: PreparedLevel, sums: Sums) -> float:
