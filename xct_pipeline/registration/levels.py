@@ -50,8 +50,12 @@ class Estimate(NamedTuple):
     cut: float
     """Tukey's, 1/cm"""
     step: float
-    """how far the last iteration moved the mask"""
+    """how far the last iteration on this level moved the mask"""
     iterations: int
+    relaxation: float
+    """of the last step: how much longer than Gauss-Newton's"""
+    moments: NDArray[np.float64] | None
+    """of the last iteration's samples"""
 
 
 class PreparedLevel(NamedTuple):

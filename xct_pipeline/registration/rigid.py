@@ -28,6 +28,7 @@ from xct_pipeline.registration.search import phase_shifts
 
 _SEARCHED = 6_000_000  # voxels: the phase correlation of more takes more memory than the matching itself
 _WIDENINGS = ((0.6, 1.0), (0.25, 1.7), (-1.0, 2.8))  # of the smoothing, from this share of common gradient on
+_NOTHING = Estimate(tf.identity(), 1.0, 0.0, np.inf, np.inf, 0, 1.0, None)
 _STEP_LIMIT = 2.0  # voxels of the level: gradients say nothing about farther away
 
 
@@ -98,45 +99,42 @@ def register(
     """
     if model not in tf.MODELS:
         raise ValueError(f'unknown model "{model}"; use one of {", ".join(tf.MODELS)}')
+    ready = partial(prepare, memory=memory, parallel_map=parallel_map)
     run = partial(_converge, model=model, max_iterations=max_iterations)
-    state = Estimate(tf.identity(), 1.0, 0.0, np.inf, np.inf, 0)
     whole = matched = None
     problem: RegistrationError | None = None
-    total = 0
+    state, total = _NOTHING, 0
     for level in with_coarser(levels):
-        unchanged = None
-        if whole is not None and matched is not None:
+        if whole is None or matched is None:
+            try:  # a small mask may hold too little on a coarse level: then the search begins on a finer one
+                whole = ready(level, smoothing)
+                state = run(whole, _search(whole, state, model, start, search), tolerance=10 * tolerance)
+                matched = whole
+            except RegistrationError as error:
+                whole, problem = None, error
+        else:
             # what changed shows clearly only once it no longer pulls: it is taken out twice
-            matched = restrict(whole, unchanged_voxels(matched, state), whole.level.scale)
+            scale = whole.level.scale
+            matched = restrict(whole, unchanged_voxels(matched, state), scale)
             state = run(matched, state, tolerance=10 * tolerance)
             total += state.iterations
-            unchanged, scale = unchanged_voxels(matched, state), whole.level.scale
-        if unchanged is None:
-            try:  # a small mask may hold too little on a coarse level: then the search begins on a finer one
-                prepared = prepare(level, smoothing, memory, parallel_map)
-                state = run(prepared, _search(prepared, state, model, start, search), tolerance=10 * tolerance)
-            except RegistrationError as error:
-                problem = error
-                continue
-            whole = matched = prepared
-        else:
-            moved = tf.to_level(tf.from_level(state.transform, scale), level.scale)
-            state = state._replace(transform=moved, cut=3.0 * state.cut)
-            whole = prepare(level, smoothing, memory, parallel_map)
-            wider = smoothing * _widening(shared_gradient(restrict(whole, unchanged, scale), state))
-            if wider > smoothing:
-                whole = prepare(level, wider, memory, parallel_map)
+            unchanged = unchanged_voxels(matched, state)
+            whole = ready(level, smoothing)
             matched = restrict(whole, unchanged, scale)
+            moved = tf.to_level(tf.from_level(state.transform, scale), level.scale)
+            state = state._replace(transform=moved, cut=3.0 * state.cut, step=np.inf)
             state = run(matched, state, tolerance=10 * tolerance)
         total += state.iterations
     if whole is None or matched is None:
         raise problem or ValueError("no pyramid level to register on; give at least one")
+    widening = _widening(shared_gradient(matched, state))
+    if widening > 1.0:
+        whole = ready(whole.level, widening * smoothing)
+        matched = whole._replace(mask=matched.mask, center=matched.center)
+        state = state._replace(step=np.inf)
     state = run(matched, state, tolerance=tolerance)
-    scale = whole.level.scale
-    _require_converged(state, max_iterations, scale)
-    halves = [_converge(matched, state, model, 8, tolerance, half).transform for half in (0, 1)]
-    apart = scale * tf.largest_distance(halves[0], halves[1], whole.points) / 2.0
-    result = _result(whole, matched, state, apart, total + state.iterations)
+    _require_converged(state, max_iterations, whole.level.scale)
+    result = _result(whole, state, _own_error(matched, state, model), total + state.iterations)
     origin = tf.identity() if search or start is None else np.asarray(start, np.float64)
     _require_plausible(whole, result, origin, max_shift, max_rotation)
     return result
@@ -210,16 +208,15 @@ def _motion(parameters: NDArray[np.float64], model: str, center: NDArray[np.floa
     return tf.about(np.eye(3) + change[:, :3], center, change[:, 3])
 
 
-def _converge(
-    p: PreparedLevel, state: Estimate, model: str, max_iterations: int, tolerance: float, half: int = -1
-) -> Estimate:
-    """Iterate Gauss-Newton on one level."""
-    s = state._replace(step=np.inf, iterations=0)
-    before, relaxation = None, 1.0
+def _converge(p: PreparedLevel, state: Estimate, model: str, max_iterations: int, tolerance: float) -> Estimate:
+    """Iterate Gauss-Newton on one level; goes on with the relaxation of an estimate that was found on it."""
+    going_on = bool(np.isfinite(state.step))
+    s = state._replace(iterations=0, relaxation=state.relaxation if going_on else 1.0)
+    before = None
     for iteration in range(1, max_iterations + 1):
-        sums = sum_samples(p, s, half)
+        sums = sum_samples(p, s)
         parameters = _solve(sums, model)
-        relaxation = _relaxation(relaxation, parameters, before, sums, model)
+        relaxation = _relaxation(s.relaxation, parameters, before, sums, model)
         before = relaxation * parameters
         motion = _motion(before, model, p.center)
         step = tf.largest_distance(motion, tf.identity(), p.points)
@@ -227,13 +224,25 @@ def _converge(
             motion = _motion(before * (_STEP_LIMIT / step), model, p.center)
             before = None
         # only ever tightened: a scale that follows the solution both ways can keep it circling
-        cut = s.cut if half >= 0 else min(_cut(p, sums), s.cut)
+        cut = min(_cut(p, sums), s.cut)
         settled = cut > 0.97 * s.cut
+        if not settled:
+            before = None  # another weighting has another solution: the next step says nothing about this one
         moved = tf.compose(s.transform, tf.invert(motion))
-        s = Estimate(moved, *_gain_and_offset(sums), cut, step, iteration)
-        if step < tolerance and settled and iteration > 1:
+        s = Estimate(moved, *_gain_and_offset(sums), cut, step, iteration, relaxation, sums.moments)
+        if step < tolerance and settled and (going_on or iteration > 1):
             break
     return s
+
+
+def _own_error(p: PreparedLevel, s: Estimate, model: str) -> float:
+    """Return half the largest distance over the mask between the motions of two halves of the samples.
+
+    Each is one step from the motion of all samples, which is near enough for one to do.
+    """
+    steps = [s.relaxation * _solve(sum_samples(p, s, half), model) for half in (0, 1)]
+    halves = [tf.compose(s.transform, tf.invert(_motion(step, model, p.center))) for step in steps]
+    return p.level.scale * tf.largest_distance(halves[0], halves[1], p.points) / 2.0
 
 
 def _relaxation(
@@ -276,7 +285,7 @@ def _search(p: PreparedLevel, state: Estimate, model: str, start: ArrayLike | No
             problem = error
             continue
         covered = sums.moments[1] / max(sums.moments[0], 1.0)
-        value = _correlation(sums) * min(1.0, 2.0 * covered)
+        value = _correlation(sums.moments) * min(1.0, 2.0 * covered)
         if value > score:
             best, score = s, value
     if best is None:
@@ -284,21 +293,19 @@ def _search(p: PreparedLevel, state: Estimate, model: str, start: ArrayLike | No
     return best
 
 
-def _correlation(sums: Sums) -> float:
-    w, r, m, rr, mm, rm = sums.moments[4:]
+def _correlation(moments: NDArray[np.float64]) -> float:
+    w, r, m, rr, mm, rm = moments[4:]
     if w <= 0.0:
         return 0.0
     variances = (rr / w - (r / w) ** 2) * (mm / w - (m / w) ** 2)
     return float((rm / w - r * m / w**2) / np.sqrt(variances)) if variances > 0.0 else 0.0
 
 
-def _result(
-    whole: PreparedLevel, matched: PreparedLevel, s: Estimate, tre_self: float, iterations: int
-) -> Registration:
-    sums = sum_samples(matched, s)
+def _result(whole: PreparedLevel, s: Estimate, tre_self: float, iterations: int) -> Registration:
+    assert s.moments is not None
     # the residual is the whole mask's; without a given mask that is what kept its value
-    full = sums if whole.level.mask is None else sum_samples(whole, s)
-    n_mask, n_used, squares = full.moments[:3]
+    full = s.moments if whole.level.mask is None else sum_samples(whole, s).moments
+    n_mask, n_used, squares = full[:3]
     return Registration(
         transform=tf.from_level(s.transform, whole.level.scale),
         gain=s.gain,
@@ -306,8 +313,8 @@ def _result(
         residual=float(np.sqrt(squares / n_used)),
         tre_self=tre_self,
         iterations=iterations,
-        correlation=_correlation(sums),
-        kept=float(sums.moments[3] / n_used),
+        correlation=_correlation(s.moments),
+        kept=float(s.moments[3] / n_used),
         overlap=float(n_used / n_mask),
     )
 
@@ -331,7 +338,7 @@ def _require_plausible(
     if shift > limit:
         raise RegistrationError(
             f"the motion is beyond the search range: the mask's centre moves by {shift:.1f} voxels, the limit is "
-            f"{limit:.1f}; raise max_shift where such a motion is possible, or give registration.start"
+            f"{limit:.1f}; raise max_shift where such a motion is possible, or begin nearer to it with start, or give registration.start"
         )
     turned = tf.compose(result.transform, tf.invert(origin))
     angle = float(np.degrees(np.linalg.norm(tf.rotation_vector(turned))))
