@@ -161,12 +161,13 @@ def restrict(p: PreparedLevel, unchanged: NDArray[np.bool_], scale: float) -> Pr
 
 
 def _cell(points: tf.Points) -> int:
-    """Return the side of the halves' cells: a few along the mask, so that each half sees all of it.
+    """Return the side of the halves' cells: smaller where a mask is, so that each half sees all of it.
 
     No smaller than need be: what is correlated, as rings and streaks are, must fall into one half.
     """
     extent = int((points.max(axis=0) - points.min(axis=0)).max()) + 1
-    return int(np.clip(extent // 4, *_CELL))
+    least, usual = _CELL
+    return usual if extent >= 2.5 * usual else max(extent // 4, least)
 
 
 def _mask_ends(mask: Callable[[int, int], NDArray[np.uint8]], shape: tuple[int, ...]) -> tf.Points:

@@ -338,7 +338,7 @@ def _require_plausible(
     if shift > limit:
         raise RegistrationError(
             f"the motion is beyond the search range: the mask's centre moves by {shift:.1f} voxels, the limit is "
-            f"{limit:.1f}; raise max_shift where such a motion is possible, or begin nearer to it with start, or give registration.start"
+            f"{limit:.1f}; raise max_shift where such a motion is possible, or give registration.start"
         )
     turned = tf.compose(result.transform, tf.invert(origin))
     angle = float(np.degrees(np.linalg.norm(tf.rotation_vector(turned))))

@@ -23,7 +23,7 @@ from xct_pipeline.resources import Need, Resources
 from xct_pipeline.scheduling import release_memory, share_one_heap
 from xct_pipeline.store import Store
 
-VERSION = 3
+VERSION = 4
 MATCHING_RATE = 0.6e6  # voxels of the matched level per CPU-second
 MATCHING_COPIES = 10  # of a matched level; 9.2 measured at 4 x 640^3, while gas is looked for in one of two volumes
 
