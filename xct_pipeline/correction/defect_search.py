@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -262,6 +263,37 @@ def _less_mirror_image(means: Floats, errors: Floats, centers: list[float]) -> t
         image = (1 - t) * errors[i][:, low] + t * errors[i][:, low + 1]
         error[i][:, inside] = np.hypot(errors[i][:, inside], image)
     return odd, error
+
+
+def isolated_from_mirror_image(means: Floats, centers: Sequence[float]) -> Floats:
+    """How far each column stands out of its two neighbours on either side in the profiles less their mirror image.
+
+    Parameters
+    ----------
+    means : array (scan, row, column)
+        Line integrals averaged over all angles.
+    centers : sequence of float
+        Rotation axis of each scan in columns.
+
+    Returns
+    -------
+    array (row, column)
+        Mean over the scans; 0 at the edges and where the image is off the detector. The image is taken between
+        columns by cubic splines: beside a wall the profile is steep and bent.
+    """
+    from scipy.ndimage import map_coordinates
+
+    n_rows, n_columns = means.shape[1:]
+    total = np.zeros((n_rows, n_columns))
+    for mean, center in zip(means, centers, strict=True):
+        where = 2 * center - np.arange(n_columns)
+        inside = (where >= 0) & (where <= n_columns - 1)
+        places = np.broadcast_arrays(np.arange(n_rows)[:, None], where[inside][None])
+        odd = np.zeros_like(mean)
+        odd[:, inside] = mean[:, inside] - map_coordinates(mean, places, order=3, mode="mirror")
+        near, far = odd[:, 1:-3] + odd[:, 3:-1], odd[:, :-4] + odd[:, 4:]
+        total[:, 2:-2] += odd[:, 2:-2] - 2 / 3 * near + 1 / 6 * far
+    return total / len(means)
 
 
 def _is_one_sided(maps: list[Floats], odd_maps: list[Floats], centers: list[float], f: _Found) -> Bools:

@@ -204,6 +204,26 @@ def test_a_column_is_corrected_where_a_wall_hides_it():
     assert carried.n_clean_rows == 0
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_column_beside_a_wall_that_few_rows_hold_is_judged_by_the_mirror_image(there):
+    """Rows 30 to 53 see the steep side of a wall where all other rows see air: no row of like light tells of it."""
+    n, centers, column = 160, [80.97, 81.3], 31
+    walled = (np.arange(96) >= 30) & (np.arange(96) < 54)
+    statistics = []
+    for seed, center in enumerate(centers):
+        clean = 0.01 + walled[:, None] * 0.008 * (disc(n, center, 53.4) - disc(n, center, 47.0))
+        bad = clean.copy()
+        bad[~walled | there, column] -= 0.012
+        statistics.append(column_statistics(projections(bad, 180, counts=5e4, seed=seed)))
+    found = find_defects(statistics, centers=centers)
+    assert (found.offset[~walled, column] != 0).all()
+    assert not found.offset[walled, column].any()
+    assert not along_rows(found, statistics).offset[walled].any()
+    carried = along_rows(found, statistics, centers=centers).offset
+    np.testing.assert_allclose(carried[walled, column], -0.012 * there, atol=1e-3)
+    assert not np.delete(carried[walled], column, axis=1).any()
+
+
 def test_a_wall_of_the_sample_is_not_extended():
     """What few rows take for a defect, or what has another sign or other light, is not carried to the rest."""
     statistics = [np.zeros((SEGMENTS + 1, 60, 80), np.float32)]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xct_pipeline.correction import stripe_vo
+from xct_pipeline.correction import defects, stripe_vo
 from xct_pipeline.correction.stripe_titarenko import remove_stripe_titarenko
 from xct_pipeline.correction.stripe_wavelet import remove_stripe_fourier_wavelet
 
@@ -30,7 +30,13 @@ MATERIALS = {
     "housing": (0.86, 0.92, 1.0),
 }
 Method = Callable[[Any], Any]
+def correct_what_is_found(block: Any) -> Any:
+    found = defects.find_defects([defects.column_statistics(block)], centers=[(WIDTH - 1) / 2])
+    return defects.correct_defects(block, found.offset, found.dead)
+
+
 METHODS: dict[str, Method] = {
+    "defects": correct_what_is_found,
     "sorting, 5": lambda block: stripe_vo.remove_stripe_sorting(block, size=5),
     "sorting, 21": lambda block: stripe_vo.remove_stripe_sorting(block, size=21),
     "filtering, 21": lambda block: stripe_vo.remove_stripe_filtering(block, size=21),
@@ -132,5 +138,6 @@ def test_every_method_takes_what_the_documentation_says(table: tuple[float, dict
         print(f"| {method} | " + " | ".join(f"{row[name] + 0:.1f}" for name in MATERIALS) + " |")
     expected = documented(noise)
     assert set(expected) == set(rows)
+    assert max(abs(change) for change in rows["defects"].values()) < 0.2
     for method, row in rows.items():
         assert list(row.values()) == pytest.approx(expected[method], rel=0.03, abs=0.3), method
