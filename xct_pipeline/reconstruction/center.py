@@ -26,10 +26,12 @@ from xct_pipeline.reconstruction.center_rows import (
     row_content,
     without_columns,
 )
+from xct_pipeline.reconstruction.center_values import center_from_values, misfit
 
 __all__ = ["CenterEstimate", "center_from_overlap", "choose_rows", "find_center", "row_content"]
 
 Array = npt.NDArray[Any]
+WEAK_MISFIT = 0.1  # of values half a turn apart, above which they do not tell the centre
 WEAK_MATCH = 0.2  # correlation below which two projections half a turn apart show no common structure
 METRIC_ROWS = 4
 PAIRS = 16  # of a whole turn, for what few pairs decide well enough
@@ -153,6 +155,10 @@ def center_from_overlap(sinograms: Array, angles: Array) -> tuple[float, str, fl
     columns = data.shape[-1]
     center, match, chance = coarse_center(first.reshape(-1, columns), second.reshape(-1, columns))
     if match < max(WEAK_MATCH, 5 * chance):
+        values = center_from_values(first, second)
+        if values.misfit < WEAK_MISFIT:
+            center, match = values.center, 1 - values.misfit
+    if match < max(WEAK_MATCH, 5 * chance):
         raise ValueError(
             f"no overlap found: projections half a turn apart match at most {match:.2f} of 1; give the centre"
         )
@@ -236,12 +242,14 @@ def find_center(
     half_acquisition = turns.kind == "full" and abs(found.center - (columns - 1) / 2) > columns / 8
     warnings: list[str] = []
     second, curve = cross_check(table, theta, turns, found, half_acquisition, warnings)
+    if half_acquisition and abs(found.center - second) > max(disagreement, 3 * found.sigma):
+        found = by_values_if_better(found, *facing_pairs(table, turns, PAIRS))
     slope, slope_error, tilted, sigma, row = tilt_of(found, where)
     agreement = abs(found.center - second)
     if agreement > max(disagreement, 3 * sigma):
         warnings.append(
-            f"the second method puts the centre at {second:.2f}, {agreement:.2f} pixels from the {found.center:.2f} of "
-            "registration, which is used; look at both with `xct center`"
+            f"the second method puts the centre at {second:.2f}, {agreement:.2f} pixels from the {found.center:.2f} "
+            "that is used; look at both with `xct center`"
         )
     if tilted:
         warnings.append(
@@ -274,6 +282,10 @@ def register(data: Array, turns: HalfTurns, search: tuple[float, float] | None) 
     columns = data.shape[-1]
     first, second = facing_pairs(clean(data, turns), turns, PAIRS)
     start, match, chance = coarse_center(first.reshape(-1, columns), second.reshape(-1, columns))
+    if match < max(WEAK_MATCH, 5 * chance) and turns.kind == "full":
+        values = center_from_values(first, second)
+        if values.misfit < WEAK_MISFIT:
+            start, match = values.center, 1 - values.misfit
     if match < max(WEAK_MATCH, 5 * chance):
         raise ValueError(
             f"the centre of rotation was not found: projections half a turn apart match at most {match:.2f} of 1; "
@@ -291,6 +303,15 @@ def register(data: Array, turns: HalfTurns, search: tuple[float, float] | None) 
             "widen the search or give the centre"
         )
     return found, table
+
+
+def by_values_if_better(found: PairCenter, first: Array, second: Array) -> PairCenter:
+    """Take the centre at which values agree half a turn apart, where they agree far better than at what was found."""
+    values = center_from_values(first, second)
+    if values.misfit > 0.25 * misfit(first, second, found.center):
+        return found
+    moved = found.row_center + values.center - found.center
+    return replace(found, center=values.center, sigma=values.sigma, sigma_of_noise=values.sigma, row_center=moved)
 
 
 def cross_check(

@@ -212,7 +212,7 @@ def estimate_center(config: Config, scan: Scan, frame: Frame, fields: Fields, st
     """
     settings = config.correction
     ops = [op.identity() for op in to_integrals(settings, scan, frame, fields)[:2]]
-    key = {**scan_identity(scan), "frame": vars(frame), "ops": ops, "version": 1}
+    key = {**scan_identity(scan), "frame": vars(frame), "ops": ops, "version": 2}
     cached = load_estimate(store, f"{scan.name}/center", key)
     if cached is None:
         try:

@@ -30,6 +30,8 @@ MATERIALS = {
     "housing": (0.86, 0.92, 1.0),
 }
 Method = Callable[[Any], Any]
+
+
 def correct_what_is_found(block: Any) -> Any:
     found = defects.find_defects([defects.column_statistics(block)], centers=[(WIDTH - 1) / 2])
     return defects.correct_defects(block, found.offset, found.dead)
