@@ -12,7 +12,7 @@ pixels) follows Vo, Atwood and Drakopoulos, Opt. Express 26 (2018) 28396; the me
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,39 +81,67 @@ def column_statistics(p: Any) -> Any:
     if p.ndim != 3 or p.shape[0] < 3 * SEGMENTS:
         raise ValueError(f"p must be (angle, row, column) with {3 * SEGMENTS} angles or more, not {p.shape}")
     xp = array_namespace(p)
-    bounds = np.linspace(0, p.shape[0], SEGMENTS + 1).astype(np.int64)
+    bounds = segment_bounds(p.shape[0])
     if is_cupy(p):
         parts = [p[a:b] for a, b in itertools.pairwise(bounds)]
         means = xp.stack([s.mean(axis=0, dtype=xp.float64) for s in parts])
         rough = xp.stack([xp.abs(xp.diff(s, n=2, axis=0)).mean(axis=0, dtype=xp.float64) for s in parts])
     else:
-        means, rough = _segment_sums(np.ascontiguousarray(p), bounds)
+        parts = [segment_sums([p[a:b]], b - a) for a, b in itertools.pairwise(bounds)]
+        means, rough = np.stack(parts, axis=1)
+    return joined_statistics(means, rough, p.shape[0])
+
+
+def segment_bounds(angles: int) -> list[int]:
+    """Return the first projection of each part of the rotation, and the number of projections."""
+    return [int(k) for k in np.linspace(0, angles, SEGMENTS + 1).astype(np.int64)]
+
+
+def joined_statistics(means: Any, rough: Any, angles: int) -> Any:
+    """Return `column_statistics` from the means and the roughness of each part, (SEGMENTS, row, column)."""
+    xp = array_namespace(means)
     # mean |x| of a normal variable is sqrt(2 / pi) sigma; a second difference has sqrt(6) of one value's sigma
-    error = xp.median(rough, axis=0, keepdims=True) * np.sqrt(np.pi / 12 / p.shape[0])
+    error = xp.median(rough, axis=0, keepdims=True) * np.sqrt(np.pi / 12 / angles)
     return xp.concatenate((means, error)).astype(xp.float32)
 
 
+def segment_sums(blocks: Iterable[Any], count: int) -> Floats:
+    """Measure one part of the rotation, given as successive blocks of projections; the blocks make no difference.
+
+    Parameters
+    ----------
+    blocks : iterable of float32 arrays (angle, row, column)
+        `count` projections together.
+
+    Returns
+    -------
+    float64 array (2, row, column)
+        Mean, and mean absolute second difference in angle.
+    """
+    sums = last = np.zeros((0, 0, 0))
+    done = 0
+    for block in blocks:
+        if not done:
+            sums, last = np.zeros((2, *block.shape[1:])), np.zeros((2, *block.shape[1:]), np.float32)
+        _add_projections(np.ascontiguousarray(block), last, done, sums[0], sums[1], 1.0 / count, 1.0 / (count - 2))
+        done += len(block)
+    return sums
+
+
 @numba.njit(cache=True, nogil=True)
-def _segment_sums(p, bounds):  # type: ignore[no-untyped-def]
-    """Mean and mean absolute second difference in angle, (segment, row, column) float64."""
-    n_segments = bounds.size - 1
-    means = np.zeros((n_segments, p.shape[1], p.shape[2]))
-    rough = np.zeros_like(means)
-    for s in range(n_segments):
-        first, last = bounds[s], bounds[s + 1]
-        share = 1.0 / (last - first)
-        for a in range(first, last):
-            for r in range(p.shape[1]):
-                row, total = p[a, r], means[s, r]
+def _add_projections(p, last, done, mean, rough, share, rough_share):  # type: ignore[no-untyped-def]
+    """Add projections to a mean and to a mean absolute second difference; `last` are the two before, and is renewed."""
+    for a in range(p.shape[0]):
+        for r in range(p.shape[1]):
+            row, before, middle, total = p[a, r], last[0, r], last[1, r], rough[r]
+            for c in range(p.shape[2]):
+                mean[r, c] += share * row[c]
+            if done + a >= 2:
                 for c in range(p.shape[2]):
-                    total[c] += share * row[c]
-        share = 1.0 / (last - first - 2)
-        for a in range(first + 1, last - 1):
-            for r in range(p.shape[1]):
-                before, row, after, total = p[a - 1, r], p[a, r], p[a + 1, r], rough[s, r]
-                for c in range(p.shape[2]):
-                    total[c] += share * abs(after[c] - row[c] - (row[c] - before[c]))
-    return means, rough
+                    total[c] += rough_share * abs(row[c] - middle[c] - (middle[c] - before[c]))
+            for c in range(p.shape[2]):
+                before[c] = middle[c]
+                middle[c] = row[c]
 
 
 def find_defects(

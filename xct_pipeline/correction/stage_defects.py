@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from xct_pipeline.acquisition.stage import Frame, RawSource, scan_identity
 from xct_pipeline.blocks import Array, BlockOp, Reduction, Region, size_of
-from xct_pipeline.config import Correction, StripeDefects
+from xct_pipeline.config import Correction, NoMethod, StripeDefects
 from xct_pipeline.correction import defects
 from xct_pipeline.correction.stage import DEFECTS_VERSION, normalise_op, zinger_op
-from xct_pipeline.correction.stage_fields import GROUP, Fields, nominal_fields
+from xct_pipeline.correction.stage_fields import GROUP, Fields, nominal_fields, whole_frames
 from xct_pipeline.execution import measure, measure_need
 from xct_pipeline.resources import Need, Resources
 from xct_pipeline.scan import Scan, ScanError
@@ -61,29 +63,60 @@ def column_statistics(
             f"{scan.name}: {frame.angles} projections are too few to tell defects from the sample"
             f" ({3 * defects.SEGMENTS} are needed); choose another correction.stripe.method"
         )
-    source, regions = _bands(settings, scan, frame, fields)
+    ops = _ops(settings, scan, frame, fields)
     inputs = {
-        **scan_identity(scan), "frame": asdict(frame), "ops": [op.identity() for op in source.ops],
+        **scan_identity(scan), "frame": asdict(frame), "ops": [op.identity() for op in ops],
     }  # fmt: skip
-    reduction = Reduction(f"{scan.name}/columns", DEFECTS_VERSION, _statistics_chunk, _statistics_combine)
-    return measure(store, reduction, source, regions, inputs, limits, STATISTICS_SCRATCH)["statistics"]
+    source, regions, partial_bytes = _parts(settings, scan, frame, ops)
+    bands = isinstance(source, _Corrected)
+    reduction = Reduction(
+        f"{scan.name}/columns", DEFECTS_VERSION, _band_chunk if bands else _segment_chunk,
+        _bands_combine if bands else partial(_segments_combine, angles=frame.angles),
+    )  # fmt: skip
+    found = measure(store, reduction, source, regions, inputs, limits, _scratch(bands), partial_bytes)
+    return found["statistics"]
 
 
-def _bands(settings: Correction, scan: Scan, frame: Frame, fields: Fields) -> tuple[_Corrected, list[Region]]:
-    """Return the source of line integrals, and the bands of rows that are read of it."""
-    ops = [op for op in (zinger_op(settings, frame), normalise_op(settings, scan, frame, fields)) if op is not None]
-    regions: list[Region] = [
-        (slice(0, frame.angles), slice(first, min(frame.rows, first + GROUP)), slice(0, frame.columns))
+def _ops(settings: Correction, scan: Scan, frame: Frame, fields: Fields) -> tuple[BlockOp, ...]:
+    ops = (zinger_op(settings, frame), normalise_op(settings, scan, frame, fields))
+    return tuple(op for op in ops if op is not None)
+
+
+def _parts(
+    settings: Correction, scan: Scan, frame: Frame, ops: tuple[BlockOp, ...]
+) -> tuple[_Corrected | _Streamed, list[Region], int]:
+    """Return what the statistics are measured on, part by part, and the bytes of one partial result.
+
+    Bands of rows with all their projections; where that would decode whole compressed frames once for every band,
+    parts of the rotation, whose frames are read once.
+    """
+    corrected = _Corrected(RawSource(scan.projections, frame), ops)
+    rows, columns = slice(0, frame.rows), slice(0, frame.columns)
+    zinger = settings.zinger
+    by_projection = isinstance(zinger, NoMethod) or zinger.plane == "projection"
+    regions: list[Region]
+    if whole_frames(scan, frame) and by_projection and frame.rows > GROUP:
+        regions = [(slice(a, b), rows, columns) for a, b in pairwise(defects.segment_bounds(frame.angles))]
+        return _Streamed(corrected), regions, 16 * frame.rows * frame.columns
+    regions = [
+        (slice(0, frame.angles), slice(first, min(frame.rows, first + GROUP)), columns)
         for first in range(0, frame.rows, GROUP)
     ]
-    return _Corrected(RawSource(scan.projections, frame), tuple(ops)), regions
+    return corrected, regions, 0
+
+
+def _scratch(bands: bool) -> float:
+    """Return the memory of a part beyond what is read of it, as a multiple of that."""
+    return STATISTICS_SCRATCH if bands else 0.0
 
 
 def statistics_need(settings: Correction, scan: Scan, frame: Frame) -> Need:
     """Return what `column_statistics` takes."""
-    source, regions = _bands(settings, scan, frame, nominal_fields(frame))
+    ops = _ops(settings, scan, frame, nominal_fields(frame))
+    source, regions, partial_bytes = _parts(settings, scan, frame, ops)
     values = float(frame.angles * frame.rows * frame.columns)
-    return measure_need("columns", source, regions, STATISTICS_SCRATCH, cpu_s=values / STATISTICS_RATE)
+    scratch = _scratch(isinstance(source, _Corrected))
+    return measure_need("columns", source, regions, scratch, partial_bytes, cpu_s=values / STATISTICS_RATE)
 
 
 def search_bytes(frame: Frame, scans: int) -> int:
@@ -93,13 +126,23 @@ def search_bytes(frame: Frame, scans: int) -> int:
     return int(SEARCH_COPIES * band + 40.0 * frame.rows * frame.columns)
 
 
-def _statistics_chunk(block: Array, region: Region) -> dict[str, Array]:
+def _band_chunk(block: Array, region: Region) -> dict[str, Array]:
     del region
     return {"statistics": np.asarray(defects.column_statistics(block))}
 
 
-def _statistics_combine(parts: list[dict[str, Array]]) -> dict[str, Array]:
+def _bands_combine(parts: list[dict[str, Array]]) -> dict[str, Array]:
     return {"statistics": np.concatenate([part["statistics"] for part in parts], axis=1)}
+
+
+def _segment_chunk(sums: Array, region: Region) -> dict[str, Array]:
+    del region
+    return {"sums": sums}
+
+
+def _segments_combine(parts: list[dict[str, Array]], *, angles: int) -> dict[str, Array]:
+    means, rough = np.stack([part["sums"] for part in parts], axis=1)
+    return {"statistics": np.asarray(defects.joined_statistics(means, rough, angles))}
 
 
 @dataclass(frozen=True)
@@ -121,3 +164,23 @@ class _Corrected:
 
     def nbytes(self, region: Region) -> int:
         return self.raw.nbytes(region) + 4 * size_of(region)
+
+
+@dataclass(frozen=True)
+class _Streamed:
+    """The sums of a part of the rotation, whose frames are read and corrected a few at a time."""
+
+    corrected: _Corrected
+
+    def read(self, region: Region) -> Array:
+        count = region[0].stop - region[0].start
+        return defects.segment_sums((self.corrected.read((part, *region[1:])) for part in self._blocks(region)), count)
+
+    def nbytes(self, region: Region) -> int:
+        block = (self._blocks(region)[0], *region[1:])
+        frame = size_of(region[1:])
+        return int(self.corrected.nbytes(block) * (1 + STATISTICS_SCRATCH) + 24 * frame)
+
+    def _blocks(self, region: Region) -> list[slice]:
+        first, stop = region[0].start, region[0].stop
+        return [slice(a, min(a + GROUP, stop)) for a in range(first, stop, GROUP)]

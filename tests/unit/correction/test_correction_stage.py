@@ -8,8 +8,9 @@ import numpy as np
 
 from xct_pipeline.acquisition.stage import working_frame
 from xct_pipeline.config import Acquisition, Correction, ZingerMedian
-from xct_pipeline.correction import stage_fields, stage_samples
+from xct_pipeline.correction import stage_defects, stage_fields, stage_samples
 from xct_pipeline.correction.air import Margin
+from xct_pipeline.resources import Resources
 from xct_pipeline.scan import ArrayFrames, Scan
 
 
@@ -49,3 +50,27 @@ def test_rows_of_whole_frames_are_those_read_alone(monkeypatch):
     assert found[0][1].shape == (40, 2, 10)
     for alone, picked in zip(*found, strict=True):
         np.testing.assert_array_equal(alone, picked)
+
+
+def test_statistics_of_columns_read_whole_frames_once():
+    reads = []
+
+    @dataclass(frozen=True)
+    class Counted(WholeFrames):
+        def read(self, frames=slice(None), rows=slice(None), columns=slice(None)):
+            reads.append((frames, rows))
+            return super().read(frames, rows, columns)
+
+    settings = Correction(zinger=ZingerMedian(method="median"))
+    found = []
+    for kind in (ArrayFrames, Counted):
+        scan = make_scan(kind)
+        frame = working_frame(scan, Acquisition(scans=["s"]))
+        fields = stage_fields.measure_fields(settings, scan, frame, None)
+        reads.clear()
+        found.append(stage_defects.column_statistics(settings, scan, frame, fields, None, Resources(2, 10**10)))
+        need = stage_defects.statistics_need(settings, scan, frame)
+        assert need.tasks == (3 if kind is ArrayFrames else 8)
+    assert found[0].shape == (9, 48, 64)
+    np.testing.assert_array_equal(*found)
+    assert sorted(k for frames, _ in reads for k in range(frames.start, frames.stop)) == list(range(40))
