@@ -43,6 +43,43 @@ def phase_shifts(
     return [row.astype(np.float64) for row in signed]
 
 
+def template_shift(
+    reference: NDArray[np.float32], moving: NDArray[np.float32], mask: NDArray[np.bool_], reach: int
+) -> NDArray[np.float64]:
+    """Return the shift of whole voxels by which the masked part of one volume is found again in another.
+
+    Parameters
+    ----------
+    reference, moving : arrays (z, y, x) of one shape; NaN counts as the mean
+    mask : the part that is looked for
+    reach : voxels each way
+
+    Returns
+    -------
+    shift (z, y, x) in voxels, with ``reference(p) ~ moving(p + shift)`` on the mask: the highest zero-normalised
+    correlation over it.
+    """
+    part = mask & np.isfinite(reference)
+    if not part.any():
+        return np.zeros(3)
+    shape = tuple(scipy.fft.next_fast_len(n + 2 * reach, real=True) for n in reference.shape)
+    known = np.isfinite(moving)
+    other = np.where(known, moving - (moving[known].mean() if known.any() else 0.0), 0.0).astype(np.float64)
+    template = np.where(part, reference - reference[part].mean(dtype=np.float64), 0.0)
+
+    def correlate(image: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+        product = scipy.fft.rfftn(image, shape, workers=1) * np.conj(scipy.fft.rfftn(kernel, shape, workers=1))
+        found = scipy.fft.irfftn(product, shape, workers=1)
+        return np.asarray(np.roll(found, reach, axis=(0, 1, 2))[tuple(slice(0, 2 * reach + 1) for _ in range(3))])
+
+    weight = part.astype(np.float64)
+    variance = correlate(other**2, weight) - correlate(other, weight) ** 2 / weight.sum()
+    floor = 1e-6 * max(float(variance.max()), 1e-30)
+    score = correlate(other, template) / np.sqrt(np.maximum(variance, floor))
+    best = np.unravel_index(int(np.argmax(score)), score.shape)
+    return np.array(best, np.float64) - reach
+
+
 def _windowed(volume: NDArray[Any]) -> NDArray[np.float64]:
     """Return a volume about its mean, faded to 0 over the outer eighth of each axis: borders must not correlate."""
     v = np.asarray(volume, np.float64)

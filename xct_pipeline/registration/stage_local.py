@@ -19,6 +19,7 @@ from xct_pipeline.registration import local
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import Level, RegistrationError
 from xct_pipeline.registration.rigid import register
+from xct_pipeline.registration.search import template_shift
 from xct_pipeline.registration.stage_masks import Mask
 from xct_pipeline.registration.stage_volumes import Motion, Volume, matched_level
 from xct_pipeline.registration.stage_warp import PATH
@@ -32,6 +33,7 @@ TILE = 128  # voxels: nodes so near to each other are read together
 TILE_COPIES = 8  # of the two blocks: as read, filtered along each axis, and what matching one window takes
 NODE_SECONDS = 5e-7  # CPU-seconds per node and voxel of its window
 MARGIN = 16  # voxels about a fragment, within which it may have moved
+SEARCHED = 3_000_000  # voxels of the boxes in which a fragment is looked for; larger ones are binned
 
 STRAINS = ("zz", "yy", "xx", "zy", "zx", "yx")
 DISPLACEMENT_UNITS = {
@@ -255,8 +257,9 @@ def _match_fragment(
     other = corner + np.rint(tf.apply(start, middle) - middle).astype(int)
     volumes = fixed.array(store, level)[box], _padded(moving.array(store, level), other, size)
     mask = fragment.mask[box[0]][:, box[1], box[2]]
+    shift = _rough_shift(volumes[0], volumes[1], mask)
     found = register(
-        [Level(*volumes, mask, 1.0)], start=_shifted(start, corner, -other), smoothing=settings.smoothing,
+        [Level(*volumes, mask, 1.0)], start=_shifted(start, corner, shift - other), smoothing=settings.smoothing,
         max_shift=settings.max_shift and settings.max_shift / scale, max_rotation=settings.max_rotation,
         memory=0.3 * limits.memory,
     )  # fmt: skip
@@ -265,6 +268,22 @@ def _match_fragment(
         "transform": tf.from_level(_shifted(found.transform, -corner, other), scale), "kept": np.array(found.kept),
         **{name: np.array(value) for name, value in values.items()},
     }  # fmt: skip
+
+
+def _rough_shift(fixed: Array, moving: Array, mask: Array) -> Array:
+    """Return where a fragment is found again, voxels of the boxes, looked for on boxes binned to a few million."""
+    scale = 1
+    while fixed.size / scale**3 > SEARCHED:
+        scale *= 2
+    size = [n // scale * scale for n in fixed.shape]
+    blocks = tuple(k for n in size for k in (n // scale, scale))
+
+    def binned(volume: Array) -> Array:
+        kept = np.asarray(volume[tuple(slice(0, n) for n in size)], np.float32)
+        return np.asarray(kept.reshape(blocks).mean(axis=(1, 3, 5)), np.float32)
+
+    shift = template_shift(binned(fixed), binned(moving), binned(mask) > 0.5, -(-MARGIN // scale))
+    return np.asarray(scale * shift, np.float64)
 
 
 def _shifted(transform: Array, first: Array, last: Array) -> Array:

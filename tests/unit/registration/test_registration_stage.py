@@ -90,7 +90,7 @@ def cell(motion: np.ndarray, seed: int, loss: float = 0.0, fragment: np.ndarray 
 
 MIDDLE = [(N - 1) / 2] * 3
 MOTION = tf.rigid(np.deg2rad([0.7, -0.4, 0.5]), [1.37, -2.61, 0.83], MIDDLE)
-FRAGMENT = tf.rigid(np.deg2rad([2.0, 1.0, -1.0]), [0.6, -0.4, 0.9], [52, 31, 35])
+FRAGMENT = tf.rigid(np.deg2rad([2.0, 1.0, -1.0]), [0.6, -0.4, 4.9], [52, 31, 35])
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +205,7 @@ def test_displacement_and_strain_on_nodes(series):
 
 
 def test_a_fragment_is_registered_on_its_own(series):
-    box = {"z": [45, 60], "y": [19, 44], "x": [23, 47]}
+    box = {"z": [50, 60], "y": [19, 44], "x": [23, 47]}
     nothing = {"cylinder": {"z": [60, 60], "radius": 3.0}}
     run(series, settings(fragments={"loose": {"box": box}, "nothing": nothing}))
     table = series.read_table("fragments").set_index(["fragment", "scan"])
