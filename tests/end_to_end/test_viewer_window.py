@@ -37,7 +37,7 @@ if PROBLEM is None:
     from qtpy.QtWidgets import QApplication
 
     from xct_pipeline import viewer as package
-    from xct_pipeline.viewer import center, chain, docks, mass, plugin, reconstruct, register, segment
+    from xct_pipeline.viewer import center, chain, docks, mass, plugin, reconstruct, register, running, segment
 
 CONFIG = """\
 output = "store.zarr"
@@ -123,6 +123,7 @@ def opened():
     for viewer in viewers:
         if viewer in list(napari.Viewer._instances):
             viewer.close()
+    running.finish_work()
     pump()
 
 
@@ -330,19 +331,22 @@ def test_reconstruct_checks_runs_and_gives_the_bytes_of_the_command_line(opened,
     picture(viewer, "reconstruct")
     other = tmp_path / "other"
     shutil.copytree(cell, other, ignore=shutil.ignore_patterns("store.zarr"))
-    command = [sys.executable, "-c", "from xct_pipeline.cli import main; main()", "run", str(other / "run.toml")]
-    subprocess.run([*command, "--until", "reconstruction"], check=True, capture_output=True)
+    command_line(other / "run.toml", "--until", "reconstruction")
     ours, theirs = shards(cell / "store.zarr"), shards(other / "store.zarr")
     assert ours
     assert ours == theirs
 
 
-def shards(store):
-    return {
-        str(file.relative_to(store)): file.read_bytes()
-        for file in sorted((store / "scans").rglob("c/*/*/*"))
-        if file.is_file()
-    }
+def command_line(config, *options):
+    command = [sys.executable, "-c", "from xct_pipeline.cli import main; main()", "run", str(config), *options]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+
+
+def shards(store, under="scans"):
+    files = (file for file in sorted((store / under).rglob("*")) if file.is_file() and "c" in file.parts)
+    found = {str(file.relative_to(store)): file.read_bytes() for file in files}
+    assert found
+    return found
 
 
 def test_a_run_is_stopped_and_resumed_to_the_same_bytes(opened, cell, series):
@@ -375,7 +379,7 @@ def test_closing_the_window_in_the_middle_of_a_run_leaves_a_store_that_resumes(o
     assert shards(cell / "store.zarr") == shards(series / "store.zarr")
 
 
-def test_register_compares_nudges_masks_and_runs(opened, finished, told):
+def test_register_compares_nudges_masks_and_runs_as_the_command_line(opened, finished, tmp_path, told):
     viewer = opened(finished / "store.zarr")
     panel = panel_of(viewer, register.RegisterPanel, finished / "run.toml")
     raw = float(panel.status.value.split()[4])
@@ -397,23 +401,35 @@ def test_register_compares_nudges_masks_and_runs(opened, finished, told):
     paint.refresh()
     panel.take_paint()
     idle(panel)
-    assert panel.box == {"z": [8, 56], "y": [20, 76], "x": [20, 76]}
-    small = viewer.layers[register.MASK].data.mean()
-    assert 0.02 < small < 0.4
-    panel.high.value = panel.high.max
+    assert panel.shapes == {"box": {"z": [8, 56], "y": [20, 76], "x": [20, 76]}}
+    whole = viewer.layers[register.MASK].data.mean()
+    assert 0.02 < whole < 0.4
+    panel.low.value = 1.0
     idle(panel)
-    assert viewer.layers[register.MASK].data.mean() > small
-    panel.reach.value = True
+    assert 0 < viewer.layers[register.MASK].data.mean() < whole
     picture(viewer, "register_mask")
+    panel.accept()
+    assert load_config(finished / "run.toml").registration.mask.box.y == (20, 76)
+    panel.take_painted()
+    idle(panel)
+    assert viewer.layers[register.MASK].data.mean() == pytest.approx(48 * 56 * 56 / (64 * 96 * 96))
+    panel.source.value = register.RAW
+    idle(panel)
+    panel.nudge["x"].value, panel.begin.value = 0.5, True
+    idle(panel)
     before = Store(finished / "store.zarr").read_table("registration")
     panel.control.start()
     pump(lambda: panel.control.worker is None)
-    config = load_config(finished / "run.toml")
-    assert config.registration.mask.box.y == (20, 76)
-    assert config.registration.max_shift == 8.0
-    after = Store(finished / "store.zarr").read_table("registration")
     assert "finished" in panel.status.value
+    config = load_config(finished / "run.toml")
+    assert config.registration.mask.painted == "run_mask.tif"
+    assert config.registration.start["scan_02"].shift == (0.0, 0.0, 0.5)
+    after = Store(finished / "store.zarr").read_table("registration")
     assert not np.array_equal(before["m03"], after["m03"])
+    other = tmp_path / "other"
+    shutil.copytree(finished, other, ignore=shutil.ignore_patterns("store.zarr"))
+    command_line(other / "run.toml", "--until", "registration")
+    assert shards(finished / "store.zarr", "registered/0") == shards(other / "store.zarr", "registered/0")
 
 
 def test_segment_moves_thresholds_paints_and_runs_to_what_was_seen(opened, finished, told):

@@ -131,6 +131,43 @@ class _Stopped(Exception):
     """The user wants the run to end."""
 
 
+class RunThread(threading.Thread):
+    """A run of the pipeline, which tells what it does and ends after the shards in work when it is halted.
+
+    Attributes
+    ----------
+    halt : threading.Event
+    messages : queue.Queue
+        Sentences, (image, done, total), and at last an `_End`.
+    """
+
+    def __init__(self, config: Any, until: str | None, halt: threading.Event) -> None:
+        super().__init__(daemon=True, name="xct run")
+        self.config, self.until, self.halt = config, until, halt
+        self.messages: queue.Queue[Any] = queue.Queue()
+
+    def run(self) -> None:
+        """Run the pipeline; whatever happens is the last message."""
+        result: Any = None
+        try:
+            result = pipeline.run(pipeline.plan(self.config, until=self.until), self._progress, note=self._note)
+        except _Stopped:
+            result = None
+        except EXPECTED as error:
+            result = Problem(error)
+        except BaseException as error:  # told by the widget; a thread would only print it
+            result = Problem(RuntimeError(f"{type(error).__name__}: {error}"))
+        self.messages.put(_End(result))
+
+    def _progress(self, result: Any, done: int, total: int) -> None:
+        self._note((result.name, done, total))
+
+    def _note(self, message: Any) -> None:
+        if self.halt.is_set():
+            raise _Stopped
+        self.messages.put(message)
+
+
 def run_in_steps(config: Any, until: str | None, halt: threading.Event) -> Generator[Any, None, Any]:
     """Run the pipeline, yielding sentences and (image, done, total), and nothing now and then.
 
@@ -140,36 +177,12 @@ def run_in_steps(config: Any, until: str | None, halt: threading.Event) -> Gener
     -------
     RunResult, Problem, or None where the run was stopped.
     """
-    messages: queue.Queue[Any] = queue.Queue()
-
-    def progress(result: Any, done: int, total: int) -> None:
-        if halt.is_set():
-            raise _Stopped
-        messages.put((result.name, done, total))
-
-    def note(text: str) -> None:
-        if halt.is_set():
-            raise _Stopped
-        messages.put(text)
-
-    def work() -> None:
-        result: Any = None
-        try:
-            result = pipeline.run(pipeline.plan(config, until=until), progress, note=note)
-        except _Stopped:
-            result = None
-        except EXPECTED as error:
-            result = Problem(error)
-        except BaseException as error:  # told by the widget; a thread would only print it
-            result = Problem(RuntimeError(f"{type(error).__name__}: {error}"))
-        messages.put(_End(result))
-
-    thread = threading.Thread(target=work, daemon=True, name="xct run")
+    thread = RunThread(config, until, halt)
     thread.start()
     try:
         while True:
             try:
-                message = messages.get(timeout=WAIT_S)
+                message = thread.messages.get(timeout=WAIT_S)
             except queue.Empty:
                 message = None
             if isinstance(message, _End):
@@ -177,6 +190,18 @@ def run_in_steps(config: Any, until: str | None, halt: threading.Event) -> Gener
             yield message
     finally:
         halt.set()
+        thread.join()
+
+
+def finish_work() -> None:
+    """End everything that works for a window: a thread that outlives Qt's objects would end the process."""
+    from superqt.utils import WorkerBase
+
+    runs = [thread for thread in threading.enumerate() if isinstance(thread, RunThread)]
+    for thread in runs:
+        thread.halt.set()
+    WorkerBase.await_workers()
+    for thread in runs:
         thread.join()
 
 

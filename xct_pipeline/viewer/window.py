@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import socket
 import sys
@@ -27,9 +29,18 @@ def open_window(path: str | os.PathLike[str], block: bool = True) -> Any:
     viewer.window.resize(1400, 900)
     fill(viewer, layers)
     add_widgets(viewer, Path(path))
+    _finish_at_exit()
     if block:
         napari.run()
     return viewer
+
+
+@functools.cache
+def _finish_at_exit() -> None:
+    """Let work end before Python takes Qt down, also where the window is still open then."""
+    from xct_pipeline.viewer.running import finish_work
+
+    atexit.register(finish_work)
 
 
 def import_napari() -> Any:
