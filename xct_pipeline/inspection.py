@@ -117,7 +117,7 @@ def registration_sheet(config: Config, z: int | None, scans: Sequence[str] | Non
 
 
 def sweep_sheet(config: Config, change: str, z: int | None, scan: str | None, file: Path) -> None:
-    """Draw one slice with several values of one setting, on one grey scale; the slices also as a TIFF stack.
+    """Draw one slice with several values of one setting, on one grey scale; also as a TIFF stack that `view` opens.
 
     Parameters
     ----------
@@ -134,7 +134,9 @@ def sweep_sheet(config: Config, change: str, z: int | None, scan: str | None, fi
         raise ValueError(f"{change}: write KEY=VALUE,VALUE as in correction.stripe.snr=2,3,5")
     values = [_value(part) for part in text.split(",")]
     z = middle_row(config) if z is None else z
-    name = scan or pipeline.plan(config).good[0].name
+    layout = pipeline.plan(config, until=pipeline.STAGES[0])
+    name = scan or layout.good[0].name
+    image = next(item.passes[-1].image for item in layout.good)
     slices = [previewing.preview(with_value(config, key, value), z, [name])[name] for value in values]
     columns = min(5, len(values))
     figure, axes = _sheet(-(-len(values) // columns), columns, size=3.2)
@@ -148,7 +150,11 @@ def sweep_sheet(config: Config, change: str, z: int | None, scan: str | None, fi
     _save(figure, file)
     import tifffile
 
-    tifffile.imwrite(file.with_suffix(".tif"), np.stack(slices), metadata={"axes": "QYX", "values": str(values)})
+    about = {
+        "key": key, "values": [str(value) for value in values], "scan": name, "row": z, "unit": image.unit,
+        "pixel_um": image.voxel_um,
+    }  # fmt: skip
+    tifffile.imwrite(file.with_suffix(".tif"), np.stack(slices), metadata={"axes": "QYX", "xct": about})
 
 
 def _value(text: str) -> Any:

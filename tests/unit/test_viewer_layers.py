@@ -14,6 +14,8 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 from napari.utils.notifications import notification_manager
 
+from xct_pipeline.inspection import with_value
+from xct_pipeline.previewing import preview
 from xct_pipeline.scan import ArrayFrames, Scan, ScanError
 from xct_pipeline.store import RefusedError, StoreError
 from xct_pipeline.viewer import layers, ome, plugin, raw, window
@@ -131,10 +133,10 @@ def test_a_map_is_seen_at_every_height_of_the_volume(store):
 
 def test_the_slider_over_time_tells_scan_and_time(store):
     viewer = model(layers.store_layers(store))
-    assert "scan_00" in viewer.text_overlay.text
+    assert "scan_00" in viewer.canvas.overlays.text.text
     viewer.dims.set_current_step(0, 2)
-    assert viewer.text_overlay.text == "scan_02   11.11 h"
-    assert viewer.text_overlay.visible
+    assert viewer.canvas.overlays.text.text == "scan_02   11.11 h"
+    assert viewer.canvas.overlays.text.visible
 
 
 @pytest.mark.parametrize(
@@ -153,18 +155,18 @@ import json, resource, sys, time
 from napari.components import ViewerModel
 from xct_pipeline.viewer import layers, window
 ViewerModel()
-began = time.perf_counter()
+began = time.process_time()
 viewer = ViewerModel()
 window.fill(viewer, layers.store_layers(sys.argv[1]))
 viewer.dims.set_current_step(0, 1)
-wall = time.perf_counter() - began
+seconds = time.process_time() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps([wall, peak, len(viewer.layers)]))
+print(json.dumps([seconds, peak, len(viewer.layers)]))
 """
     done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True)
-    wall, peak, count = json.loads(done.stdout.splitlines()[-1])
+    seconds, peak, count = json.loads(done.stdout.splitlines()[-1])
     assert count == 7 + 1 + 2 * 3
-    assert wall < 3
+    assert seconds < 3  # of the processor, whatever else the machine does
     assert peak < 1e9
 
 
@@ -313,6 +315,33 @@ def test_sinograms_are_a_roll_of_the_axes(scan):
     assert [layer.name for layer in viewer.layers if layer.visible] == ["s projections"]
     with pytest.raises(ScanError, match="no raw scan"):
         raw.sinogram_view(ViewerModel(), True)
+
+
+def test_the_slices_of_a_sweep_are_a_stack_that_tells_its_values(tmp_path):
+    from xct_pipeline.config_file import load_config
+    from xct_pipeline.demo import simulate_folder
+    from xct_pipeline.inspection import sweep_sheet
+
+    config = simulate_folder(tmp_path, scans=1, columns=64, rows=32, angles=61)
+    settings = load_config(config)
+    sweep_sheet(settings, "reconstruction.filter=ram-lak,hann", 16, None, tmp_path / "sheet.png")
+    ((stack, keywords, kind),) = layers.read(tmp_path / "sheet.tif")
+    assert (stack.shape, kind) == ((2, 64, 64), "image")
+    assert keywords["name"] == "scan_00, row 16: filter, 1/cm"
+    assert keywords["units"] == ("pixel", "um", "um")
+    assert np.array_equal(stack[1], preview(with_value(settings, "reconstruction.filter", "hann"), 16)["scan_00"])
+    viewer = model(layers.read(tmp_path / "sheet.tif"))
+    viewer.dims.set_current_step(0, 1)
+    assert viewer.canvas.overlays.text.text == "filter = hann"
+    assert viewer.canvas.overlays.scale_bar.visible
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "other.tif", stack)
+    with pytest.raises(StoreError, match="not written by xct sweep"):
+        layers.read(tmp_path / "other.tif")
+    (tmp_path / "torn.tif").write_bytes(b"II*")
+    with pytest.raises(StoreError, match="cannot be read as TIFF"):
+        layers.read(tmp_path / "torn.tif")
 
 
 def test_a_frame_that_cannot_be_read_is_empty_and_told(scan, told):

@@ -78,14 +78,20 @@ def sweep(
     z: Annotated[int | None, typer.Option("--z", help="Detector row (default: the middle).")] = None,
     scan: Annotated[str | None, typer.Option(help="Which scan (default: the first).")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Contact sheet (PNG).")] = None,
+    look: Annotated[bool, typer.Option("--view", help="Then open the slices as a stack in napari.")] = False,
 ) -> None:
     """Compute one slice with several values of one setting: a contact sheet on one grey scale. The file stays as it is.
 
-    Example: xct sweep run.toml correction.stripe.snr=2,3,5 --z 40
+    Example: xct sweep run.toml correction.stripe.snr=2,3,5 --z 40 --view
     """
     from xct_pipeline.inspection import sweep_sheet
 
     start_logging()
     sheet = output or config.with_name(f"{config.stem}_sweep.png")
     sweep_sheet(load(config), change, z, scan, sheet)
-    print(f"wrote {sheet} and {sheet.with_suffix('.tif')}")
+    stack = sheet.with_suffix(".tif")
+    print(f"wrote {sheet} and {stack}; xct view {stack} shows the stack in napari")
+    if look:
+        from xct_pipeline.viewer import view as open_viewer
+
+        open_viewer(stack)

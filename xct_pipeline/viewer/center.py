@@ -83,6 +83,7 @@ class CenterPanel(Panel):
     def look(self) -> None:
         """Reconstruct the slice with the centre of the slider."""
         with self.guard():
+            self.center.label = f"centre {self.center.value:.2f}"
             job = (self.load(), str(self.scan.value), float(self.center.value), int(self.row.value))
             self._slice.start(f"slice with centre {job[2]:.2f}", self._show, slice_with_center, *job)
 

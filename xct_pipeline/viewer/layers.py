@@ -13,6 +13,7 @@ import numpy as np
 
 from xct_pipeline.store import Store, StoreError
 from xct_pipeline.viewer import ome
+from xct_pipeline.viewer.sweep import sweep_layers
 
 Layer = tuple[Any, dict[str, Any], str]  # napari's LayerDataTuple
 
@@ -32,7 +33,7 @@ SHOWN = ("variation/density", "variation/attenuation")  # the first of these tha
 
 
 def read(path: str | os.PathLike[str]) -> list[Layer]:
-    """Return the layers of whatever `path` is: a store, an OME-Zarr image, a raw scan or a configuration.
+    """Return the layers of whatever `path` is: a store, an OME-Zarr image, a raw scan, a sweep, a configuration.
 
     Raises
     ------
@@ -47,6 +48,8 @@ def read(path: str | os.PathLike[str]) -> list[Layer]:
 
         config = load_config(file)
         return store_layers(config.store_path) if has_images(config.store_path) else raw.config_layers(config)
+    if file.suffix.lower() in (".tif", ".tiff") and file.is_file():
+        return sweep_layers(file)
     if not file.is_dir():
         return raw.file_layers(file)
     return store_layers(file) if Store(file).exists() and is_store(file) else image_layers(file)

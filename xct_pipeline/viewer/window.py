@@ -30,6 +30,7 @@ def open_window(path: str | os.PathLike[str], block: bool = True) -> Any:
     fill(viewer, layers)
     add_widgets(viewer, Path(path))
     _finish_at_exit()
+    viewer.reset_view()  # the widgets have narrowed the canvas
     if block:
         napari.run()
     return viewer
@@ -102,6 +103,8 @@ def fill(viewer: Any, layers: list[Any]) -> list[Any]:
     added = [viewer.add_layer(Layer.create(*layer)) for layer in layers]
     show_times(viewer)
     swap_in_3d(viewer)
+    if any(str(unit) == "micrometer" for layer in added for unit in layer.units):
+        viewer.canvas.overlays.scale_bar.visible = True
     shown = [layer for layer in added if layer.visible and layer.ndim > 2 and isinstance(layer, Image)]
     if shown:
         viewer.layers.selection.active = shown[0]
@@ -112,11 +115,13 @@ def fill(viewer: Any, layers: list[Any]) -> list[Any]:
 
 
 def time_text(viewer: Any) -> str:
-    """Return which scan is shown and when it was taken."""
+    """Return which scan is shown and when it was taken, or which value of a sweep."""
     from xct_pipeline.viewer.times import label_of
 
     for layer in reversed(viewer.layers):
         note = layer.metadata.get("xct", {})
+        if layer.visible and "steps" in note:
+            return str(note["steps"][viewer.dims.current_step[viewer.dims.ndim - layer.ndim]])
         if layer.visible and "t" in tuple(layer.axis_labels):
             axis = tuple(layer.axis_labels).index("t") + viewer.dims.ndim - layer.ndim
             return label_of(note, viewer.dims.current_step[axis])
@@ -126,11 +131,13 @@ def time_text(viewer: Any) -> str:
 
 def show_times(viewer: Any) -> None:
     """Write the scan and its time into the corner of the picture, now and whenever a slider moves."""
+    overlay = viewer.canvas.overlays.text
+    overlay.position = "bottom_left"
 
     def update(event: Any = None) -> None:
         del event
         text = time_text(viewer)
-        viewer.text_overlay.text, viewer.text_overlay.visible = text, bool(text)
+        overlay.text, overlay.visible = text, bool(text)
 
     viewer.dims.events.current_step.connect(update)
     viewer.layers.events.connect(update)
