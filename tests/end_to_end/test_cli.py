@@ -159,6 +159,14 @@ def test_demo_compares_with_the_truth(tmp_path):
     assert ended.code == 0, ended.err
     assert "recovered against true" in ended.out
     assert "centre, pixel" in ended.out
+    for quantity in ("motion of the middle", "change of Na, mg", "slope of the Faraday balance"):
+        assert quantity in ended.out
+    store = tmp_path / "demo" / "store.zarr"
+    for table in ("reconstruction", "registration", "labels", "interface", "voids", "mass_balance", "faraday"):
+        assert (store / "tables" / f"{table}.csv").exists(), table
+    page = (store / "report.html").read_text(encoding="utf-8")
+    assert "left out:" not in page
+    assert len(page) < 15e6
     again = shell("demo", tmp_path / "demo", timeout=600)
     assert again.code == 0
     assert "going on" in again.out

@@ -71,7 +71,8 @@ def _surfaces(contents: Contents, chosen: Sequence[int]) -> tuple[list[Part], li
         parts = [read_part(contents, "variation/density", t, side) for t in chosen]
         fields = [smoothed(part, BLUR) for part in parts]
         limit = symmetric([f[part.inside] for f, part in zip(fields, parts, strict=True) if part.inside.any()], 99.5)
-        levels = [share * limit for share, _ in SURFACES]
+        noise = min((_spread(f, part) for f, part in zip(fields, parts, strict=True) if f.any()), default=0.0)
+        levels = [max(share * limit, 2 * noise) for share, _ in SURFACES]
         meshes = [
             [surface_mesh(sign * field, level, part.step, part.origin) for level in levels for sign in (-1, 1)]
             for field, part in zip(fields, parts, strict=True)
@@ -79,6 +80,11 @@ def _surfaces(contents: Contents, chosen: Sequence[int]) -> tuple[list[Part], li
         if sum(len(mesh[1]) for found in meshes for mesh in found if mesh is not None) <= TRIANGLES:
             break
     return parts, meshes, levels
+
+
+def _spread(field: Array, part: Part) -> float:
+    """Return the spread of most of a field, which is noise where little changed: surfaces stay above it."""
+    return 1.4826 * float(np.median(np.abs(field[part.inside]))) if part.inside.any() else 0.0
 
 
 def _arrange_scene(chart: Any, length: str, wide: bool) -> None:
