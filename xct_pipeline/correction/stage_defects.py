@@ -38,11 +38,12 @@ def add_defects(settings: Correction, scans: Sequence[tuple[Fields, Array]], cen
     for shape in dict.fromkeys(shapes):
         members = [k for k, other in enumerate(shapes) if other == shape]
         together = [scans[k][1] for k in members]
-        axes = [centers[k] for k in members]
-        found = defects.find_defects(
-            together, centers=axes, snr=settings.stripe.snr, max_width=settings.stripe.max_width
-        )
-        found = defects.along_rows(found, together, centers=axes)
+        asked: dict[str, Any] = {
+            "centers": [centers[k] for k in members], "snr": settings.stripe.snr, "max_width": settings.stripe.max_width
+        }  # fmt: skip
+        found = defects.find_defects(together, **asked)
+        found = defects.along_rows(found, together, centers=asked["centers"])
+        found = defects.in_pooled_rows(found, together, **asked)
         for k in members:
             result[k] = replace(scans[k][0], offset=found.offset, dead=found.dead)
     return [result[k] for k in range(len(scans))]

@@ -10,6 +10,7 @@ from xct_pipeline.correction.defects import (
     column_statistics,
     correct_defects,
     find_defects,
+    in_pooled_rows,
     interpolate_dead,
 )
 
@@ -247,6 +248,39 @@ def test_carrying_along_rows_finds_nothing_in_a_cell_of_walls():
     statistics = [column_statistics(projections(shells, 120, counts=1e4))]
     found = find_defects(statistics, centers=[center])
     assert along_rows(found, statistics).n_offset == found.n_offset
+
+
+def faint_defect(size, seed=0):
+    """Two scans of a cell whose upper rows see much light: a column's defect is strong below, `size` above."""
+    n, center, column = 256, 127.63, 166
+    rows = np.repeat(cell(n, center, 0.9)[None] * 0.1, 48, axis=0)
+    rows[:16] *= 8
+    rows[:16, column] += 0.02
+    rows[16:, column] += size
+    scans = [column_statistics(projections(rows, 200, counts=2e4, seed=seed + k)) for k in range(2)]
+    return scans, [center, center], column
+
+
+def test_a_defect_below_the_noise_of_a_row_is_found_in_the_mean_of_many():
+    scans, centers, column = faint_defect(0.0015)
+    found = along_rows(find_defects(scans, centers=centers), scans)
+    unseen = found.offset[:, column] == 0
+    assert unseen[16:].sum() > 20
+    pooled = in_pooled_rows(found, scans, centers=centers)
+    np.testing.assert_allclose(pooled.offset[16:, column][unseen[16:]], 0.0015, atol=4e-4)
+    assert np.array_equal(pooled.offset[~unseen, column], found.offset[~unseen, column])
+    others = np.arange(256) != column
+    assert np.array_equal(pooled.offset[:, others], found.offset[:, others])
+    assert pooled.n_offset == np.count_nonzero(pooled.offset)
+
+
+def test_pooling_rows_finds_nothing_where_nothing_is():
+    for seed in range(4):
+        scans, centers, column = faint_defect(0.0, seed=10 * seed)
+        found = find_defects(scans, centers=centers)
+        assert (found.offset[:16, column] != 0).all()
+        pooled = in_pooled_rows(found, scans, centers=centers)
+        assert pooled.n_offset == found.n_offset
 
 
 def test_dead_columns_and_pixels_are_interpolated():
