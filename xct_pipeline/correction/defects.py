@@ -179,7 +179,7 @@ def find_defects(
     ValueError
         No scan, shapes that differ, fewer columns than a prediction needs, or not one center per scan.
     """
-    _check(statistics, centers, max_width)
+    check_statistics(statistics, centers, max_width)
     axes = None if centers is None else [float(c) for c in centers]
     shape = statistics[0].shape[1:]
     # rows do not influence each other: a few at a time, because the search takes many copies in double precision
@@ -221,7 +221,7 @@ def _search_band(
     return offset, dead, symmetric
 
 
-def _check(statistics: Sequence[Any], centers: Sequence[float] | None, max_width: int) -> None:
+def check_statistics(statistics: Sequence[Any], centers: Sequence[float] | None, max_width: int) -> None:
     """Raise ValueError where the statistics are not those of scans of one detector, one center each."""
     if not statistics or any(s.shape != statistics[0].shape for s in statistics):
         raise ValueError("statistics must be those of one or more scans of one detector, of equal shape")
@@ -370,71 +370,11 @@ def along_rows(
                 guess = float(np.median(given[used])) if len(used) >= 4 else 0.0
                 if _same_sign(given[used]) >= 0.5 * share * near.sum() and abs(seen - guess) < 0.6 * abs(guess):
                     offset[row, column] = guess
-    return _with_offset(found, offset)
+    return with_offset(found, offset)
 
 
-def in_pooled_rows(
-    found: Defects,
-    statistics: Sequence[Any],
-    *,
-    centers: Sequence[float] | None = None,
-    snr: float = 5.0,
-    max_width: int = 3,
-    minimum: float = 5e-4,
-    reach: int = 32,
-) -> Defects:
-    """Correct a defective column where only the mean over many rows shows it.
-
-    How large a defect is may depend on the light: strong behind a ceramic, below the noise of a row behind an anode,
-    and yet a ring in the sum of the anode's slices. So rows of about the same light in which a column known from
-    elsewhere was not found are averaged, and the mean is judged by the conditions of `find_defects`.
-
-    Parameters
-    ----------
-    found : Defects
-        All rows of the detector.
-    statistics, centers, snr, max_width, minimum
-        As for `find_defects`.
-    reach : int
-        Rows that are averaged at most.
-
-    Returns
-    -------
-    Defects
-        With more offsets, never fewer.
-    """
-    scans = _checked(statistics, centers, max_width)
-    runs = _unseen_runs(found, scans[:, :-1].mean(axis=(0, 1)), reach)
-    if not runs:
-        return found
-    means = np.stack([interpolate_dead(m, found.dead) - found.offset for m in scans[:, :-1]])
-    pooled = np.stack([means[:, :, rows].mean(axis=2) for _, rows in runs], axis=2)
-    errors = np.stack([np.sqrt((scans[:, -1, rows] ** 2).mean(axis=1) / len(rows)) for _, rows in runs], axis=1)
-    axes = None if centers is None else [float(c) for c in centers]
-    step, _ = isolated_offsets(pooled, errors, axes, snr, max_width, minimum)
-    offset = found.offset.copy()
-    for k, (column, rows) in enumerate(runs):
-        offset[rows, column] = step[k, column]
-    return _with_offset(found, offset)
-
-
-def _unseen_runs(found: Defects, p: Floats, reach: int) -> list[tuple[int, npt.NDArray[np.intp]]]:
-    """Successive rows of about the same light in which a column that is defective elsewhere was not found."""
-    light = np.exp(-p)
-    runs = []
-    for column in np.flatnonzero((found.offset != 0).sum(axis=0) >= 4):
-        rows: list[int] = []
-        for row in [*np.flatnonzero((found.offset[:, column] == 0) & ~found.dead[:, column]), len(light)]:
-            alike = row < len(light) and rows and abs(light[row, column] / light[rows[0], column] - 1) < 0.2
-            if rows and not (alike and row <= rows[-1] + 4 and len(rows) < reach):
-                if len(rows) >= 4:
-                    runs.append((int(column), np.array(rows)))
-                rows = []
-            rows.append(int(row))
-    return runs
-
-
-def _with_offset(found: Defects, offset: npt.NDArray[np.float32]) -> Defects:
+def with_offset(found: Defects, offset: npt.NDArray[np.float32]) -> Defects:
+    """Return the same defects with other offsets, counted anew."""
     corrected = found.dead | (offset != 0)
     return replace(
         found,

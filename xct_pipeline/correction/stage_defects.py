@@ -14,6 +14,7 @@ from xct_pipeline.acquisition.stage import Frame, RawSource, scan_identity
 from xct_pipeline.blocks import Array, BlockOp, Reduction, Region, size_of
 from xct_pipeline.config import Correction, NoMethod, StripeDefects
 from xct_pipeline.correction import defects
+from xct_pipeline.correction.defect_rows import in_pooled_rows
 from xct_pipeline.correction.stage import DEFECTS_VERSION, normalise_op, zinger_op
 from xct_pipeline.correction.stage_fields import GROUP, Fields, nominal_fields, whole_frames
 from xct_pipeline.execution import measure, measure_need
@@ -43,7 +44,7 @@ def add_defects(settings: Correction, scans: Sequence[tuple[Fields, Array]], cen
         }  # fmt: skip
         found = defects.find_defects(together, **asked)
         found = defects.along_rows(found, together, centers=asked["centers"])
-        found = defects.in_pooled_rows(found, together, **asked)
+        found = in_pooled_rows(found, together, **asked)
         for k in members:
             result[k] = replace(scans[k][0], offset=found.offset, dead=found.dead)
     return [result[k] for k in range(len(scans))]

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from xct_pipeline.correction import defects
+from xct_pipeline.correction.defect_rows import in_pooled_rows
 from xct_pipeline.correction.defects import (
     SEGMENTS,
     along_rows,
     column_statistics,
     correct_defects,
     find_defects,
-    in_pooled_rows,
     interpolate_dead,
 )
 
