@@ -169,3 +169,17 @@ def test_settings_that_cannot_give_mass_are_errors_before_anything_is_written(ce
     assert ended.code == 1
     assert message in ended.err
     assert not (tmp_path / "store.zarr").exists()
+
+
+def test_without_a_table_of_registration_the_change_does_not_pass_for_a_grey_scale(volumes, capsys):
+    registration = ("[registration]\nmask = { min_attenuation = 4.0 }\n", "")
+    ended = xct(capsys, "run", configure(volumes, registration, name="plain.toml"))
+    assert ended.code == 0, ended.err
+    store = Store(volumes / "store.zarr")
+    motions = store.read_table("registration")
+    assert motions["gain"].to_numpy() == pytest.approx(1.0, abs=2e-3)
+    assert motions["offset"].to_numpy() == pytest.approx(0.0, abs=2e-3)
+    assert (motions["offset_sigma"].iloc[1:] > 0).all()
+    table = store.read_table("mass_balance").iloc[1:]
+    assert ((table["mass_change_mg"] - table["faraday_mg"]).abs() < 3 * table["sigma_mg"]).all()
+    assert len(store.read_table("depth_profile")) > 0

@@ -26,7 +26,14 @@ from xct_pipeline.registration.stage_masks import Mask, check_painted, with_file
 from xct_pipeline.registration.stage_motions import estimate_motion
 from xct_pipeline.registration.stage_needs import forecast
 from xct_pipeline.registration.stage_tables import UNITS, motion_table
-from xct_pipeline.registration.stage_volumes import Motion, Volume, find_volume, finest_level, reference_index
+from xct_pipeline.registration.stage_volumes import (
+    Motion,
+    Volume,
+    ceramic_threshold,
+    find_volume,
+    finest_level,
+    reference_index,
+)
 from xct_pipeline.registration.stage_warp import GRANULE, PATH, series_image, series_pass, whole_chunks
 from xct_pipeline.resources import Resources
 from xct_pipeline.store import Store
@@ -39,6 +46,7 @@ __all__ = [
     "RegistrationError",
     "RegistrationResult",
     "Volume",
+    "ceramic_threshold",
     "check",
     "check_files",
     "estimate_motion",

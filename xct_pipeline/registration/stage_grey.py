@@ -34,7 +34,7 @@ def grey_scale(
     if method == "none":
         return _arrays(fallback, warnings)
     from_match = {**fallback, "gain": found.gain, "offset": found.offset}
-    single = isinstance(settings.mask, MaskSettings) and (settings.mask.min_attenuation or settings.mask.label)
+    single = settings.mask == "auto" or settings.mask.min_attenuation or settings.mask.label
     if method == "registration" or (method == "auto" and not single):
         return _arrays(from_match, warnings)
     try:
@@ -43,6 +43,9 @@ def grey_scale(
         if method == "regions":
             raise
         warnings.append(f"grey scale from the matched parts, not from gas and mask: {error}")
+        if settings.mask == "auto":
+            # what changed was matched too: the correction itself is how far it may be off
+            from_match |= {"gain_sigma": abs(found.gain - 1), "offset_sigma": abs(found.offset)}
         return _arrays(from_match, warnings)
 
 
@@ -90,9 +93,11 @@ def _regions(settings: Registration, fixed: Array, level: int, store: Store) -> 
             mask = MaskSettings(cylinder=region.cylinder, box=region.box, label=region.label, grow=0)
             regions[name] = Mask(mask, fixed, level, store)[0 : fixed.shape[0]]
         return regions, settings.calibration.fitted or list(named)[:2]
-    assert isinstance(settings.mask, MaskSettings)
-    plain = settings.mask.model_copy(update={"grow": 0})
-    matched = Mask(plain, fixed, level, store)[0 : fixed.shape[0]]
+    if settings.mask == "auto":
+        matched = masks.attenuation_mask(fixed, minimum=calibration.dense_threshold(fixed), grow=0)
+    else:
+        plain = settings.mask.model_copy(update={"grow": 0})
+        matched = Mask(plain, fixed, level, store)[0 : fixed.shape[0]]
     gas = calibration.gas_mask(fixed) & ~matched
     regions = {"mask": matched, "gas": gas}
     rest = np.isfinite(fixed) & ~masks.label_mask((matched | gas).astype(np.uint8), [1], grow=3)

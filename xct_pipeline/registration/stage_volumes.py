@@ -11,6 +11,7 @@ import numpy as np
 from xct_pipeline.blocks import Array
 from xct_pipeline.config import Registration
 from xct_pipeline.execution import image_identity
+from xct_pipeline.registration import calibration
 from xct_pipeline.registration.levels import RegistrationError
 from xct_pipeline.store import Store, StoredArray, read_attributes
 
@@ -103,3 +104,19 @@ def matched_level(shape: Sequence[int], levels: int) -> int:
     while np.prod([n >> level for n in shape]) > FINEST_VOXELS and level < levels - 1:
         level += 1
     return level
+
+
+def ceramic_threshold(store: Store, path: str, scan: int) -> float | None:
+    """Return the attenuation that parts the ceramic of a scan of a series from what is lighter, None where none does.
+
+    On the finest level of the image `path` (t, z, y, x) that is not larger than those that are matched on.
+    """
+    level = 0
+    while (store.path / path / str(level + 1)).is_dir():
+        if np.prod(StoredArray(store.path / path / str(level)).shape[1:]) <= FINEST_VOXELS:
+            break
+        level += 1
+    try:
+        return calibration.dense_threshold(StoredArray(store.path / path / str(level))[scan])
+    except ValueError:
+        return None

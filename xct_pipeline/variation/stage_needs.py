@@ -81,7 +81,7 @@ def _densities(settings: Variation, series: Series, limits: Resources, consecuti
 def _tables(settings: Variation, registration: Registration, series: Series) -> Iterator[Need]:
     """Yield what is summed over regions, and the noise."""
     everything = range(series.frame[0])
-    if surface_threshold(settings, registration) is not None:
+    if registration.mask == "auto" or surface_threshold(settings, registration) is not None:
         yield _slab_need("surface", series, everything, 1, 1)
     pairs = [pair for kind in (False, True) for pair in pairs_of(series, kind)]
     for region in (settings.region, *settings.regions.values()):

@@ -11,7 +11,7 @@ import numpy as np
 from xct_pipeline.blocks import Array, Reduction, Region
 from xct_pipeline.config import Registration, Variation
 from xct_pipeline.execution import image_identity, measure
-from xct_pipeline.registration.stage import PATH
+from xct_pipeline.registration.stage import PATH, ceramic_threshold
 from xct_pipeline.resources import Resources
 from xct_pipeline.store import Store
 from xct_pipeline.variation import cells, mass, uncertainty
@@ -82,7 +82,10 @@ def quiet_part(
     settings: Variation, registration: Registration, series: Series, store: Store, mask: RegionMask
 ) -> QuietMask:
     """Return where noise is measured: the region named, else away from faces, ceramic and the anode."""
-    minimum = None if registration.mask == "auto" else registration.mask.min_attenuation
+    if registration.mask == "auto":
+        minimum = ceramic_threshold(store, PATH, series.reference)
+    else:
+        minimum = registration.mask.min_attenuation
     named = None if settings.noise_region is None else region_mask(series, store, settings.noise_region)
     return QuietMask(named, mask, face_gradient(series, store), minimum)
 

@@ -10,7 +10,7 @@ import numpy as np
 from xct_pipeline.blocks import Array, Reduction, Region
 from xct_pipeline.config import Registration, Variation
 from xct_pipeline.execution import image_identity, measure
-from xct_pipeline.registration.stage import PATH
+from xct_pipeline.registration.stage import PATH, ceramic_threshold
 from xct_pipeline.resources import Resources
 from xct_pipeline.store import Store
 from xct_pipeline.variation import mass, uncertainty
@@ -128,6 +128,8 @@ def measure_surface(
 ) -> Array | None:
     """Return the height of the ceramic's surface in the reference scan (y, x), NaN where there is none."""
     threshold = surface_threshold(settings, registration)
+    if threshold is None and registration.mask == "auto":
+        threshold = ceramic_threshold(store, PATH, series.reference)
     if threshold is None:
         return None
     source = SlabSource(str(store.path.resolve() / PATH / "0"), series.reference, series.reference, 1, series.frame[0])

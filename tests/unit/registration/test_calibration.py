@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from xct_pipeline.registration.calibration import RegionMean, calibrate, gas_mask, region_mean
+from xct_pipeline.registration.calibration import RegionMean, calibrate, dense_threshold, gas_mask, region_mean
 
 GAIN, OFFSET = 1.06, -0.08
 
@@ -84,3 +84,27 @@ def test_errors():
         gas_mask(np.ones((16, 16, 16), np.float32))
     with pytest.raises(ValueError, match="no finite voxel"):
         gas_mask(np.full((16, 16, 16), np.nan, np.float32))
+
+
+def layered(light: float, dense: float) -> np.ndarray:
+    """Gas around a light metal on a dense block, with noise as large as the light one."""
+    volume = np.zeros((40, 40, 40), np.float32)
+    volume[6:20, 5:35, 5:35] = dense
+    volume[20:34, 5:35, 5:35] = light
+    return volume + np.random.default_rng(3).normal(0, 0.5, volume.shape).astype(np.float32)
+
+
+def test_the_threshold_of_a_dense_material_lies_half_way_to_what_is_light():
+    assert dense_threshold(layered(0.5, 7.5)) == pytest.approx(4.0, abs=0.4)
+    holed = layered(0.5, 7.5)
+    holed[:3] = np.nan
+    assert dense_threshold(holed) == pytest.approx(4.0, abs=0.4)
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [layered(0.5, 0.9), layered(5.0, 7.5), np.ones((8, 8, 8), np.float32), np.full((8, 8, 8), np.nan, np.float32)],
+)
+def test_no_dense_material_is_made_up(volume):
+    with pytest.raises(ValueError, match=r"stands out|no finite voxel"):
+        dense_threshold(volume)
