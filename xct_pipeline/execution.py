@@ -26,6 +26,8 @@ from xct_pipeline.store import Image, RefusedError, Store, StoreError, write_ato
 
 log = logging.getLogger("xct")
 
+MOST_TASKS = 4096  # of one reduction
+
 
 @dataclass(frozen=True)
 class ShardResult:
@@ -288,8 +290,16 @@ def _execute(
     yield from run_tasks(run_shard, calls, need, limits, store.state.resolve() / "parcels")
 
 
-def _run_chunk(index: int, reduction: Reduction, source: Source, region: Region) -> tuple[int, dict[str, Array]]:
-    return index, reduction.chunk(source.read(region), region)
+def _run_chunks(
+    first: int, reduction: Reduction, source: Source, regions: Sequence[Region]
+) -> list[tuple[int, dict[str, Array]]]:
+    """Reduce some regions, one after the other; the number of each goes with its partial result."""
+    return [(first + k, reduction.chunk(source.read(region), region)) for k, region in enumerate(regions)]
+
+
+def _together(regions: Sequence[Region]) -> int:
+    """Return how many regions one task reduces: one, unless that were more tasks than a scheduler likes."""
+    return max(1, -(-len(regions) // MOST_TASKS))
 
 
 def measure_need(
@@ -299,7 +309,8 @@ def measure_need(
     """Return what a reduction takes; see `measure`."""
     chunk = int(max((source.nbytes(region) for region in regions), default=0) * (1 + scratch))
     held = 3 * partial_bytes if fold else len(regions) * partial_bytes  # of the sum, its copy and the cache
-    return Need(name, len(regions), chunk + 2 * partial_bytes, held, cpu_s=cpu_s)
+    tasks = -(-len(regions) // _together(regions))
+    return Need(name, tasks, chunk + 2 * partial_bytes, held, cpu_s=cpu_s)
 
 
 def measure(
@@ -332,18 +343,19 @@ def measure(
     if cached is not None:
         return cached
     need = measure_need(reduction.name, source, regions, scratch, partial_bytes, reduction.fold)
-    calls = [(k, reduction, source, region) for k, region in enumerate(regions)]
+    step = _together(regions)
+    calls = [(k, reduction, source, tuple(regions[k : k + step])) for k in range(0, len(regions), step)]
     partials: dict[int, dict[str, Array]] = {}
     folder = None if store is None else store.state.resolve() / "parcels"
     result, done = None, 0
-    for k, partial in run_tasks(_run_chunk, calls, need, limits, folder):
+    for k, partial in itertools.chain.from_iterable(run_tasks(_run_chunks, calls, need, limits, folder)):
         partials[k] = partial
         while reduction.fold and done in partials:
             following = partials.pop(done)
             result = reduction.combine([following] if result is None else [result, following])
             done += 1
     if result is None:
-        result = reduction.combine([partials[k] for k in range(len(calls))])
+        result = reduction.combine([partials[k] for k in range(len(regions))])
     save_estimate(store, reduction.name, key, result)
     return result
 

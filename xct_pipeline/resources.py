@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xct_pipeline.store import RefusedError
 
-BASE_BYTES = 480 * 2**20  # interpreter, libraries, compiling kernels and writing the report, without any data
+BASE_BYTES = 540 * 2**20  # interpreter, libraries, compiling kernels and writing the report, without any data
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,20 @@ def one(problem: Problem, rows: int, workers: int, memory: float = 6e9) -> dict[
     figures |= cost
     figures["tasks"] = sum(len(step.shards()) for item in layout.good for step in item.passes)
     figures["task_bytes"] = [step.memory() for item in layout.good for step in item.passes]
+    figures["graph_bytes"] = graph_bytes([step for item in layout.good for step in item.passes], problem.folder)
     return figures
+
+
+def graph_bytes(passes: list[Any], folder: Path) -> int:
+    """Return the bytes of the tasks of passes as a scheduler gets them; what many of them share is in files."""
+    import cloudpickle
+
+    from xct_pipeline import parcels
+    from xct_pipeline.execution import run_shard
+
+    calls = [(str(folder), step, shard, step.digest(shard)) for step in passes for shard in step.shards()]
+    tasks = parcels.wrap(calls, folder / "parcels")
+    return sum(len(cloudpickle.dumps((parcels.call, run_shard, *task))) for task in tasks)
 
 
 def main() -> None:
@@ -65,7 +78,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="xct-scaling-") as folder:
         chain.raw_file(Problem(given.size, angles, 16, 0, Path(folder)), max(given.rows))
         print(f"{angles} x {given.size}; zinger, all-stripe, Fourier")
-        print("| rows | workers | tasks | CPU s per slice | wall s per slice |\n| --- | --- | --- | --- | --- |")
+        print("| rows | workers | tasks | graph, bytes | CPU s per slice | wall s per slice |")
+        print("| --- | --- | --- | --- | --- | --- |")
         for workers in given.workers:
             for rows in given.rows:
                 command = [sys.executable, str(Path(__file__).resolve()), "--folder", folder, "--size", str(given.size),
@@ -75,7 +89,8 @@ def main() -> None:
                     for _ in range(2)
                 ]
                 cpu, wall = (float(np.min([f[name] for f in found])) for name in ("cpu_s", "wall_s"))
-                print(f"| {rows} | {workers} | {found[0]['tasks']} | {cpu:.4f} | {wall:.4f} |", flush=True)
+                tasks, graph = found[0]["tasks"], found[0]["graph_bytes"]
+                print(f"| {rows} | {workers} | {tasks} | {graph} | {cpu:.4f} | {wall:.4f} |", flush=True)
 
 
 if __name__ == "__main__":

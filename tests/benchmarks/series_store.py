@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from xct_pipeline.blocks import Array, BlockOp, Pass, Region
 from xct_pipeline.execution import run_passes
 from xct_pipeline.resources import Resources
+from xct_pipeline.scheduling import share_one_heap
 from xct_pipeline.store import Image, Store, level_count
 
 STAGES = ("registration", "segmentation", "variation")
@@ -173,6 +174,7 @@ def run(folder: Path, size: int, scans: int, limits: Resources, until: str = STA
     from xct_pipeline.segmentation import stage as segmentation
     from xct_pipeline.variation import stage as variation
 
+    share_one_heap()  # as a run does
     store, config, names = Store(folder), configuration(folder, size, scans), scan_names(scans)
     times = [3600.0 * k for k in range(scans)]
     report: dict[str, Any] = {"limit": limits.memory, "workers": limits.workers, "start": peak_bytes(), "problems": []}

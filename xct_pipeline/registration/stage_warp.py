@@ -52,11 +52,12 @@ class SeriesSource:
 
     def nbytes(self, region: Region) -> int:
         """Return the bytes of the largest box that any scan needs, and of its encoded chunks."""
-        largest = 0
-        for t in range(len(self.folders)):
-            box = self.box((slice(t, t + 1), *region[1:]))
-            largest = max(largest, size_of(box) + size_of(whole_chunks(box)) if box is not None else 0)
-        return largest * 4
+        return 4 * max((size_of(box) + size_of(whole_chunks(box)) for box in self.boxes_of(region)), default=0)
+
+    def boxes_of(self, region: Region) -> list[tuple[slice, ...]]:
+        """Return what each scan needs for a region."""
+        found = (self.box((slice(t, t + 1), *region[1:])) for t in range(len(self.folders)))
+        return [box for box in found if box is not None]
 
 
 def series_pass(
@@ -111,7 +112,8 @@ def series_image(
 
 
 def _warp_scratch(region: Region, source: SeriesSource) -> int:
-    return 2 * source.nbytes(region) + 8 * size_of(region)
+    """Return the bytes of the coefficients and of the values on their new scale."""
+    return 6 * max((size_of(box) for box in source.boxes_of(region)), default=0) + 4 * size_of(region)
 
 
 def _box3(region: Region) -> tuple[slice, slice, slice]:

@@ -14,7 +14,7 @@ from xct_pipeline.registration.stage import GRANULE, series_image
 from xct_pipeline.resources import Forecast, Need, Resources
 from xct_pipeline.store import Image
 from xct_pipeline.variation.stage_images import ChangeSource, PairSource, closure_bytes, flags_bytes, unchanged
-from xct_pipeline.variation.stage_noise import NOISE_HALO
+from xct_pipeline.variation.stage_noise import NOISE_HALO, NoSource
 from xct_pipeline.variation.stage_physics import OFFSET
 from xct_pipeline.variation.stage_series import (
     ATTENUATION,
@@ -31,6 +31,9 @@ from xct_pipeline.variation.stage_sums import maps_bytes, surface_threshold
 
 RATES = {"change": 60e6, "density": 50e6, "surface": 15e6, "sums": 40e6, "noise/mean": 15e6, "noise": 12e6}
 """Voxels per CPU-second of each step."""
+
+
+EVALUATE_BYTES = 320  # per column, of the maps of one pair: sums in double precision, changes and their errors
 
 
 def forecast(
@@ -87,6 +90,10 @@ def _tables(settings: Variation, registration: Registration, series: Series) -> 
     for region in (settings.region, *settings.regions.values()):
         if region is not None:
             yield _slab_need("sums", series, _planes(region, series), 1, len(pairs), maps_bytes(series.frame))
+            slabs = slabs_of(_planes(region, series), series.frame)
+            yield measure_need("pairs", NoSource(), slabs, 1.0, cpu_s=1e-8 * _voxels(series))
+    maps = EVALUATE_BYTES * series.frame[1] * series.frame[2]
+    yield Need("budget", len(pairs), maps, alone=True, cpu_s=1e-7 * len(pairs) * series.frame[1] * series.frame[2])
     different = len({pair for pair in pairs if pair[0] != pair[1]})
     if different:
         yield _slab_need("noise/mean", series, everything, NOISE_HALO, different)
