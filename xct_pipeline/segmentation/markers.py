@@ -5,6 +5,7 @@ Certain is what lies within a class and away from faces, and the middle of what 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ Array = npt.NDArray[Any]
 
 OVERSHOOT = 1.5  # of the first order of deblurring, for the orders that are left out
 LEAST_BEND = 3.0  # edges: noise bends less
+MARCH = 4  # voxels up the gradient where a denser material is looked for
+LARGEST_FOOT = 2.0  # edges that the tail of a face may add for the material below it to be told
+NEAREST_FOOT = 1.8  # standard deviations of the blur that such a face is away at least
 
 
 def marker_edge(means: npt.ArrayLike) -> float:
@@ -42,14 +46,18 @@ def marker_edge(means: npt.ArrayLike) -> float:
 
 
 def class_markers(
-    block: Any, gradient: Any, thresholds: Sequence[float], *, edge: float, blur: float = 0.0
-) -> npt.NDArray[np.uint8]:
+    block: Any, gradient: Any, thresholds: Sequence[float], *, edge: float, blur: float = 0.0,
+    means: Sequence[float | None] | None = None, sigma: float = 1.0,
+) -> npt.NDArray[np.uint8]:  # fmt: skip
     """Return the class of every voxel that is certain: away from faces, or the middle of something small.
 
     A pore of a few voxels is steep all over, so no voxel of it is away from faces. Its middle is a local extreme, which
     a voxel on a face, however blurred, is not. But blur has filled that middle up: a pore in ceramic may read like
     metal. To first order blur of variance ``s**2`` adds ``s**2 / 2`` times the Laplacian. Where one and a half times
     that is at least three times `edge`, it is taken off before the class is told.
+
+    Beside a dense material blur's tail makes voxels steep whose own material is nevertheless plain. The gradient tells
+    how far the face is, and that what the tail adds; where that is little, it is taken off and the voxel certain too.
 
     Parameters
     ----------
@@ -63,6 +71,10 @@ def class_markers(
     blur : float
         Standard deviation of the Gaussian that the block is blurred by, denoising included, voxels; 0 takes values as
         they are.
+    means : sequence of float, optional
+        Of the classes, 1/cm; tails of faces are taken off where they are given.
+    sigma : float
+        Of the gradient, voxels.
 
     Returns
     -------
@@ -79,7 +91,77 @@ def class_markers(
     limits = rounded_up(check_thresholds(thresholds), values.dtype)
     strength, least_bend = np.float32(0.5 * OVERSHOOT * blur**2), np.float32(LEAST_BEND * edge)
     _mark(values, slope, limits, np.float32(edge), strength, least_bend, markers)
+    if means is not None and blur > 0:
+        known = np.asarray(means, np.float64).astype(np.float32)
+        _mark_feet(values, slope, limits, known, edge, float(blur), float(np.hypot(blur, sigma)), markers)
     return markers
+
+
+@njit(cache=True, nogil=True)
+def _mark_feet(
+    block: Any, gradient: Any, limits: Any, means: Any, edge: float, blur: float, wide: float, markers: Any
+) -> None:
+    """Mark voxels beside a denser material to which its tail, of a blurred step that far away, adds little."""
+    nz, ny, nx = block.shape
+    for z in range(1, nz - 1):
+        for y in range(1, ny - 1):
+            for x in range(1, nx - 1):
+                if markers[z, y, x] > 0 or not np.isfinite(gradient[z, y, x]):
+                    continue
+                contrast, distance = _across(block, limits, means, z, y, x)
+                if contrast == 0.0:
+                    continue
+                foot = 0.0
+                for _ in range(2):  # the contrast is that to the material, of which the value holds the tail
+                    height = contrast + foot
+                    share = gradient[z, y, x] * wide * math.sqrt(2 * math.pi) / height
+                    away = wide * math.sqrt(-2 * math.log(share)) if share < 1.0 else 0.0
+                    foot = 0.5 * height * math.erfc(away / (blur * math.sqrt(2.0)))
+                if foot > LARGEST_FOOT * edge or away < NEAREST_FOOT * blur or abs(away - distance) > 1.2:
+                    continue
+                bell = math.exp(-0.5 * (away / blur) ** 2) / math.sqrt(2 * math.pi)
+                bend = height * away * bell / blur**3  # of a flat face: a pore's wall bends more
+                if _bend(block, z, y, x) > 1.5 * bend + edge:
+                    continue
+                value = block[z, y, x] - foot
+                label = np.uint8(1)
+                for limit in limits:
+                    label += np.uint8(value >= limit)
+                if abs(value - means[label - 1]) < edge:  # else no such step explains it
+                    markers[z, y, x] = label
+
+
+@njit(cache=True, nogil=True)
+def _bend(block: Any, z: int, y: int, x: int) -> float:
+    around = block[z - 1, y, x] + block[z + 1, y, x] + block[z, y - 1, x] + block[z, y + 1, x]
+    return float(around + block[z, y, x - 1] + block[z, y, x + 1] - np.float32(6) * block[z, y, x])
+
+
+@njit(cache=True, nogil=True)
+def _across(block: Any, limits: Any, means: Any, z: int, y: int, x: int) -> tuple[float, float]:
+    """Return how much denser the densest material within `MARCH` steps up the gradient is, and how far away; or 0."""
+    nz, ny, nx = block.shape
+    value = block[z, y, x]
+    slope_z = block[z + 1, y, x] - block[z - 1, y, x]
+    slope_y = block[z, y + 1, x] - block[z, y - 1, x]
+    slope_x = block[z, y, x + 1] - block[z, y, x - 1]
+    if not 0 < abs(slope_z) + abs(slope_y) + abs(slope_x) < np.inf:
+        return 0.0, 0.0
+    steepest = max(abs(slope_z), abs(slope_y), abs(slope_x))
+    dz, dy = int(np.rint(slope_z / steepest)), int(np.rint(slope_y / steepest))
+    dx = int(np.rint(slope_x / steepest))
+    contrast, distance = 0.0, 0.0
+    for k in range(1, MARCH + 1):
+        v, u, w = z + k * dz, y + k * dy, x + k * dx
+        if not (0 <= v < nz and 0 <= u < ny and 0 <= w < nx) or not np.isfinite(block[v, u, w]):
+            break
+        label = 0
+        for limit in limits:
+            label += int(block[v, u, w] >= limit)
+        if means[label] - value > contrast:  # never for an unknown mean
+            contrast = float(means[label] - value)
+            distance = (k - 0.5) * math.sqrt(float(dz * dz + dy * dy + dx * dx))
+    return contrast, distance
 
 
 def _markers_plainly(

@@ -21,7 +21,7 @@ from xct_pipeline.device import array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.denoise import fill_missing
 from xct_pipeline.segmentation.faces import ROUNDS, place_faces
 from xct_pipeline.segmentation.filters import TRUNCATE, gaussian_reach, gradient_block
-from xct_pipeline.segmentation.markers import class_markers
+from xct_pipeline.segmentation.markers import MARCH, class_markers
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
 
 NEIGHBOURS = {6: 1, 18: 2, 26: 3}
@@ -65,7 +65,7 @@ def _gradient_plainly(block: Any, sigma: float) -> Any:
 
 def watershed_halo(*, sigma: float = 1.0, reach: int = 8) -> int:
     """Return the voxels that `watershed_classes` needs around a block, beside those that denoising took."""
-    return gradient_halo(sigma) + reach + ROUNDS
+    return gradient_halo(sigma) + MARCH + reach + ROUNDS
 
 
 def watershed_classes(
@@ -98,7 +98,7 @@ def watershed_classes(
     """
     gradient = to_host(gradient_magnitude(block, sigma=sigma))
     values = np.ascontiguousarray(to_host(block), np.float32)
-    markers = class_markers(values, gradient, thresholds, edge=edge, blur=blur)
+    markers = class_markers(values, gradient, thresholds, edge=edge, blur=blur, means=means, sigma=sigma)
     labels = watershed(gradient, markers, reach=reach, connectivity=connectivity)
     if means is not None:
         place_faces(values, markers == 0, means, labels, blur=blur)
