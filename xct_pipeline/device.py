@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.resources
 import sys
 from types import ModuleType
 from typing import Any
@@ -53,6 +54,15 @@ def cuda_problem() -> str | None:
     except cupy.cuda.runtime.CUDARuntimeError as error:
         return f"no CUDA device: {error}"
     return None if count else "no CUDA device"
+
+
+@functools.cache
+def cuda_kernel(package: str, file: str, name: str) -> Any:
+    """Return a kernel of a CUDA source file that lies beside the modules of `package`; compiled when first called."""
+    import cupy
+
+    source = importlib.resources.files(package).joinpath(file).read_text()
+    return cupy.RawKernel(source, name)
 
 
 def to_device(array: np.ndarray[Any, Any]) -> Any:

@@ -288,6 +288,7 @@ def interpolate_dead(p: Any, dead: Bools) -> Any:
     right = np.minimum.accumulate(np.where(mask, mask.shape[1], index)[:, ::-1], axis=1)[:, ::-1][rows, columns]
     left, right = np.where(left < 0, right, left), np.where(right >= mask.shape[1], left, right)
     share = xp.asarray(((columns - left) / np.maximum(right - left, 1)).astype(p.dtype))
+    rows, columns, left, right = (xp.asarray(index) for index in (rows, columns, left, right))
     out = p.copy()
     start, end = p[:, rows, left], p[:, rows, right]
     out[:, rows, columns] = start + share * (end - start)

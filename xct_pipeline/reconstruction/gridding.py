@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from xct_pipeline.device import is_cupy
+from xct_pipeline.device import cuda_kernel, is_cupy
 
 GROUP = 16
 """Slices that are computed together."""
@@ -219,69 +219,12 @@ def grid_plain(samples: Any, steps: Any, coefficients: Any, n_grid: int) -> Any:
     return grid
 
 
-_CUDA_SOURCE = r"""
-__device__ float tap_weight(const float* coefficients, double distance, int width, int degree) {
-    // distance = sample - grid point, in (-width/2, width/2)
-    double whole = floor(distance);
-    float f = (float)(distance - whole);
-    const float* c = coefficients + (width / 2 - 1 - (int)whole) * (degree + 1);
-    float value = c[0];
-    for (int power = 1; power <= degree; ++power) value = value * f + c[power];
-    return value;
-}
-
-extern "C" __global__ void gather(const float2* samples, const double* steps, const float* coefficients,
-                                  float2* grid, int n_angles, int n_frequencies, int n_grid,
-                                  int width, int degree) {
-    int column = blockIdx.x * blockDim.x + threadIdx.x;
-    int line = blockIdx.y * blockDim.y + threadIdx.y;
-    if (column >= n_grid || line >= n_grid) return;
-    int half = n_frequencies / 2;
-    double reach = width / 2;
-    float2 sum[8];
-    for (int s = 0; s < 8; ++s) sum[s] = make_float2(0.f, 0.f);
-    for (int wrap = 0; wrap < 9; ++wrap) {
-        // Samples next to one edge of the grid also reach the opposite edge.
-        double u = column - n_grid / 2 + (wrap % 3 - 1) * n_grid;
-        double v = line - n_grid / 2 + (wrap / 3 - 1) * n_grid;
-        if (fabs(u) > n_grid / 2 + reach || fabs(v) > n_grid / 2 + reach) continue;
-        for (int a = 0; a < n_angles; ++a) {
-            double dx = steps[2 * a], dy = steps[2 * a + 1];
-            if (fabs(u * dy - v * dx) > reach * (fabs(dx) + fabs(dy)) + 1e-6) continue;
-            bool flat = fabs(dx) >= fabs(dy);
-            double step = flat ? dx : dy, centre = flat ? u : v;
-            double one = (centre - reach) / step, other = (centre + reach) / step;
-            int first = max(1 - half, (int)floor(fmin(one, other)));
-            int last = min(half - 1, (int)ceil(fmax(one, other)));
-            for (int m = first; m <= last; ++m) {
-                double x = m * dx - u, y = m * dy - v;
-                if (x <= -reach || x >= reach || y <= -reach || y >= reach) continue;
-                float w = tap_weight(coefficients, x, width, degree) * tap_weight(coefficients, y, width, degree);
-                const float2* p = samples + ((size_t)a * n_frequencies + m + half) * 8;
-                for (int s = 0; s < 8; ++s) { sum[s].x += w * p[s].x; sum[s].y += w * p[s].y; }
-            }
-        }
-    }
-    float sign = ((column + line) & 1) ? -1.f : 1.f;
-    float2* out = grid + ((size_t)line * n_grid + column) * 8;
-    for (int s = 0; s < 8; ++s) out[s] = make_float2(sign * sum[s].x, sign * sum[s].y);
-}
-"""
-
-
-@functools.cache
-def _cuda_gather() -> Any:
-    import cupy
-
-    return cupy.RawKernel(_CUDA_SOURCE, "gather")
-
-
 def _grid_cuda(samples: Any, steps: Any, coefficients: Any, n_grid: int) -> Any:
     """Gather on the current CUDA device; see ``grid_plain``."""
     import cupy
 
     grid = cupy.empty((n_grid, n_grid, GROUP // 2), cupy.complex64)
-    blocks = -(-n_grid // 16)
+    blocks = -(-n_grid // 16)  # of 16 x 16 threads, as gridding.cu has them
     arguments = (
         cupy.ascontiguousarray(samples, dtype=cupy.complex64),
         cupy.asarray(steps, dtype=cupy.float64),
@@ -289,5 +232,6 @@ def _grid_cuda(samples: Any, steps: Any, coefficients: Any, n_grid: int) -> Any:
         grid,
         *(np.int32(n) for n in (*samples.shape[:2], n_grid, coefficients.shape[0], DEGREE)),
     )
-    _cuda_gather()((blocks, blocks), (16, 16), arguments)
+    kernel = cuda_kernel("xct_pipeline.reconstruction", "gridding.cu", "gather")
+    kernel((blocks, blocks), (16, 16), arguments)
     return grid
