@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -120,6 +120,7 @@ class Pass:
                 "inputs": dict(self.inputs),
                 "ops": {op.name: {"version": op.version, **op.parameters} for op in self.ops},
                 "image": self.image.identity(),
+                **({"device": "cuda"} if self.on_device else {}),  # equal to 1e-4, not to the last bit
             }
         )
         return identity
@@ -155,7 +156,7 @@ class Pass:
         largest = max(self.granules(region), key=size_of)
         work = 0
         regions = self.regions(largest)
-        held = self.source.nbytes(regions[0])
+        held = self.source.nbytes(regions[0]) * (2 if self.on_device else 1)  # and the next, being read
         for op, target in zip(self.ops, regions[1:], strict=True):
             out = size_of(target) * op.itemsize
             work = max(work, held + out + op.scratch(target))
@@ -171,12 +172,25 @@ class Pass:
             regions.insert(0, op.needs(regions[0]))
         return regions
 
-    def compute(self, target: Region) -> tuple[Array, Counter[str]]:
-        """Compute one granule (or any region that lies within one)."""
+    def results(self, granules: Iterable[Region]) -> Iterator[tuple[Region, Array, Counter[str]]]:
+        """Compute granules one after the other; on a device, the next is read and copied there meanwhile."""
+        if not self.on_device:
+            for target in granules:
+                yield target, *self.compute(target)
+            return
+        targets = list(granules)
+        with device.Uploads() as uploads:
+            blocks = uploads.one_ahead(lambda target: self.source.read(self.regions(target)[0]), targets)
+            for target, block in zip(targets, blocks, strict=True):
+                # the block is held until its result is here: the next upload may write where it lay
+                yield target, *self.compute(target, block)
+
+    def compute(self, target: Region, block: Any = None) -> tuple[Array, Counter[str]]:
+        """Compute one granule (or any region that lies within one), from what its source says unless that is given."""
         regions = self.regions(target)
-        block: Any = self.source.read(regions[0])
-        if self.on_device:
-            block = device.to_device(block)
+        if block is None:
+            block = self.source.read(regions[0])
+            block = device.to_device(block) if self.on_device else block
         counts: Counter[str] = Counter()
         for op, before, after in zip(self.ops, regions[:-1], regions[1:], strict=True):
             result = op.function(block, before, after)
@@ -185,7 +199,7 @@ class Pass:
                 counts.update({key: int(value) for key, value in found.items()})
             else:
                 block = result
-        return device.to_host(block), counts
+        return device.download(block), counts
 
 
 def size_of(region: Region) -> int:

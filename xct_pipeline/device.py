@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.resources
 import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -72,8 +76,59 @@ def to_device(array: np.ndarray[Any, Any]) -> Any:
     return cupy.asarray(array)
 
 
+class Uploads(contextlib.AbstractContextManager["Uploads"]):
+    """Copies to the current CUDA device, one ahead of the work on it: a thread, a stream and pinned memory.
+
+    What a copy returns must be held until the work that reads it has ended, because its memory is taken from, and goes
+    back to, this stream's own pool.
+    """
+
+    def __init__(self) -> None:
+        import cupy
+
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._thread = ThreadPoolExecutor(1)
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def one_ahead(self, read: Callable[[Any], np.ndarray[Any, Any]], items: Iterable[Any]) -> Iterator[Any]:
+        """Yield the device's copy of ``read(item)`` for each item, the next one under way meanwhile."""
+        waiting: deque[Future[Any]] = deque()
+        for item in items:
+            waiting.append(self._thread.submit(self._copy, read, item))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _copy(self, read: Callable[[Any], np.ndarray[Any, Any]], item: Any) -> Any:
+        import cupy
+        import cupyx
+
+        values = read(item)
+        pinned = cupyx.empty_pinned(values.shape, values.dtype)
+        pinned[...] = values
+        with self._stream:
+            there = cupy.empty(values.shape, values.dtype)
+            there.set(pinned)
+            self._stream.synchronize()  # of this thread only; the work on the device goes on
+        return there
+
+
 def to_host(array: Any) -> np.ndarray[Any, Any]:
     """Copy an array back to the host; a numpy array is returned as it is."""
     if is_cupy(array):
         return array.get()  # type: ignore[no-any-return]
     return np.asarray(array)
+
+
+def download(array: Any) -> np.ndarray[Any, Any]:
+    """Copy a large array back to the host through pinned memory, which the result keeps."""
+    if not is_cupy(array):
+        return np.asarray(array)
+    import cupyx
+
+    pinned = cupyx.empty_pinned(array.shape, array.dtype)
+    result: np.ndarray[Any, Any] = array_namespace(array).ascontiguousarray(array).get(out=pinned)
+    return result

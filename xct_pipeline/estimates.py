@@ -32,7 +32,7 @@ class Prepared:
     warnings: list[str] = field(default_factory=list)
     problem: str | None = None
 
-    def passes(self, config: Config, limits: Resources, store: Store, on_device: bool = False) -> tuple[Pass, ...]:
+    def passes(self, config: Config, limits: Resources, store: Store) -> tuple[Pass, ...]:
         """Return the passes that run, with what was estimated."""
         scan, frame = self.item.scan, self.item.frame
         assert scan is not None
@@ -40,7 +40,7 @@ class Prepared:
         assert self.fields is not None
         assert self.center is not None
         column = frame.to_working(self.center.center)
-        return scan_passes(config, scan, frame, self.fields, column, limits, store, on_device)
+        return scan_passes(config, scan, frame, self.fields, column, limits, store)
 
 
 def prepare(

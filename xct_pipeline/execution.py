@@ -73,15 +73,13 @@ def _write_shard(root: Path, step: Pass, shard: tuple[int, ...]) -> dict[str, in
     counts: Counter[str] = Counter()
     shape = tuple(part.stop - part.start for part in region)
     block: Array | None = None
-    for granule in step.granules(region):
-        values, found = step.compute(granule)
+    for granule, values, found in step.results(step.granules(region)):
         counts.update(found)
         if values.shape == shape and values.dtype == image.dtype:  # the one granule there is
             block = values
             continue
         block = np.empty(shape, dtype=image.dtype) if block is None else block
         block[inside(region, granule)] = values
-        del values
     assert block is not None
     for level in range(image.levels):
         if level:
@@ -276,7 +274,8 @@ def passes_need(passes: Sequence[Pass], name: str = "", cpu_s: float = 0.0) -> N
     tasks = sum(len(step.shards()) for step in passes)
     if largest is None:
         return Need(name, 0, 0)
-    return Need(name or largest.name, tasks, largest.memory(), cpu_s=cpu_s)
+    on_device = any(step.on_device for step in passes)  # one task at a time
+    return Need(name or largest.name, tasks, largest.memory(), cpu_s=cpu_s, alone=on_device)
 
 
 def _execute(

@@ -212,6 +212,7 @@ def run(
         Memory, disk, or a store that is not this experiment's or is in use.
     """
     share_one_heap()  # before any thread has a heap of its own
+    plan = replace(plan, limits=replace(plan.limits, on_device=on_device))
     refuse(plan)
     config, store = plan.config, Store(plan.config.store_path)
     scans = _raw_files(plan, store)
@@ -219,7 +220,7 @@ def run(
         store.claim(scans)
         store.update({"config": config.model_dump(mode="json"), "times_s": _times(plan.good),
                       "facts": {item.name: _raw_facts(item) for item in plan.good}})  # fmt: skip
-        result = RunResult(store, _volumes(plan, store, progress, on_device, note))
+        result = RunResult(store, _volumes(plan, store, progress, note))
         result = _over_time(plan, result, progress or silent, note)
         store.update({"warnings": [[scan.name, text] for scan in result.scans for text in scan.warnings]
                       + [["", text] for text in result.warnings]})  # fmt: skip
@@ -287,24 +288,24 @@ def _register(
 
 
 def _volumes(
-    plan: Plan, store: Store, progress: Progress | None, on_device: bool, note: Callable[[str], None]
+    plan: Plan, store: Store, progress: Progress | None, note: Callable[[str], None]
 ) -> tuple[ScanResult, ...]:
     """Bring every scan to its volume; what is held for it (flats, defects) is let go of at the end."""
     prepared = prepare(plan.config, plan.scans, plan.limits, store, note)
-    results = _reconstruct(plan, prepared, store, progress, on_device)
+    results = _reconstruct(plan, prepared, store, progress)
     write_table(store, [_table_row(plan.config, *both) for both in zip(prepared, results, strict=True)])
     return results
 
 
 def _reconstruct(
-    plan: Plan, prepared: Sequence[Prepared], store: Store, progress: Progress | None, on_device: bool
+    plan: Plan, prepared: Sequence[Prepared], store: Store, progress: Progress | None
 ) -> tuple[ScanResult, ...]:
     """Run the passes of all scans: those over projections first, then those to volumes."""
     passes: dict[str, tuple[Pass, ...]] = {}
     for entry in prepared:
         if entry.problem is None:
             try:
-                passes[entry.item.name] = entry.passes(plan.config, plan.limits, store, on_device)
+                passes[entry.item.name] = entry.passes(plan.config, plan.limits, store)
             except (ScanError, ValueError) as error:
                 entry.problem = str(error)
     done: dict[str, list[PassResult]] = {name: [] for name in passes}

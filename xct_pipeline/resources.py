@@ -25,11 +25,14 @@ class Resources:
         Bytes for the whole run.
     cluster : str or None
         ``local:N`` or ``tcp://...``; None for threads of this process.
+    on_device : bool
+        Compute on a CUDA device what can be computed there.
     """
 
     workers: int
     memory: int
     cluster: str | None = None
+    on_device: bool = False
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def _center_problem(name: str, center: float, scan: Scan) -> str:
 
 def scan_passes(
     config: Config, scan: Scan, frame: Frame, fields: Fields, center: float, limits: Resources,
-    store: Store, on_device: bool = False,
+    store: Store,
 ) -> tuple[Pass, ...]:  # fmt: skip
     """Return the passes of one scan: over projections where one is needed, then to the volume.
 
@@ -103,15 +103,13 @@ def scan_passes(
     source: Source = raw
     first = correction.to_integrals(config.correction, scan, frame, fields)
     if correction.whole_projections(config.correction, scan, frame, rows):
-        passes.append(correction.projection_pass(scan.name, raw, first, frame, inputs))
+        passes.append(correction.projection_pass(scan.name, raw, first, frame, inputs, limits.on_device))
         source, first = correction.stored_projections(store, scan.name, frame), ()
         inputs = {**inputs, "projections": provenance.fingerprint(passes[0].identity())}
     ops = (*first, *correction.on_sinograms(config.correction, scan, frame, fields))
     geometry = reconstruction.geometry_of(config.reconstruction, scan, frame, center, pixel_um(config, scan))
     passes.append(
-        reconstruction.volume_pass(
-            scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, store, on_device
-        )
+        reconstruction.volume_pass(scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, store)
     )
     return tuple(passes)
 

@@ -290,11 +290,12 @@ def projections_image(name: str, frame: Frame) -> Image:
 
 
 def projection_pass(
-    name: str, source: RawSource, ops: Sequence[BlockOp], frame: Frame, inputs: Mapping[str, Any]
-) -> Pass:
+    name: str, source: RawSource, ops: Sequence[BlockOp], frame: Frame, inputs: Mapping[str, Any],
+    on_device: bool = False,
+) -> Pass:  # fmt: skip
     """Return the pass from counts to stored line integrals."""
     image = projections_image(name, frame)
-    return Pass(image, source, tuple(ops), (GROUP, frame.rows, frame.columns), (0, 0, 0), inputs)
+    return Pass(image, source, tuple(ops), (GROUP, frame.rows, frame.columns), (0, 0, 0), inputs, on_device)
 
 
 def stored_projections(store: Store, name: str, frame: Frame) -> ImageSource:

@@ -281,7 +281,6 @@ def volume_image(name: str, geometry: Geometry, rows: tuple[int, int], thickness
 def volume_pass(
     name: str, source: Source, before: Sequence[BlockOp], settings: ReconstructionBase, geometry: Geometry,
     rows: tuple[int, int], inputs: Mapping[str, Any], limits: Resources, store: Store | None = None,
-    on_device: bool = False,
 ) -> Pass:  # fmt: skip
     """Return the pass from a source of projections to a scan's volume.
 
@@ -293,7 +292,7 @@ def volume_pass(
 
     def build(thickness: int) -> Pass:
         image = volume_image(name, geometry, rows, thickness)
-        return Pass(image, source, (*before, op), (GROUP, size, size), (rows[0], 0, 0), inputs, on_device)
+        return Pass(image, source, (*before, op), (GROUP, size, size), (rows[0], 0, 0), inputs, limits.on_device)
 
     existing = store.existing_layout(f"scans/{name}/volume") if store is not None else None
     if existing is not None and existing[0] % GROUP == 0:

@@ -85,7 +85,7 @@ def series_pass(
         {"volume": v.identity if v else None, "transform": t, "gain": m.gain, "offset": m.offset}
         for v, t, m in zip(volumes, transforms, motions, strict=True)
     )
-    return Pass(image, source, (op,), (1, *GRANULE), (0, 0, 0, 0), {}, planes=planes)
+    return Pass(image, source, (op,), (1, *GRANULE), (0, 0, 0, 0), {}, limits.on_device, planes)
 
 
 def series_image(

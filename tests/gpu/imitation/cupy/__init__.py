@@ -122,11 +122,10 @@ def _operator(name: str) -> Any:
     return apply
 
 
-for _name in (
-    "lt le eq ne gt ge add sub mul truediv floordiv mod pow matmul and or xor lshift rshift radd rsub rmul rtruediv "
-    "rfloordiv rmod rpow rmatmul rand ror rxor iadd isub imul itruediv ifloordiv imod ipow iand ior ixor neg pos abs "
-    "invert bool int float index complex"
-).split():
+_COMPARE = ("lt", "le", "eq", "ne", "gt", "ge")
+_BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")
+_UNARY = ("lshift", "rshift", "neg", "pos", "abs", "invert", "bool", "int", "float", "index", "complex")
+for _name in (*_COMPARE, *_BINARY, *(f"r{n}" for n in _BINARY), *(f"i{n}" for n in _BINARY if n != "matmul"), *_UNARY):
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 
 
