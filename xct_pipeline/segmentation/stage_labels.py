@@ -182,8 +182,10 @@ def _watershed_block(
     if not np.isfinite(block[0][core]).any():
         return np.zeros((1, *(part.stop - part.start for part in core)), np.uint8)
     assert chosen.edge is not None
-    classes = watershed.watershed_classes(block[0], chosen.values, edge=chosen.edge, means=chosen.means, **options)
-    return _finish(classes[core], block[0][core])
+    classes = watershed.watershed_classes(
+        block[0], chosen.values, edge=chosen.edge, means=chosen.means, core=core, **options
+    )
+    return _finish(classes, block[0][core])
 
 
 def _hysteresis_objects(settings: SegmentHysteresis, facts: Facts, store: Store, limits: Resources) -> dict[str, Array]:

@@ -71,6 +71,7 @@ def watershed_halo(*, sigma: float = 1.0, reach: int = 8) -> int:
 def watershed_classes(
     block: Any, thresholds: Sequence[float], *, edge: float, means: Sequence[float | None] | None = None,
     sigma: float = 1.0, blur: float = 0.0, reach: int = 8, connectivity: int = 6,
+    core: tuple[slice, ...] | None = None,
 ) -> npt.NDArray[np.uint8]:  # fmt: skip
     """Label a block by thresholds away from faces and by the watershed at them.
 
@@ -90,6 +91,8 @@ def watershed_classes(
         As for `class_markers`.
     reach, connectivity
         As for `watershed`.
+    core : tuple of slice, optional
+        The block without its halo, which alone is returned; the flood then looks no further around it than it needs.
 
     Returns
     -------
@@ -97,13 +100,18 @@ def watershed_classes(
         Classes as from `apply_thresholds`, which also serves where no marker is within reach; on the host.
     """
     gradient = to_host(gradient_magnitude(block, sigma=sigma))
-    values = np.ascontiguousarray(to_host(block), np.float32)
+    values = to_host(block)
+    core = core or tuple(slice(0, n) for n in values.shape)
+    margin = MARCH + reach + ROUNDS + 1
+    near = tuple(slice(max(0, c.start - margin), c.stop + margin) for c in core)
+    values = np.ascontiguousarray(values[near], np.float32)
+    gradient = np.ascontiguousarray(gradient[near])
     markers = class_markers(values, gradient, thresholds, edge=edge, blur=blur, means=means, sigma=sigma)
     labels = watershed(gradient, markers, reach=reach, connectivity=connectivity)
     if means is not None:
         place_faces(values, markers == 0, means, labels, blur=blur)
     _number_from_zero(values, rounded_up(check_thresholds(thresholds), values.dtype), labels)
-    return labels
+    return labels[tuple(slice(c.start - n.start, c.stop - n.start) for c, n in zip(core, near, strict=True))]
 
 
 @njit(cache=True, nogil=True)

@@ -177,6 +177,8 @@ def test_classes_with_a_halo_do_not_depend_on_blocks() -> None:
         part = watershed_classes(volume[a : z + 16 + halo], [0.258, 4.0], **options)
         found[z : z + 16] = part[z - a : z - a + 16]
     np.testing.assert_array_equal(found, whole)
+    core = (slice(20, 31), slice(0, 30), slice(24, 40))
+    np.testing.assert_array_equal(watershed_classes(volume, [0.258, 4.0], core=core, **options), whole[core])
 
 
 def test_walls_and_missing_data_are_not_flooded() -> None:
