@@ -46,3 +46,11 @@ def test_a_series_is_registered_and_mapped_within_its_memory(tmp_path):
     for stage in ("motions", "registered", "variation"):
         assert found[stage]["peak"] <= limit, found
     assert max(found["error_voxel"]) < 0.05
+
+
+def test_the_benchmark_of_a_device_says_why_it_has_not_run():
+    from xct_pipeline.device import cuda_problem
+
+    problem = cuda_problem()
+    if problem is not None:
+        assert python(HERE / "gpu.py").strip() == f"not run: {problem}"

@@ -80,3 +80,11 @@ def test_numbers_that_json_does_not_know(capsys):
         "}",
         "}",
     ]
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_without_a_device_the_processor_computes_and_a_message_says_so(monkeypatch, caplog, device):
+    monkeypatch.setattr("xct_pipeline.device.cuda_problem", lambda: "no CUDA device")
+    with caplog.at_level("INFO", logger="xct"):
+        assert not options.use_device(device)
+    assert f"--device {device}: no CUDA device; computing on the processor" in caplog.text

@@ -25,7 +25,7 @@ Cluster = Annotated[
     str | None, typer.Option(help="local:N for N worker processes, or tcp://HOST:PORT of a dask scheduler.")
 ]
 Rows = Annotated[str | None, typer.Option(help="Detector rows a:b (half-open) instead of the configuration's.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda; without a CUDA device, the processor.")]
 
 
 def parse_bytes(text: str | None) -> int | None:
@@ -135,15 +135,15 @@ def _scan_problems(config: Path) -> list[str]:
 
 
 def use_device(device: str) -> bool:
-    """Tell whether to compute on a CUDA device."""
+    """Tell whether to compute on a CUDA device; where one is asked for and there is none, say so and do without."""
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"--device {device}: choose auto, cpu or cuda")
     if device == "cpu":
         return False
     from xct_pipeline.device import cuda_problem
-    from xct_pipeline.store import RefusedError
 
     problem = cuda_problem()
-    if problem and device == "cuda":
-        raise RefusedError(f"--device cuda: {problem}")
+    if problem:
+        level = logging.WARNING if device == "cuda" else logging.INFO
+        logging.getLogger("xct").log(level, "--device %s: %s; computing on the processor", device, problem)
     return problem is None
