@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from xct_pipeline.variation import mass, noise, uncertainty
+from xct_pipeline.variation.attenuation import coefficients
 from xct_pipeline.variation.electrochemistry import Balance, ScanCharge, apparent_ratio, faraday_balance
 from xct_pipeline.variation.noise import Noise
 
@@ -267,6 +268,7 @@ BALANCE_UNITS = {
     **{f"sigma_{name}_mg": "mg" for name in TERMS}, "decision_limit_mg": "mg", "detection_limit_mg": "mg",
     "decision_limit_mg_cm2": "mg/cm2", "detection_limit_mg_cm2": "mg/cm2", "pixel_detection_limit_mg_cm2": "mg/cm2",
     "voxel_sigma_g_cm3": "g/cm3",
+    "interpolation_factor": "1",
     "mass_change_consecutive_mg": "mg", "sigma_consecutive_mg": "mg", "apparent_mass_mg": "mg", "lost_voxels": "voxels",
     "mean_areal_mg_cm2": "mg/cm2", "voxels": "voxels", "charge_mAh": "mAh",
 }  # fmt: skip
@@ -274,7 +276,7 @@ BALANCE_UNITS = {
 
 def balance_table(
     names: Sequence[str], times: Sequence[float | None], charge: ScanCharge | None, changes: Sequence[Change | None],
-    consecutive: Sequence[Change | None],
+    consecutive: Sequence[Change | None], factors: Sequence[float] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Return one row per scan: time, charge, voltage, change of mass with its errors by cause."""
     rows = []
@@ -295,6 +297,7 @@ def balance_table(
                 "pixel_detection_limit_mg_cm2": uncertainty.DETECTION * float(np.nanmean(change.areal_sigma))
                 if change else nan,
                 "voxel_sigma_g_cm3": change.voxel_sigma if change else nan,
+                "interpolation_factor": factors[k] if factors is not None and change else nan,
                 "mass_change_consecutive_mg": step.mass_mg if step else nan,
                 "sigma_consecutive_mg": step.sigma_mg if step else nan,
                 "apparent_mass_mg": change.apparent_mg if change else nan,
@@ -321,11 +324,11 @@ def write_balance(store: Any, table: pd.DataFrame, settings: Any, config: Any, p
     scale = float(np.hypot(settings.table_error, abs(physics.percent_per_keV) / 100 * settings.energy_error_keV))
     leakage = config.electrochemistry.leakage
     ratio = None
-    if leakage is not None:
-        if not physics.anode.k_host:
-            return [f"a leakage of {settings.anode.host} needs variation.anode.w_host; the balance is without it"]
-        ratio = apparent_ratio(physics.anode.k_species, physics.anode.k_host, settings.species, settings.anode.host)
     try:
+        if leakage is not None:
+            host = settings.anode.host
+            k_host = physics.anode.k_host or coefficients((host,), physics.energy_keV, settings.measured)[host]
+            ratio = apparent_ratio(physics.anode.k_species, k_host, settings.species, host)
         found = balance_of(table, scale, leakage, ratio)
     except ValueError as error:
         return [f"no Faraday balance: {error}"]
@@ -335,6 +338,6 @@ def write_balance(store: Any, table: pd.DataFrame, settings: Any, config: Any, p
     store.write_table(
         "faraday", pd.DataFrame(rows, columns=["quantity", "value", "sigma"]), {"value": "1", "sigma": "1"}
     )
-    if abs(found.slope - 1) > 3 * found.sigma:
+    if leakage != "fit" and abs(found.slope - 1) > 3 * found.sigma:
         return [f"Faraday balance: slope {found.slope:.3f} +- {found.sigma:.3f} is not 1"]
     return []

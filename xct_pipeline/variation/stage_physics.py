@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xct_pipeline.blocks import Array
-from xct_pipeline.config import Config, RegionOfInterest, Variation
+from xct_pipeline.config import Config, RegionOfInterest, Registration, Variation
 from xct_pipeline.scan import Scan
-from xct_pipeline.variation import alloy, budget, closure, mass
+from xct_pipeline.variation import alloy, budget, closure, mass, noise
 from xct_pipeline.variation.anode import Anode
 from xct_pipeline.variation.attenuation import coefficients, energy_sensitivity
 from xct_pipeline.variation.stage_series import Series
@@ -171,6 +171,21 @@ def errors_of(settings: Variation, physics: Physics, series: Series, pair: tuple
         table=settings.table_error, energy=abs(physics.percent_per_keV) / 100 * settings.energy_error_keV,
         alternatives=tuple(closure.sensitivity(name, physics.anode) for name in settings.alternatives),
     )  # fmt: skip
+
+
+def interpolation_of(config: Config, series: Series, planes: range) -> list[float]:
+    """Return how much of a voxel's white noise resampling left in each scan, in the middle of some planes.
+
+    A diagnostic: the noise of sums is measured on the resampled scans. 1 where nothing was resampled.
+    """
+    order = {"linear": 1, "cubic": 3, "quintic": 5}[(config.registration or Registration()).order]
+    middle = np.array([(planes[0] + planes[-1]) / 2, *((n - 1) / 2 for n in series.frame[1:])])
+    factors = []
+    for k, motion in enumerate(series.motions):
+        there = motion.transform[:, :3] @ np.floor(middle) + motion.transform[:, 3]
+        still = k == series.reference or np.array_equal(motion.transform, np.eye(3, 4))
+        factors.append(1.0 if still else noise.interpolation_factor((there % 1).tolist(), order))
+    return factors
 
 
 def reference_of(config: Config, names: Sequence[str]) -> int:

@@ -18,7 +18,7 @@ from xct_pipeline.variation.cycler import CyclerLog
 from xct_pipeline.variation.electrochemistry import ScanCharge
 from xct_pipeline.variation.stage_images import map_arrays
 from xct_pipeline.variation.stage_noise import QuietMask, measure_pairs, noise_of_pair
-from xct_pipeline.variation.stage_physics import OFFSET, Physics, errors_of
+from xct_pipeline.variation.stage_physics import OFFSET, Physics, errors_of, interpolation_of
 from xct_pipeline.variation.stage_series import Materials, RegionMask, Series, materials_of, pairs_of, region_mask
 from xct_pipeline.variation.stage_sums import measure_sums, measure_surface
 
@@ -165,7 +165,8 @@ def write_tables(
 ) -> list[str]:  # fmt: skip
     """Write the tables of the stage; return warnings."""
     store, names, settings = study.store, study.series.names, study.settings
-    table = budget.balance_table(names, study.times, study.charge, results[False], results[True])
+    factors = interpolation_of(study.config, study.series, study.region.planes())
+    table = budget.balance_table(names, study.times, study.charge, results[False], results[True], factors)
     store.write_table("mass_balance", table, budget.BALANCE_UNITS)
     for name, rows in cells.joined(names, profiles).items():
         store.write_table(name, rows, cells.UNITS)

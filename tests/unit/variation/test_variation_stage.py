@@ -16,6 +16,7 @@ from xct_pipeline.registration.stage import Motion, Volume, series_image
 from xct_pipeline.resources import Resources
 from xct_pipeline.store import Store, open_image
 from xct_pipeline.variation import alloy, closure, stage
+from xct_pipeline.variation import electrochemistry as ec
 from xct_pipeline.variation.attenuation import mass_attenuation
 from xct_pipeline.variation.stage_physics import physics_of
 
@@ -227,12 +228,12 @@ def timed_scans():
     )
 
 
-def with_log(config, folder: Path, charge: list[float]):
+def with_log(config, folder: Path, charge: list[float], **more):
     pd.DataFrame({"time_s": [1000.0 * k for k in range(len(charge))], "charge_C": charge}).to_csv(
         folder / "log.csv", index=False
     )
     data = config.model_dump(exclude_none=True)
-    data["electrochemistry"] = {"log": str(folder / "log.csv"), "time": "time_s", "charge": "charge_C"}
+    data["electrochemistry"] = {"log": str(folder / "log.csv"), "time": "time_s", "charge": "charge_C", **more}
     return parse_config(data)
 
 
@@ -374,3 +375,36 @@ def test_an_empty_label_is_an_error_before_any_density(tmp_path):
     with pytest.raises(ValueError, match="holds no voxel"):
         stage.run(config_of(store, region={"label": "void"}), series, store, LIMITS)
     assert not (store.path / "variation/density").exists()
+
+
+def test_the_factor_of_interpolation_is_told(tmp_path):
+    from xct_pipeline.variation.stage_physics import interpolation_of
+
+    store = Store(tmp_path / "store.zarr")
+    series = series_of(store, volumes())
+    moved = np.eye(3, 4)
+    moved[:, 3] = (1.5, -0.63, 2.21)  # from the voxel (21, 27, 29) to fractions of 0.5, 0.37 and 0.21
+    motions = (*series.motions[:2], Motion("scan_02", moved), series.motions[3])
+    from dataclasses import replace
+
+    factors = interpolation_of(config_of(store), replace(series, motions=motions), range(14, 30))
+    assert factors == pytest.approx([1, 1, 0.73, 1], abs=0.006)
+
+
+@pytest.mark.parametrize("leakage", [None, 0.05, "fit"])
+def test_leakage_of_the_host_needs_no_composition(tmp_path, leakage):
+    """Masses as if 5 % of the charge were carried by K, which looks 5.3 times as heavy."""
+    store = Store(tmp_path / "store.zarr")
+    ratio = ec.apparent_ratio(K_NA, K_K)
+    lost = np.array([change(t)[region_mask()].sum() / K_NA * TO_MG for t in range(4)])
+    charge = ec.charge_of(-lost) * ec.COULOMB_PER_MAH / (1 + 0.05 * (ratio - 1))
+    more = {} if leakage is None else {"leakage": leakage}
+    config = with_log(config_of(store), tmp_path, list(charge), **more)
+    series = stage.Series(*(list(vars(series_of(store, volumes(1e-3))).values())[:-1]), scans=timed_scans())
+    result = stage.run(config, series, store, LIMITS)
+    found = store.read_table("faraday").set_index("quantity")
+    slope = 1.0 if leakage == 0.05 else 1 + 0.05 * (ratio - 1)
+    assert found.loc["slope", "value"] == pytest.approx(slope, rel=2e-3)
+    assert bool(result.warnings) == (leakage is None)
+    if leakage is not None:
+        assert found.loc["leakage", "value"] == pytest.approx(0.05, abs=1e-3)
