@@ -21,3 +21,9 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no measured data at {folder} (set XCT_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep previews of tests out of the user's cache."""
+    os.environ["XCT_CACHE"] = str(tmp_path_factory.mktemp("cache"))

@@ -1,4 +1,7 @@
-"""One slice or one estimate of each scan, with the code of a run and without a store: what is looked at before it."""
+"""One slice or one estimate of each scan, with the code of a run and without a store: what is looked at before it.
+
+What is slow to get (estimates, rows out of compressed frames) is kept for the next call, see `preview_cache`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from xct_pipeline.acquisition.stage import scan_identity
 from xct_pipeline.blocks import Array, Pass
 from xct_pipeline.config import Config, NoMethod
 from xct_pipeline.correction.stage import ComputedProjections
-from xct_pipeline.correction.stage_fields import measure_fields
+from xct_pipeline.correction.stage_fields import measure_fields, whole_frames
 from xct_pipeline.estimates import prepare
 from xct_pipeline.execution import is_complete
 from xct_pipeline.pipeline import STAGES, Plan, plan
+from xct_pipeline.preview_cache import KeptRows, estimates_of
 from xct_pipeline.reconstruction import stage as reconstruction
 from xct_pipeline.reconstruction.center import CenterEstimate
 from xct_pipeline.resources import Resources
@@ -51,7 +56,9 @@ def preview(
     layout = plan(_single_row(config, z), limits, STAGES[0])
     chosen = _chosen(layout, scans)
     together = config.correction.stripe.method == "defects" or config.reconstruction.center == "common"
-    prepared = prepare(layout.config, layout.scans if together else chosen, layout.limits, _cache(config), log.debug)
+    prepared = prepare(
+        layout.config, layout.scans if together else chosen, layout.limits, estimates_of(config), log.debug
+    )
     store, slices = Store(config.store_path), {}
     for entry in prepared:
         if entry.item.name not in {item.name for item in chosen}:
@@ -60,7 +67,7 @@ def preview(
             _skip(entry.item.name, entry.problem, scans)
             continue
         *before, last = entry.passes(layout.config, layout.limits, store)
-        slices[entry.item.name] = _one_slice(store, before, last)
+        slices[entry.item.name] = _one_slice(store, entry.item, before, last)
     if not slices:
         raise ScanError("no scan can be used")
     return slices
@@ -91,12 +98,12 @@ def slices_at_centers(config: Config, z: int, centers: Mapping[str, Sequence[flo
     )
     layout = plan(single, until=STAGES[0])
     store, found = Store(config.store_path), {}
-    for entry in prepare(single, _chosen(layout, list(centers)), layout.limits, _cache(config), log.debug):
+    for entry in prepare(single, _chosen(layout, list(centers)), layout.limits, estimates_of(config), log.debug):
         if entry.problem is not None:
             raise ScanError(entry.problem)
         tried = [replace(entry, center=reconstruction.given_center(c)) for c in centers[entry.item.name]]
         passes = [other.passes(single, layout.limits, store) for other in tried]
-        found[entry.item.name] = [_one_slice(store, before, last) for *before, last in passes]
+        found[entry.item.name] = [_one_slice(store, entry.item, before, last) for *before, last in passes]
     return found
 
 
@@ -112,12 +119,15 @@ def _skip(name: str, problem: str, asked: Sequence[str] | None) -> None:
     log.error("%s: skipped: %s", name, problem)
 
 
-def _one_slice(store: Store, before: Sequence[Pass], last: Pass) -> Array:
+def _one_slice(store: Store, item: ScanPlan, before: Sequence[Pass], last: Pass) -> Array:
     """Compute a pass of one plane in memory, its projections too where they are not stored."""
-    region = tuple(slice(0, n) for n in last.image.shape)
+    assert item.scan is not None
+    assert item.frame is not None
     if before and not is_complete(store, before[0]):
-        last = replace(last, source=ComputedProjections(before[0]))
-    values, _ = last.compute(region)
+        last = replace(last, source=KeptRows(ComputedProjections(before[0]), before[0].identity()))
+    elif not before and whole_frames(item.scan, item.frame):
+        last = replace(last, source=KeptRows(last.source, {**scan_identity(item.scan), "frame": vars(item.frame)}))
+    values, _ = last.compute(tuple(slice(0, n) for n in last.image.shape))
     return np.asarray(values[0])
 
 
@@ -141,7 +151,7 @@ def find_centers(config: Config, scans: Sequence[str] | None = None) -> dict[str
         A scan that was named cannot be used or its centre cannot be found, or that of none can be.
     """
     layout = plan(config, until=STAGES[0])
-    store = _cache(config)
+    store = estimates_of(config)
     found = {}
     for item in _chosen(layout, scans):
         if item.scan is None or item.frame is None:
@@ -164,9 +174,3 @@ def _chosen(layout: Plan, scans: Sequence[str] | None) -> tuple[ScanPlan, ...]:
         unknown = ", ".join(sorted(set(scans or ()) - {item.name for item in chosen}))
         raise ScanError(f"no scan is called {unknown}; there are {names}")
     return chosen
-
-
-def _cache(config: Config) -> Store | None:
-    """Return the store for its cached estimates, where a run has begun it."""
-    store = Store(config.store_path)
-    return store if store.state.is_dir() else None
