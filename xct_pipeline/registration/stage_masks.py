@@ -55,7 +55,7 @@ class Mask:
         path = self.store.path / labels_path() / str(self.level)
         if not path.is_dir():
             raise RegistrationError(
-                f"mask label {self.settings.label}: no labels yet; segment first, or mask otherwise"
+                f"mask label {self.settings.label}: no labels yet; run once with another mask and [segmentation]"
             )
         planes = StoredArray(path)[0, low:high]
         return np.asarray(planes), label_values(self.store, [str(self.settings.label)])
