@@ -141,8 +141,8 @@ def _facts(scan: Scan, first: datetime | None) -> str:
     flats = scan.flats.shape[0] if scan.flats else 0
     darks = scan.darks.shape[0] if scan.darks else 0
     low, high = np.degrees([scan.angles.min(), scan.angles.max()])
-    text = f"{scan.name}: {angles} projections of {rows} x {columns} over {high - low:.4g} degrees"
-    text += f", {flats} flats, {darks} darks"
+    text = f"{scan.name}: {angles} projections of {rows} x {columns}, {flats} flats, {darks} darks"
+    text += f", {high - low:.4g} degrees"
     if scan.start is not None:
         when = scan.start.isoformat(sep=" ", timespec="seconds")
         later = None if first is None else _hours(scan.start, first)

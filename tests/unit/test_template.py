@@ -27,7 +27,7 @@ def test_a_series_gets_the_later_stages(cell: Path) -> None:
     assert config.registration is not None
     assert config.segmentation is not None
     assert config.variation is None  # what left, from where, under which assumption: no file knows
-    for fact in ("31 projections of 32 x 64 over 180 degrees", "40 flats", "+1.17 h", "distance_mm = 100", "50 "):
+    for fact in ("31 projections of 32 x 64, 40 flats, 10 darks, 180 degrees", "+1.17 h", "distance_mm = 100", "50 "):
         assert fact in text, fact
 
 
