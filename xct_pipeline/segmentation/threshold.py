@@ -55,8 +55,8 @@ def value_range(block: Any) -> Partial:
         low, high = _extremes(np.ravel(block))
     else:
         finite = xp.isfinite(block)
-        low = float(xp.where(finite, block, xp.inf).min(initial=np.inf))
-        high = float(xp.where(finite, block, -xp.inf).max(initial=-np.inf))
+        low = float(xp.where(finite, block, xp.inf).min()) if block.size else np.inf
+        high = float(xp.where(finite, block, -xp.inf).max()) if block.size else -np.inf
     return {"range": np.array([low, high])}
 
 

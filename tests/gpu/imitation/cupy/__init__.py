@@ -18,6 +18,7 @@ from ._raw import RawKernel
 __version__ = "0+imitation"
 _FOLDER = pathlib.Path(__file__).resolve().parents[1]
 NAMES = {line.split()[0]: frozenset(line.split()[1:]) for line in (_FOLDER / "names.txt").read_text().splitlines()}
+OPTIONS = {line.split()[0]: frozenset(line.split()[1:]) for line in (_FOLDER / "options.txt").read_text().splitlines()}
 _FROM_HOST = {"array", "asarray", "ascontiguousarray", "asanyarray", "copyto"}
 
 
@@ -47,10 +48,13 @@ def wrap(value: Any) -> Any:
     return value
 
 
-def strict(function: Any) -> Any:
-    """Return a function of device arrays from one of numpy arrays."""
+def strict(function: Any, name: str = "") -> Any:
+    """Return a function of device arrays from one of numpy arrays; `name` is what CuPy calls it."""
 
     def call(*args: Any, **options: Any) -> Any:
+        unknown = set(options) - OPTIONS.get(name, frozenset(options))
+        if unknown:
+            raise TypeError(f"{name}() got an unexpected keyword argument {unknown.pop()!r}")
         with _np.errstate(all="ignore"):
             return wrap(function(*unwrap(args), **unwrap(options)))
 
@@ -80,17 +84,17 @@ class ndarray:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         if method != "__call__":
             return NotImplemented
-        return strict(_known("cupy", ufunc.__name__, ufunc))(*inputs, **options)
+        return strict(_known("cupy", ufunc.__name__, ufunc), f"cupy.{ufunc.__name__}")(*inputs, **options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
-        return strict(_known("cupy", function.__name__, function))(*args, **options)
+        return strict(_known("cupy", function.__name__, function), f"cupy.{function.__name__}")(*args, **options)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in NAMES["cupy.ndarray"]:
             raise AttributeError(f"'cupy.ndarray' object has no attribute {name!r}")
         value = getattr(self.values, name)
         if callable(value) and not isinstance(value, _np.ndarray):
-            return strict(value)
+            return strict(value, f"cupy.ndarray.{name}")
         return wrap(value) if isinstance(value, _np.ndarray) else value
 
     def __getitem__(self, index: Any) -> Any:
@@ -145,7 +149,7 @@ def __getattr__(name: str) -> Any:
         return lambda source, *args, **options: wrap(
             getattr(_np, name)(source.values if isinstance(source, ndarray) else unwrap_list(source), *args, **options)
         )
-    return strict(value)
+    return strict(value, f"cupy.{name}")
 
 
 def unwrap_list(source: Any) -> Any:

@@ -7,4 +7,4 @@ from cupy import _known, strict
 
 
 def __getattr__(name: str) -> Any:
-    return strict(_known("cupyx.scipy.fft", name, getattr(_host, name)))
+    return strict(_known("cupyx.scipy.fft", name, getattr(_host, name)), f"cupyx.scipy.fft.{name}")
