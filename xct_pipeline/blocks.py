@@ -266,11 +266,14 @@ class Reduction:
     fold : bool
         ``combine`` may be given a result so far and the next partial: partials are taken in as they come, in the
         order of the regions, and need not be held together.
+    for_device : bool
+        ``chunk`` takes blocks on a CUDA device too and gives the same numbers there; what it returns is on the host.
     """
 
     name: str
     version: int
-    chunk: Callable[[Array, Region], dict[str, Array]]
+    chunk: Callable[[Any, Region], dict[str, Array]]
     combine: Callable[[list[dict[str, Array]]], dict[str, Array]]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     fold: bool = False
+    for_device: bool = False

@@ -10,14 +10,14 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import zarr
 
-from xct_pipeline import provenance
+from xct_pipeline import device, provenance
 from xct_pipeline.blocks import Array, Pass, Reduction, Region, Source, inside
 from xct_pipeline.files import unwritable
 from xct_pipeline.resources import Need, Resources
@@ -290,9 +290,16 @@ def _execute(
 
 
 def _run_chunks(
-    first: int, reduction: Reduction, source: Source, regions: Sequence[Region]
+    first: int, reduction: Reduction, source: Source, regions: Sequence[Region], on_device: bool
 ) -> list[tuple[int, dict[str, Array]]]:
     """Reduce some regions, one after the other; the number of each goes with its partial result."""
+    if on_device:
+        with device.Uploads() as uploads:
+            blocks = uploads.one_ahead(source.read, regions)
+            return [
+                (first + k, reduction.chunk(block, region))
+                for k, (region, block) in enumerate(zip(regions, blocks, strict=True))
+            ]
     return [(first + k, reduction.chunk(source.read(region), region)) for k, region in enumerate(regions)]
 
 
@@ -342,8 +349,10 @@ def measure(
     if cached is not None:
         return cached
     need = measure_need(reduction.name, source, regions, scratch, partial_bytes, reduction.fold)
+    on_device = limits.on_device and reduction.for_device
+    need = replace(need, alone=need.alone or on_device)  # one task at a time
     step = _together(regions)
-    calls = [(k, reduction, source, tuple(regions[k : k + step])) for k in range(0, len(regions), step)]
+    calls = [(k, reduction, source, tuple(regions[k : k + step]), on_device) for k in range(0, len(regions), step)]
     partials: dict[int, dict[str, Array]] = {}
     folder = None if store is None else store.state.resolve() / "parcels"
     result, done = None, 0

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
+from xct_pipeline.blocks import Reduction
 from xct_pipeline.device import cuda_problem, is_cupy, to_host
+from xct_pipeline.execution import measure
+from xct_pipeline.resources import Resources
 from xct_pipeline.segmentation import classifier, denoise, label, threshold, watershed
 
 cupy = pytest.importorskip("cupy")
@@ -76,3 +79,37 @@ def test_features_classes_and_gradient(volume: np.ndarray[Any, Any]) -> None:
     labels = classifier.classify(on_device, forest, core=whole)
     assert is_cupy(labels)
     assert (to_host(labels) == classifier.classify(volume, forest, core=whole)).mean() > 0.999
+
+
+class Blocks:
+    """A volume as a source."""
+
+    def __init__(self, volume: np.ndarray[Any, Any]) -> None:
+        self.volume = volume
+
+    def read(self, region: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        return self.volume[region]
+
+    def nbytes(self, region: tuple[slice, ...]) -> int:
+        return self.volume[region].nbytes
+
+
+def count(block: Any, region: tuple[slice, ...]) -> Any:
+    """Count pairs of a value and its gradient, and say where it was done."""
+    del region
+    slope = watershed.gradient_magnitude(block)
+    found = threshold.joint_histogram(slope, block, (0.0, -2.0), (4.0, 5.0), (16, 32))
+    return {**found, "here": np.array([is_cupy(block)])}
+
+
+def test_a_reduction_counts_on_the_device(volume: np.ndarray[Any, Any]) -> None:
+    regions = [(slice(z, z + 8), slice(0, 40), slice(0, 48)) for z in range(0, 32, 8)]
+    found = []
+    for where in (False, True):
+        reduction = Reduction(
+            "counts", 1, count, lambda parts: {k: sum(p[k] for p in parts) for k in parts[0]}, for_device=True
+        )
+        found.append(measure(None, reduction, Blocks(volume), regions, {}, Resources(2, 2**32, on_device=where)))
+    assert [int(part["here"][0]) for part in found] == [0, 4]
+    assert found[0]["counts"].sum() == found[1]["counts"].sum() > 0
+    assert np.abs(found[0]["counts"] - found[1]["counts"]).sum() <= 1e-3 * found[0]["counts"].sum()

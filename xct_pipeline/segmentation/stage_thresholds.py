@@ -109,7 +109,8 @@ def _histogram(
     parameters = {"denoise": denoising_of(settings), "gradient": gradient}
 
     def over_all(name: str, chunk: Any, combine: Any, size: int, **more: Any) -> dict[str, Array]:
-        reduction = Reduction(f"segmentation/{name}", VERSION, chunk, combine, {**parameters, **more}, fold=True)
+        step = f"segmentation/{name}"
+        reduction = Reduction(step, VERSION, chunk, combine, {**parameters, **more}, fold=True, for_device=True)
         return measure(store, reduction, source, regions, inputs_of(store), limits, SCRATCH[name], size)
 
     ranges = over_all("range", partial(_range_chunk, smooth=smooth), _combine_ranges, 32)

@@ -109,7 +109,7 @@ def histogram(block: Any, *, low: float, high: float, bins: int = 256) -> Partia
 
 
 def joint_histogram(
-    first: npt.NDArray[Any], second: npt.NDArray[Any], low: Sequence[float], high: Sequence[float], bins: Sequence[int]
+    first: Any, second: Any, low: Sequence[float], high: Sequence[float], bins: Sequence[int]
 ) -> Partial:
     """Count pairs of values of two blocks in equal bins; `low`, `high` and `bins` are of the one and the other.
 
@@ -123,9 +123,18 @@ def joint_histogram(
     for a, b, n in zip(low, high, bins, strict=True):
         _check_width(a, b)
         scale.append(n / (b - a))
-    counts = np.zeros(tuple(bins), np.int64)
-    _count_pairs(np.ravel(first), np.ravel(second), low[0], low[1], scale[0], scale[1], counts)
-    return {"counts": counts}
+    if array_namespace(first) is np:
+        counts = np.zeros(tuple(bins), np.int64)
+        _count_pairs(np.ravel(first), np.ravel(second), low[0], low[1], scale[0], scale[1], counts)
+        return {"counts": counts}
+    xp = array_namespace(first)
+    first, second = xp.ravel(first), xp.ravel(second)
+    known = xp.isfinite(first) & xp.isfinite(second)
+    place = _places(first[known], low[0], scale[0], bins[0]) * bins[1] + _places(
+        second[known], low[1], scale[1], bins[1]
+    )
+    found = to_host(xp.bincount(place, minlength=bins[0] * bins[1]))
+    return {"counts": found.reshape(tuple(bins)).astype(np.int64)}
 
 
 def below_otsu(counts: npt.NDArray[Any]) -> Counts:
@@ -143,9 +152,13 @@ def _check_width(low: float, high: float) -> None:
 def _count_plainly(block: Any, low: float, scale: float, bins: int) -> Any:
     xp = array_namespace(block)
     values = xp.ravel(block)
-    values = values[xp.isfinite(values)].astype(xp.float64)
-    index = xp.clip(xp.floor((values - low) * scale), 0, bins - 1).astype(xp.int64)
-    return xp.bincount(index, minlength=bins)
+    return xp.bincount(_places(values[xp.isfinite(values)], low, scale, bins), minlength=bins)
+
+
+def _places(values: Any, low: float, scale: float, bins: int) -> Any:
+    """Bin of each value, those outside in the first and the last."""
+    xp = array_namespace(values)
+    return xp.clip(xp.floor((values.astype(xp.float64) - low) * scale), 0, bins - 1).astype(xp.int64)
 
 
 def combine_histograms(partials: Sequence[Mapping[str, Any]]) -> Partial:
