@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,28 @@ def pixels(element: Any) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"), dtype=float)
 
 
+def pixels_once(tab: Any, element: Any, holds: Callable[[np.ndarray], bool]) -> np.ndarray:
+    """What an element shows once that holds, or after ten seconds: a busy machine draws late."""
+    for _ in range(100):
+        shown = pixels(element)
+        if holds(shown):
+            break
+        tab.wait_for_timeout(100)
+    return shown
+
+
+def steady_pixels(tab: Any, element: Any) -> np.ndarray:
+    """What an element shows once it does not change any more."""
+    last = pixels(element)
+    for _ in range(50):
+        tab.wait_for_timeout(200)
+        shown = pixels(element)
+        if np.array_equal(shown, last):
+            break
+        last = shown
+    return shown
+
+
 def test_no_errors_and_no_network(opened: tuple[Any, list[str]]) -> None:
     _, trouble = opened
     assert trouble == []
@@ -72,7 +94,8 @@ def test_every_panel_is_drawn(opened: tuple[Any, list[str]]) -> None:
         box = element.bounding_box()
         assert box["width"] > 200, box
         assert box["height"] > 100, box
-        assert pixels(element).std() > 8, element.evaluate("e => e.closest('article').dataset.panel")
+        shown = pixels_once(tab, element, lambda image: bool(image.std() > 8))
+        assert shown.std() > 8, element.evaluate("e => e.closest('article').dataset.panel")
 
 
 def test_pictures_are_decoded(opened: tuple[Any, list[str]]) -> None:
@@ -95,9 +118,10 @@ def test_the_slider_moves_through_z(opened: tuple[Any, list[str]]) -> None:
             "k => { const r = document.querySelector('.viewer input[type=range]'); r.value = k;"
             " r.dispatchEvent(new Event('input')); }", k
         )  # fmt: skip
-        tab.wait_for_timeout(50)
         cut = tab.evaluate("parseFloat(document.querySelector('.cut').style.bottom)")
-        states.append((pixels(plane), tab.inner_text(".viewer output"), cut))
+        last = states[-1][0] if states else np.zeros(1)
+        shown = pixels_once(tab, plane, lambda image, last=last: bool(np.abs(image - last).mean() > 3))
+        states.append((shown, tab.inner_text(".viewer output"), cut))
     assert [text for _, text, _ in states] == ["plane 2, 50 µm", "plane 16, 330 µm", "plane 30, 610 µm"]
     assert states[0][2] < states[1][2] < states[2][2]
     assert all(np.abs(a[0] - b[0]).mean() > 3 for a, b in itertools.pairwise(states))
@@ -108,11 +132,10 @@ def test_labels_can_be_laid_over(opened: tuple[Any, list[str]]) -> None:
     plane = tab.query_selector(".frame.plane")
     before = pixels(plane)
     tab.check(".viewer .labels")
-    tab.wait_for_timeout(50)
-    after = pixels(plane)
+    coloured = np.ptp(before, axis=-1).mean() + 20  # grey becomes colour
+    after = pixels_once(tab, plane, lambda image: bool(np.ptp(image, axis=-1).mean() > coloured))
     tab.uncheck(".viewer .labels")
-    spread = np.ptp(after, axis=-1).mean()
-    assert spread > np.ptp(before, axis=-1).mean() + 20  # grey became colour
+    assert np.ptp(after, axis=-1).mean() > coloured
 
 
 @pytest.mark.parametrize("panel", ["Change, error and significance", "The same in 3-D"])
@@ -120,13 +143,12 @@ def test_a_scan_can_be_chosen(opened: tuple[Any, list[str]], panel: str) -> None
     tab, _ = opened
     chart = tab.query_selector(f"article[data-panel='{panel}'] .chart")
     chart.scroll_into_view_if_needed()
-    tab.wait_for_timeout(300)
-    last = pixels(chart)
+    last = steady_pixels(tab, chart)
     steps = "d => d.layout.sliders[0].steps.length"
     assert chart.evaluate(steps) == 3
     chart.evaluate("d => Plotly.restyle(d, ...d.layout.sliders[0].steps[0].args)")
-    tab.wait_for_timeout(500)
-    assert np.abs(pixels(chart) - last).mean() > 0.3
+    shown = pixels_once(tab, chart, lambda image: bool(np.abs(image - last).mean() > 0.3))
+    assert np.abs(shown - last).mean() > 0.3
 
 
 def test_contents_stay_in_view(opened: tuple[Any, list[str]]) -> None:
