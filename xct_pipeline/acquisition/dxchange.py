@@ -100,7 +100,9 @@ def _frames(file: h5py.File, path: Path, name: str) -> tuple[Hdf5Frames | None, 
         raise ScanError(f"{where}: its axes are {axes}, expected theta:y:x: write it as projections")
     storage = require_complete(dataset)
     dtype = dataset.dtype.newbyteorder("=")
-    return Hdf5Frames(path, address, np.arange(n), height, width, dtype, storage.chunk_rows), storage.files
+    elsewhere = tuple(sorted(storage.files - {path}))
+    frames = Hdf5Frames(path, address, np.arange(n), height, width, dtype, storage.chunk_rows, elsewhere)
+    return frames, storage.files
 
 
 def _angles(

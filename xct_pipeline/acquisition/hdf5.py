@@ -213,6 +213,8 @@ class Hdf5Frames:
         As stored, in the machine's byte order.
     chunk_rows : int
         Detector rows that are read together.
+    sources : tuple of Path
+        Other files that hold the bytes: HDF5 would read zeros where one of them has gone since the scan was opened.
     """
 
     path: Path
@@ -222,6 +224,7 @@ class Hdf5Frames:
     width: int
     dtype: np.dtype[Any]
     chunk_rows: int = 1
+    sources: tuple[Path, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -243,6 +246,9 @@ class Hdf5Frames:
                 for begin, end in zip([0, *ends[:-1]], ends, strict=True):
                     run = np.s_[wanted[begin] : wanted[end - 1] + 1, top:bottom, left:right]
                     source.read_direct(box, run, np.s_[begin:end])
+        gone = next((source for source in self.sources if not source.is_file()), None)
+        if gone is not None:
+            raise ScanError(one_line(f"{self.path}: {self.dataset}: needs {gone}, which has gone since it was opened"))
         return np.ascontiguousarray(box[:, inner_rows, inner_columns])
 
 

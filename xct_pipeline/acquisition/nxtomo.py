@@ -84,11 +84,12 @@ def read_nxtomo(
         assert isinstance(data, h5py.Dataset)
         key, files = _image_key(detector, n, path, place)
         storage = require_complete(data, np.flatnonzero((key >= PROJECTION) & (key < INVALID)))
+        elsewhere = tuple(sorted(storage.files - {path}))
 
         def frames(kind: int) -> Hdf5Frames:
             dtype = data.dtype.newbyteorder("=")
             index = np.flatnonzero(key == kind)
-            return Hdf5Frames(path, address, index, height, width, dtype, storage.chunk_rows)
+            return Hdf5Frames(path, address, index, height, width, dtype, storage.chunk_rows, elsewhere)
 
         before = np.cumsum(key == PROJECTION).astype(np.float64)
         warnings = _missing_warning(file)

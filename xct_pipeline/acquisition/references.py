@@ -192,7 +192,8 @@ def _only_images(path: Path) -> tuple[Frames, list[Path]]:
             return ArrayFrames(np.asarray(dataset[()])[None]), files
         n, height, width = (int(size) for size in dataset.shape)
         dtype = dataset.dtype.newbyteorder("=")
-        return Hdf5Frames(path, found[0], np.arange(n), height, width, dtype, storage.chunk_rows), files
+        frames = Hdf5Frames(path, found[0], np.arange(n), height, width, dtype, storage.chunk_rows, tuple(files[1:]))
+        return frames, files
 
 
 def _position(scan: Scan, when: datetime | None) -> float:

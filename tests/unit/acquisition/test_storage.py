@@ -178,6 +178,14 @@ def test_virtual_sources_that_are_not_whole(tmp_path, target):
         open_scan(path)
 
 
+def test_a_virtual_source_that_goes_after_the_scan_was_opened(tmp_path):
+    path = write_nxtomo(tmp_path / "s.nxs", **{DATA: virtual(halves(tmp_path))})
+    scan = open_scan(path)
+    (tmp_path / "part1.h5").rename(tmp_path / "moved.h5")
+    with pytest.raises(ScanError, match=r"part1\.h5, which has gone"):
+        scan.projections.read()
+
+
 @pytest.mark.parametrize("name", [ANGLE, IMAGE_KEY])
 def test_angles_and_keys_with_a_missing_source(tmp_path, name):
     source = h5py.VirtualSource("gone.h5", "d", (17,))
