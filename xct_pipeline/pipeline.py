@@ -23,6 +23,7 @@ from xct_pipeline.config import Config
 from xct_pipeline.estimates import Prepared, prepare
 from xct_pipeline.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.forecasts import forecasts
+from xct_pipeline.reconstruction import stage as reconstruction
 from xct_pipeline.reconstruction.center import CenterEstimate
 from xct_pipeline.reconstruction.stage_table import table_row, write_table
 from xct_pipeline.registration import stage as registration
@@ -321,6 +322,11 @@ def _reconstruct(
         problem = entry.problem or next((r.problem for r in steps_done if r.problem), None)
         if problem:
             log.error("%s: %s", entry.item.name, problem)
+        beyond = steps_done[-1].counts.get("truncated_rows", 0) if steps_done else 0
+        if beyond:
+            rows = entry.item.passes[-1].image.shape[0]
+            entry.warnings.append(reconstruction.truncation_warning(beyond, rows))
+            log.warning("%s: %s", entry.item.name, entry.warnings[-1])
         results.append(ScanResult(entry.item.name, entry.center, steps_done, tuple(entry.warnings), problem))
     return tuple(results)
 

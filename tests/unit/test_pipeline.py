@@ -9,7 +9,7 @@ import pytest
 from command import write_config
 
 import xct_pipeline
-from xct_pipeline import Resources, load_config, plan, previewing
+from xct_pipeline import Resources, load_config, open_table, plan, previewing, run
 from xct_pipeline.acquisition.beamline import SimulationSettings
 from xct_pipeline.acquisition.simulate import simulate
 from xct_pipeline.resources import BASE_BYTES
@@ -78,3 +78,18 @@ def test_preview_of_one_scan_takes_its_own_centre(folder, tmp_path):
     config = load_config(write_config(tmp_path, tables))
     alone = previewing.preview(config, 16, ["scan_01"])["scan_01"]
     assert (alone == previewing.slices_at_centers(config, 16, {"scan_01": [33.0]})["scan_01"][0]).all()
+
+
+def test_a_sample_wider_than_the_detector_is_told(folder, tmp_path):
+    shutil.copy(folder / "scan_00.nxs", tmp_path / "scan_00.nxs")
+    tables = {
+        "acquisition": "columns = [16, 48]", "correction.stripe": 'method = "none"', "reconstruction": "center = 32",
+    }  # fmt: skip
+    result = run(plan(load_config(write_config(tmp_path, tables)), until="reconstruction"))
+    (scan,) = result.scans
+    counted = scan.passes[-1].counts["truncated_rows"]
+    assert counted > 0
+    assert any(f"beyond the detector in {counted} of 32 rows" in text for text in scan.warnings)
+    assert open_table(result.store.path, "reconstruction").truncated_rows.tolist() == [counted]
+    whole = write_config(tmp_path, {**tables, "acquisition": ""}, output="whole.zarr")
+    assert run(plan(load_config(whole), until="reconstruction")).scans[0].passes[-1].counts["truncated_rows"] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -63,7 +64,7 @@ def resolve_fft(fft: FftName = "auto") -> Literal["scipy", "ducc0"]:
     return "ducc0" if installed and fft != "scipy" else "scipy"
 
 
-def is_truncated(sinograms: Any, *, level: float = 0.05) -> Any:
+def is_truncated(sinograms: Any, *, level: float = 0.05, sides: Sequence[str] = ("left", "right")) -> Any:
     """Tell for each row whether the sample reaches beyond the detector.
 
     A row is truncated if, in over 2 % of the projections, the mean of the outermost columns of a side
@@ -73,6 +74,7 @@ def is_truncated(sinograms: Any, *, level: float = 0.05) -> Any:
     ----------
     sinograms : (angle, row, column), numpy or CuPy
     level : fraction of the largest mean line integral
+    sides : edges of the detector to look at; for a half acquisition the one away from the axis
 
     Returns
     -------
@@ -82,7 +84,8 @@ def is_truncated(sinograms: Any, *, level: float = 0.05) -> Any:
     n = _edge_columns(sinograms.shape[2])
     scale = xp.mean(sinograms, axis=0, dtype=np.float64).max(axis=-1)
     flagged = xp.zeros(sinograms.shape[1], bool)
-    for side in (sinograms[..., :n], sinograms[..., -n:]):
+    for name in sides:
+        side = sinograms[..., :n] if name == "left" else sinograms[..., -n:]
         mean = side.mean(axis=-1)
         # Neighbours differ by the noise times the square root of two, and the mean of n has 1 / sqrt(n) of it.
         noise = xp.median(xp.abs(xp.diff(side, axis=-1)), axis=(0, 2)) * (1.05 / np.sqrt(n))

@@ -111,8 +111,10 @@ def _apply(
     first_row: int,
     circle: bool,
     linear: bool,
-) -> Any:
+) -> tuple[Any, dict[str, int]]:
     sinograms, angles, center = block, geometry.angles, geometry.center
+    far = {"left": ("right",), "right": ("left",)}  # of a half acquisition, the edge near the axis sees the sample
+    truncated = fourier.is_truncated(block, sides=("left", "right") if geometry.side is None else far[geometry.side])
     if geometry.side is not None:
         join = half_acquisition.weigh if linear else half_acquisition.stitch
         sinograms, angles, center = join(sinograms, angles, center=center, side=geometry.side)
@@ -121,7 +123,15 @@ def _apply(
         volume = fourier.mask_circle(volume)
     rows = slice(target[0].start + first_row, target[0].stop + first_row)
     (kept,) = inside((source[1],), (rows,))
-    return volume[kept]
+    return volume[kept], {"truncated_rows": int(truncated[kept].sum())}
+
+
+def truncation_warning(rows: int, of: int) -> str:
+    """Say that the sample reaches beyond the detector."""
+    return (
+        f"the sample reaches beyond the detector in {rows} of {of} rows: what lies outside the circle that every "
+        "projection sees is not there, and values inside are biased; see docs/reconstruction.md"
+    )
 
 
 def _kernel(settings: ReconstructionBase, geometry: Geometry) -> tuple[Any, dict[str, Any], int]:

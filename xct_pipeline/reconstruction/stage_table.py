@@ -17,7 +17,7 @@ TABLE_UNITS = {
     "center": "detector column", "center_sigma": "pixel", "center_agreement": "pixel", "tilt": "degree",
     "voxel_size": "micrometre", "seconds": "s", "clipped": "pixels", "saturated": "pixels", "zero": "pixels",
     "nonfinite": "pixels", "zingers": "pixels", "defective": "pixels", "margin_left": "columns",
-    "margin_right": "columns",
+    "margin_right": "columns", "truncated_rows": "rows",
 }  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def table_row(
         "voxel_size": pixel,
         "margin_left": margin[0] if margin else None,
         "margin_right": margin[1] if margin else None,
-        **{key: counts.get(key, 0) for key in COUNTS},
+        **{key: counts.get(key, 0) for key in (*COUNTS, "truncated_rows")},
         "seconds": round(sum(passed.seconds for passed in passes), 2),
         "problem": problem,
     }
