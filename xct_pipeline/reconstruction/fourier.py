@@ -64,16 +64,19 @@ def resolve_fft(fft: FftName = "auto") -> Literal["scipy", "ducc0"]:
     return "ducc0" if installed and fft != "scipy" else "scipy"
 
 
-def is_truncated(sinograms: Any, *, level: float = 0.05, sides: Sequence[str] = ("left", "right")) -> Any:
+def is_truncated(
+    sinograms: Any, *, level: float = 0.05, least: float = 0.0, sides: Sequence[str] = ("left", "right")
+) -> Any:
     """Tell for each row whether the sample reaches beyond the detector.
 
     A row is truncated if, in over 2 % of the projections, the mean of the outermost columns of a side
-    exceeds `level` times the largest column of the mean projection, and four times its own noise.
+    exceeds `level` times the largest column of the mean projection, four times its own noise, and `least`.
 
     Parameters
     ----------
     sinograms : (angle, row, column), numpy or CuPy
     level : fraction of the largest mean line integral
+    least : line integral, so that errors of the flats in a nearly empty row are not taken for a sample
     sides : edges of the detector to look at; for a half acquisition the one away from the axis
 
     Returns
@@ -89,7 +92,7 @@ def is_truncated(sinograms: Any, *, level: float = 0.05, sides: Sequence[str] = 
         mean = side.mean(axis=-1)
         # Neighbours differ by the noise times the square root of two, and the mean of n has 1 / sqrt(n) of it.
         noise = xp.median(xp.abs(xp.diff(side, axis=-1)), axis=(0, 2)) * (1.05 / np.sqrt(n))
-        high = mean > xp.maximum(level * scale, 4.0 * noise)[None]
+        high = mean > xp.maximum(xp.maximum(level * scale, 4.0 * noise), least)[None]
         flagged |= (high & (scale > 0)[None]).mean(axis=0) > 0.02
     return flagged
 

@@ -27,6 +27,7 @@ GROUP = 16  # slices that are computed together; aligned to detector row 0
 THICKNESSES = (64, 48, 32, 16)
 CONTENT_ANGLES = 8  # projections from which rows are chosen for the centre
 CENTER_ROWS = 12
+LEAST_EDGE = 0.1  # line integral at the detector's edge from which a sample is said to reach beyond it
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def _apply(
 ) -> tuple[Any, dict[str, int]]:
     sinograms, angles, center = block, geometry.angles, geometry.center
     far = {"left": ("right",), "right": ("left",)}  # of a half acquisition, the edge near the axis sees the sample
-    truncated = fourier.is_truncated(block, sides=("left", "right") if geometry.side is None else far[geometry.side])
+    sides = ("left", "right") if geometry.side is None else far[geometry.side]
+    truncated = fourier.is_truncated(block, least=LEAST_EDGE, sides=sides)
     if geometry.side is not None:
         join = half_acquisition.weigh if linear else half_acquisition.stitch
         sinograms, angles, center = join(sinograms, angles, center=center, side=geometry.side)
