@@ -15,7 +15,7 @@ from xct_pipeline.reconstruction import stage as reconstruction
 from xct_pipeline.reconstruction.center import CenterEstimate
 from xct_pipeline.resources import Resources
 from xct_pipeline.scan import ScanError
-from xct_pipeline.scan_plan import ScanPlan, scan_passes
+from xct_pipeline.scan_plan import ScanPlan, pixel_um, scan_passes
 from xct_pipeline.store import Store
 
 log = logging.getLogger("xct")
@@ -83,6 +83,8 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
     else:
         entry.center = reconstruction.estimate_center(config, scan, frame, entry.fields, store)
     entry.warnings += [*entry.fields.warnings, *entry.center.warnings]
+    if pixel_um(config, scan) is None:
+        entry.warnings.append("no pixel size known: reconstructed in 1/pixel; give acquisition.pixel_size_um")
     if config.correction.stripe.method == "defects":
         entry.columns = column_statistics(config.correction, scan, frame, entry.fields, store, limits)
 

@@ -64,8 +64,6 @@ def plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -
     except ScanError as error:
         return ScanPlan(item.name, item.files, None, None, (), str(error))
     warnings = item.scan.warnings
-    if pixel_um(config, item.scan) is None:
-        warnings += ("no pixel size known: reconstructed in 1/pixel; give acquisition.pixel_size_um",)
     return ScanPlan(item.name, item.files, item.scan, frame, passes, None, warnings, given)
 
 
