@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import viewer_store
 
@@ -180,6 +181,17 @@ def test_a_store_is_opened_and_its_sliders_are_moved(opened, tmp_path):
     assert (reds > blues + 40).any()
     assert (blues > reds + 40).any()
     picture(viewer, "store_3d_window")
+
+
+def test_a_store_of_100_gb_is_opened_without_reading_it(opened, tmp_path):
+    folder = viewer_store.make_sparse(tmp_path / "big.zarr")
+    before = psutil.Process().memory_info().rss
+    viewer = opened(folder)
+    assert len(viewer.layers) == 7 + 1 + 2 * 3
+    assert viewer.layers["registered, 1/cm"].data[0].shape == (7, 1600, 1600, 1600)
+    viewer.dims.set_current_step(0, 3)
+    picture(viewer, "store_100_gb")
+    assert psutil.Process().memory_info().rss - before < 1e9
 
 
 def test_a_raw_scan_is_opened_and_turned_into_sinograms(opened, cell):
