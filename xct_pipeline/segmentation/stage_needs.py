@@ -28,8 +28,8 @@ from xct_pipeline.segmentation.stage_thresholds import denoise_reach
 from xct_pipeline.store import Image
 
 RATES = {
-    "range": 20e6, "histogram": 20e6, "hysteresis": 10e6, "labels": 20e6, "materials": 12e6,
-    "heights": 60e6, "contacts": 200e6, "thickness": 2e6, "objects": 30e6, "numbers": 40e6, "shapes": 15e6,
+    "range": 10e6, "histogram": 10e6, "hysteresis": 10e6, "labels": 10e6, "materials": 7e6,
+    "heights": 40e6, "contacts": 200e6, "thickness": 2e6, "objects": 25e6, "numbers": 35e6, "shapes": 9e6,
 }  # fmt: skip
 """Voxels per CPU-second of each step."""
 

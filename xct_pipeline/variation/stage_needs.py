@@ -29,7 +29,7 @@ from xct_pipeline.variation.stage_series import (
 )
 from xct_pipeline.variation.stage_sums import maps_bytes, surface_threshold
 
-RATES = {"change": 60e6, "density": 50e6, "surface": 15e6, "sums": 40e6, "noise/mean": 15e6, "noise": 12e6}
+RATES = {"change": 40e6, "density": 15e6, "surface": 2.4e6, "sums": 10e6, "noise/mean": 3e6, "noise": 2e6}
 """Voxels per CPU-second of each step."""
 
 
