@@ -70,9 +70,10 @@ def zinger_op(settings: Correction, frame: Frame) -> BlockOp | None:
         case NoMethod():
             return None
         case ZingerMedian():
-            halo = (0, chosen.size // 2, 0) if chosen.plane == "projection" else (0, 0, 0)
+            reach = chosen.size // 2
+            halo = (0, reach, 0) if chosen.plane == "projection" else (reach, 0, 0)
             return BlockOp(
-                "zinger.median", 1,
+                "zinger.median", 2,
                 partial(_remove_zingers, threshold=chosen.threshold, size=chosen.size, plane=chosen.plane),
                 chosen.model_dump(), partial(widen, halo=halo, frame=frame.shape), partial(_bytes_per_value, count=4),
             )  # fmt: skip
@@ -87,7 +88,10 @@ def _bytes_per_value(region: Region, count: float) -> int:
 def _remove_zingers(block: Any, source: Region, target: Region, **parameters: Any) -> tuple[Any, dict[str, int]]:
     corrected, replaced = zinger.remove_zingers(block, **parameters)
     cut = inside(source, target)
-    return corrected[cut], {"zingers": int(replaced[cut[1]].sum())}
+    if source[0] == target[0]:
+        return corrected[cut], {"zingers": int(replaced[cut[1]].sum())}
+    kept, before = corrected[cut], block[cut]
+    return kept, {"zingers": int(((kept != before) & (before == before)).sum())}  # those of the halo left out
 
 
 def normalise_op(settings: Correction, scan: Scan, frame: Frame, fields: Fields) -> BlockOp:
