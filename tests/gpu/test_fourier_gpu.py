@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xct_pipeline.device import cuda_problem
-from xct_pipeline.reconstruction import fourier, half_acquisition
+from xct_pipeline.reconstruction import fourier, half_acquisition, truncation
 
 cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
 pytestmark = [
@@ -36,8 +36,8 @@ def test_reconstruct(width, pad, n_rows):
 def test_truncation():
     data, _ = scan(4)
     data[:, :2, :8] = data[:, :2, -8:] = 0
-    flags = fourier.is_truncated(cupy.asarray(data))
-    np.testing.assert_array_equal(flags.get(), fourier.is_truncated(data))
+    flags = truncation.is_truncated(cupy.asarray(data))
+    np.testing.assert_array_equal(flags.get(), truncation.is_truncated(data))
 
 
 def test_half_acquisition():

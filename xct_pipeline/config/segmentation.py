@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -80,9 +81,9 @@ class SegmentationBase(Section):
     thickness: ThicknessSettings | None = None
 
     @property
+    @abstractmethod
     def count(self) -> int:
         """Number of materials."""
-        raise NotImplementedError
 
     @property
     def materials(self) -> list[str]:

@@ -2,74 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.correction.defect_templates import FLANK, Template, all_templates, single_gap
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-FLANK = 5  # columns on either side from which the gap is predicted
-
-
-@dataclass(frozen=True)
-class _Template:
-    """Least-squares prediction of a gap from its flanks (parabola plus a step), as filters over the window.
-
-    first is where in the window the gap begins; deviation (window,), step (window,), residual (used columns, window),
-    each (width, window).
-    """
-
-    first: int
-    width: int
-    deviation: Floats
-    step: Floats
-    residual: Floats
-    each: Floats
-
-
-def _template(width: int) -> _Template:
-    """Filters for a gap of `width` columns between two flanks."""
-    side = np.repeat([-1.0, 0.0, 1.0], [FLANK, width, FLANK])
-    return _filters(FLANK, width, side == 0, side)
-
-
-def _pair(left: int, between: int, right: int) -> tuple[_Template, _Template]:
-    """Filters for each of two gaps with `between` good columns between them; both are left out of the prediction.
-
-    The step is from one outer flank to the other, with the columns between on half of it: they must lie on the
-    parabola, or the two gaps are the edges of something wider.
-    """
-    span = left + between + right
-    side = np.repeat([-1.0, 0.0, 1.0], [FLANK, span, FLANK])
-    gaps = side == 0
-    gaps[FLANK + left : FLANK + left + between] = False
-    return _filters(FLANK, left, gaps, side), _filters(FLANK + left + between, right, gaps, side)
-
-
-def _filters(first: int, width: int, left_out: Bools, side: Floats) -> _Template:
-    """Filters for the gap at `first`, predicted from what is not left out; `side` is the shape of the step."""
-    n, used = side.size, ~left_out
-    x = np.arange(n) - (n - 1) / 2
-    basis = np.stack((x**0, x, x**2, side), axis=1)
-    fit = np.zeros((4, n))
-    fit[:, used] = np.linalg.pinv(basis[used])
-    gap = slice(first, first + width)
-    each = np.eye(n)[gap] - basis[gap, :3] @ fit[:3]
-    residual = (np.eye(n) - basis @ fit)[used] / np.sqrt(np.count_nonzero(used) - 4)
-    return _Template(first, width, each.mean(axis=0), 2 * fit[3], residual, each)
-
-
-@cache
-def _templates(max_width: int) -> tuple[list[_Template], list[tuple[_Template, _Template]]]:
-    """Every gap, and every pair of gaps in each other's flanks."""
-    widths = range(1, max_width + 1)
-    pairs = itertools.product(widths, range(1, FLANK), widths)
-    return [_template(w) for w in widths], [_pair(*p) for p in pairs]
 
 
 @dataclass(frozen=True)
@@ -79,7 +21,7 @@ class _Found:
     row, column (of the middle, or left of it), size, score (candidate,); each (candidate, width) offsets.
     """
 
-    template: _Template
+    template: Template
     row: npt.NDArray[np.intp]
     column: npt.NDArray[np.intp]
     size: Floats
@@ -95,7 +37,7 @@ def isolated_offsets(
     The profiles are searched as they are, and once more less their own mirror image, where walls are gone and
     a defect shows twice, with both signs: it is where the profile itself is not smooth.
     """
-    templates, pairs = _templates(max_width)
+    templates, pairs = all_templates(max_width)
     maps = _deviations(means, templates)
     scatter = _scatter(maps)
     hits = []
@@ -149,7 +91,7 @@ def _padded(x: Floats, max_width: int) -> Floats:
     return np.pad(x, ((0, 0),) * (x.ndim - 1) + ((pad, pad),), mode="reflect", reflect_type="odd")
 
 
-def _deviations(means: Floats, templates: list[_Template]) -> list[Floats]:
+def _deviations(means: Floats, templates: list[Template]) -> list[Floats]:
     """Deviation of each gap from its prediction, (scan, row, column), for every width."""
     pad = FLANK + len(templates)
     wide = _padded(means, len(templates))
@@ -164,7 +106,7 @@ def _scatter(maps: list[Floats]) -> list[Floats]:
 def _search(
     means: Floats,
     errors: Floats,
-    templates: list[_Template],
+    templates: list[Template],
     maps: list[Floats],
     scatter: list[Floats],
     snr: float,
@@ -190,7 +132,7 @@ def _search(
 def _search_pairs(
     means: Floats,
     errors: Floats,
-    pairs: list[tuple[_Template, _Template]],
+    pairs: list[tuple[Template, Template]],
     maps: list[Floats],
     scatter: list[Floats],
     snr: float,
@@ -203,7 +145,7 @@ def _search_pairs(
     pooled = wide.mean(axis=(0, 1))
     error = np.pad(errors, ((0, 0), (0, 0), (pad, pad)), mode="edge")
     out = np.abs(maps[0].mean(axis=0)) > np.maximum(0.5 * snr * scatter[0], 0.5 * minimum)
-    single = [np.linalg.norm(_template(w).deviation) for w in range(1, widest + 1)]
+    single = [np.linalg.norm(single_gap(w).deviation) for w in range(1, widest + 1)]
     found = []
     for a, b in pairs:
         span = b.first + b.width - a.first
@@ -312,7 +254,7 @@ def _is_one_sided(maps: list[Floats], odd_maps: list[Floats], centers: list[floa
     return keep
 
 
-def _scan_deviations(wide: Floats, t: _Template, n_columns: int, pad: int) -> Floats:
+def _scan_deviations(wide: Floats, t: Template, n_columns: int, pad: int) -> Floats:
     """Deviation of each gap from its prediction, (scan, row, column of the gap's middle, or left of it)."""
     first = pad - FLANK - (t.width - 1) // 2
     mean = wide.mean(axis=1)
@@ -323,7 +265,7 @@ def _scan_deviations(wide: Floats, t: _Template, n_columns: int, pad: int) -> Fl
 
 
 def _judge(
-    values: Floats, spread: Floats, local: Floats, t: _Template, snr: float, minimum: float
+    values: Floats, spread: Floats, local: Floats, t: Template, snr: float, minimum: float
 ) -> tuple[Bools, Floats, Floats, Floats]:
     """Is each candidate isolated, significant, constant in angle and the same in all scans?
 
@@ -355,7 +297,7 @@ def _middle_mean(x: Floats) -> Floats:
 
 
 def _has_mirror(
-    maps: list[Floats], templates: list[_Template], errors: Floats, centers: list[float], f: _Found
+    maps: list[Floats], templates: list[Template], errors: Floats, centers: list[float], f: _Found
 ) -> Bools:
     """Tell which features have an image of half their size or more across the axis, in every scan."""
     everywhere = np.ones(f.row.size, bool)

@@ -21,12 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.correction.defect_search import (
-    FLANK,
     isolated_from_mirror_image,
     isolated_offsets,
     local_scatter,
     mirror_maximum,
 )
+from xct_pipeline.correction.defect_templates import FLANK
 from xct_pipeline.device import array_namespace, is_cupy, to_host
 
 Floats = npt.NDArray[np.float64]

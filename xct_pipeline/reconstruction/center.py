@@ -11,13 +11,10 @@ import numpy.typing as npt
 from xct_pipeline.device import to_host
 from xct_pipeline.reconstruction.center_metric import center_from_metric
 from xct_pipeline.reconstruction.center_pair import (
-    HalfTurns,
     PairCenter,
     center_from_pair,
     center_from_turns,
     coarse_center,
-    half_turns,
-    resample,
     small_sample,
 )
 from xct_pipeline.reconstruction.center_rows import (
@@ -27,6 +24,7 @@ from xct_pipeline.reconstruction.center_rows import (
     without_columns,
 )
 from xct_pipeline.reconstruction.center_values import center_from_values, misfit
+from xct_pipeline.reconstruction.half_turns import HalfTurns, half_turns, resample
 
 __all__ = ["CenterEstimate", "center_from_overlap", "choose_rows", "find_center", "row_content"]
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import scipy.fft
 
 from xct_pipeline.device import to_host
-from xct_pipeline.reconstruction.center_pair import half_turns, resample, settle, spectra
+from xct_pipeline.reconstruction.center_pair import settle, spectra
+from xct_pipeline.reconstruction.half_turns import half_turns, resample
 
 Array = npt.NDArray[Any]
 MAX_STEPS = 900  # angles and columns beyond these add time, not accuracy, to a cross-check

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,7 +21,8 @@ from xct_pipeline.reconstruction.gridding import (
     kernel_transform,
     tile_floats,
 )
-from xct_pipeline.reconstruction.packing import COLUMNS, keep_columns, mean_edges, multiply, pack, unpack
+from xct_pipeline.reconstruction.packing import COLUMNS, keep_columns, multiply, pack, unpack
+from xct_pipeline.reconstruction.truncation import edge_columns, extension
 
 FftName = Literal["auto", "scipy", "ducc0"]
 OVERSAMPLING = 1.25
@@ -62,39 +62,6 @@ def resolve_fft(fft: FftName = "auto") -> Literal["scipy", "ducc0"]:
     if fft == "ducc0" and not installed:
         raise ValueError("ducc0 is not installed: pip install 'xct-pipeline[fft]', or use fft='scipy'")
     return "ducc0" if installed and fft != "scipy" else "scipy"
-
-
-def is_truncated(
-    sinograms: Any, *, level: float = 0.05, least: float = 0.0, sides: Sequence[str] = ("left", "right")
-) -> Any:
-    """Tell for each row whether the sample reaches beyond the detector.
-
-    A row is truncated if, in over 2 % of the projections, the mean of the outermost columns of a side
-    exceeds `level` times the largest column of the mean projection, four times its own noise, and `least`.
-
-    Parameters
-    ----------
-    sinograms : (angle, row, column), numpy or CuPy
-    level : fraction of the largest mean line integral
-    least : line integral, so that errors of the flats in a nearly empty row are not taken for a sample
-    sides : edges of the detector to look at; for a half acquisition the one away from the axis
-
-    Returns
-    -------
-    (row,) bool, same kind of array
-    """
-    xp = array_namespace(sinograms)
-    n = _edge_columns(sinograms.shape[2])
-    scale = xp.mean(sinograms, axis=0, dtype=np.float64).max(axis=-1)
-    flagged = xp.zeros(sinograms.shape[1], bool)
-    for name in sides:
-        side = sinograms[..., :n] if name == "left" else sinograms[..., -n:]
-        mean = side.mean(axis=-1)
-        # Neighbours differ by the noise times the square root of two, and the mean of n has 1 / sqrt(n) of it.
-        noise = xp.median(xp.abs(xp.diff(side, axis=-1)), axis=(0, 2)) * (1.05 / np.sqrt(n))
-        high = mean > xp.maximum(xp.maximum(level * scale, 4.0 * noise), least)[None]
-        flagged |= (high & (scale > 0)[None]).mean(axis=0) > 0.02
-    return flagged
 
 
 def scratch_bytes(n_angles: int, n_columns: int, size: int | None = None, *, center: float | None = None) -> int:
@@ -213,11 +180,6 @@ def mask_circle(volume: Any) -> Any:
     return volume * inside.astype(volume.dtype)
 
 
-def _edge_columns(n_columns: int) -> int:
-    """Number of columns whose mean stands for the edge of the detector."""
-    return max(2, n_columns // 128)
-
-
 def _fast_even(length: float) -> int:
     """Smallest even length of at least `length` with small prime factors."""
     n = int(np.ceil(length))
@@ -317,12 +279,12 @@ def _filter_projections(sinograms: np.ndarray[Any, Any], plan: _Plan, library: s
     n_angles = sinograms.shape[0]
     samples = _aligned((n_angles, plan.padded, GROUP))
     buffer = _aligned((_ANGLES, plan.padded, GROUP))
-    n_edge = _edge_columns(plan.n_columns)
-    extension = _extension(sinograms, plan)
+    n_edge = edge_columns(plan.n_columns)
+    outside = extension(sinograms, plan.center, plan.n_extend)
     for first in range(0, n_angles, _ANGLES):
         block = sinograms[first : first + _ANGLES]
         packed = buffer[: block.shape[0]]
-        if not pack(block, extension, n_edge, packed):
+        if not pack(block, outside, n_edge, packed):
             bad = np.flatnonzero(~np.isfinite(sinograms).all(axis=(0, 2)))
             raise ValueError(f"rows {bad.tolist()} of the group are not finite: replace and count them first")
         spectrum = _transform(packed.view(np.complex64), 1, library).view(np.float32)
@@ -348,35 +310,6 @@ def _grid_rows(samples: np.ndarray[Any, Any], plan: _Plan, library: str) -> np.n
     return columns
 
 
-def _extension(sinograms: Any, plan: _Plan) -> Any:
-    """Decay (side, row, column outside the detector) float32 of the edge's value, from 1 to 0.
-
-    It follows a circle about the axis: the square of a disc's projection falls linearly with the square of
-    the distance, and a fit of the row's mean projection over a quarter of the detector says where it ends
-    (Hsieh et al., Med. Phys. 31, 2385, 2004, fit each projection; their mean is hardly affected by noise).
-    """
-    xp = array_namespace(sinograms)
-    n = max(2, plan.n_columns // 4)
-    if not plan.n_extend:
-        return xp.zeros((2, sinograms.shape[1], 0), np.float32)
-    if is_cupy(sinograms):
-        left, right = (part.mean(axis=0, dtype=np.float64) for part in (sinograms[..., :n], sinograms[..., -n:]))
-        square = xp.stack([left, right[:, ::-1]]) ** 2
-    else:
-        square = mean_edges(sinograms, n) ** 2
-    edge = xp.asarray([max(plan.center, 1.0), max(plan.n_columns - 1 - plan.center, 1.0)])[:, None, None]
-    inward = (edge - xp.arange(n)) ** 2
-    x = inward - inward.mean(axis=-1, keepdims=True)
-    slope = (x * square).sum(axis=-1, keepdims=True)
-    slope = xp.minimum(slope / (x * x).sum(axis=-1, keepdims=True), -1e-12)
-    with np.errstate(invalid="ignore"):  # rows that are not finite are named as an error later
-        radius = inward.mean(axis=-1, keepdims=True) - square.mean(axis=-1, keepdims=True) / slope
-    radius = xp.clip(xp.sqrt(radius), edge + 2.0, edge + plan.n_extend)
-    outward = (edge + 1.0 + xp.arange(plan.n_extend)) ** 2
-    decay = xp.maximum(radius**2 - outward, 0.0) / (radius**2 - edge**2)
-    return xp.sqrt(decay).astype(np.float32)
-
-
 def _group_plain(sinograms: Any, plan: _Plan) -> Any:
     """Reconstruct one group in array operations: the CUDA path, and with numpy the tests' reference."""
     xp, fft = array_namespace(sinograms), fft_of(sinograms)
@@ -386,8 +319,8 @@ def _group_plain(sinograms: Any, plan: _Plan) -> Any:
     packed = xp.zeros((n_angles, plan.padded, GROUP), np.float32)
     packed[:, :n, :n_rows] = sinograms.transpose(0, 2, 1)
     if plan.n_extend:
-        left, right = _extension(sinograms, plan).transpose(0, 2, 1)
-        n_edge = _edge_columns(n)
+        left, right = extension(sinograms, plan.center, plan.n_extend).transpose(0, 2, 1)
+        n_edge = edge_columns(n)
         edge = packed[:, n - n_edge : n, :n_rows].mean(axis=1, keepdims=True)
         packed[:, n : n + plan.n_extend, :n_rows] = edge * right
         edge = packed[:, :n_edge, :n_rows].mean(axis=1, keepdims=True)

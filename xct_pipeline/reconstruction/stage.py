@@ -17,7 +17,7 @@ from xct_pipeline.correction.stage import to_integrals
 from xct_pipeline.correction.stage_fields import LEVEL_BYTES, MARGIN_BYTES, Fields, sample_rows
 from xct_pipeline.correction.stage_samples import integrals_of_angles, integrals_of_rows
 from xct_pipeline.execution import load_estimate, save_estimate
-from xct_pipeline.reconstruction import external, fourier, half_acquisition
+from xct_pipeline.reconstruction import external, fourier, half_acquisition, truncation
 from xct_pipeline.reconstruction.center import CenterEstimate, choose_rows, find_center, row_content
 from xct_pipeline.resources import Resources
 from xct_pipeline.scan import Scan, ScanError
@@ -116,7 +116,7 @@ def _apply(
     sinograms, angles, center = block, geometry.angles, geometry.center
     far = {"left": ("right",), "right": ("left",)}  # of a half acquisition, the edge near the axis sees the sample
     sides = ("left", "right") if geometry.side is None else far[geometry.side]
-    truncated = fourier.is_truncated(block, least=LEAST_EDGE, sides=sides)
+    truncated = truncation.is_truncated(block, least=LEAST_EDGE, sides=sides)
     if geometry.side is not None:
         join = half_acquisition.weigh if linear else half_acquisition.stitch
         sinograms, angles, center = join(sinograms, angles, center=center, side=geometry.side)

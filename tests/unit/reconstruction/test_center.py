@@ -14,8 +14,9 @@ from xct_pipeline.reconstruction.center import (
     row_content,
 )
 from xct_pipeline.reconstruction.center_metric import center_from_metric
-from xct_pipeline.reconstruction.center_pair import center_from_pair, half_turns
+from xct_pipeline.reconstruction.center_pair import center_from_pair
 from xct_pipeline.reconstruction.center_rows import outlying_columns
+from xct_pipeline.reconstruction.half_turns import half_turns
 
 WIDTH, STEPS = 192, 180
 

@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import closed_form as cf
 
-from xct_pipeline.reconstruction import fourier
+from xct_pipeline.reconstruction import fourier, truncation
 from xct_pipeline.reconstruction.filters import angular_weights
 
 
@@ -162,7 +162,7 @@ def test_samples_wider_than_the_detector():
     for wider, limit in ((1.1, 0.02), (1.35, 0.04), (2.0, 0.06)):
         ellipses = cf.phantom(n / 2 * wider / 0.92)
         data, truth = sinograms(ellipses, angles, n, 63.8), cf.image(ellipses, n)
-        assert fourier.is_truncated(data).all()
+        assert truncation.is_truncated(data).all()
         edge, zero = (fourier.reconstruct(data, angles, center=63.8, pad=p)[0] - truth for p in ("edge", "zero"))
         print(f"{wider} wide: bias {edge[inner].mean():.4f} with edge, {zero[inner].mean():.4f} with zero")
         assert abs(edge[inner].mean()) < limit
@@ -173,7 +173,7 @@ def test_a_sample_inside_the_detector_is_not_flagged_and_not_changed():
     n, angles = 96, half_turn(90)
     data = sinograms(cf.phantom(40), angles, n, 47.1, rows=3)
     data[:, 1] = np.random.default_rng(0).normal(0, 0.02, data[:, 1].shape)
-    assert not fourier.is_truncated(data).any()
+    assert not truncation.is_truncated(data).any()
     edge, zero = (fourier.reconstruct(data[:, :1], angles, center=47.1, pad=p) for p in ("edge", "zero"))
     np.testing.assert_array_equal(edge, zero)
 

@@ -28,7 +28,7 @@ class RawKernel:
         calls = ", ".join(f"*({kind}*)args[{k}]" for k, kind in enumerate(self.types))
         self.code = f'#include "{SHIM}"\n{code}\nstatic void call_kernel(void** args) {{ {name}({calls}); }}\n'
 
-    def _library(self) -> Any:
+    def _compile(self) -> Any:
         compiler = shutil.which("g++")
         if compiler is None:
             raise RuntimeError("no g++ to compile the kernel with")
@@ -44,14 +44,14 @@ class RawKernel:
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], **options: Any) -> None:
         if len(args) != len(self.types):
             raise TypeError(f"{self.name} takes {len(self.types)} arguments, not {len(args)}")
-        if not hasattr(self, "library"):
-            self.library = self._library()
+        if not hasattr(self, "compiled"):
+            self.compiled = self._compile()
         held = [_boxed(value, kind) for value, kind in zip(args, self.types, strict=True)]
         pointers = (ctypes.c_void_p * len(held))(*(box.ctypes.data for box in held))
         sizes = [np.array([*size, 1, 1][:3], np.uint32) for size in (grid, block)]
         if int(sizes[1].prod()) > 1024:
             raise ValueError("more than 1024 threads in a block")
-        self.library.launch(*(ctypes.c_void_p(size.ctypes.data) for size in sizes), pointers)
+        self.compiled.launch(*(ctypes.c_void_p(size.ctypes.data) for size in sizes), pointers)
 
 
 SCALARS = {"int": np.int32, "float": np.float32, "double": np.float64, "long long": np.int64, "bool": np.bool_}
