@@ -28,6 +28,7 @@ from xct_pipeline.registration.stage_needs import forecast
 from xct_pipeline.registration.stage_tables import UNITS, motion_table
 from xct_pipeline.registration.stage_volumes import (
     Motion,
+    Registered,
     Volume,
     ceramic_threshold,
     find_volume,
@@ -43,6 +44,7 @@ __all__ = [
     "PATH",
     "Mask",
     "Motion",
+    "Registered",
     "RegistrationError",
     "RegistrationResult",
     "Volume",

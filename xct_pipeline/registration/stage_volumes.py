@@ -36,6 +36,37 @@ class Volume:
 
 
 @dataclass(frozen=True)
+class Registered:
+    """A series in one frame, as the stages after registration work on it.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Scans in the order of the configuration.
+    failed : tuple of int
+        Positions of those without a registered volume.
+    reference : int
+    volume : Volume
+        The reference's.
+    """
+
+    names: tuple[str, ...]
+    failed: tuple[int, ...]
+    reference: int
+    volume: Volume
+
+    @property
+    def good(self) -> tuple[int, ...]:
+        """Positions of scans with a registered volume."""
+        return tuple(k for k in range(len(self.names)) if k not in self.failed)
+
+    @property
+    def frame(self) -> tuple[int, int, int]:
+        """(z, y, x)."""
+        return self.volume.shape
+
+
+@dataclass(frozen=True)
 class Motion:
     """How one scan lies to the reference, and its grey scale.
 

@@ -11,7 +11,7 @@ import numpy as np
 from xct_pipeline.blocks import Array, Region, image_source, inside, widen
 from xct_pipeline.execution import image_identity
 from xct_pipeline.registration import stage as registration
-from xct_pipeline.registration.stage import PATH, Volume
+from xct_pipeline.registration.stage import PATH, Registered
 from xct_pipeline.store import Store
 
 SCRATCH = {
@@ -25,31 +25,15 @@ FINE_GRANULE = (64, 128, 128)  # of the classifier, whose features take twenty t
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the stage works on.
+class Facts(Registered):
+    """The series to label; scans that failed get the label 0.
 
     Attributes
     ----------
-    names : tuple of str
-        Scans in the order of the configuration.
-    failed : tuple of int
-        Positions of those without a registered volume; their labels are 0.
-    reference : int
-    volume : Volume
-        The reference's.
     times_s : tuple of float or None
     """
 
-    names: tuple[str, ...]
-    failed: tuple[int, ...]
-    reference: int
-    volume: Volume
     times_s: tuple[float | None, ...]
-
-    @property
-    def good(self) -> tuple[int, ...]:
-        """Positions of scans with a registered volume."""
-        return tuple(k for k in range(len(self.names)) if k not in self.failed)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from xct_pipeline.blocks import Array, Region, size_of
 from xct_pipeline.config import RegionOfInterest
 from xct_pipeline.execution import image_identity
-from xct_pipeline.registration.stage import Motion, Volume, whole_chunks
+from xct_pipeline.registration.stage import Motion, Registered, whole_chunks
 from xct_pipeline.scan import Scan
 from xct_pipeline.store import Store, StoredArray
 from xct_pipeline.variation import mass
@@ -23,42 +23,25 @@ ATTENUATION, DENSITY, FLAGS = "variation/attenuation", "variation/density", "var
 
 
 @dataclass(frozen=True)
-class Series:
-    """What the stage works on.
+class Series(Registered):
+    """The series whose change is mapped.
 
     Attributes
     ----------
-    names : tuple of str
-        Scans in the order of the configuration.
-    failed : tuple of int
-        Positions of those without a registered volume.
-    reference : int
-    volume : Volume
-        The reference's.
     motions : tuple of Motion
     scans : tuple of Scan or None
         For energy and times.
     """
 
-    names: tuple[str, ...]
-    failed: tuple[int, ...]
-    reference: int
-    volume: Volume
     motions: tuple[Motion, ...]
     scans: tuple[Scan | None, ...]
-
-    @property
-    def frame(self) -> tuple[int, int, int]:
-        """(z, y, x)."""
-        return self.volume.shape
 
 
 def pairs_of(series: Series, consecutive: bool) -> tuple[tuple[int, int], ...]:
     """Return (moving, fixed) for each scan; a scan that failed, and the first, is paired with itself."""
-    good = [k for k in range(len(series.names)) if k not in series.failed]
     pairs = []
     for k in range(len(series.names)):
-        earlier = [g for g in good if g < k]
+        earlier = [g for g in series.good if g < k]
         before = (earlier[-1] if earlier else k) if consecutive else series.reference
         pairs.append((k, k if k in series.failed and not consecutive else before))
     return tuple(pairs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +13,19 @@ import tifffile
 import zarr
 from ome_zarr_models.v05.image_label import ImageLabel
 from ome_zarr_models.v05.labels import Labels
+from stored_series import LIMITS, VOXEL, reference_volume, write_image
 from yaozarrs import v05
 
-from xct_pipeline.blocks import BlockOp, Pass, Region, inside, size_of
 from xct_pipeline.config_file import ConfigError, parse_config
-from xct_pipeline.execution import image_identity, run_passes
+from xct_pipeline.execution import image_identity
 from xct_pipeline.labels_file import open_labels
-from xct_pipeline.registration.stage import Volume, series_image
 from xct_pipeline.resources import Resources
 from xct_pipeline.segmentation import stage, stage_series
 from xct_pipeline.store import Store
 
 SHAPE = (40, 48, 52)
-LIMITS = Resources(workers=2, memory=4 * 10**9)
 VALUES = np.array([np.nan, 0.0, 0.6, 7.0], np.float32)
 NAMES = ("scan_00", "scan_01", "scan_02")
-VOXEL = 10.0
 
 
 def truth(metal_until: int = 34) -> np.ndarray:
@@ -47,36 +43,13 @@ def attenuation(labels: np.ndarray, seed: int, noise: float = 0.05) -> np.ndarra
     return (smooth + np.random.default_rng(seed).normal(0, noise, SHAPE)).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Planes:
-    """A series in memory."""
-
-    series: tuple[np.ndarray, ...]
-
-    def read(self, region: Region) -> np.ndarray:
-        return self.series[region[0].start][region[1:]][None]
-
-    def nbytes(self, region: Region) -> int:
-        return size_of(region) * 4
-
-
-def _same(block: np.ndarray, before: Region, after: Region) -> np.ndarray:
-    return block[inside(before, after)]
-
-
 def series_store(folder: Path, volumes: list[np.ndarray], tag: int = 0) -> tuple[Store, stage.Facts]:
     store = Store(folder / "store.zarr")
     store.claim({name: [name] for name in NAMES[: len(volumes)]})
     failed = tuple(k for k, volume in enumerate(volumes) if not np.isfinite(volume).any())
-    shape = volumes[0].shape
-    volume = Volume("scan_00", "scans/scan_00/volume", shape, 1, VOXEL, "1/cm", "x")
-    image = series_image("registered", volume, len(volumes), "float32", "1/cm", LIMITS, {})
-    whole = (1, *shape)
-    op = BlockOp("copy", 1, _same)
-    done = run_passes(store, [Pass(image, Planes(tuple(volumes)), (op,), whole, (0,) * 4, {"tag": tag})], LIMITS)
-    assert done[0].problem is None
+    write_image(store, "registered", volumes, "1/cm", {"tag": tag})
     times = tuple(float(k) for k in range(len(volumes)))
-    return store, stage.Facts(NAMES[: len(volumes)], failed, 0, volume, times)
+    return store, stage.Facts(NAMES[: len(volumes)], failed, 0, reference_volume(volumes[0].shape), times)
 
 
 def config(store: Store, **segmentation):

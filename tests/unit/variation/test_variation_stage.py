@@ -8,24 +8,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from stored_series import LIMITS, VOXEL, reference_volume, same, write_image
 
-from xct_pipeline.blocks import BlockOp, Pass, Region, inside, size_of
+from xct_pipeline.blocks import BlockOp, Pass, Region, size_of
 from xct_pipeline.config_file import parse_config
 from xct_pipeline.execution import run_passes
-from xct_pipeline.registration.stage import Motion, Volume, series_image
-from xct_pipeline.resources import Resources
-from xct_pipeline.store import Store, open_image
+from xct_pipeline.registration.stage import Motion
+from xct_pipeline.store import Image, Store, level_count, open_image
 from xct_pipeline.variation import alloy, closure, stage
 from xct_pipeline.variation import electrochemistry as ec
 from xct_pipeline.variation.attenuation import mass_attenuation
 from xct_pipeline.variation.stage_physics import physics_of
 
 SHAPE = (40, 56, 60)
-VOXEL = 10.0
 NOISE = 0.02
 NAMES = ("scan_00", "scan_01", "scan_02", "scan_03")
 REGION = {"cylinder": {"z": [14, 30], "radius": 20.0}}
-LIMITS = Resources(workers=2, memory=4 * 10**9)
 ANODE = {"w_host": 0.5, "filling": 0.9, "carbon_fraction": 0.1, "loading_mg": 0.05}
 K_NA, K_K = mass_attenuation("Na", 50.0), mass_attenuation("K", 50.0)
 TO_MG = (VOXEL * 1e-4) ** 3 * 1e3
@@ -51,38 +49,12 @@ def volumes(noise: float = NOISE, changes=change, seed: int = 0) -> list[np.ndar
     return [(still + changes(t) + generator.normal(0, noise, SHAPE)).astype(np.float32) for t in range(len(NAMES))]
 
 
-@dataclass(frozen=True)
-class Planes:
-    """A series in memory."""
-
-    series: tuple[np.ndarray, ...]
-
-    def read(self, region: Region) -> np.ndarray:
-        return self.series[region[0].start][region[1:]][None]
-
-    def nbytes(self, region: Region) -> int:
-        return size_of(region) * 4
-
-
-def _same(block: np.ndarray, before: Region, after: Region) -> np.ndarray:
-    return block[inside(before, after)]
-
-
-def write_image(store: Store, path: str, values: list[np.ndarray], unit: str, limits: Resources, **more) -> None:
-    volume = Volume("scan_00", "scans/scan_00/volume", SHAPE, 1, VOXEL, "1/cm", "x")
-    image = series_image(path, volume, len(values), str(values[0].dtype), unit, limits, {}, **more)
-    op = BlockOp("copy", 1, _same)
-    (done,) = run_passes(store, [Pass(image, Planes(tuple(values)), (op,), (1, *SHAPE), (0,) * 4, {})], limits)
-    assert done.problem is None
-
-
 def series_of(store: Store, values: list[np.ndarray], failed: tuple[int, ...] = (), reference: int = 0) -> stage.Series:
     store.claim({name: [name] for name in NAMES})
     empty = np.full(SHAPE, np.nan, np.float32)
-    write_image(store, "registered", [empty if k in failed else v for k, v in enumerate(values)], "1/cm", LIMITS)
+    write_image(store, "registered", [empty if k in failed else v for k, v in enumerate(values)], "1/cm")
     motions = tuple(Motion(name, np.eye(3, 4)) for name in NAMES)
-    volume = Volume("scan_00", "scans/scan_00/volume", SHAPE, 1, VOXEL, "1/cm", "x")
-    return stage.Series(NAMES, failed, reference, volume, motions, (None,) * len(NAMES))
+    return stage.Series(NAMES, failed, reference, reference_volume(SHAPE), motions, (None,) * len(NAMES))
 
 
 def config_of(store: Store, registration: dict | None = None, **variation):
@@ -150,7 +122,7 @@ def test_profiles_bins_and_materials_have_honest_errors(tmp_path):
     labels = np.ones(SHAPE, np.uint8)
     labels[:, :, 30:] = 2
     labels[20:23, ::3] = 3
-    write_image(store, "registered/labels/materials", [labels] * len(NAMES), "1", LIMITS, labels=True)
+    write_image(store, "registered/labels/materials", [labels] * len(NAMES), "1", labels=True)
     set_names(store, {1: "west", 2: "east", 3: "sheets"})
     stage.run(config_of(store, bins=[8, 8, 8], surface_attenuation=4.0), series, store, LIMITS)
     for name in ("depth_profile", "radial_profile", "bins"):
@@ -339,9 +311,6 @@ def motion_rows() -> pd.DataFrame:
 
 def describe_volume(store: Store) -> None:
     """A finished volume of the reference, as the second energy's run would find it."""
-    volume = Volume("scan_00", "x", SHAPE, 1, VOXEL, "1/cm", "x")
-    from xct_pipeline.store import Image, level_count
-
     image = Image("scans/scan_00/volume", ("z", "y", "x"), SHAPE, "float32", "1/cm", 16, level_count(SHAPE, 16), VOXEL)
     data = np.zeros(SHAPE, np.float32)
 
@@ -353,8 +322,7 @@ def describe_volume(store: Store) -> None:
         def nbytes(self, region: Region) -> int:
             return size_of(region) * 4
 
-    del volume
-    run_passes(store, [Pass(image, Still(), (BlockOp("copy", 1, _same),), SHAPE, (0, 0, 0), {})], LIMITS)
+    run_passes(store, [Pass(image, Still(), (BlockOp("copy", 1, same),), SHAPE, (0, 0, 0), {})], LIMITS)
 
 
 def test_a_second_energy_of_another_size_is_an_error(tmp_path):
@@ -370,7 +338,7 @@ def test_a_second_energy_of_another_size_is_an_error(tmp_path):
 def test_an_empty_label_is_an_error_before_any_density(tmp_path):
     store = Store(tmp_path / "store.zarr")
     series = series_of(store, volumes())
-    write_image(store, "registered/labels/materials", [np.ones(SHAPE, np.uint8)] * 4, "1", LIMITS, labels=True)
+    write_image(store, "registered/labels/materials", [np.ones(SHAPE, np.uint8)] * 4, "1", labels=True)
     set_names(store, {1: "metal", 2: "void"})
     with pytest.raises(ValueError, match="holds no voxel"):
         stage.run(config_of(store, region={"label": "void"}), series, store, LIMITS)
