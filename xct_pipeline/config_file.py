@@ -6,7 +6,7 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -99,19 +99,34 @@ def describe(error: ValidationError) -> list[str]:
 def _keys(location: tuple[int | str, ...]) -> list[int | str]:
     """Drop what pydantic adds for unions: the tag of the branch and the names of types."""
     keys: list[int | str] = []
-    model: Any = Config
+    annotation: Any = Config
     for part in location:
-        fields = _fields(model)
-        if isinstance(part, int) or part in fields or not keys:
+        inner = _entry(annotation, part)
+        if inner is not None or (part == location[-1] and not _is_branch(annotation, part)):
             keys.append(part)
-            model = fields[part].annotation if isinstance(part, str) and part in fields else model
-        elif part == location[-1] and not _is_branch(part, model):
-            keys.append(part)
+        annotation = inner or _branch(annotation, part)
     return keys
 
 
-def _is_branch(part: int | str, annotation: Any) -> bool:
-    return any(part in (m.__name__, *_tags(m)) for m in _models(annotation)) or any(c in str(part) for c in "[(,")
+def _entry(annotation: Any, key: int | str) -> Any:
+    """Return the annotation of what a key of the file leads to; None where the key is not one of the file."""
+    if isinstance(key, int):
+        return annotation
+    tables = [a for a in (annotation, *get_args(annotation)) if get_origin(a) is dict]
+    if tables:
+        return get_args(tables[0])[1]
+    field = _fields(annotation).get(key)
+    return None if field is None else field.annotation
+
+
+def _branch(annotation: Any, part: int | str) -> Any:
+    """Return the branch of a union that pydantic names by its tag or type, or the union itself."""
+    branches = [m for m in _models(annotation) if part in (m.__name__, *_tags(m))]
+    return branches[0] if branches else annotation
+
+
+def _is_branch(annotation: Any, part: int | str) -> bool:
+    return _branch(annotation, part) is not annotation or any(c in str(part) for c in "[(,")
 
 
 def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
@@ -131,15 +146,10 @@ def _fields(annotation: Any) -> dict[str, Any]:
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = Config
+    annotation: Any = Config
     for part in location[:-1]:
-        fields = _fields(model)
-        if isinstance(part, str) and part in fields:
-            model = fields[part].annotation
-        elif isinstance(part, str):
-            branch = [m for m in _models(model) if part in (m.__name__, *_tags(m))]
-            model = branch[0] if branch else model
-    return [name for name in _fields(model) if name != "folder"]
+        annotation = _entry(annotation, part) or _branch(annotation, part)
+    return [name for name in _fields(annotation) if name != "folder"]
 
 
 def _did_you_mean(word: str, known: list[str]) -> str:

@@ -47,6 +47,13 @@ def test_a_method_brings_its_defaults():
         ({"acquisition": {}}, "no scans"),
         ({"acquisition": {"scans": ["a"], "rows": [5, 5]}}, "first < stop"),
         ({"acquisition": {"tiff": [{"name": "a", "projections": "*"}]}}, "acquisition.tiff.0.angles: missing"),
+        ({"registration": {"start": {"b": {"shift": [1, 2]}}}}, "registration.start.b.shift.2: missing"),
+        (
+            {"registration": {"start": {"b": {"shfit": 1}}}},
+            "registration.start.b.shfit: unknown key; did you mean shift?",
+        ),
+        ({"registration": {"fragments": {"lid": {"bx": 1}}}}, "registration.fragments.lid.bx: unknown key"),
+        ({"variation": {"measured": {"b": -1}}}, "variation.measured.b = -1"),
         ({"folder": "/"}, "folder: unknown key"),
         ({"output": 3}, "output = 3"),
     ],
