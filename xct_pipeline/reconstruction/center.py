@@ -19,9 +19,11 @@ from xct_pipeline.reconstruction.center_pair import (
 )
 from xct_pipeline.reconstruction.center_rows import (
     choose_rows,
+    clean,
     outlying_columns,
     row_content,
-    without_columns,
+    unlike_mirror_image,
+    values_of_rows,
 )
 from xct_pipeline.reconstruction.center_values import center_from_values, misfit
 from xct_pipeline.reconstruction.half_turns import HalfTurns, half_turns, resample
@@ -93,25 +95,6 @@ class CenterEstimate:
     warnings: tuple[str, ...]
 
 
-def clean(sinograms: Array, turns: HalfTurns, center: float | None = None) -> Array:
-    """Sinograms (angle, row, column) with outlying columns of each row left out (interpolated)."""
-    columns = sinograms.shape[-1]
-    rows = []
-    for r in range(sinograms.shape[1]):
-        sinogram, residual = sinograms[:, r], None
-        if center is not None:
-            # the partner without its own defects, or each would show twice
-            partner = without_columns(sinogram, outlying_columns(sinogram))
-            finite = np.nan_to_num(sinogram, posinf=0, neginf=0)
-            first = facing_pairs(finite[:, None], turns, PAIRS)[0].mean(axis=(0, 1))
-            second = facing_pairs(partner[:, None], turns, PAIRS)[1].mean(axis=(0, 1))
-            mirror = 2 * center - np.arange(columns)
-            residual = first - np.interp(mirror, np.arange(columns), second)
-            residual[(mirror < 0) | (mirror > columns - 1)] = 0
-        rows.append(without_columns(sinogram, outlying_columns(sinogram, center, residual)))
-    return np.stack(rows, axis=1)
-
-
 def facing_pairs(sinograms: Array, turns: HalfTurns, most: int) -> tuple[Array, Array]:
     """Up to `most` pairs of projections (pair, row, column), half a turn apart or as near to it as there are."""
     if turns.kind == "full":
@@ -149,7 +132,8 @@ def center_from_overlap(sinograms: Array, angles: Array) -> tuple[float, str, fl
     if turns.kind != "full":
         raise ValueError("finding the overlap takes a whole turn of angles; this scan covers less")
     data, turns = data[turns.order], replace(turns, order=np.arange(len(turns.order)))
-    first, second = facing_pairs(clean(data, turns), turns, 32)
+    bad = [outlying_columns(row) for row in values_of_rows(data)]
+    first, second = (clean(half, bad) for half in facing_pairs(data, turns, 32))
     columns = data.shape[-1]
     center, match, chance = coarse_center(first.reshape(-1, columns), second.reshape(-1, columns))
     if match < max(WEAK_MATCH, 5 * chance):
@@ -234,7 +218,8 @@ def find_center(
     data, theta = data[turns.order], theta[turns.order]
     turns = replace(turns, order=np.arange(len(theta)))
     if turns.kind == "short":
-        return from_metric_alone(clean(data, turns), theta, where, search)
+        bad = [outlying_columns(row) for row in values_of_rows(data)]
+        return from_metric_alone(clean(data, bad), theta, where, search)
     found, table = register(data, turns, search)
     columns = data.shape[-1]
     half_acquisition = turns.kind == "full" and abs(found.center - (columns - 1) / 2) > columns / 8
@@ -278,21 +263,25 @@ def find_center(
 def register(data: Array, turns: HalfTurns, search: tuple[float, float] | None) -> tuple[PairCenter, Array]:
     """Registration from coarse to fine; also returns the sinograms with outlying columns left out."""
     columns = data.shape[-1]
-    first, second = facing_pairs(clean(data, turns), turns, PAIRS)
+    values = values_of_rows(data)
+    pairs = facing_pairs(data, turns, PAIRS)
+    bad = [outlying_columns(row) for row in values]
+    first, second = (clean(half, bad) for half in pairs)
     start, match, chance = coarse_center(first.reshape(-1, columns), second.reshape(-1, columns))
     if match < max(WEAK_MATCH, 5 * chance) and turns.kind == "full":
-        values = center_from_values(first, second)
-        if values.misfit < WEAK_MISFIT:
-            start, match = values.center, 1 - values.misfit
+        smooth = center_from_values(first, second)
+        if smooth.misfit < WEAK_MISFIT:
+            start, match = smooth.center, 1 - smooth.misfit
     if match < max(WEAK_MATCH, 5 * chance):
         raise ValueError(
             f"the centre of rotation was not found: projections half a turn apart match at most {match:.2f} of 1; "
             "choose rows with more structure, check the angles, or give the centre"
         )
-    for _ in range(2):  # what differs from its mirror image shows best at a good centre
-        table = clean(data, turns, start)
-        pair = center_from_pair(*facing_pairs(table, turns, PAIRS), start=start)
+    for _ in range(2):
+        bad = unlike_mirror_image(values, *pairs, start)
+        pair = center_from_pair(*(clean(half, bad) for half in pairs), start=start)
         start = pair.center
+    table = clean(data, bad)
     found = center_from_turns(table, turns, pair.center, pull=pair.pull)
     low, high = search if search is not None else (0.0, columns - 1.0)
     if not low <= found.center <= high:

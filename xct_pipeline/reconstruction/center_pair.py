@@ -70,8 +70,10 @@ def spectra(projections: Array, center: float, nfft: int, kmax: int) -> Array:
     lever -= np.float32((window32 * lever).sum() / window32.sum())
     basis = np.stack([window32 / window32.sum(), window32 * lever / (window32 * lever**2).sum()], axis=1)
     level = projections @ basis
-    rest = projections - level @ np.stack([np.ones_like(lever), lever])
-    spectrum = scipy.fft.rfft(rest * window32, nfft, axis=-1, workers=1)
+    rest = level @ np.stack([np.ones_like(lever), lever])
+    np.subtract(projections, rest, out=rest)
+    rest *= window32
+    spectrum = scipy.fft.rfft(rest, nfft, axis=-1, workers=1)
     return np.asarray(spectrum[..., :kmax])
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -60,25 +61,37 @@ def choose_rows(content: Array, count: int) -> npt.NDArray[np.intp]:
     return np.array([g[np.argmax(np.minimum(values[g], 1.5 * rich))] for g in groups], np.intp)
 
 
+class ColumnValues(NamedTuple):
+    """What the columns of a sinogram are judged by: share of finite values, mean, and change from angle to angle."""
+
+    finite: Array
+    mean: Array
+    change: Array
+
+
+def column_values(sinogram: Array) -> ColumnValues:
+    """Measure a sinogram (angle, column) whose projections are in the order of their angles."""
+    finite = np.isfinite(sinogram)
+    data = np.where(finite, sinogram, 0).astype(np.float32)
+    change = np.abs(np.diff(data, axis=0)).mean(axis=0, dtype=np.float64)
+    change = np.log(change + 0.15 * np.quantile(change, 0.98) + 1e-6)
+    return ColumnValues(finite.mean(axis=0), data.mean(axis=0, dtype=np.float64), change)
+
+
 def outlying_columns(
-    sinogram: Array, center: float | None = None, residual: Array | None = None
+    values: ColumnValues, center: float | None = None, residual: Array | None = None
 ) -> npt.NDArray[np.bool_]:
-    """Mark columns of a sinogram (angle, column) that stand out from neighbours at all angles or are not finite.
+    """Mark columns of a sinogram that stand out from neighbours at all angles or are not finite.
 
     An edge concentric with the axis stands out on both sides alike: with `center` given such columns are kept,
     and what is marked is marked with its mirror image, so that leaving it out favours no centre. `residual`
     (column), projections less their mirror images half a turn later, must show what stands out as well: it is free
-    of the sample. Projections are in the order of their angles.
+    of the sample.
     """
-    finite = np.isfinite(sinogram)
-    data = np.where(finite, sinogram, 0).astype(np.float32)
-    bad = finite.mean(axis=0) < 0.9
-    mean = data.mean(axis=0, dtype=np.float64)
-    change = np.abs(np.diff(data, axis=0)).mean(axis=0, dtype=np.float64)
-    change = np.log(change + 0.15 * np.quantile(change, 0.98) + 1e-6)
+    bad = values.finite < 0.9
     if residual is not None:
         rest = residual - scipy.ndimage.median_filter(residual, 7, mode="nearest")
-    for value, floor in ((mean, 0.01 * float(np.ptp(mean))), (change, 0.7)):
+    for value, floor in ((values.mean, 0.01 * float(np.ptp(values.mean))), (values.change, 0.7)):
         excess = value - scipy.ndimage.median_filter(value, 7, mode="nearest")
         limit = 6 * 1.4826 * float(np.median(np.abs(excess))) + floor
         spots = np.flatnonzero(np.abs(excess) > limit)
@@ -88,7 +101,7 @@ def outlying_columns(
             mirrored[(near < 0) | (near >= len(value))] = 0
             unlike = np.abs(excess[spots, None] - mirrored) - 0.25 * np.abs(mirrored)
             spots = spots[unlike.min(axis=1, initial=np.inf) > limit]
-        if residual is not None and value is mean:
+        if residual is not None and value is values.mean:
             least = np.maximum(0.4 * np.abs(excess[spots]), 4 * float(np.median(np.abs(rest))))
             spots = spots[rest[spots] * np.sign(excess[spots]) > least]
         bad[spots] = True
@@ -115,3 +128,36 @@ def without_columns(sinogram: Array, bad: Array) -> Array:
         ok = np.isfinite(line)
         data[angle] = np.interp(np.arange(len(line)), np.flatnonzero(ok), line[ok]) if ok.any() else 0.0
     return data
+
+
+def values_of_rows(sinograms: Array) -> list[ColumnValues]:
+    """What the columns of each row of (angle, row, column) are judged by."""
+    return [column_values(sinograms[:, r]) for r in range(sinograms.shape[1])]
+
+
+def clean(projections: Array, bad: Sequence[Array]) -> Array:
+    """Projections (angle, row, column) with the bad columns of each row interpolated."""
+    out = np.empty(projections.shape, np.float32)
+    for r, marked in enumerate(bad):
+        out[:, r] = without_columns(projections[:, r], marked)
+    return out
+
+
+def unlike_mirror_image(
+    values: Sequence[ColumnValues], first: Array, second: Array, center: float
+) -> list[npt.NDArray[np.bool_]]:
+    """Mark the outlying columns of each row that differ from what is seen half a turn later, by pairs `first, second`.
+
+    What differs from its mirror image shows best at a good centre.
+    """
+    columns = first.shape[-1]
+    mirror = 2 * center - np.arange(columns)
+    marked = []
+    for r, row in enumerate(values):
+        # the partner without its own defects, or each would show twice
+        partner = without_columns(second[:, r], outlying_columns(row)).mean(axis=0)
+        ahead = np.nan_to_num(first[:, r], posinf=0, neginf=0).mean(axis=0)
+        residual = ahead - np.interp(mirror, np.arange(columns), partner)
+        residual[(mirror < 0) | (mirror > columns - 1)] = 0
+        marked.append(outlying_columns(row, center, residual))
+    return marked
