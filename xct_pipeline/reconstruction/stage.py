@@ -23,7 +23,7 @@ from xct_pipeline.resources import Resources
 from xct_pipeline.scan import Scan, ScanError
 from xct_pipeline.store import Image, Store, level_count
 
-GROUP = 16  # slices that are computed together; aligned to detector row 0
+GROUP = 16  # slices that a run computes together; aligned to detector row 0
 THICKNESSES = (64, 48, 32, 16)
 CONTENT_ANGLES = 8  # projections from which rows are chosen for the centre
 CENTER_ROWS = 12
@@ -88,11 +88,12 @@ def reconstruct_op(settings: ReconstructionBase, geometry: Geometry, first_row: 
     kernel, parameters, scratch = _kernel(settings, geometry)
     # weighting the rays needs no interpolation, but only a linear method may weight them
     linear = isinstance(settings, Fourier) or (isinstance(settings, Astra) and settings.algorithm == "FBP")
+    group = _slices_together(settings)
 
     def needs(region: Region) -> Region:
         z = region[0]
-        first = (z.start + first_row) // GROUP * GROUP
-        stop = min(geometry.rows, -(-(z.stop + first_row) // GROUP) * GROUP)
+        first = (z.start + first_row) // group * group
+        stop = min(geometry.rows, -(-(z.stop + first_row) // group) * group)
         return slice(0, len(geometry.angles)), slice(first, stop), slice(0, geometry.columns)
 
     return BlockOp(
@@ -100,6 +101,12 @@ def reconstruct_op(settings: ReconstructionBase, geometry: Geometry, first_row: 
         partial(_apply, kernel=kernel, geometry=geometry, first_row=first_row, circle=settings.circle, linear=linear),
         {**parameters, "geometry": vars(geometry), "circle": settings.circle}, needs, lambda region: scratch,  # noqa: ARG005
     )  # fmt: skip
+
+
+def _slices_together(settings: ReconstructionBase) -> int:
+    """Return how many slices share their last bits, aligned to detector row 0; a preview computes no more."""
+    alone = isinstance(settings, Astra) or (isinstance(settings, Tomopy) and settings.algorithm != "gridrec")
+    return 1 if alone else GROUP
 
 
 def _apply(
