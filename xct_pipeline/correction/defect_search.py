@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +11,8 @@ from xct_pipeline.correction.defect_templates import FLANK, Template, all_templa
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+ISOLATED = np.array([1 / 6, -2 / 3, 1, -2 / 3, 1 / 6])  # what a column differs by from the cubic through its neighbours
 
 
 @dataclass(frozen=True)
@@ -207,35 +208,40 @@ def _less_mirror_image(means: Floats, errors: Floats, centers: list[float]) -> t
     return odd, error
 
 
-def isolated_from_mirror_image(means: Floats, centers: Sequence[float]) -> Floats:
-    """How far each column stands out of its two neighbours on either side in the profiles less their mirror image.
+def isolated_with_image(mean: Floats, center: float) -> tuple[Floats, Floats]:
+    """How far each column, and its mirror image about the axis, stands out of its two neighbours on either side.
+
+    Walls of a cell stand out in both alike, and are gone in the difference.
 
     Parameters
     ----------
-    means : array (scan, row, column)
-        Line integrals averaged over all angles.
-    centers : sequence of float
-        Rotation axis of each scan in columns.
+    mean : array (row, column)
+        Line integrals of one scan averaged over all angles.
+    center : float
+        Its rotation axis in columns.
 
     Returns
     -------
-    array (row, column)
-        Mean over the scans; 0 at the edges and where the image is off the detector. The image is taken between
-        columns by cubic splines: beside a wall the profile is steep and bent.
+    two arrays (row, column)
+        0 at the edges and where the image is off the detector. The image is taken between columns by cubic splines:
+        beside a wall the profile is steep and bent.
     """
     from scipy.ndimage import map_coordinates
 
-    n_rows, n_columns = means.shape[1:]
-    total = np.zeros((n_rows, n_columns))
-    for mean, center in zip(means, centers, strict=True):
-        where = 2 * center - np.arange(n_columns)
-        inside = (where >= 0) & (where <= n_columns - 1)
-        places = np.broadcast_arrays(np.arange(n_rows)[:, None], where[inside][None])
-        odd = np.zeros_like(mean)
-        odd[:, inside] = mean[:, inside] - map_coordinates(mean, places, order=3, mode="mirror")
-        near, far = odd[:, 1:-3] + odd[:, 3:-1], odd[:, :-4] + odd[:, 4:]
-        total[:, 2:-2] += odd[:, 2:-2] - 2 / 3 * near + 1 / 6 * far
-    return total / len(means)
+    n_rows, n_columns = mean.shape
+    where = 2 * center - np.arange(n_columns)
+    inside = (where >= 0) & (where <= n_columns - 1)
+    places = np.broadcast_arrays(np.arange(n_rows)[:, None], where[inside][None])
+    image = np.zeros_like(mean)
+    image[:, inside] = map_coordinates(mean, places, order=3, mode="mirror")
+    return _isolated(mean * inside), _isolated(image)
+
+
+def _isolated(profile: Floats) -> Floats:
+    out = np.zeros_like(profile)
+    for k, weight in enumerate(ISOLATED):
+        out[:, 2:-2] += weight * profile[:, k : profile.shape[1] - 4 + k]
+    return out
 
 
 def _is_one_sided(maps: list[Floats], odd_maps: list[Floats], centers: list[float], f: _Found) -> Bools:

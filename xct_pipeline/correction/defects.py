@@ -20,12 +20,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.correction.defect_search import (
-    isolated_from_mirror_image,
-    isolated_offsets,
-    local_scatter,
-    mirror_maximum,
-)
+from xct_pipeline.correction.defect_search import isolated_offsets, local_scatter, mirror_maximum
 from xct_pipeline.correction.defect_templates import FLANK
 from xct_pipeline.device import array_namespace, is_cupy, to_host
 
@@ -318,62 +313,6 @@ def correct_defects(p: Any, offset: Any, dead: Bools) -> Any:
     return interpolate_dead(p - xp.asarray(offset, p.dtype), dead)
 
 
-def along_rows(
-    found: Defects,
-    statistics: Sequence[Any],
-    *,
-    centers: Sequence[float] | None = None,
-    share: float = 0.4,
-    reach: int = 32,
-) -> Defects:
-    """Correct the rest of a defective column where single rows could not be told from the sample.
-
-    A column of the detector that is defective in many rows is defective in those between too, where a wall of the
-    sample beside it (or noise) hides it. A row takes the median offset of the rows around it that see about the same
-    light, provided that most of what could be judged there was found. Where no such row sees the same light (the
-    wall begins and ends there), it takes that of all rows around it, provided that the profiles less their mirror
-    image, where walls are gone, show about that much.
-
-    Parameters
-    ----------
-    found : Defects
-        From `find_defects`, all rows of the detector.
-    statistics : sequence of arrays (SEGMENTS + 1, row, column)
-        The same as there.
-    centers : sequence of float, optional
-        Rotation axis of each scan in columns; without it, rows of other light are left.
-    share : float
-        Of the rows around with similar light, in which the column must have been found.
-    reach : int
-        Rows to either side.
-
-    Returns
-    -------
-    Defects
-        With more offsets, never fewer.
-    """
-    means = np.stack([np.asarray(to_host(s[:-1])).mean(axis=0, dtype=np.float64) for s in statistics])
-    light = np.exp(-means.mean(axis=0))
-    offset = found.offset.copy()
-    isolated = None if centers is None else isolated_from_mirror_image(means - found.offset, centers)
-    for column in np.flatnonzero((found.offset != 0).sum(axis=0) >= 4):
-        given = found.offset[:, column]
-        rows = np.flatnonzero(given != 0)
-        for row in np.flatnonzero((given == 0) & ~found.dead[:, column]):
-            near = np.abs(np.arange(len(given)) - row) <= reach
-            alike = near & (np.abs(light[:, column] - light[row, column]) < 0.2 * light[row, column])
-            used = rows[alike[rows]]
-            if len(used) >= 4 and _same_sign(given[used]) >= share * alike.sum():
-                offset[row, column] = np.median(given[used])
-            elif isolated is not None:
-                used = rows[near[rows]]
-                seen = float(np.mean(isolated[alike & (given == 0), column]))
-                guess = float(np.median(given[used])) if len(used) >= 4 else 0.0
-                if _same_sign(given[used]) >= 0.5 * share * near.sum() and abs(seen - guess) < 0.6 * abs(guess):
-                    offset[row, column] = guess
-    return with_offset(found, offset)
-
-
 def with_offset(found: Defects, offset: npt.NDArray[np.float32]) -> Defects:
     """Return the same defects with other offsets, counted anew."""
     corrected = found.dead | (offset != 0)
@@ -383,7 +322,3 @@ def with_offset(found: Defects, offset: npt.NDArray[np.float32]) -> Defects:
         n_offset=int(np.count_nonzero(offset)),
         n_clean_rows=int(np.count_nonzero(~corrected.any(axis=1))),
     )
-
-
-def _same_sign(values: npt.NDArray[Any]) -> int:
-    return int(max((values > 0).sum(), (values < 0).sum()))

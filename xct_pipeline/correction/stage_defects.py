@@ -14,7 +14,7 @@ from xct_pipeline.acquisition.stage import Frame, RawSource, scan_identity
 from xct_pipeline.blocks import Array, BlockOp, Reduction, Region, size_of
 from xct_pipeline.config import Correction, NoMethod, StripeDefects
 from xct_pipeline.correction import defects
-from xct_pipeline.correction.defect_rows import in_pooled_rows
+from xct_pipeline.correction.defect_rows import along_rows
 from xct_pipeline.correction.stage import DEFECTS_VERSION, normalise_op, zinger_op
 from xct_pipeline.correction.stage_fields import GROUP, Fields, nominal_fields, whole_frames
 from xct_pipeline.execution import measure, measure_need
@@ -25,6 +25,7 @@ from xct_pipeline.store import Store
 STATISTICS_SCRATCH = 1.5  # memory of a band beyond what is read of it, as a multiple of that
 STATISTICS_RATE = 60e6  # values per CPU-second
 SEARCH_COPIES = 12  # of a band's statistics
+ALONG_ROWS = 120.0  # bytes for each pixel, whatever the number of scans
 
 
 def add_defects(settings: Correction, scans: Sequence[tuple[Fields, Array]], centers: Sequence[float]) -> list[Fields]:
@@ -39,12 +40,9 @@ def add_defects(settings: Correction, scans: Sequence[tuple[Fields, Array]], cen
     for shape in dict.fromkeys(shapes):
         members = [k for k, other in enumerate(shapes) if other == shape]
         together = [scans[k][1] for k in members]
-        asked: dict[str, Any] = {
-            "centers": [centers[k] for k in members], "snr": settings.stripe.snr, "max_width": settings.stripe.max_width
-        }  # fmt: skip
-        found = defects.find_defects(together, **asked)
-        found = defects.along_rows(found, together, centers=asked["centers"])
-        found = in_pooled_rows(found, together, **asked)
+        axes, snr = [centers[k] for k in members], settings.stripe.snr
+        found = defects.find_defects(together, centers=axes, snr=snr, max_width=settings.stripe.max_width)
+        found = along_rows(found, together, centers=axes, snr=snr)
         for k in members:
             result[k] = replace(scans[k][0], offset=found.offset, dead=found.dead)
     return [result[k] for k in range(len(scans))]
@@ -125,7 +123,8 @@ def search_bytes(frame: Frame, scans: int) -> int:
     """Return the memory that the search for defects in some scans takes beside the statistics."""
     row = 8.0 * (defects.SEGMENTS + 1) * frame.columns * scans
     band = min(max(defects.BAND_BYTES, row), row * frame.rows)
-    return int(SEARCH_COPIES * band + 40.0 * frame.rows * frame.columns)
+    pixels = frame.rows * frame.columns
+    return int(max(SEARCH_COPIES * band + 40.0 * pixels, ALONG_ROWS * pixels))
 
 
 def _band_chunk(block: Array, region: Region) -> dict[str, Array]:

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from xct_pipeline.correction import defects
-from xct_pipeline.correction.defect_rows import in_pooled_rows
+from xct_pipeline.correction.defect_rows import along_rows
 from xct_pipeline.correction.defects import (
     SEGMENTS,
-    along_rows,
     column_statistics,
     correct_defects,
     find_defects,
@@ -263,10 +262,10 @@ def faint_defect(size, seed=0):
 
 def test_a_defect_below_the_noise_of_a_row_is_found_in_the_mean_of_many():
     scans, centers, column = faint_defect(0.0015)
-    found = along_rows(find_defects(scans, centers=centers), scans)
+    found = find_defects(scans, centers=centers)
     unseen = found.offset[:, column] == 0
     assert unseen[16:].sum() > 20
-    pooled = in_pooled_rows(found, scans, centers=centers)
+    pooled = along_rows(found, scans, centers=centers)
     np.testing.assert_allclose(pooled.offset[16:, column][unseen[16:]], 0.0015, atol=4e-4)
     assert np.array_equal(pooled.offset[~unseen, column], found.offset[~unseen, column])
     others = np.arange(256) != column
@@ -279,7 +278,7 @@ def test_pooling_rows_finds_nothing_where_nothing_is():
         scans, centers, column = faint_defect(0.0, seed=10 * seed)
         found = find_defects(scans, centers=centers)
         assert (found.offset[:16, column] != 0).all()
-        pooled = in_pooled_rows(found, scans, centers=centers)
+        pooled = along_rows(found, scans, centers=centers)
         assert pooled.n_offset == found.n_offset
 
 
