@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,9 +37,9 @@ def table_row(
     pixel : float or None
         Edge of a voxel in micrometre.
     """
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for passed in passes:
-        counts = {**counts, **{k: counts.get(k, 0) + v for k, v in passed.counts.items()}}
+        counts.update(passed.counts)
     return {
         "scan": name,
         "center": center.center if center else None,
@@ -50,7 +51,7 @@ def table_row(
         "voxel_size": pixel,
         "margin_left": margin[0] if margin else None,
         "margin_right": margin[1] if margin else None,
-        **{key: counts.get(key, 0) for key in (*COUNTS, "truncated_rows")},
+        **{key: counts[key] for key in (*COUNTS, "truncated_rows")},
         "seconds": round(sum(passed.seconds for passed in passes), 2),
         "problem": problem,
     }

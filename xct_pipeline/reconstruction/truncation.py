@@ -37,7 +37,7 @@ def is_truncated(
     """
     xp = array_namespace(sinograms)
     n = edge_columns(sinograms.shape[2])
-    scale = xp.mean(sinograms, axis=0, dtype=np.float64).max(axis=-1)
+    scale = sinograms.mean(axis=0).max(axis=-1)
     flagged = xp.zeros(sinograms.shape[1], bool)
     for name in sides:
         side = sinograms[..., :n] if name == "left" else sinograms[..., -n:]
