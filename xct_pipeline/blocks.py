@@ -155,7 +155,7 @@ class Pass:
         region = self.region((0,) * len(self.image.shape))
         largest = max(self.granules(region), key=size_of)
         work = 0
-        regions = self.regions(largest)
+        regions = regions_of(self.ops, largest)
         held = self.source.nbytes(regions[0]) * (2 if self.on_device else 1)  # and the next, being read
         for op, target in zip(self.ops, regions[1:], strict=True):
             out = size_of(target) * op.itemsize
@@ -165,13 +165,6 @@ class Pass:
         # while it is being written, a shard exists as values, as a pyramid and as encoded chunks (twice)
         return int(shard + max(work, held, shard * 2.4))
 
-    def regions(self, target: Region) -> list[Region]:
-        """Return the regions before the first op, between them, and after the last."""
-        regions = [target]
-        for op in reversed(self.ops):
-            regions.insert(0, op.needs(regions[0]))
-        return regions
-
     def results(self, granules: Iterable[Region]) -> Iterator[tuple[Region, Array, Counter[str]]]:
         """Compute granules one after the other; on a device, the next is read and copied there meanwhile."""
         if not self.on_device:
@@ -180,26 +173,40 @@ class Pass:
             return
         targets = list(granules)
         with device.Uploads() as uploads:
-            blocks = uploads.one_ahead(lambda target: self.source.read(self.regions(target)[0]), targets)
+            blocks = uploads.one_ahead(lambda target: self.source.read(regions_of(self.ops, target)[0]), targets)
             for target, block in zip(targets, blocks, strict=True):
                 # the block is held until its result is here: the next upload may write where it lay
                 yield target, *self.compute(target, block)
 
     def compute(self, target: Region, block: Any = None) -> tuple[Array, Counter[str]]:
         """Compute one granule (or any region that lies within one), from what its source says unless that is given."""
-        regions = self.regions(target)
+        regions = regions_of(self.ops, target)
         if block is None:
             block = self.source.read(regions[0])
             block = device.to_device(block) if self.on_device else block
-        counts: Counter[str] = Counter()
-        for op, before, after in zip(self.ops, regions[:-1], regions[1:], strict=True):
-            result = op.function(block, before, after)
-            if isinstance(result, tuple):
-                block, found = result
-                counts.update({key: int(value) for key, value in found.items()})
-            else:
-                block = result
+        block, counts = apply_ops(self.ops, block, regions)
         return device.download(block), counts
+
+
+def regions_of(ops: Sequence[BlockOp], target: Region) -> list[Region]:
+    """Return the regions before the first op, between them, and after the last, which is the target."""
+    regions = [target]
+    for op in reversed(ops):
+        regions.insert(0, op.needs(regions[0]))
+    return regions
+
+
+def apply_ops(ops: Sequence[BlockOp], block: Any, regions: Sequence[Region]) -> tuple[Any, Counter[str]]:
+    """Return a block after all ops, and what they counted; `regions` are from `regions_of`."""
+    counts: Counter[str] = Counter()
+    for op, before, after in zip(ops, regions[:-1], regions[1:], strict=True):
+        result = op.function(block, before, after)
+        if isinstance(result, tuple):
+            block, found = result
+            counts.update({key: int(value) for key, value in found.items()})
+        else:
+            block = result
+    return block, counts
 
 
 def size_of(region: Region) -> int:

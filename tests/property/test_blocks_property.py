@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xct_pipeline import execution
-from xct_pipeline.blocks import BlockOp, Pass, Region, inside, size_of, widen
+from xct_pipeline.blocks import BlockOp, Pass, Region, inside, regions_of, size_of, widen
 from xct_pipeline.resources import Resources
 from xct_pipeline.store import Image, Store, level_count
 
@@ -63,7 +63,7 @@ def test_shards_and_granules_tile_the_image(case):
             assert all(a.start <= b.start < b.stop <= a.stop for a, b in zip(region, part, strict=True))
             first, last = part[0].start + offset, part[0].stop - 1 + offset
             assert first // granule == last // granule  # within one granule of the frame
-            before, after = step.regions(part)
+            before, after = regions_of(step.ops, part)
             assert after == part
             assert all(
                 0 <= p.start <= q.start < q.stop <= p.stop <= n for p, q, n in zip(before, part, shape, strict=True)

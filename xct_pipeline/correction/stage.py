@@ -53,14 +53,15 @@ COUNTS = ("clipped", "saturated", "zero", "nonfinite", "zingers", "defective", "
 
 def to_integrals(settings: Correction, scan: Scan, frame: Frame, fields: Fields) -> tuple[BlockOp, ...]:
     """Return the operations from counts to line integrals, in their order."""
-    ops = [
-        zinger_op(settings, frame),
-        normalise_op(settings, scan, frame, fields),
-        distortion_op(settings),
-        phase_op(settings, scan, frame),
-        beam_hardening_op(settings),
-    ]
-    return tuple(op for op in ops if op is not None)
+    ops = (distortion_op(settings), phase_op(settings, scan, frame), beam_hardening_op(settings))
+    return (*on_counts(settings, scan, frame, fields), *(op for op in ops if op is not None))
+
+
+def on_counts(settings: Correction, scan: Scan, frame: Frame, fields: Fields) -> tuple[BlockOp, ...]:
+    """Return the first of these operations: zingers, flat field, air and logarithm."""
+    zingers = zinger_op(settings, frame)
+    normalise = normalise_op(settings, scan, frame, fields)
+    return (normalise,) if zingers is None else (zingers, normalise)
 
 
 def zinger_op(settings: Correction, frame: Frame) -> BlockOp | None:

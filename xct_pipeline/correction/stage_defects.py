@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from xct_pipeline.acquisition.stage import Frame, RawSource, scan_identity
-from xct_pipeline.blocks import Array, BlockOp, Reduction, Region, size_of
+from xct_pipeline.blocks import Array, BlockOp, Reduction, Region, apply_ops, regions_of, size_of
 from xct_pipeline.config import Correction, NoMethod, StripeDefects
 from xct_pipeline.correction import defects
 from xct_pipeline.correction.defect_rows import along_rows
-from xct_pipeline.correction.stage import DEFECTS_VERSION, normalise_op, zinger_op
+from xct_pipeline.correction.stage import DEFECTS_VERSION, on_counts
 from xct_pipeline.correction.stage_fields import GROUP, Fields, nominal_fields, whole_frames
 from xct_pipeline.execution import measure, measure_need
 from xct_pipeline.resources import Need, Resources
@@ -63,7 +62,7 @@ def column_statistics(
             f"{scan.name}: {frame.angles} projections are too few to tell defects from the sample"
             f" ({3 * defects.SEGMENTS} are needed); choose another correction.stripe.method"
         )
-    ops = _ops(settings, scan, frame, fields)
+    ops = on_counts(settings, scan, frame, fields)
     inputs = {
         **scan_identity(scan), "frame": asdict(frame), "ops": [op.identity() for op in ops],
     }  # fmt: skip
@@ -75,11 +74,6 @@ def column_statistics(
     )  # fmt: skip
     found = measure(store, reduction, source, regions, inputs, limits, _scratch(bands), partial_bytes)
     return found["statistics"]
-
-
-def _ops(settings: Correction, scan: Scan, frame: Frame, fields: Fields) -> tuple[BlockOp, ...]:
-    ops = (zinger_op(settings, frame), normalise_op(settings, scan, frame, fields))
-    return tuple(op for op in ops if op is not None)
 
 
 def _parts(
@@ -112,7 +106,7 @@ def _scratch(bands: bool) -> float:
 
 def statistics_need(settings: Correction, scan: Scan, frame: Frame) -> Need:
     """Return what `column_statistics` takes."""
-    ops = _ops(settings, scan, frame, nominal_fields(frame))
+    ops = on_counts(settings, scan, frame, nominal_fields(frame))
     source, regions, partial_bytes = _parts(settings, scan, frame, ops)
     values = float(frame.angles * frame.rows * frame.columns)
     scratch = _scratch(isinstance(source, _Corrected))
@@ -154,13 +148,8 @@ class _Corrected:
     ops: tuple[BlockOp, ...]
 
     def read(self, region: Region) -> Array:
-        regions = [region]
-        for op in reversed(self.ops):
-            regions.insert(0, op.needs(regions[0]))
-        block: Any = self.raw.read(regions[0])
-        for op, before, after in zip(self.ops, regions[:-1], regions[1:], strict=True):
-            result = op.function(block, before, after)
-            block = result[0] if isinstance(result, tuple) else result
+        regions = regions_of(self.ops, region)
+        block, _ = apply_ops(self.ops, self.raw.read(regions[0]), regions)
         return np.asarray(block)
 
     def nbytes(self, region: Region) -> int:

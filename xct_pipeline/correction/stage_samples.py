@@ -7,27 +7,20 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from xct_pipeline.acquisition.stage import Frame, RawSource
-from xct_pipeline.blocks import Array, inside
+from xct_pipeline.blocks import Array, apply_ops, regions_of
 from xct_pipeline.config import Correction
-from xct_pipeline.correction.stage import normalise_op, zinger_op
+from xct_pipeline.correction.stage import on_counts
 from xct_pipeline.correction.stage_fields import Fields, angle_blocks, integrals_of, whole_frames
 from xct_pipeline.scan import Scan
 
 
 def integrals_of_rows(settings: Correction, scan: Scan, frame: Frame, fields: Fields, rows: Sequence[int]) -> Array:
     """Return sinograms (angle, row, column) of single rows, zingers removed, before stripe removal."""
-    op = zinger_op(settings, frame)
-    sinograms = []
-    bands = [slice(max(0, row - 1), min(frame.rows, row + 2)) for row in rows]
-    for row, band, counts in zip(rows, bands, _counts_of_bands(scan, frame, bands), strict=True):
-        region = (slice(0, frame.angles), band, slice(0, frame.columns))
-        wanted = (region[0], slice(row, row + 1), region[2])
-        if op is not None:
-            counts, _ = op.function(counts, region, wanted)
-        else:
-            counts = counts[inside(region, wanted)]
-        block, _ = normalise_op(settings, scan, frame, fields).function(counts, wanted, wanted)
-        sinograms.append(block)
+    ops = on_counts(settings, scan, frame, fields)
+    angles, columns = slice(0, frame.angles), slice(0, frame.columns)
+    needed = [regions_of(ops, (angles, slice(row, row + 1), columns)) for row in rows]
+    bands = _counts_of_bands(scan, frame, [regions[0][1] for regions in needed])
+    sinograms = [apply_ops(ops, counts, regions)[0] for counts, regions in zip(bands, needed, strict=True)]
     return np.concatenate(sinograms, axis=1)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from xct_pipeline.acquisition.stage import Frame, scan_identity
 from xct_pipeline.blocks import Array, BlockOp, Pass, Region, Source, inside
 from xct_pipeline.config import Astra, Config, Fourier, ReconstructionBase, Tomopy
-from xct_pipeline.correction.stage import to_integrals
+from xct_pipeline.correction.stage import on_counts
 from xct_pipeline.correction.stage_fields import LEVEL_BYTES, MARGIN_BYTES, Fields, sample_rows
 from xct_pipeline.correction.stage_samples import integrals_of_angles, integrals_of_rows
 from xct_pipeline.execution import load_estimate, save_estimate
@@ -230,7 +230,7 @@ def estimate_center(config: Config, scan: Scan, frame: Frame, fields: Fields, st
         No centre can be found.
     """
     settings = config.correction
-    ops = [op.identity() for op in to_integrals(settings, scan, frame, fields)[:2]]
+    ops = [op.identity() for op in on_counts(settings, scan, frame, fields)]
     key = {**scan_identity(scan), "frame": vars(frame), "ops": ops, "version": 2}
     cached = load_estimate(store, f"{scan.name}/center", key)
     if cached is None:
