@@ -21,7 +21,8 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.ndimage
 
-from xct_pipeline.device import array_namespace, fft_of, to_host
+from xct_pipeline.device import array_namespace, fft_of, is_cupy, to_host
+from xct_pipeline.variation import lags
 from xct_pipeline.variation.mass import Sums, bin_sums
 
 Array = npt.NDArray[np.float64]
@@ -59,15 +60,23 @@ def lag_sums(
     Returns
     -------
     LagSums
-        Arrays of shape ``2 lag + 1``; add those of all blocks.
+        Arrays of shape ``2 lag + 1``; add those of all blocks. Even in the lag on the host, on a device only their sum.
     """
-    xp, fft = array_namespace(block), fft_of(block)
-    shape = [scipy.fft.next_fast_len(n + m, real=True) for n, m in zip(block.shape, lag, strict=True)]
+    xp = array_namespace(block)
     first = mask
     if core is not None:
         first = xp.zeros_like(mask)
         first[core] = mask[core]
     values = xp.where(mask, block.astype(xp.float64) - mean, 0.0)
+    if is_cupy(block):
+        return _lag_sums_by_transform(values, mask, first, lag)
+    return LagSums(lags.products(values, first, lag), lags.pair_counts(mask, first, lag))
+
+
+def _lag_sums_by_transform(values: Any, mask: Any, first: Any, lag: Sequence[int]) -> LagSums:
+    """Sum the same by correlation: the formulation for devices, and what `lags` is held against."""
+    xp, fft = array_namespace(values), fft_of(values)
+    shape = [scipy.fft.next_fast_len(n + m, real=True) for n, m in zip(values.shape, lag, strict=True)]
     cells = xp.ix_(*[xp.arange(-m, m + 1) % n for m, n in zip(lag, shape, strict=True)])
 
     def correlate(a: Any, b: Any) -> Any:
@@ -75,8 +84,7 @@ def lag_sums(
         return to_host(fft.irfftn(spectrum, shape)[cells])
 
     products = correlate(xp.where(first, values, 0.0), values)
-    pairs = np.rint(correlate(first.astype(xp.float64), mask.astype(xp.float64)))
-    return LagSums(products, pairs)
+    return LagSums(products, np.rint(correlate(first.astype(xp.float64), mask.astype(xp.float64))))
 
 
 def autocovariance(sums: LagSums) -> Array:
@@ -99,6 +107,19 @@ def autocovariance(sums: LagSums) -> Array:
     removed = max(float((measured * share).sum()) / (1 - float(share.sum())), 0.0) if share.sum() < 1 else 0.0
     covariance: Array = measured + np.where(sums.pairs > 0, removed, 0.0)
     return (covariance + covariance[::-1, ::-1, ::-1]) / 2
+
+
+def about_mean(sums: LagSums, total: float) -> LagSums:
+    """Return sums of products of deviations from the mean, given those from a value near it.
+
+    Parameters
+    ----------
+    total : float
+        Sum of the deviations from that value over all voxels. Their mean is taken for that of the voxels in pairs at
+        any lag too: the error of that is the autocovariance's own statistical one times the mean over the noise.
+    """
+    mean = total / max(float(sums.pairs[tuple(n // 2 for n in sums.pairs.shape)]), 1.0)
+    return LagSums(sums.products - mean**2 * sums.pairs, sums.pairs)
 
 
 def overlap(mask: npt.NDArray[np.bool_], lag: Sequence[int]) -> Array:
@@ -198,12 +219,15 @@ class Noise:
         (y, x), of the noise in the region over that in the quiet part.
     column_inflation, region_inflation : float
         Scatter of sums over windows over what the autocovariance predicts, at least 1.
+    voxels : int
+        That it was measured in.
     """
 
     covariance: Array
     level: Array
     column_inflation: float
     region_inflation: float
+    voxels: int = 0
 
     @property
     def lag(self) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
 """Registered volumes to changes of mass: what is checked before a run, and the run.
 
 The steps stand in the files beside this one: `stage_series` (pairs of scans, slabs, regions), `stage_physics` (what
-turns attenuation into mass), `stage_charge` (the cycler's log), `stage_images`, `stage_sums`, `stage_noise`, and
-`stage_tables`, which brings sums and noise together.
+turns attenuation into mass), `stage_charge` (the cycler's log), `stage_images`, `stage_sums`, `stage_quiet` (where
+noise is measured), `stage_noise`, and `stage_tables`, which brings sums and noise together.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from xct_pipeline.store import Store
 from xct_pipeline.variation.stage_charge import charge_of_series, compositions_of, series_times
 from xct_pipeline.variation.stage_images import change_pass, density_passes
 from xct_pipeline.variation.stage_needs import forecast
-from xct_pipeline.variation.stage_noise import quiet_part
+from xct_pipeline.variation.stage_noise import noise_of_series
 from xct_pipeline.variation.stage_physics import check_region, physics_of, reference_of, refusals
+from xct_pipeline.variation.stage_quiet import quiet_part
 from xct_pipeline.variation.stage_second import check_second, second_series, second_store
 from xct_pipeline.variation.stage_series import Series
 from xct_pipeline.variation.stage_tables import Study, check_regions, write_maps_and_tables
@@ -118,7 +119,11 @@ def run(
     if second is not None:
         # what is ceramic at the first energy says nothing about attenuation at the second
         quiet.append(replace(quiet_part(settings, registration, *second, study.region), solid=None))
-    warnings = write_maps_and_tables(replace(study, quiet=tuple(quiet)))
+    sources = [(series, store), *([second] if second is not None else [])]
+    noises = [
+        noise_of_series(*source, study.region, part, limits) for source, part in zip(sources, quiet, strict=True)
+    ]  # fmt: skip
+    warnings = write_maps_and_tables(replace(study, noise=tuple(noises)))
     return VariationResult(tuple(done), (), tuple(warnings))
 
 

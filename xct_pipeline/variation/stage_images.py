@@ -222,16 +222,21 @@ def map_arrays(
     settings: Variation,
     times: Sequence[float | None],
     consecutive: bool,
+    noise_voxels: Sequence[int],
 ) -> dict[str, Any]:
-    """Prepare the images (t, y, x) of the areal maps and their errors, NaN throughout; return their arrays."""
+    """Prepare the images (t, y, x) of the areal maps and their errors, NaN throughout; return their arrays.
+
+    With the errors stands in how many voxels the noise of each scan's change was measured.
+    """
     arrays = {}
     shape = (len(series.names), *series.frame[1:])
     for name, unit in AREAL.items():
+        more = {"noise_voxels": list(noise_voxels)} if name == "areal_sigma" else {}
         image = Image(
             f"variation/{name}{'_consecutive' * consecutive}", ("t", "y", "x"), shape, "float32", unit, 1,
             voxel_um=series.volume.voxel_um,
             attributes={
-                "time_s": list(times), "closure": physics.closure, "species": settings.species
+                "time_s": list(times), "closure": physics.closure, "species": settings.species, **more
             },
         )  # fmt: skip
         store.prepare(image)

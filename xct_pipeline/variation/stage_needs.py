@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from xct_pipeline.blocks import BlockOp, Pass
+from xct_pipeline.blocks import BlockOp, Pass, size_of
 from xct_pipeline.config import RegionOfInterest, Registration, Variation
 from xct_pipeline.execution import measure_need, passes_need
 from xct_pipeline.registration.stage import GRANULE, series_image
 from xct_pipeline.resources import Forecast, Need, Resources
 from xct_pipeline.store import Image
 from xct_pipeline.variation.stage_images import ChangeSource, PairSource, closure_bytes, flags_bytes, unchanged
-from xct_pipeline.variation.stage_noise import NOISE_HALO, NoSource
+from xct_pipeline.variation.stage_noise import NoSource, pairs_bytes
 from xct_pipeline.variation.stage_physics import OFFSET
+from xct_pipeline.variation.stage_quiet import ENOUGH, BoxSource, bricks_of, rows_of
 from xct_pipeline.variation.stage_series import (
     ATTENUATION,
     DENSITY,
@@ -29,9 +30,17 @@ from xct_pipeline.variation.stage_series import (
 )
 from xct_pipeline.variation.stage_sums import maps_bytes, surface_threshold
 
-RATES = {"change": 40e6, "density": 15e6, "surface": 2.4e6, "sums": 10e6, "noise/mean": 3e6, "noise": 2e6}
+RATES = {
+    "change": 40e6,
+    "density": 15e6,
+    "surface": 50e6,
+    "sums": 10e6,
+    "noise/survey": 30e6,
+    "noise/level": 20e6,
+    "noise": 12e6,
+}
 """Voxels per CPU-second of each step."""
-
+USED = 3  # voxels that are read for each quiet one
 
 EVALUATE_BYTES = 320  # per column, of the maps of one pair: sums in double precision, changes and their errors
 
@@ -83,9 +92,11 @@ def _densities(settings: Variation, series: Series, limits: Resources, consecuti
 
 def _tables(settings: Variation, registration: Registration, series: Series) -> Iterator[Need]:
     """Yield what is summed over regions, and the noise."""
-    everything = range(series.frame[0])
     if registration.mask == "auto" or surface_threshold(settings, registration) is not None:
-        yield _slab_need("surface", series, everything, 1, 1)
+        slabs = slabs_of(range(series.frame[0]), series.frame)
+        source = BoxSource("", 0, series.frame, (1, 0, 0))
+        cpu = float(np.prod(series.frame)) / RATES["surface"]
+        yield measure_need("surface", source, slabs, SCRATCH["surface"], cpu_s=cpu)
     pairs = [pair for kind in (False, True) for pair in pairs_of(series, kind)]
     for region in (settings.region, *settings.regions.values()):
         if region is not None:
@@ -96,8 +107,27 @@ def _tables(settings: Variation, registration: Registration, series: Series) -> 
     yield Need("budget", len(pairs), maps, alone=True, cpu_s=1e-7 * len(pairs) * series.frame[1] * series.frame[2])
     different = len({pair for pair in pairs if pair[0] != pair[1]})
     if different:
-        yield _slab_need("noise/mean", series, everything, NOISE_HALO, different)
-        yield _slab_need("noise", series, everything, NOISE_HALO, different)
+        yield from _noise(settings, series, different)
+
+
+def _noise(settings: Variation, series: Series, pairs: int) -> Iterator[Need]:
+    """Yield what looking for quiet bricks takes, and measuring the noise of all pairs of scans in them."""
+    named = settings.noise_region
+    bounds = tuple(slice(0, n) for n in series.frame) if named is None else RegionMask(named, series.frame).bounds()
+    bricks, source = bricks_of(bounds), BoxSource("", 0, series.frame)
+    voxels = float(sum(size_of(brick) for brick in bricks))
+    yield measure_need(
+        "noise/survey", source, rows_of(bricks), SCRATCH["noise/survey"], cpu_s=voxels / RATES["noise/survey"]
+    )
+    assert settings.region is not None
+    planes = slabs_of(_planes(settings.region, series), series.frame)
+    source = BoxSource("", 0, series.frame, (1, 0, 0))
+    cpu = sum(size_of(slab) for slab in planes) / RATES["noise/level"]
+    yield measure_need("noise/level", source, planes, SCRATCH["noise/level"], cpu_s=cpu)
+    source = BoxSource("", 0, series.frame)
+    used = bricks[: max(1, int(len(bricks) * min(1.0, USED * ENOUGH / voxels)))]
+    cpu = pairs * min(voxels, USED * ENOUGH) / RATES["noise"]
+    yield measure_need("noise", source, used, SCRATCH["noise"], pairs_bytes(pairs), fold=True, cpu_s=cpu)
 
 
 def _planes(region: RegionOfInterest, series: Series) -> range:

@@ -1,157 +1,115 @@
-"""The noise of a difference of two scans, measured slab by slab where nothing changes."""
+"""The noise of the differences between scans, measured brick by brick where nothing changes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from xct_pipeline.blocks import Array, Reduction, Region
-from xct_pipeline.config import Registration, Variation
+from xct_pipeline.blocks import Array, Reduction, Region, inside
 from xct_pipeline.execution import image_identity, measure
-from xct_pipeline.registration.stage import PATH, ceramic_threshold
+from xct_pipeline.registration.stage import PATH
 from xct_pipeline.resources import Resources
-from xct_pipeline.store import Store
-from xct_pipeline.variation import cells, mass, uncertainty
+from xct_pipeline.store import Store, StoredArray
+from xct_pipeline.variation import cells, lags, mass
 from xct_pipeline.variation import noise as noises
-from xct_pipeline.variation.stage_images import face_gradient
-from xct_pipeline.variation.stage_series import (
-    SCRATCH,
-    VERSION,
-    RegionMask,
-    Series,
-    SlabSource,
-    add_up,
-    region_mask,
-    slabs_of,
-)
+from xct_pipeline.variation.stage_quiet import BoxSource, QuietMask, box_source, chosen_bricks, sample
+from xct_pipeline.variation.stage_series import SCRATCH, VERSION, RegionMask, Series, add_up, pairs_of, slabs_of
 
-STRIP = 64  # rows of a slab whose noise is measured together; a multiple of LEVEL_BIN
+Pair = tuple[int, int]
+
+STRIP = 64  # rows of a slab whose voxel pairs are counted together; a multiple of LEVEL_BIN
 LAG = (6, 4, 4)
 LEVEL_BIN = 16
-NOISE_HALO = 9  # planes beyond a slab: what smoothing, growing and the lags reach
+LEAST = 1000  # quiet voxels
+ABOUT = 1_000_000  # quiet voxels, of whose mean the deviations are taken
 
 
-@dataclass(frozen=True)
-class QuietMask:
-    """Voxels where nothing changes and no face is near: where the noise of a difference is measured.
+def noise_of_series(
+    series: Series, store: Store, mask: RegionMask, quiet: QuietMask, limits: Resources
+) -> dict[Pair, noises.Noise]:
+    """Measure the noise of the difference of every pair of scans, in planes without ceramic.
 
-    Attributes
-    ----------
-    region : RegionMask or None
-        Where the user says so.
-    avoid : RegionMask
-        Where the mass changes.
-    threshold : float
-        Gradient of a face, 1/cm per voxel.
-    solid : float or None
-        Attenuation from which a voxel belongs to the ceramic.
-    inside_solid : bool
-        Measure in the ceramic; else in the planes without any, whose noise is more like the anode's.
-    """
-
-    region: RegionMask | None
-    avoid: RegionMask
-    threshold: float
-    solid: float | None
-    inside_solid: bool = False
-
-    def slab(self, fixed: Array, span: slice) -> Array:
-        """Return the mask of the planes `span` of the reference scan, good inside a halo at either end."""
-        from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter
-
-        known = np.nan_to_num(fixed)
-        quiet = np.isfinite(fixed) & ~uncertainty.edge_shell(known, threshold=self.threshold, width=3)
-        quiet &= _radius(self.avoid.frame) < min(self.avoid.frame[1:]) / 2 - 3
-        if self.region is not None:
-            return np.asarray(quiet & self.region.slab(span))
-        if self.solid is not None:
-            solid = gaussian_filter(known, 1.0, truncate=3.0) >= self.solid
-            if self.inside_solid:
-                quiet &= binary_erosion(solid, iterations=2, border_value=1)
-            else:
-                crowded = solid.mean(axis=(1, 2)) > 0.005
-                quiet &= ~binary_dilation(crowded, np.ones(3, bool))[:, None, None]
-        ball = np.ones((5, 5, 5), bool)
-        return np.asarray(quiet & ~binary_dilation(self.avoid.slab(span), ball))
-
-
-def quiet_part(
-    settings: Variation, registration: Registration, series: Series, store: Store, mask: RegionMask
-) -> QuietMask:
-    """Return where noise is measured: the region named, else away from faces, ceramic and the anode."""
-    if registration.mask == "auto":
-        minimum = ceramic_threshold(store, PATH, series.reference)
-    else:
-        minimum = registration.mask.min_attenuation
-    named = None if settings.noise_region is None else region_mask(series, store, settings.noise_region)
-    return QuietMask(named, mask, face_gradient(series, store), minimum)
-
-
-def _radius(frame: tuple[int, int, int]) -> Array:
-    y = np.arange(frame[1])[:, None] - (frame[1] - 1) / 2
-    x = np.arange(frame[2])[None, :] - (frame[2] - 1) / 2
-    return np.asarray(np.hypot(y, x))
-
-
-def noise_of_pair(
-    series: Series, store: Store, mask: RegionMask, quiet: QuietMask, pair: tuple[int, int], limits: Resources
-) -> noises.Noise:
-    """Measure noise in planes without ceramic; in the ceramic where there are no such planes."""
-    try:
-        return measure_noise(series, store, mask, quiet, pair, limits)
-    except ValueError:
-        if quiet.region is not None or quiet.solid is None:
-            raise
-        return measure_noise(series, store, mask, replace(quiet, inside_solid=True), pair, limits)
-
-
-def measure_noise(
-    series: Series, store: Store, mask: RegionMask, quiet: QuietMask, pair: tuple[int, int], limits: Resources
-) -> noises.Noise:
-    """Measure the noise of the difference of two scans where nothing changes, and how it varies over the region.
+    In the ceramic for pairs that have no such planes in common.
 
     Raises
     ------
     ValueError
         Too few voxels are quiet.
     """
-    moving, fixed = pair
-    source = SlabSource(str(store.path.resolve() / PATH / "0"), moving, fixed, NOISE_HALO, series.frame[0])
-    slabs = slabs_of(range(series.frame[0]), series.frame)
-    height = next(n for n in (8, 4, 2, 1) if n <= max(len(mask.planes()), 1))  # divides SLAB: no slab cuts a window
-    windows = (height, 1, 1), (height, LEVEL_BIN, LEVEL_BIN)
-    bins = (series.frame[0], LEVEL_BIN, LEVEL_BIN)
-    inputs = {
-        "registered": image_identity(store, PATH), "pair": pair, "region": mask.region.model_dump(),
-        "labels": mask.identity, "quiet": [quiet.threshold, quiet.solid, quiet.inside_solid],
-        "noise_region": None if quiet.region is None else quiet.region.region.model_dump(), "lag": LAG,
-    }  # fmt: skip
-    tag = f"{series.names[moving]}_{series.names[fixed]}"
-    mean = measure(
-        store, Reduction(f"noise/mean_{tag}", VERSION, partial(_mean_chunk, source=source, quiet=quiet), add_up),
-        source, slabs, inputs, limits, SCRATCH["noise/mean"],
-    )  # fmt: skip
-    if mean["count"] < 1000:
+    pairs = sorted({p for kind in (False, True) for p in pairs_of(series, kind) if p[0] != p[1] and good(series, p)})
+    found: dict[Pair, noises.Noise] = {}
+    level = None
+    for part in (quiet, *([replace(quiet, inside_solid=True)] if quiet.tells_solid else [])):
+        left = [pair for pair in pairs if pair not in found]
+        known, bricks, counts = chosen_bricks(part, series, store, limits) if left else (part, [], [])
+        if left and sum(counts) >= LEAST:
+            level = level_of_region(series, store, mask, limits) if level is None else level
+            found |= measure_noise(series, store, mask, known, left, (bricks, counts), level, limits)
+    if len(found) < len(pairs):
         raise ValueError(
-            f"only {int(mean['count'])} voxels are far from faces and changes: give variation.noise_region"
+            f"fewer than {LEAST} voxels are far from faces and changes in some of the scans: "
+            "give variation.noise_region"
         )
-    chunk = partial(
-        _noise_chunk, source=source, quiet=quiet, mask=mask, mean=float(mean["total"] / mean["count"]), windows=windows,
-        bins=bins,
+    return found
+
+
+def good(series: Series, pair: Pair) -> bool:
+    """Tell whether both scans of a pair are there."""
+    return not {*pair} & {*series.failed}
+
+
+def measure_noise(
+    series: Series, store: Store, mask: RegionMask, quiet: QuietMask, pairs: Sequence[Pair],
+    where: tuple[list[Region], list[int]], level: mass.Sums, limits: Resources,
+) -> dict[Pair, noises.Noise]:  # fmt: skip
+    """Measure the noise of pairs of scans in bricks, and how it varies over the region; pairs without voxels are left.
+
+    Parameters
+    ----------
+    where : (bricks, quiet voxels)
+        From `chosen_bricks`.
+    level : Sums
+        From `level_of_region`.
+    """
+    source = box_source(series, store)
+    height = next(n for n in (8, 4, 2, 1) if n <= max(len(mask.planes()), 1))
+    windows = (height, 1, 1), (height, LEVEL_BIN, LEVEL_BIN)
+    chunk = partial(_mean_chunk, source=source, quiet=quiet, pairs=tuple(pairs))
+    inputs = {
+        "registered": image_identity(store, PATH), "pairs": pairs, "quiet": quiet.identity(), "lag": LAG,
+        "inside_solid": quiet.inside_solid, "windows": windows,
+        "bricks": [[(part.start, part.stop) for part in brick] for brick in where[0]],
+    }  # fmt: skip
+    tag = "ceramic" if quiet.inside_solid else "quiet"
+    mean = measure(
+        store, Reduction(f"noise/mean_{tag}", VERSION, chunk, add_up, fold=True), source, sample(*where, ABOUT), inputs,
+        limits, SCRATCH["noise"],
     )  # fmt: skip
+    about = mean["total"] / np.maximum(mean["count"], 1)
+    chunk = partial(_noise_chunk, source=source, quiet=quiet, pairs=tuple(pairs), about=about, windows=windows)
     found = measure(
-        store, Reduction(f"noise/{tag}", VERSION, chunk, add_up), source, slabs, inputs, limits, SCRATCH["noise"]
-    )
-    covariance = noises.autocovariance(noises.LagSums(found["products"], found["pairs"]))
-    zero = (0, 0, 0)
-    pooled = noises.pooled_level(mass.Sums(zero, found["quiet_level"], found["quiet_level_count"]))
-    bin_level = noises.noise_level(mass.Sums(zero, found["level"], found["level_count"]), least=200)
-    level = noises.spread(bin_level[0], bins[1:], series.frame[1:]) / pooled
-    inflations = [_inflation(covariance, found[f"window{k}"], size) for k, size in enumerate(windows)]
-    return noises.Noise(covariance, level, *inflations)
+        store, Reduction(f"noise/{tag}", VERSION, chunk, add_up, fold=True), source, where[0], inputs, limits,
+        SCRATCH["noise"], pairs_bytes(len(pairs)),
+    )  # fmt: skip
+    pooled = noises.pooled_level(mass.Sums((0,), found["level"], found["level_count"]))
+    spread = noises.spread(noises.noise_level(level, least=200)[0], (LEVEL_BIN, LEVEL_BIN), series.frame[1:]) / pooled
+    result = {}
+    for k, pair in enumerate(pairs):
+        sums = noises.about_mean(noises.LagSums(found["products"][k], found["pairs"][k]), found["total"][k])
+        if sums.pairs[LAG] < LEAST:
+            continue
+        covariance = noises.autocovariance(sums)
+        column, whole = (_inflation(covariance, found[f"window{w}"][k], size) for w, size in enumerate(windows))
+        result[pair] = noises.Noise(covariance, spread, column, whole, int(sums.pairs[LAG]))
+    return result
+
+
+def pairs_bytes(pairs: int) -> int:
+    """Return the bytes of the sums of some pairs of scans."""
+    return 16 * pairs * int(np.prod([2 * n + 1 for n in LAG]))
 
 
 def _inflation(covariance: Array, windows: Array, size: tuple[int, int, int]) -> float:
@@ -159,45 +117,79 @@ def _inflation(covariance: Array, windows: Array, size: tuple[int, int, int]) ->
     return float(ratio) if np.isfinite(ratio) and ratio > 1 + 2 * error else 1.0
 
 
-def _mean_chunk(block: Array, region: Region, *, source: SlabSource, quiet: QuietMask) -> dict[str, Array]:
-    z, span = region[0], source.span(region)
-    core = slice(z.start - span.start, z.stop - span.start)
-    mask = quiet.slab(block[0], span)[core] & np.isfinite(block[1][core])
-    change = (block[1] - block[0])[core]
-    return {"total": np.array(change[mask].sum(dtype=np.float64)), "count": np.array(int(mask.sum()))}
+def level_of_region(series: Series, store: Store, mask: RegionMask, limits: Resources) -> mass.Sums:
+    """Sum the high-frequency noise of the reference scan over blocks of columns of a region."""
+    source = box_source(series, store, (1, 0, 0))
+    inputs = {"registered": image_identity(store, PATH), "reference": series.reference, "region": mask.identity_of()}
+    chunk = partial(_level_chunk, source=source, mask=mask)
+    found = measure(
+        store, Reduction("noise/level", VERSION, chunk, add_up, fold=True), source,
+        slabs_of(mask.planes(), series.frame), inputs, limits, SCRATCH["noise/level"],
+    )  # fmt: skip
+    return mass.Sums((0, 0, 0), found["total"], found["count"])
+
+
+def _level_chunk(block: Array, region: Region, *, source: BoxSource, mask: RegionMask) -> dict[str, Array]:
+    """Sum a few planes of a slab at a time, each with the plane that follows."""
+    wide = source.wide(region)
+    frame, bins = mask.frame, (mask.frame[0], LEVEL_BIN, LEVEL_BIN)
+    shape = tuple(-(-n // s) for n, s in zip(frame, bins, strict=True))
+    total = mass.Sums((0, 0, 0), np.zeros(shape), np.zeros(shape, np.int64))
+    wanted = mask.slab(wide[0])
+    for z in range(region[0].start, region[0].stop, 4):
+        stop = min(z + 4, region[0].stop, frame[0] - 1)
+        planes = slice(z - wide[0].start, stop + 1 - wide[0].start)
+        if stop > z:
+            sums = noises.level_sums(np.nan_to_num(block[planes]), wanted[planes], (z, 0, 0), bins)
+            total = mass.merge(total, sums)
+    return {"total": total.total, "count": total.count}
+
+
+def _changes(source: BoxSource, pairs: Sequence[Pair], region: Region, still: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield the change of each pair of scans, and where it is known among the voxels of a mask; each scan read once."""
+    scans, held = StoredArray(source.folder), {}
+    for k, pair in enumerate(pairs):
+        for scan in pair:
+            if scan not in held:
+                held[scan] = np.asarray(scans[(scan, *region)])
+        change = held[pair[0]] - held[pair[1]]
+        yield change, still & np.isfinite(change)
+        held = {scan: values for scan, values in held.items() if any(scan in later for later in pairs[k + 1 :])}
+
+
+def _mean_chunk(
+    block: Array, region: Region, *, source: BoxSource, quiet: QuietMask, pairs: Sequence[Pair]
+) -> dict[str, Array]:
+    wide = source.wide(region)
+    still = quiet.box(block, wide)[inside(wide, region)]
+    found = [(change[use].sum(dtype=np.float64), use.sum()) for change, use in _changes(source, pairs, region, still)]
+    return {"total": np.array([t for t, _ in found]), "count": np.array([n for _, n in found], np.int64)}
 
 
 def _noise_chunk(
-    block: Array, region: Region, *, source: SlabSource, quiet: QuietMask, mask: RegionMask, mean: float,
-    windows: tuple[tuple[int, int, int], ...], bins: tuple[int, int, int],
+    block: Array, region: Region, *, source: BoxSource, quiet: QuietMask, pairs: Sequence[Pair], about: Array,
+    windows: Sequence[tuple[int, int, int]],
 ) -> dict[str, Array]:  # fmt: skip
-    z, span = region[0], source.span(region)
-    core = slice(z.start - span.start, z.stop - span.start)
-    change = block[1] - block[0]
-    still = quiet.slab(block[0], span) & np.isfinite(change)
-    np.nan_to_num(change, copy=False)
-    stop = min(block.shape[1], core.stop + 1)
-    fixed = np.nan_to_num(block[0][core.start : stop])
-    wanted = mask.slab(slice(z.start, z.start + len(fixed)))
-    shape = tuple(-(-n // s) for n, s in zip(mask.frame, bins, strict=True))
-    total: dict[str, Array] = {}
-    for y in range(0, mask.frame[1], STRIP):
-        rows = slice(y, min(y + STRIP, mask.frame[1]))
-        wide = slice(max(0, rows.start - LAG[1]), min(mask.frame[1], rows.stop + LAG[1]))
-        own = (core, slice(rows.start - wide.start, rows.stop - wide.start), slice(None))
-        lags = noises.lag_sums(change[:, wide], still[:, wide], lag=LAG, mean=mean, core=own)
-        found: dict[str, Array] = {"products": lags.products, "pairs": lags.pairs}
-        offset = (z.start, y, 0)
+    """Sum products over pairs of voxels of a brick, deviations over its windows, and the reference's own noise."""
+    wide = source.wide(region)
+    core, mask = inside(wide, region), quiet.box(block, wide)
+    still = mask[core]
+    further = tuple(slice(part.start, part.stop + 1) for part in core)
+    level = noises.level_sums(np.nan_to_num(block[further]), mask[further], (0, 0, 0), block.shape)
+    found: dict[str, list[Array]] = {name: [] for name in ("products", "pairs", "total", "window0", "window1")}
+    counted: Array | None = None
+    for mean, (change, use) in zip(about, _changes(source, pairs, region, still), strict=True):
+        values = np.where(use, change - np.float32(mean), np.float32(0))
+        whole = np.array_equal(use, still)
+        number = counted if whole and counted is not None else lags.pair_counts(use, use, LAG)
+        counted = number if whole else counted
+        found["pairs"].append(number)
+        found["products"].append(lags.products(values, use, LAG))
+        found["total"].append(values.sum(dtype=np.float64))
         for k, size in enumerate(windows):
-            sums = mass.bin_sums(change[core, rows] - np.float32(mean), still[core, rows], offset, size)
-            found[f"window{k}"] = noises.whole_windows(sums, size)
-        more = slice(rows.start, min(rows.stop + 1, mask.frame[1]))
-        for name, where in (("quiet_level", still[core.start : stop]), ("level", wanted)):
-            sums = noises.level_sums(fixed[:, more], where[:, more], offset, bins).full(shape)
-            found |= {name: sums.total, f"{name}_count": sums.count}
-        for name, value in found.items():
-            total[name] = total[name] + value if name in total else value
-    return total
+            found[f"window{k}"].append(lags.window_sums(values, use, size))
+    result = {name: np.stack(parts) for name, parts in found.items()}
+    return result | {"level": level.total.ravel(), "level_count": level.count.ravel()}
 
 
 @dataclass(frozen=True)
@@ -207,13 +199,13 @@ class NoSource:
     def read(self, region: Region) -> Array:
         """Return nothing."""
         del region
-        return np.zeros(0, np.float32)
+        return np.empty(0)
 
     def nbytes(self, region: Region) -> int:
-        """Return the bytes of the labels, their masks and the transforms of a strip."""
-        planes = region[0].stop - region[0].start + 2 * LAG[0]
+        """Return the bytes of a mask and of counting the pairs of a strip of it."""
+        planes = region[0].stop - region[0].start + LAG[0]
         width = region[2].stop
-        return int(planes * width * (2 * region[1].stop + 40 * (STRIP + 2 * LAG[1])))
+        return int(planes * width * (2 * region[1].stop + 8 * (STRIP + 2 * LAG[1])))
 
 
 def measure_pairs(
@@ -235,8 +227,8 @@ def measure_pairs(
 def _pairs_chunk(block: Array, region: Region, *, masks: tuple[RegionMask, ...]) -> dict[str, Array]:
     del block
     frame = masks[0].frame
-    span = slice(max(0, region[0].start - LAG[0]), min(frame[0], region[0].stop + LAG[0]))
-    core = slice(region[0].start - span.start, region[0].stop - span.start)
+    span = slice(region[0].start, min(frame[0], region[0].stop + LAG[0]))
+    core = slice(0, region[0].stop - region[0].start)
     pairs, columns = [], []
     for mask in masks:
         wanted = mask.slab(span)
@@ -246,8 +238,10 @@ def _pairs_chunk(block: Array, region: Region, *, masks: tuple[RegionMask, ...])
             wide = slice(max(0, rows.start - LAG[1]), min(frame[1], rows.stop + LAG[1]))
             part = wanted[:, wide]
             if part.any():
-                own = (core, slice(rows.start - wide.start, rows.stop - wide.start), slice(None))
-                total += noises.lag_sums(np.zeros(part.shape, np.float32), part, lag=LAG, core=own).pairs
+                first = np.zeros_like(part)
+                own = (core, slice(rows.start - wide.start, rows.stop - wide.start))
+                first[own] = part[own]
+                total += lags.pair_counts(part, first, LAG)
         pairs.append(total)
         count = wanted[core].sum(axis=0, dtype=np.float64)[None]
         columns.append(mass.bin_sums(count, np.ones(count.shape, bool), (0, 0, 0), (1, LEVEL_BIN, LEVEL_BIN)).total[0])

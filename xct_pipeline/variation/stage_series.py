@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -15,9 +16,9 @@ from xct_pipeline.scan import Scan
 from xct_pipeline.store import Store, StoredArray
 from xct_pipeline.variation import mass
 
-VERSION = 4
+VERSION = 5
 SLAB = 32
-SCRATCH = {"surface": 1.2, "sums": 1.0, "noise/mean": 0.8, "noise": 1.5}
+SCRATCH = {"surface": 0.6, "sums": 1.0, "noise/survey": 1.0, "noise": 1.0, "noise/level": 0.5}
 """Memory of each reduction beyond what it reads, as a multiple of that, measured."""
 ATTENUATION, DENSITY, FLAGS = "variation/attenuation", "variation/density", "variation/flags"
 
@@ -105,7 +106,11 @@ class RegionMask:
 
     def slab(self, z: slice) -> Array:
         """Return the mask of planes (z, y, x)."""
-        offset, shape = (z.start, 0, 0), (z.stop - z.start, *self.frame[1:])
+        return self.box((z, *(slice(0, n) for n in self.frame[1:])))
+
+    def box(self, part: Region) -> Array:
+        """Return the mask of a box of the frame."""
+        offset, shape = tuple(p.start for p in part), tuple(p.stop - p.start for p in part)
         mask: Array = np.ones(shape, bool)
         if self.region.cylinder is not None:
             cylinder = self.region.cylinder
@@ -114,16 +119,32 @@ class RegionMask:
             box = self.region.box
             mask &= mass.box_mask(offset, shape, (box.z, box.y, box.x))
         if self.labels_folder is not None:
-            mask &= mass.label_mask(np.asarray(StoredArray(self.labels_folder)[self.time, z]), self.values)
+            mask &= mass.label_mask(np.asarray(StoredArray(self.labels_folder)[(self.time, *part)]), self.values)
         return mask
 
     def planes(self) -> range:
         """Return the planes that the region can touch."""
-        low, high = 0, self.frame[0]
-        for part in (self.region.cylinder, self.region.box):
-            if part is not None:
-                low, high = max(low, part.z[0]), min(high, part.z[1])
-        return range(low, max(low, high))
+        z = self.bounds()[0]
+        return range(z.start, z.stop)
+
+    def bounds(self) -> Region:
+        """Return the box of the frame that holds the region."""
+        low, high = [0, 0, 0], list(self.frame)
+        boxes = []
+        if self.region.cylinder is not None:
+            radius = self.region.cylinder.radius
+            across = [(math.floor((n - 1) / 2 - radius), math.ceil((n + 1) / 2 + radius)) for n in self.frame[1:]]
+            boxes.append((self.region.cylinder.z, *across))
+        if self.region.box is not None:
+            boxes.append((self.region.box.z, self.region.box.y, self.region.box.x))
+        for box in boxes:
+            low = [max(a, b[0]) for a, b in zip(low, box, strict=True)]
+            high = [min(a, b[1]) for a, b in zip(high, box, strict=True)]
+        return tuple(slice(a, max(a, b)) for a, b in zip(low, high, strict=True))
+
+    def identity_of(self) -> list[object]:
+        """Return what the mask depends on."""
+        return [self.region.model_dump(), self.values, self.time, self.identity]
 
 
 def region_mask(series: Series, store: Store, region: RegionOfInterest) -> RegionMask:

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.blocks import Array, Reduction, Region
+from xct_pipeline.blocks import Array, Reduction, Region, inside
 from xct_pipeline.config import Registration, Variation
 from xct_pipeline.execution import image_identity, measure
 from xct_pipeline.registration.stage import PATH, ceramic_threshold
 from xct_pipeline.resources import Resources
 from xct_pipeline.store import Store
-from xct_pipeline.variation import mass, uncertainty
+from xct_pipeline.variation import faces, mass, uncertainty
+from xct_pipeline.variation.stage_quiet import BoxSource, box_source
 from xct_pipeline.variation.stage_series import (
     SCRATCH,
     VERSION,
@@ -81,7 +82,7 @@ def _sums_piece(
     fixed, moving = block[0][core], block[1][core]
     change = mass.change(fixed, moving)
     wanted = mask.slab(z)
-    inside = wanted & np.isfinite(change)
+    known = wanted & np.isfinite(change)
     offset, frame = (z.start, 0, 0), mask.frame
     cells: dict[str, tuple[Array, int]] = {}
     if radial:
@@ -93,18 +94,18 @@ def _sums_piece(
         cells["bins"] = mass.bin_index(offset, change.shape, bins, counts), int(np.prod(counts))
     if materials is not None:
         cells["material"] = materials.slab(z), materials.size
-    chosen = {kind: mass.Cells(index, number, inside) for kind, (index, number) in cells.items()}
+    chosen = {kind: mass.Cells(index, number, known) for kind, (index, number) in cells.items()}
     found: dict[str, Array] = {
-        "count": inside.sum(axis=0, dtype=np.int64), "lost": np.array(int((wanted & ~inside).sum()))
+        "count": known.sum(axis=0, dtype=np.int64), "lost": np.array(int((wanted & ~known).sum()))
     }  # fmt: skip
     found |= {f"{kind}_count": part.count() for kind, part in chosen.items()}
     for name, values in (("change", change), ("fixed", fixed), ("moving", moving)):
-        found[name] = mass.areal_sums(values, inside, offset).total
+        found[name] = mass.areal_sums(values, known, offset).total
         found |= {f"{kind}_{name}": part.total(values) for kind, part in chosen.items()}
     edge = [(1 - core.start, 1 - (block.shape[1] - core.stop)), (1, 1), (1, 1)]
     padded = np.pad(np.nan_to_num(block[0]), edge, mode="edge")
     motions: dict[str, list[Array]] = {name: [] for name in ("motions", *(f"{kind}_motions" for kind in chosen))}
-    for values in uncertainty.motion_changes(padded, inside, offset, frame):
+    for values in uncertainty.motion_changes(padded, known, offset, frame):
         motions["motions"].append(values.sum(axis=0))
         for kind, part in chosen.items():
             motions[f"{kind}_motions"].append(part.total(values))
@@ -132,7 +133,7 @@ def measure_surface(
         threshold = ceramic_threshold(store, PATH, series.reference)
     if threshold is None:
         return None
-    source = SlabSource(str(store.path.resolve() / PATH / "0"), series.reference, series.reference, 1, series.frame[0])
+    source = box_source(series, store, (1, 0, 0))
     chunk = partial(_surface_chunk, source=source, threshold=threshold, above=settings.anode_above)
     inputs = {"registered": image_identity(store, PATH), "threshold": threshold, "above": settings.anode_above}
     combine = partial(_highest, above=settings.anode_above)
@@ -144,13 +145,9 @@ def measure_surface(
 
 
 def _surface_chunk(
-    block: Array, region: Region, *, source: SlabSource, threshold: float, above: bool
+    block: Array, region: Region, *, source: BoxSource, threshold: float, above: bool
 ) -> dict[str, Array]:
-    from scipy.ndimage import median_filter
-
-    span = source.span(region)
-    core = slice(region[0].start - span.start, region[0].stop - span.start)
-    solid = median_filter(np.nan_to_num(block[0]), size=3, mode="nearest")[core] > threshold  # pores and noise
+    solid = faces.median_above(block, threshold)[inside(source.wide(region), region)]  # pores and noise left out
     sums = mass.surface_heights(solid, (region[0].start, 0, 0), upward=above)
     return {"total": sums.total, "count": sums.count}
 

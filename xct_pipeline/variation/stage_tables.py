@@ -14,10 +14,11 @@ from xct_pipeline.config import Config, Registration, Variation
 from xct_pipeline.resources import Resources
 from xct_pipeline.store import Store, StoredArray
 from xct_pipeline.variation import budget, cells, closure, mass
+from xct_pipeline.variation import noise as noises
 from xct_pipeline.variation.cycler import CyclerLog
 from xct_pipeline.variation.electrochemistry import ScanCharge
 from xct_pipeline.variation.stage_images import map_arrays
-from xct_pipeline.variation.stage_noise import QuietMask, measure_pairs, noise_of_pair
+from xct_pipeline.variation.stage_noise import Pair, measure_pairs
 from xct_pipeline.variation.stage_physics import OFFSET, Physics, errors_of, interpolation_of
 from xct_pipeline.variation.stage_series import Materials, RegionMask, Series, materials_of, pairs_of, region_mask
 from xct_pipeline.variation.stage_sums import measure_sums, measure_surface
@@ -40,8 +41,8 @@ class Study:
         Of the scans, s.
     charge, record
         Of the cycler, where there is a log.
-    quiet : tuple of QuietMask
-        Where noise is measured, at each energy.
+    noise : tuple of mapping
+        Of the difference of each pair of scans, at each energy.
     """
 
     config: Config
@@ -54,7 +55,7 @@ class Study:
     charge: ScanCharge | None = None
     record: CyclerLog | None = None
     second: tuple[Series, Store] | None = None
-    quiet: tuple[QuietMask, ...] = ()
+    noise: tuple[Mapping[Pair, noises.Noise], ...] = ()
 
     @property
     def settings(self) -> Variation:
@@ -88,8 +89,10 @@ def write_maps_and_tables(study: Study) -> list[str]:
     parts: list[pd.DataFrame] = []
     whole, labelled = pairs_in(study, mask, materials, "region")
     for consecutive in (False, True):
-        maps = map_arrays(series, store, study.physics, settings, study.times, consecutive)
-        for k, pair in enumerate(pairs_of(series, consecutive)):
+        pairs = pairs_of(series, consecutive)
+        voxels = [min((found[pair].voxels if pair in found else 0) for found in study.noise) for pair in pairs]
+        maps = map_arrays(series, store, study.physics, settings, study.times, consecutive, voxels)
+        for k, pair in enumerate(pairs):
             if k in series.failed:
                 results[consecutive].append(None)
                 if not consecutive:
@@ -127,9 +130,7 @@ def measure_pair(
     measured = []
     for e, (series, store) in enumerate(sources):
         sums = measure_sums(series, store, settings, mask, pair, limits, name, surface, materials, profiles)
-        noise = None
-        if pair[0] != pair[1]:
-            noise = noise_of_pair(series, store, study.region, study.quiet[e], pair, limits)
+        noise = None if pair[0] == pair[1] else study.noise[e][pair]
         measured.append(
             budget.Measured(
                 sums,

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.device import array_namespace, ndimage_of, to_host
+from xct_pipeline.device import array_namespace, is_cupy, ndimage_of, to_host
+from xct_pipeline.variation import faces
 from xct_pipeline.variation.mass import UM_TO_CM, Sums
 
 Array = npt.NDArray[np.float64]
@@ -192,17 +193,19 @@ def edge_shell(block: Any, *, threshold: float, width: int = 2) -> Any:
     array of bool
         Of the block's shape; the halo is for the caller to cut off.
     """
+    if not is_cupy(block):
+        return faces.grow(faces.find_faces(faces.smooth_block(block), threshold), faces.ball(width))
     xp, ndimage = array_namespace(block), ndimage_of(block)
     smooth = ndimage.gaussian_filter(block, 1.0, mode="nearest", truncate=3.0)
     square = xp.zeros(block.shape, block.dtype)
     for axis in range(3):
         square += ndimage.correlate1d(smooth, xp.asarray([-0.5, 0, 0.5]), axis=axis, mode="nearest") ** 2
-    faces = square > block.dtype.type(threshold**2)
+    steep = square > block.dtype.type(threshold**2)
     reach = xp.arange(-width, width + 1)
     ball = reach[:, None, None] ** 2 + reach[:, None] ** 2 + reach**2 <= width**2 + 0.5
-    return ndimage.binary_dilation(faces, structure=ball)
+    return ndimage.binary_dilation(steep, structure=ball)
 
 
 def shell_halo(width: int = 2) -> int:
     """Voxels around a block that `edge_shell` looks at."""
-    return 3 + 1 + width
+    return faces.REACH + 1 + width
