@@ -120,11 +120,10 @@ def _noise(settings: Variation, series: Series, pairs: int) -> Iterator[Need]:
         "noise/survey", source, rows_of(bricks), SCRATCH["noise/survey"], cpu_s=voxels / RATES["noise/survey"]
     )
     assert settings.region is not None
-    planes = slabs_of(_planes(settings.region, series), series.frame)
-    source = BoxSource("", 0, series.frame, (1, 0, 0))
-    cpu = sum(size_of(slab) for slab in planes) / RATES["noise/level"]
-    yield measure_need("noise/level", source, planes, SCRATCH["noise/level"], cpu_s=cpu)
-    source = BoxSource("", 0, series.frame)
+    region = bricks_of(RegionMask(settings.region, series.frame).bounds())
+    cpu = sum(size_of(brick) for brick in region) / RATES["noise/level"]
+    near = BoxSource("", 0, series.frame, (1, 1, 1))
+    yield measure_need("noise/level", near, region, SCRATCH["noise/level"], cpu_s=cpu)
     used = bricks[: max(1, int(len(bricks) * min(1.0, USED * ENOUGH / voxels)))]
     cpu = pairs * min(voxels, USED * ENOUGH) / RATES["noise"]
     yield measure_need("noise", source, used, SCRATCH["noise"], pairs_bytes(pairs), fold=True, cpu_s=cpu)

@@ -15,7 +15,7 @@ from xct_pipeline.resources import Resources
 from xct_pipeline.store import Store, StoredArray
 from xct_pipeline.variation import cells, lags, mass
 from xct_pipeline.variation import noise as noises
-from xct_pipeline.variation.stage_quiet import BoxSource, QuietMask, box_source, chosen_bricks, sample
+from xct_pipeline.variation.stage_quiet import BoxSource, QuietMask, box_source, bricks_of, chosen_bricks, sample
 from xct_pipeline.variation.stage_series import SCRATCH, VERSION, RegionMask, Series, add_up, pairs_of, slabs_of
 
 Pair = tuple[int, int]
@@ -119,30 +119,24 @@ def _inflation(covariance: Array, windows: Array, size: tuple[int, int, int]) ->
 
 def level_of_region(series: Series, store: Store, mask: RegionMask, limits: Resources) -> mass.Sums:
     """Sum the high-frequency noise of the reference scan over blocks of columns of a region."""
-    source = box_source(series, store, (1, 0, 0))
+    source = box_source(series, store, (1, 1, 1))
     inputs = {"registered": image_identity(store, PATH), "reference": series.reference, "region": mask.identity_of()}
     chunk = partial(_level_chunk, source=source, mask=mask)
     found = measure(
         store, Reduction("noise/level", VERSION, chunk, add_up, fold=True), source,
-        slabs_of(mask.planes(), series.frame), inputs, limits, SCRATCH["noise/level"],
+        bricks_of(mask.bounds()), inputs, limits, SCRATCH["noise/level"],
     )  # fmt: skip
     return mass.Sums((0, 0, 0), found["total"], found["count"])
 
 
 def _level_chunk(block: Array, region: Region, *, source: BoxSource, mask: RegionMask) -> dict[str, Array]:
-    """Sum a few planes of a slab at a time, each with the plane that follows."""
     wide = source.wide(region)
-    frame, bins = mask.frame, (mask.frame[0], LEVEL_BIN, LEVEL_BIN)
-    shape = tuple(-(-n // s) for n, s in zip(frame, bins, strict=True))
-    total = mass.Sums((0, 0, 0), np.zeros(shape), np.zeros(shape, np.int64))
-    wanted = mask.slab(wide[0])
-    for z in range(region[0].start, region[0].stop, 4):
-        stop = min(z + 4, region[0].stop, frame[0] - 1)
-        planes = slice(z - wide[0].start, stop + 1 - wide[0].start)
-        if stop > z:
-            sums = noises.level_sums(np.nan_to_num(block[planes]), wanted[planes], (z, 0, 0), bins)
-            total = mass.merge(total, sums)
-    return {"total": total.total, "count": total.count}
+    # a voxel's noise is that of its differences with those that follow
+    part = tuple(slice(p.start, min(p.stop + 1, w.stop)) for p, w in zip(region, wide, strict=True))
+    values, offset = np.nan_to_num(block[inside(wide, part)]), (0, part[1].start, part[2].start)
+    sums = noises.level_sums(values, mask.box(part), offset, (len(values), LEVEL_BIN, LEVEL_BIN))
+    sums = sums.full((1, *(-(-n // LEVEL_BIN) for n in mask.frame[1:])))
+    return {"total": sums.total, "count": sums.count}
 
 
 def _changes(source: BoxSource, pairs: Sequence[Pair], region: Region, still: Array) -> Iterator[tuple[Array, Array]]:
