@@ -285,8 +285,9 @@ def merge_surface(a: Sums, b: Sums, *, upward: bool = True) -> Sums:
 
 
 def depth_index(
-    surface: npt.NDArray[np.float64], offset: Index, shape: Index, *, upward: bool = True, xp: ModuleType = np
-) -> Any:
+    surface: npt.NDArray[np.float64], offset: Index, shape: Index, *, upward: bool = True, xp: ModuleType = np,
+    cosine: npt.NDArray[np.float64] | None = None,
+) -> Any:  # fmt: skip
     """Depth of each voxel of a block in the anode, in voxels from the local ceramic surface.
 
     0 is the first voxel beyond the ceramic, negative values lie in it. The distance along z is multiplied by
@@ -298,13 +299,15 @@ def depth_index(
         z index of the ceramic's last voxel per column, NaN where a column has none.
     offset, shape : (z, y, x)
         The block.
+    cosine : numpy.ndarray, (y, x) of the frame, optional
+        From `surface_cosine`, where it is wanted for more than one block.
 
     Returns
     -------
     array of int64, (z, y, x)
         -1 - (a large number) where the column has no ceramic.
     """
-    cosine = _cosine(surface)
+    cosine = surface_cosine(surface) if cosine is None else cosine
     cells = tuple(slice(o, o + n) for o, n in zip(offset[1:], shape[1:], strict=True))
     height, cosine = xp.asarray(surface[cells]), xp.asarray(cosine[cells])
     z = xp.arange(offset[0], offset[0] + shape[0], dtype=xp.float64)[:, None, None]
@@ -313,7 +316,8 @@ def depth_index(
     return xp.where(xp.isfinite(depth), depth, -(2**31)).astype(xp.int64)
 
 
-def _cosine(surface: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def surface_cosine(surface: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the cosine of a surface's slope (y, x), smoothed over 5 pixels; see `depth_index`."""
     from scipy.ndimage import uniform_filter
 
     known = np.isfinite(surface)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from xct_pipeline.execution import image_identity, measure
 from xct_pipeline.registration.stage import PATH, ceramic_threshold
 from xct_pipeline.resources import Resources
 from xct_pipeline.store import Store
-from xct_pipeline.variation import faces, mass, uncertainty
+from xct_pipeline.variation import column_sums, faces, mass
 from xct_pipeline.variation.stage_quiet import BoxSource, box_source
 from xct_pipeline.variation.stage_series import (
     SCRATCH,
@@ -60,56 +59,57 @@ def measure_sums(
     return measure(store, reduction, source, slabs, inputs, limits, SCRATCH["sums"], maps_bytes(series.frame))
 
 
-def _sums_chunk(block: Array, region: Region, *, source: SlabSource, **options: Any) -> dict[str, Array]:
-    """Sum a slab a few planes at a time: what is summed in double precision takes many times the slab's bytes."""
-    span = source.span(region)
-    total: dict[str, Array] = {}
-    for z in range(region[0].start, region[0].stop, PIECE):
-        piece = (slice(z, min(z + PIECE, region[0].stop)), *region[1:])
-        part = source.span(piece)
-        found = _sums_piece(block[:, part.start - span.start : part.stop - span.start], piece, source=source, **options)
-        for name, value in found.items():
-            total[name] = total[name] + value if name in total else value
-    return total
-
-
-def _sums_piece(
+def _sums_chunk(
     block: Array, region: Region, *, source: SlabSource, mask: RegionMask, surface: Array | None, above: bool,
     bins: tuple[int, int, int] | None, materials: Materials | None, radial: bool,
 ) -> dict[str, Array]:  # fmt: skip
-    z, span = region[0], source.span(region)
-    core = slice(z.start - span.start, z.stop - span.start)
-    fixed, moving = block[0][core], block[1][core]
-    change = mass.change(fixed, moving)
-    wanted = mask.slab(z)
-    known = wanted & np.isfinite(change)
-    offset, frame = (z.start, 0, 0), mask.frame
-    cells: dict[str, tuple[Array, int]] = {}
-    if radial:
-        cells["radial"] = mass.radial_index(frame, offset, change.shape), int(np.hypot(*frame[1:]) / 2) + 1
-    if surface is not None:
-        cells["depth"] = mass.depth_index(surface, offset, change.shape, upward=above), frame[0]
-    if bins is not None:
-        counts = tuple(-(-n // b) for n, b in zip(frame, bins, strict=True))
-        cells["bins"] = mass.bin_index(offset, change.shape, bins, counts), int(np.prod(counts))
-    if materials is not None:
-        cells["material"] = materials.slab(z), materials.size
-    chosen = {kind: mass.Cells(index, number, known) for kind, (index, number) in cells.items()}
-    found: dict[str, Array] = {
-        "count": known.sum(axis=0, dtype=np.int64), "lost": np.array(int((wanted & ~known).sum()))
-    }  # fmt: skip
-    found |= {f"{kind}_count": part.count() for kind, part in chosen.items()}
-    for name, values in (("change", change), ("fixed", fixed), ("moving", moving)):
-        found[name] = mass.areal_sums(values, known, offset).total
-        found |= {f"{kind}_{name}": part.total(values) for kind, part in chosen.items()}
-    edge = [(1 - core.start, 1 - (block.shape[1] - core.stop)), (1, 1), (1, 1)]
-    padded = np.pad(np.nan_to_num(block[0]), edge, mode="edge")
-    motions: dict[str, list[Array]] = {name: [] for name in ("motions", *(f"{kind}_motions" for kind in chosen))}
-    for values in uncertainty.motion_changes(padded, known, offset, frame):
-        motions["motions"].append(values.sum(axis=0))
-        for kind, part in chosen.items():
-            motions[f"{kind}_motions"].append(part.total(values))
-    return found | {name: np.stack(parts) for name, parts in motions.items()}
+    """Sum a slab a few planes at a time: the cells of its voxels take many times its bytes."""
+    span, frame = source.span(region), mask.frame
+    fixed = np.nan_to_num(block[0])
+    cosine = None if surface is None else mass.surface_cosine(surface)
+    sizes = {
+        "depth": frame[0] if surface is not None else 0,
+        "bins": 0 if bins is None else int(np.prod([-(-n // b) for n, b in zip(frame, bins, strict=True)])),
+        "material": 0 if materials is None else materials.size,
+    }
+    first = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
+    maps = np.zeros((column_sums.NUMBER, *frame[1:]))
+    cells = np.zeros((sum(sizes.values()), column_sums.NUMBER))
+    lost = 0
+    for z in range(region[0].start, region[0].stop, PIECE):
+        planes = slice(z, min(z + PIECE, region[0].stop))
+        at, shape = slice(z - span.start, planes.stop - span.start), (planes.stop - z, *frame[1:])
+        wanted = mask.slab(planes)
+        known = wanted & np.isfinite(block[0, at]) & np.isfinite(block[1, at])
+        lost += int((wanted & ~known).sum())
+        index = np.empty((sum(n > 0 for n in sizes.values()), *shape), np.int64)
+        kinds = iter(index)
+        if surface is not None:
+            depth = mass.depth_index(surface, (z, 0, 0), shape, upward=above, cosine=cosine)
+            next(kinds)[:] = _among(depth, sizes["depth"], first["depth"])
+        if bins is not None:
+            counts = tuple(-(-n // b) for n, b in zip(frame, bins, strict=True))
+            next(kinds)[:] = mass.bin_index((z, 0, 0), shape, bins, counts) + first["bins"]
+        if materials is not None:
+            next(kinds)[:] = _among(materials.slab(planes), sizes["material"], first["material"])
+        column_sums.add_columns(fixed, block[1, at], known, (at.start, z, 0), frame, maps, index, cells)
+    found = column_sums.by_name(maps) | {"lost": np.array(lost)}
+    for kind, size in sizes.items():
+        if size:
+            found |= column_sums.by_name(cells[first[kind] : first[kind] + size].T, f"{kind}_")
+    return found | (column_sums.by_name(_radial(maps, frame), "radial_") if radial else {})
+
+
+def _among(index: Array, size: int, first: int) -> Array:
+    """Return the place of a cell in the table of all cells, -1 where there is none of that number."""
+    return np.where((index >= 0) & (index < size), index.astype(np.int64) + first, -1)
+
+
+def _radial(maps: Array, frame: tuple[int, int, int]) -> Array:
+    """Return the sums over shells about the axis, from those over columns."""
+    shells = mass.radial_index(frame, (0, 0, 0), (1, *frame[1:]))[0].ravel()
+    number = int(np.hypot(*frame[1:]) / 2) + 1
+    return np.stack([np.bincount(shells, weights=values.ravel(), minlength=number)[:number] for values in maps])
 
 
 def maps_bytes(frame: tuple[int, int, int]) -> int:

@@ -1,0 +1,99 @@
+"""Sums of a pair of scans over a region in one compiled sweep: per column, and per cell that a voxel belongs to.
+
+Ten values of every voxel are added up in double precision: its change, what it is in either scan, how its attenuation
+changes with each of six motions (`uncertainty.motion_changes`), and one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Array = npt.NDArray[Any]
+
+NUMBER = 10
+
+
+def by_name(table: Array, prefix: str = "") -> dict[str, Array]:
+    """Return the sums of a table (10, ...) by their names."""
+    names = {"change": table[0], "fixed": table[1], "moving": table[2], "motions": table[3:9]}
+    return {f"{prefix}{name}": values for name, values in names.items()} | {f"{prefix}count": table[9].astype(np.int64)}
+
+
+def add_columns(
+    fixed: Array, moving: Array, known: Array, place: tuple[int, int, int], frame: Sequence[int], maps: Array,
+    index: Array, cells: Array,
+) -> None:  # fmt: skip
+    """Add the values of the voxels of some planes to maps and to cells.
+
+    Parameters
+    ----------
+    fixed : array, (planes, y, x)
+        Of the reference, without gaps, with the planes before and after where the frame has them.
+    moving : array, (z, y, x)
+        Of the other scan.
+    known : array of bool, (z, y, x)
+        Voxels that count.
+    place : (first, z, y)
+        Of the first voxel of `moving`: its plane in `fixed`, and its plane and row in the frame.
+    frame : (z, y, x)
+        Size of the volume; rotations are about its centre.
+    maps : array, (10, y, x)
+        Added to.
+    index : array of int, (kinds, z, y, x)
+        Cell of each voxel, negative where it has none.
+    cells : array, (cells, 10)
+        Added to.
+    """
+    middle = np.array([(n - 1) / 2 for n in frame])
+    _add_columns(fixed, moving, known.view(np.uint8), np.array(place), middle, maps, index, cells)
+
+
+@njit(cache=True, nogil=True)
+def _add_columns(
+    fixed: Any, moving: Any, known: Any, place: Any, middle: Any, maps: Any, index: Any, cells: Any
+) -> None:
+    nz, ny, nx = moving.shape
+    half = np.float32(0.5)
+    row = np.empty((NUMBER, nx), np.float64)
+    line = np.empty(nx + 2, np.float32)
+    for k in range(nz):
+        at = place[0] + k
+        before, after = fixed[max(at - 1, 0)], fixed[min(at + 1, len(fixed) - 1)]
+        z = place[1] + k - middle[0]
+        for j in range(ny):
+            inside = known[k, j]
+            if not inside.any():
+                continue
+            y = place[2] + j - middle[1]
+            line[1 : nx + 1] = fixed[at, j]
+            line[0], line[nx + 1] = line[1], line[nx]
+            near, far = fixed[at, max(j - 1, 0)], fixed[at, min(j + 1, ny - 1)]
+            below, above, later = before[j], after[j], moving[k, j]
+            for i in range(nx):
+                use = np.float64(inside[i])
+                value, other = (line[i + 1], later[i]) if inside[i] else (np.float32(0), np.float32(0))
+                gz = np.float64((above[i] - below[i]) * half) * use
+                gy = np.float64((far[i] - near[i]) * half) * use
+                gx = np.float64((line[i + 2] - line[i]) * half) * use
+                x = i - middle[2]
+                row[0, i] = other - value
+                row[1, i], row[2, i] = value, other
+                row[3, i], row[4, i], row[5, i] = gz, gy, gx
+                row[6, i] = x * gy - y * gx
+                row[7, i] = z * gx - x * gz
+                row[8, i] = y * gz - z * gy
+                row[9, i] = use
+            for n in range(NUMBER):
+                for i in range(nx):
+                    maps[n, j, i] += row[n, i]
+            for kind in range(len(index)):
+                for i in range(nx):
+                    cell = index[kind, k, j, i]
+                    if inside[i] and cell >= 0:
+                        for n in range(NUMBER):
+                            cells[cell, n] += row[n, i]
