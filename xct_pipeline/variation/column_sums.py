@@ -25,62 +25,62 @@ def by_name(table: Array, prefix: str = "") -> dict[str, Array]:
 
 
 def add_columns(
-    fixed: Array, moving: Array, known: Array, place: tuple[int, int, int], frame: Sequence[int], maps: Array,
-    index: Array, cells: Array,
+    fixed: Array, moving: Array, known: Array, first: Sequence[int], place: Sequence[int],
+    frame: Sequence[int], maps: Array, index: Array, cells: Array,
 ) -> None:  # fmt: skip
     """Add the values of the voxels of some planes to maps and to cells.
 
     Parameters
     ----------
-    fixed : array, (planes, y, x)
-        Of the reference, without gaps, with the planes before and after where the frame has them.
+    fixed : array
+        Of the reference, without gaps, with a margin of one voxel where the frame has it.
     moving : array, (z, y, x)
         Of the other scan.
     known : array of bool, (z, y, x)
         Voxels that count.
-    place : (first, z, y)
-        Of the first voxel of `moving`: its plane in `fixed`, and its plane and row in the frame.
+    first, place : (z, y, x)
+        Of the first voxel of `moving`: where it lies in `fixed`, and in the frame.
     frame : (z, y, x)
         Size of the volume; rotations are about its centre.
     maps : array, (10, y, x)
-        Added to.
+        Of the columns of `moving`, added to.
     index : array of int, (kinds, z, y, x)
         Cell of each voxel, negative where it has none.
     cells : array, (cells, 10)
         Added to.
     """
-    middle = np.array([(n - 1) / 2 for n in frame])
-    _add_columns(fixed, moving, known.view(np.uint8), np.array(place), middle, maps, index, cells)
+    start = np.array([p - (n - 1) / 2 for p, n in zip(place, frame, strict=True)])
+    _add_columns(fixed, moving, known.view(np.uint8), np.array(first), start, maps, index, cells)
 
 
 @njit(cache=True, nogil=True)
 def _add_columns(
-    fixed: Any, moving: Any, known: Any, place: Any, middle: Any, maps: Any, index: Any, cells: Any
+    fixed: Any, moving: Any, known: Any, first: Any, start: Any, maps: Any, index: Any, cells: Any
 ) -> None:
     nz, ny, nx = moving.shape
+    depth, height, width = fixed.shape
     half = np.float32(0.5)
     row = np.empty((NUMBER, nx), np.float64)
     line = np.empty(nx + 2, np.float32)
     for k in range(nz):
-        at = place[0] + k
-        before, after = fixed[max(at - 1, 0)], fixed[min(at + 1, len(fixed) - 1)]
-        z = place[1] + k - middle[0]
+        at, z = first[0] + k, start[0] + k
         for j in range(ny):
             inside = known[k, j]
             if not inside.any():
                 continue
-            y = place[2] + j - middle[1]
-            line[1 : nx + 1] = fixed[at, j]
-            line[0], line[nx + 1] = line[1], line[nx]
-            near, far = fixed[at, max(j - 1, 0)], fixed[at, min(j + 1, ny - 1)]
-            below, above, later = before[j], after[j], moving[k, j]
+            b, y = first[1] + j, start[1] + j
+            for i in range(nx + 2):
+                line[i] = fixed[at, b, min(max(first[2] + i - 1, 0), width - 1)]
+            below, above = fixed[max(at - 1, 0), b, first[2] :], fixed[min(at + 1, depth - 1), b, first[2] :]
+            near, far = fixed[at, max(b - 1, 0), first[2] :], fixed[at, min(b + 1, height - 1), first[2] :]
+            later = moving[k, j]
             for i in range(nx):
                 use = np.float64(inside[i])
                 value, other = (line[i + 1], later[i]) if inside[i] else (np.float32(0), np.float32(0))
                 gz = np.float64((above[i] - below[i]) * half) * use
                 gy = np.float64((far[i] - near[i]) * half) * use
                 gx = np.float64((line[i + 2] - line[i]) * half) * use
-                x = i - middle[2]
+                x = start[2] + i
                 row[0, i] = other - value
                 row[1, i], row[2, i] = value, other
                 row[3, i], row[4, i], row[5, i] = gz, gy, gx

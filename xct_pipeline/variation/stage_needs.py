@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from xct_pipeline.blocks import BlockOp, Pass, size_of
-from xct_pipeline.config import RegionOfInterest, Registration, Variation
+from xct_pipeline.blocks import BlockOp, Pass, Region, size_of
+from xct_pipeline.config import Registration, Variation
 from xct_pipeline.execution import measure_need, passes_need
 from xct_pipeline.registration.stage import GRANULE, series_image
 from xct_pipeline.resources import Forecast, Need, Resources
@@ -16,32 +16,27 @@ from xct_pipeline.store import Image
 from xct_pipeline.variation.stage_images import ChangeSource, PairSource, closure_bytes, flags_bytes, unchanged
 from xct_pipeline.variation.stage_noise import NoSource, pairs_bytes
 from xct_pipeline.variation.stage_physics import OFFSET
-from xct_pipeline.variation.stage_quiet import ENOUGH, BoxSource, bricks_of, rows_of
+from xct_pipeline.variation.stage_quiet import ENOUGH, HALO, bricks_of, rows_of
 from xct_pipeline.variation.stage_series import (
     ATTENUATION,
     DENSITY,
     FLAGS,
     SCRATCH,
+    BoxSource,
     RegionMask,
     Series,
-    SlabSource,
+    boxes_of,
     pairs_of,
-    slabs_of,
 )
 from xct_pipeline.variation.stage_sums import maps_bytes, surface_threshold
 
 RATES = {
-    "change": 40e6,
-    "density": 15e6,
-    "surface": 50e6,
-    "sums": 10e6,
-    "noise/survey": 30e6,
-    "noise/level": 20e6,
-    "noise": 12e6,
-}
+    "change": 40e6, "density": 50e6, "flags": 30e6, "surface": 60e6, "sums": 15e6, "pairs": 60e6, "noise/survey": 30e6,
+    "noise/level": 20e6, "noise": 20e6,
+}  # fmt: skip
 """Voxels per CPU-second of each step."""
 USED = 3  # voxels that are read for each quiet one
-
+LABELS = 4  # sets of voxels whose pairs are counted: materials
 EVALUATE_BYTES = 320  # per column, of the maps of one pair: sums in double precision, changes and their errors
 
 
@@ -87,22 +82,23 @@ def _densities(settings: Variation, series: Series, limits: Resources, consecuti
         op = BlockOp("closure", 0, unchanged, scratch=scratch)
         steps.append(Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, {}))
     need = passes_need(steps, images[0].path.rsplit("/", 1)[-1])
-    return images, replace(need, cpu_s=len(images) * _voxels(series) / RATES["density"])
+    cpu = sum(_voxels(series) / RATES["density" if image.dtype == "float32" else "flags"] for image in images)
+    return images, replace(need, cpu_s=cpu)
 
 
 def _tables(settings: Variation, registration: Registration, series: Series) -> Iterator[Need]:
     """Yield what is summed over regions, and the noise."""
+    whole = tuple(slice(0, n) for n in series.frame)
     if registration.mask == "auto" or surface_threshold(settings, registration) is not None:
-        slabs = slabs_of(range(series.frame[0]), series.frame)
-        source = BoxSource("", 0, series.frame, (1, 0, 0))
-        cpu = float(np.prod(series.frame)) / RATES["surface"]
-        yield measure_need("surface", source, slabs, SCRATCH["surface"], cpu_s=cpu)
+        yield _box_need("surface", series, whole, 1)
     pairs = [pair for kind in (False, True) for pair in pairs_of(series, kind)]
     for region in (settings.region, *settings.regions.values()):
         if region is not None:
-            yield _slab_need("sums", series, _planes(region, series), 1, len(pairs), maps_bytes(series.frame))
-            slabs = slabs_of(_planes(region, series), series.frame)
-            yield measure_need("pairs", NoSource(), slabs, 1.0, cpu_s=1e-8 * _voxels(series))
+            bounds = RegionMask(region, series.frame).bounds()
+            yield _box_need("sums", series, bounds, len(pairs), maps_bytes(series.frame))
+            yield measure_need(
+                "pairs", NoSource(), boxes_of(bounds), 1.0, cpu_s=LABELS * size_of(bounds) / RATES["pairs"]
+            )
     maps = EVALUATE_BYTES * series.frame[1] * series.frame[2]
     yield Need("budget", len(pairs), maps, alone=True, cpu_s=1e-7 * len(pairs) * series.frame[1] * series.frame[2])
     different = len({pair for pair in pairs if pair[0] != pair[1]})
@@ -114,31 +110,25 @@ def _noise(settings: Variation, series: Series, pairs: int) -> Iterator[Need]:
     """Yield what looking for quiet bricks takes, and measuring the noise of all pairs of scans in them."""
     named = settings.noise_region
     bounds = tuple(slice(0, n) for n in series.frame) if named is None else RegionMask(named, series.frame).bounds()
-    bricks, source = bricks_of(bounds), BoxSource("", 0, series.frame)
-    voxels = float(sum(size_of(brick) for brick in bricks))
+    bricks, source = bricks_of(bounds), BoxSource("", (0,), series.frame, HALO)
+    voxels = float(size_of(bounds))
     yield measure_need(
         "noise/survey", source, rows_of(bricks), SCRATCH["noise/survey"], cpu_s=voxels / RATES["noise/survey"]
     )
     assert settings.region is not None
-    region = bricks_of(RegionMask(settings.region, series.frame).bounds())
-    cpu = sum(size_of(brick) for brick in region) / RATES["noise/level"]
-    near = BoxSource("", 0, series.frame, (1, 1, 1))
-    yield measure_need("noise/level", near, region, SCRATCH["noise/level"], cpu_s=cpu)
-    used = bricks[: max(1, int(len(bricks) * min(1.0, USED * ENOUGH / voxels)))]
-    cpu = pairs * min(voxels, USED * ENOUGH) / RATES["noise"]
-    yield measure_need("noise", source, used, SCRATCH["noise"], pairs_bytes(pairs), fold=True, cpu_s=cpu)
+    region = RegionMask(settings.region, series.frame).bounds()
+    cpu = size_of(region) / RATES["noise/level"]
+    near = BoxSource("", (0,), series.frame, (1, 1, 1))
+    yield measure_need("noise/level", near, bricks_of(region), SCRATCH["noise/level"], cpu_s=cpu)
+    used = min(1.0, USED * ENOUGH / voxels)
+    few = bricks[:: max(1, int(1 / used))]
+    cpu = pairs * voxels * used / RATES["noise"]
+    yield measure_need("noise", source, few, SCRATCH["noise"], pairs_bytes(pairs), fold=True, cpu_s=cpu)
 
 
-def _planes(region: RegionOfInterest, series: Series) -> range:
-    return RegionMask(region, series.frame).planes()
-
-
-def _slab_need(name: str, series: Series, planes: Sequence[int], halo: int, pairs: int, partial_bytes: int = 0) -> Need:
-    """Return what a reduction over slabs takes that is run for some pairs of scans, one after the other."""
-    regions = slabs_of(range(planes[0], planes[-1] + 1) if planes else range(0), series.frame)
-    source = SlabSource("", 0, 0, halo, series.frame[0])
-    voxels = pairs * len(planes) * float(np.prod(series.frame[1:]))
-    need = measure_need(
-        name, source, regions, SCRATCH[name], partial_bytes, fold=partial_bytes > 0, cpu_s=voxels / RATES[name]
-    )
+def _box_need(name: str, series: Series, bounds: Region, pairs: int, partial_bytes: int = 0) -> Need:
+    """Return what a reduction over boxes takes that is run for some pairs of scans, one after the other."""
+    source = BoxSource("", (0, 0) if name == "sums" else (0,), series.frame, (1, 1, 1))
+    cpu = pairs * size_of(bounds) / RATES[name]
+    need = measure_need(name, source, boxes_of(bounds), SCRATCH[name], partial_bytes, fold=partial_bytes > 0, cpu_s=cpu)
     return replace(need, repeated=pairs)

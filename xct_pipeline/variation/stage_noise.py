@@ -8,19 +8,28 @@ from functools import partial
 
 import numpy as np
 
-from xct_pipeline.blocks import Array, Reduction, Region, inside
+from xct_pipeline.blocks import Array, Reduction, Region, inside, size_of, widen
 from xct_pipeline.execution import image_identity, measure
 from xct_pipeline.registration.stage import PATH
 from xct_pipeline.resources import Resources
 from xct_pipeline.store import Store, StoredArray
 from xct_pipeline.variation import cells, lags, mass
 from xct_pipeline.variation import noise as noises
-from xct_pipeline.variation.stage_quiet import BoxSource, QuietMask, box_source, bricks_of, chosen_bricks, sample
-from xct_pipeline.variation.stage_series import SCRATCH, VERSION, RegionMask, Series, add_up, pairs_of, slabs_of
+from xct_pipeline.variation.stage_quiet import HALO, QuietMask, bricks_of, chosen_bricks, sample
+from xct_pipeline.variation.stage_series import (
+    SCRATCH,
+    VERSION,
+    BoxSource,
+    RegionMask,
+    Series,
+    add_up,
+    box_source,
+    boxes_of,
+    pairs_of,
+)
 
 Pair = tuple[int, int]
 
-STRIP = 64  # rows of a slab whose voxel pairs are counted together; a multiple of LEVEL_BIN
 LAG = (6, 4, 4)
 LEVEL_BIN = 16
 LEAST = 1000  # quiet voxels
@@ -74,7 +83,7 @@ def measure_noise(
     level : Sums
         From `level_of_region`.
     """
-    source = box_source(series, store)
+    source = box_source(series, store, [series.reference], HALO)
     height = next(n for n in (8, 4, 2, 1) if n <= max(len(mask.planes()), 1))
     windows = (height, 1, 1), (height, LEVEL_BIN, LEVEL_BIN)
     chunk = partial(_mean_chunk, source=source, quiet=quiet, pairs=tuple(pairs))
@@ -119,7 +128,7 @@ def _inflation(covariance: Array, windows: Array, size: tuple[int, int, int]) ->
 
 def level_of_region(series: Series, store: Store, mask: RegionMask, limits: Resources) -> mass.Sums:
     """Sum the high-frequency noise of the reference scan over blocks of columns of a region."""
-    source = box_source(series, store, (1, 1, 1))
+    source = box_source(series, store, [series.reference])
     inputs = {"registered": image_identity(store, PATH), "reference": series.reference, "region": mask.identity_of()}
     chunk = partial(_level_chunk, source=source, mask=mask)
     found = measure(
@@ -133,7 +142,7 @@ def _level_chunk(block: Array, region: Region, *, source: BoxSource, mask: Regio
     wide = source.wide(region)
     # a voxel's noise is that of its differences with those that follow
     part = tuple(slice(p.start, min(p.stop + 1, w.stop)) for p, w in zip(region, wide, strict=True))
-    values, offset = np.nan_to_num(block[inside(wide, part)]), (0, part[1].start, part[2].start)
+    values, offset = np.nan_to_num(block[0][inside(wide, part)]), (0, part[1].start, part[2].start)
     sums = noises.level_sums(values, mask.box(part), offset, (len(values), LEVEL_BIN, LEVEL_BIN))
     sums = sums.full((1, *(-(-n // LEVEL_BIN) for n in mask.frame[1:])))
     return {"total": sums.total, "count": sums.count}
@@ -155,7 +164,7 @@ def _mean_chunk(
     block: Array, region: Region, *, source: BoxSource, quiet: QuietMask, pairs: Sequence[Pair]
 ) -> dict[str, Array]:
     wide = source.wide(region)
-    still = quiet.box(block, wide)[inside(wide, region)]
+    still = quiet.box(block[0], wide)[inside(wide, region)]
     found = [(change[use].sum(dtype=np.float64), use.sum()) for change, use in _changes(source, pairs, region, still)]
     return {"total": np.array([t for t, _ in found]), "count": np.array([n for _, n in found], np.int64)}
 
@@ -166,10 +175,10 @@ def _noise_chunk(
 ) -> dict[str, Array]:  # fmt: skip
     """Sum products over pairs of voxels of a brick, deviations over its windows, and the reference's own noise."""
     wide = source.wide(region)
-    core, mask = inside(wide, region), quiet.box(block, wide)
+    core, mask = inside(wide, region), quiet.box(block[0], wide)
     still = mask[core]
     further = tuple(slice(part.start, part.stop + 1) for part in core)
-    level = noises.level_sums(np.nan_to_num(block[further]), mask[further], (0, 0, 0), block.shape)
+    level = noises.level_sums(np.nan_to_num(block[0][further]), mask[further], (0, 0, 0), mask.shape)
     found: dict[str, list[Array]] = {name: [] for name in ("products", "pairs", "total", "window0", "window1")}
     counted: Array | None = None
     for mean, (change, use) in zip(about, _changes(source, pairs, region, still), strict=True):
@@ -196,47 +205,38 @@ class NoSource:
         return np.empty(0)
 
     def nbytes(self, region: Region) -> int:
-        """Return the bytes of a mask and of counting the pairs of a strip of it."""
-        planes = region[0].stop - region[0].start + LAG[0]
-        width = region[2].stop
-        return int(planes * width * (2 * region[1].stop + 8 * (STRIP + 2 * LAG[1])))
+        """Return the bytes of a mask and of counting its pairs."""
+        return 10 * size_of(tuple(slice(p.start, p.stop + 2 * n) for p, n in zip(region, LAG, strict=True)))
 
 
 def measure_pairs(
     series: Series, store: Store, masks: Sequence[RegionMask], limits: Resources, name: str
 ) -> cells.Pairs:
     """Count the voxel pairs of sets of voxels at each lag, and their voxels per column block."""
-    slabs = slabs_of(masks[0].planes(), series.frame)
     inputs = {
         "frame": series.frame, "masks": [[m.region.model_dump(), m.values] for m in masks],
         "labels": masks[0].identity, "lag": LAG,
     }  # fmt: skip
-    chunk = partial(_pairs_chunk, masks=tuple(masks))
-    found = measure(
-        store, Reduction(f"pairs/{name}", VERSION, chunk, add_up), NoSource(), slabs, inputs, limits, scratch=1
-    )
+    reduction = Reduction(f"pairs/{name}", VERSION, partial(_pairs_chunk, masks=tuple(masks)), add_up, fold=True)
+    boxes = boxes_of(masks[0].bounds())
+    found = measure(store, reduction, NoSource(), boxes, inputs, limits, scratch=1)
     return cells.Pairs(found["pairs"], found["columns"], LEVEL_BIN)
 
 
 def _pairs_chunk(block: Array, region: Region, *, masks: tuple[RegionMask, ...]) -> dict[str, Array]:
     del block
     frame = masks[0].frame
-    span = slice(region[0].start, min(frame[0], region[0].stop + LAG[0]))
-    core = slice(0, region[0].stop - region[0].start)
+    wide = widen(region, LAG, frame)
+    wide = (slice(region[0].start, wide[0].stop), *wide[1:])  # what comes first in a pair lies in the region
+    own = inside(wide, region)
     pairs, columns = [], []
     for mask in masks:
-        wanted = mask.slab(span)
-        total = np.zeros([2 * n + 1 for n in LAG])
-        for y in range(0, frame[1], STRIP):
-            rows = slice(y, min(y + STRIP, frame[1]))
-            wide = slice(max(0, rows.start - LAG[1]), min(frame[1], rows.stop + LAG[1]))
-            part = wanted[:, wide]
-            if part.any():
-                first = np.zeros_like(part)
-                own = (core, slice(rows.start - wide.start, rows.stop - wide.start))
-                first[own] = part[own]
-                total += lags.pair_counts(part, first, LAG)
-        pairs.append(total)
-        count = wanted[core].sum(axis=0, dtype=np.float64)[None]
-        columns.append(mass.bin_sums(count, np.ones(count.shape, bool), (0, 0, 0), (1, LEVEL_BIN, LEVEL_BIN)).total[0])
+        wanted = mask.box(wide)
+        first = np.zeros_like(wanted)
+        first[own] = wanted[own]
+        pairs.append(lags.pair_counts(wanted, first, LAG))
+        count = wanted[own].sum(axis=0, dtype=np.float64)[None]
+        offset = (0, region[1].start, region[2].start)
+        sums = mass.bin_sums(count, np.ones(count.shape, bool), offset, (1, LEVEL_BIN, LEVEL_BIN))
+        columns.append(sums.full((1, *(-(-n // LEVEL_BIN) for n in frame[1:]))).total[0])
     return {"pairs": np.stack(pairs), "columns": np.stack(columns)}

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.blocks import Array, Reduction, Region, inside, size_of, widen
+from xct_pipeline.blocks import Array, Reduction, Region, inside
 from xct_pipeline.config import Registration, Variation
 from xct_pipeline.execution import image_identity, measure
-from xct_pipeline.registration.stage import PATH, ceramic_threshold, whole_chunks
+from xct_pipeline.registration.stage import PATH, ceramic_threshold
 from xct_pipeline.resources import Resources
-from xct_pipeline.store import Store, StoredArray
+from xct_pipeline.store import Store
 from xct_pipeline.variation import faces, uncertainty
 from xct_pipeline.variation.stage_images import face_gradient
-from xct_pipeline.variation.stage_series import SCRATCH, VERSION, RegionMask, Series, region_mask
+from xct_pipeline.variation.stage_series import SCRATCH, VERSION, BoxSource, RegionMask, Series, box_source, region_mask
 
 BRICK = (64, 128, 256)  # whole chunks; a multiple of every window whose sums are checked
 ENOUGH = 20_000_000  # quiet voxels: the autocovariance to 0.03 % of the variance, and thousands of windows
@@ -121,33 +121,6 @@ def _radius(frame: tuple[int, int, int], region: Region) -> Array:
     return np.asarray(np.hypot(y[:, None], x))
 
 
-@dataclass(frozen=True)
-class BoxSource:
-    """Reads boxes of one scan of the registered series with a margin, clipped to the frame."""
-
-    folder: str
-    scan: int
-    frame: tuple[int, int, int]
-    halo: tuple[int, int, int] = HALO
-
-    def wide(self, region: Region) -> Region:
-        """Return the box that is read for a region."""
-        return widen(region, self.halo, self.frame)
-
-    def read(self, region: Region) -> Array:
-        """Return (z, y, x)."""
-        return np.asarray(StoredArray(self.folder)[(self.scan, *self.wide(region))])
-
-    def nbytes(self, region: Region) -> int:
-        """Return the bytes of a box and of the encoded chunks that hold it."""
-        return 4 * (size_of(self.wide(region)) + size_of(whole_chunks(self.wide(region))))
-
-
-def box_source(series: Series, store: Store, halo: tuple[int, int, int] = HALO) -> BoxSource:
-    """Return what reads the reference scan of a series."""
-    return BoxSource(str(store.path.resolve() / PATH / "0"), series.reference, series.frame, halo)
-
-
 def bricks_of(bounds: Region) -> list[Region]:
     """Cut a box of the frame at multiples of `BRICK`."""
     cuts = [
@@ -172,7 +145,7 @@ def chosen_bricks(
 
     The bricks come in an order in which any first few of them lie all over the volume.
     """
-    source, bricks = box_source(series, store), bricks_of(quiet.bounds())
+    source, bricks = box_source(series, store, [series.reference], HALO), bricks_of(quiet.bounds())
     rows = rows_of(bricks)
     inputs = {
         "registered": image_identity(store, PATH), "reference": series.reference, "quiet": quiet.identity(),
@@ -214,7 +187,7 @@ def _survey_chunk(block: Array, region: Region, *, source: BoxSource, quiet: Qui
     """Count the voxels of each plane that are ceramic, and quiet in each brick, in the ceramic and at all."""
     wide = source.wide(region)
     core = inside(wide, region)
-    found, solid = quiet.candidates(block, wide)
+    found, solid = quiet.candidates(block[0], wide)
     edges = [brick[2] for brick in bricks_of(region)]
     result = {name: np.zeros((1, BRICK[0], len(edges)), np.int64) for name in ("quiet", "inside")}
     result["solid"] = np.zeros((1, BRICK[0]), np.int64)

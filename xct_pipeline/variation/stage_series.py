@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xct_pipeline.blocks import Array, Region, size_of
+from xct_pipeline.blocks import Array, Region, size_of, widen
 from xct_pipeline.config import RegionOfInterest
 from xct_pipeline.execution import image_identity
-from xct_pipeline.registration.stage import Motion, Registered, whole_chunks
+from xct_pipeline.registration.stage import PATH, Motion, Registered, whole_chunks
 from xct_pipeline.scan import Scan
 from xct_pipeline.store import Store, StoredArray
 from xct_pipeline.variation import mass
 
 VERSION = 5
-SLAB = 32
-SCRATCH = {"surface": 0.6, "sums": 1.0, "noise/survey": 1.0, "noise": 1.0, "noise/level": 0.5}
+SLAB, ROWS = 64, 256  # of a box that is reduced in one task
+SCRATCH = {"surface": 0.6, "sums": 0.5, "noise/survey": 0.6, "noise": 1.0, "noise/level": 1.0}
 """Memory of each reduction beyond what it reads, as a multiple of that, measured."""
 ATTENUATION, DENSITY, FLAGS = "variation/attenuation", "variation/density", "variation/flags"
 
@@ -49,39 +49,51 @@ def pairs_of(series: Series, consecutive: bool) -> tuple[tuple[int, int], ...]:
 
 
 @dataclass(frozen=True)
-class SlabSource:
-    """Reads slabs (z) of two scans of the registered series, with a halo, for the sums and the noise."""
+class BoxSource:
+    """Reads boxes of scans of the registered series with a margin, clipped to the frame.
+
+    Attributes
+    ----------
+    folder : str
+    scans : tuple of int
+    frame, halo : (z, y, x)
+    """
 
     folder: str
-    moving: int
-    fixed: int
-    halo: int
-    depth: int
+    scans: tuple[int, ...]
+    frame: tuple[int, int, int]
+    halo: tuple[int, int, int]
+
+    def wide(self, region: Region) -> Region:
+        """Return the box that is read for a region."""
+        return widen(region, self.halo, self.frame)
 
     def read(self, region: Region) -> Array:
-        """Return (2, z + halo, y, x): the fixed and the moving scan; the halo is clipped at the frame."""
-        part = self.span(region)
-        series = StoredArray(self.folder)
-        block = np.empty((2, part.stop - part.start, *series.shape[2:]), series.dtype)
-        for k, scan in enumerate((self.fixed, self.moving)):
-            block[k] = series[scan, part]
+        """Return (scans, z, y, x)."""
+        series, wide = StoredArray(self.folder), self.wide(region)
+        block = np.empty((len(self.scans), *(part.stop - part.start for part in wide)), series.dtype)
+        for k, scan in enumerate(self.scans):
+            block[k] = series[(scan, *wide)]
         return block
 
-    def span(self, region: Region) -> slice:
-        """Return the planes that are read for a region."""
-        return slice(max(0, region[0].start - self.halo), min(self.depth, region[0].stop + self.halo))
-
     def nbytes(self, region: Region) -> int:
-        """Return the bytes of both slabs, and of the encoded chunks of one while it is being read."""
-        part = self.span(region)
-        return size_of((part, *region[1:])) * 8 + size_of(whole_chunks((part, *region[1:]))) * 4
+        """Return the bytes of the boxes, and of the encoded chunks of one while it is being read."""
+        return 4 * (len(self.scans) * size_of(self.wide(region)) + size_of(whole_chunks(self.wide(region))))
 
 
-def slabs_of(planes: range, frame: tuple[int, int, int]) -> list[Region]:
-    """Cut planes at multiples of `SLAB`."""
-    first = planes.start // SLAB * SLAB
-    cuts = [(max(planes.start, z), min(planes.stop, z + SLAB)) for z in range(first, planes.stop, SLAB)]
-    return [(slice(a, b), slice(0, frame[1]), slice(0, frame[2])) for a, b in cuts if b > a]
+def box_source(series: Series, store: Store, scans: Sequence[int], halo: tuple[int, int, int] = (1, 1, 1)) -> BoxSource:
+    """Return what reads scans of a series."""
+    return BoxSource(str(store.path.resolve() / PATH / "0"), tuple(scans), series.frame, halo)
+
+
+def boxes_of(bounds: Region) -> list[Region]:
+    """Cut a box of the frame at multiples of `SLAB` planes and `ROWS` rows."""
+    cuts = [
+        [slice(max(part.start, k), min(part.stop, k + size))
+         for k in range(part.start // size * size, part.stop, size)]
+        for part, size in zip(bounds[:2], (SLAB, ROWS), strict=True)
+    ]  # fmt: skip
+    return [(z, y, bounds[2]) for z in cuts[0] for y in cuts[1]]
 
 
 def add_up(parts: list[dict[str, Array]]) -> dict[str, Array]:
@@ -173,9 +185,9 @@ class Materials:
     names: Mapping[int, str]
     identity: str
 
-    def slab(self, z: slice) -> Array:
-        """Return the labels of planes (z, y, x)."""
-        return np.asarray(StoredArray(self.folder)[self.time, z])
+    def box(self, part: Region) -> Array:
+        """Return the labels of a box of the frame."""
+        return np.asarray(StoredArray(self.folder)[(self.time, *part)])
 
     @property
     def size(self) -> int:

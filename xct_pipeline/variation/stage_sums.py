@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
+import math
+from dataclasses import dataclass
+from functools import partial, reduce
 
 import numpy as np
 
@@ -13,16 +15,15 @@ from xct_pipeline.registration.stage import PATH, ceramic_threshold
 from xct_pipeline.resources import Resources
 from xct_pipeline.store import Store
 from xct_pipeline.variation import column_sums, faces, mass
-from xct_pipeline.variation.stage_quiet import BoxSource, box_source
 from xct_pipeline.variation.stage_series import (
     SCRATCH,
     VERSION,
+    BoxSource,
     Materials,
     RegionMask,
     Series,
-    SlabSource,
-    add_up,
-    slabs_of,
+    box_source,
+    boxes_of,
 )
 
 PIECE = 4  # planes of a slab that are summed together
@@ -41,68 +42,109 @@ def measure_sums(
         voxels; and for each kind of cell ``<kind>_change`` and so on, with a last axis over cells.
     """
     moving, fixed = pair
-    source = SlabSource(str(store.path.resolve() / PATH / "0"), moving, fixed, 1, series.frame[0])
-    bins = settings.bins if profiles else None
-    chunk = partial(
-        _sums_chunk, source=source, mask=mask, surface=surface, above=settings.anode_above, bins=bins,
-        materials=materials, radial=profiles,
-    )  # fmt: skip
+    source = box_source(series, store, (fixed, moving))
+    cells = CellsOfRegion(mask.frame, surface, settings.anode_above, settings.bins if profiles else None, materials)
     inputs = {
         "registered": image_identity(store, PATH), "pair": pair, "region": mask.region.model_dump(),
         "labels": mask.identity, "surface": surface, "above": settings.anode_above,
-        "bins": bins, "materials": None if materials is None else materials.identity, "profiles": profiles,
+        "bins": cells.bins, "materials": None if materials is None else materials.identity, "profiles": profiles,
     }  # fmt: skip
     reduction = Reduction(
-        f"sums/{name}_{series.names[moving]}_{series.names[fixed]}", VERSION, chunk, add_up, fold=True
-    )
-    slabs = slabs_of(mask.planes(), series.frame)
-    return measure(store, reduction, source, slabs, inputs, limits, SCRATCH["sums"], maps_bytes(series.frame))
+        f"sums/{name}_{series.names[moving]}_{series.names[fixed]}", VERSION,
+        partial(_sums_chunk, source=source, mask=mask, cells=cells), partial(_placed, frame=mask.frame), fold=True,
+    )  # fmt: skip
+    boxes = boxes_of(mask.bounds())
+    found = measure(store, reduction, source, boxes, inputs, limits, SCRATCH["sums"], maps_bytes(series.frame))
+    result = column_sums.by_name(found["maps"]) | {"lost": found["lost"]}
+    for kind, part in cells.places().items():
+        result |= column_sums.by_name(found["cells"][part].T, f"{kind}_")
+    return result | (column_sums.by_name(_radial(found["maps"], mask.frame), "radial_") if profiles else {})
+
+
+@dataclass(frozen=True)
+class CellsOfRegion:
+    """Which cells the voxels of a region are told apart by: layers above the surface, bins, materials."""
+
+    frame: tuple[int, int, int]
+    surface: Array | None
+    above: bool
+    bins: tuple[int, int, int] | None
+    materials: Materials | None
+
+    def places(self) -> dict[str, slice]:
+        """Return where the cells of each kind that is wanted stand in the table of all cells."""
+        sizes: dict[str, int] = {}
+        if self.surface is not None:
+            sizes["depth"] = self.frame[0]
+        if self.bins is not None:
+            sizes["bins"] = math.prod(self._bins())
+        if self.materials is not None:
+            sizes["material"] = self.materials.size
+        ends = np.cumsum([0, *sizes.values()]).tolist()
+        return {kind: slice(a, b) for kind, a, b in zip(sizes, ends, ends[1:], strict=False)}
+
+    def _bins(self) -> tuple[int, ...]:
+        assert self.bins is not None
+        return tuple(-(-n // b) for n, b in zip(self.frame, self.bins, strict=True))
+
+    def index(self, part: Region, cosine: Array | None) -> Array:
+        """Return the cells of each voxel of a box, (kinds, z, y, x), -1 where it has none."""
+        offset, shape = tuple(p.start for p in part), tuple(p.stop - p.start for p in part)
+        places = self.places()
+        index = np.empty((len(places), *shape), np.int64)
+        for k, (kind, place) in enumerate(places.items()):
+            if kind == "depth":
+                assert self.surface is not None
+                cell = mass.depth_index(self.surface, offset, shape, upward=self.above, cosine=cosine)
+            elif kind == "bins":
+                assert self.bins is not None
+                cell = mass.bin_index(offset, shape, self.bins, self._bins())
+            else:
+                assert self.materials is not None
+                cell = self.materials.box(part).astype(np.int64)
+            known = (cell >= 0) & (cell < place.stop - place.start)
+            index[k] = np.where(known, cell + place.start, -1)
+        return index
 
 
 def _sums_chunk(
-    block: Array, region: Region, *, source: SlabSource, mask: RegionMask, surface: Array | None, above: bool,
-    bins: tuple[int, int, int] | None, materials: Materials | None, radial: bool,
-) -> dict[str, Array]:  # fmt: skip
-    """Sum a slab a few planes at a time: the cells of its voxels take many times its bytes."""
-    span, frame = source.span(region), mask.frame
+    block: Array, region: Region, *, source: BoxSource, mask: RegionMask, cells: CellsOfRegion
+) -> dict[str, Array]:
+    """Sum a box a few planes at a time: the cells of its voxels take many times its bytes."""
+    wide = source.wide(region)
+    first = tuple(part.start for part in inside(wide, region))
     fixed = np.nan_to_num(block[0])
-    cosine = None if surface is None else mass.surface_cosine(surface)
-    sizes = {
-        "depth": frame[0] if surface is not None else 0,
-        "bins": 0 if bins is None else int(np.prod([-(-n // b) for n, b in zip(frame, bins, strict=True)])),
-        "material": 0 if materials is None else materials.size,
-    }
-    first = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
-    maps = np.zeros((column_sums.NUMBER, *frame[1:]))
-    cells = np.zeros((sum(sizes.values()), column_sums.NUMBER))
+    cosine = None if cells.surface is None else mass.surface_cosine(cells.surface)
+    maps = np.zeros((column_sums.NUMBER, *(part.stop - part.start for part in region[1:])))
+    table = np.zeros((max((part.stop for part in cells.places().values()), default=0), column_sums.NUMBER))
     lost = 0
     for z in range(region[0].start, region[0].stop, PIECE):
-        planes = slice(z, min(z + PIECE, region[0].stop))
-        at, shape = slice(z - span.start, planes.stop - span.start), (planes.stop - z, *frame[1:])
-        wanted = mask.slab(planes)
-        known = wanted & np.isfinite(block[0, at]) & np.isfinite(block[1, at])
+        piece = (slice(z, min(z + PIECE, region[0].stop)), *region[1:])
+        here, moving = (values[inside(wide, piece)] for values in block)
+        wanted = mask.box(piece)
+        known = wanted & np.isfinite(here) & np.isfinite(moving)
         lost += int((wanted & ~known).sum())
-        index = np.empty((sum(n > 0 for n in sizes.values()), *shape), np.int64)
-        kinds = iter(index)
-        if surface is not None:
-            depth = mass.depth_index(surface, (z, 0, 0), shape, upward=above, cosine=cosine)
-            next(kinds)[:] = _among(depth, sizes["depth"], first["depth"])
-        if bins is not None:
-            counts = tuple(-(-n // b) for n, b in zip(frame, bins, strict=True))
-            next(kinds)[:] = mass.bin_index((z, 0, 0), shape, bins, counts) + first["bins"]
-        if materials is not None:
-            next(kinds)[:] = _among(materials.slab(planes), sizes["material"], first["material"])
-        column_sums.add_columns(fixed, block[1, at], known, (at.start, z, 0), frame, maps, index, cells)
-    found = column_sums.by_name(maps) | {"lost": np.array(lost)}
-    for kind, size in sizes.items():
-        if size:
-            found |= column_sums.by_name(cells[first[kind] : first[kind] + size].T, f"{kind}_")
-    return found | (column_sums.by_name(_radial(maps, frame), "radial_") if radial else {})
+        at = (z - wide[0].start, *first[1:])
+        place = tuple(part.start for part in piece)
+        column_sums.add_columns(fixed, moving, known, at, place, mask.frame, maps, cells.index(piece, cosine), table)
+    origin = np.array([part.start for part in region[1:]])
+    return {"maps": maps, "cells": table, "lost": np.array(lost), "origin": origin}
 
 
-def _among(index: Array, size: int, first: int) -> Array:
-    """Return the place of a cell in the table of all cells, -1 where there is none of that number."""
-    return np.where((index >= 0) & (index < size), index.astype(np.int64) + first, -1)
+def _placed(parts: list[dict[str, Array]], frame: tuple[int, int, int]) -> dict[str, Array]:
+    """Add the sums of boxes to those of all columns, which is what the first may be already."""
+    if "origin" in parts[0]:
+        whole = {name: np.zeros_like(parts[0][name]) for name in ("cells", "lost")}
+        total = {"maps": np.zeros((column_sums.NUMBER, *frame[1:])), **whole}
+    else:
+        total, parts = parts[0], parts[1:]
+    for part in parts:
+        y, x = part["origin"].tolist()
+        rows, columns = part["maps"].shape[1:]
+        total["maps"][:, y : y + rows, x : x + columns] += part["maps"]
+        for name in ("cells", "lost"):
+            total[name] = total[name] + part[name]
+    return total
 
 
 def _radial(maps: Array, frame: tuple[int, int, int]) -> Array:
@@ -133,27 +175,27 @@ def measure_surface(
         threshold = ceramic_threshold(store, PATH, series.reference)
     if threshold is None:
         return None
-    source = box_source(series, store, (1, 0, 0))
+    source = box_source(series, store, [series.reference])
     chunk = partial(_surface_chunk, source=source, threshold=threshold, above=settings.anode_above)
     inputs = {"registered": image_identity(store, PATH), "threshold": threshold, "above": settings.anode_above}
     combine = partial(_highest, above=settings.anode_above)
-    slabs = slabs_of(range(series.frame[0]), series.frame)
-    found = measure(
-        store, Reduction("surface", VERSION, chunk, combine), source, slabs, inputs, limits, SCRATCH["surface"]
-    )
+    reduction = Reduction("surface", VERSION, chunk, combine, fold=True)
+    boxes = boxes_of(tuple(slice(0, n) for n in series.frame))
+    found = measure(store, reduction, source, boxes, inputs, limits, SCRATCH["surface"])
     return np.where(found["count"] > 0, found["total"], np.nan)
 
 
 def _surface_chunk(
     block: Array, region: Region, *, source: BoxSource, threshold: float, above: bool
 ) -> dict[str, Array]:
-    solid = faces.median_above(block, threshold)[inside(source.wide(region), region)]  # pores and noise left out
-    sums = mass.surface_heights(solid, (region[0].start, 0, 0), upward=above)
-    return {"total": sums.total, "count": sums.count}
+    solid = faces.median_above(block[0], threshold)[inside(source.wide(region), region)]  # pores and noise left out
+    return _as_partial(mass.surface_heights(solid, tuple(part.start for part in region), upward=above))
 
 
 def _highest(parts: list[dict[str, Array]], above: bool) -> dict[str, Array]:
-    result = mass.Sums((0, 0), parts[0]["total"], parts[0]["count"])
-    for part in parts[1:]:
-        result = mass.merge_surface(result, mass.Sums((0, 0), part["total"], part["count"]), upward=above)
-    return {"total": result.total, "count": result.count}
+    sums = [mass.Sums(tuple(part["origin"].tolist()), part["total"], part["count"]) for part in parts]
+    return _as_partial(reduce(partial(mass.merge_surface, upward=above), sums))
+
+
+def _as_partial(sums: mass.Sums) -> dict[str, Array]:
+    return {"total": sums.total, "count": sums.count, "origin": np.array(sums.origin)}

@@ -254,11 +254,11 @@ def whole(tmp_path_factory) -> Store:
 @pytest.mark.parametrize("slab", [32, 64, pytest.param(16, marks=pytest.mark.slow)])
 def test_maps_do_not_depend_on_the_size_of_blocks(tmp_path, slab, monkeypatch, whole):
     """Sums over slabs of 16 planes, of 32 and of all planes; tasks of a part of a plane."""
-    from xct_pipeline.variation import stage_images, stage_noise, stage_sums
+    from xct_pipeline.variation import stage_images, stage_sums
 
     monkeypatch.setattr("xct_pipeline.variation.stage_series.SLAB", slab)
     monkeypatch.setattr(stage_sums, "PIECE", 3)
-    monkeypatch.setattr(stage_noise, "STRIP", 16)
+    monkeypatch.setattr("xct_pipeline.variation.stage_series.ROWS", 19)
     monkeypatch.setattr(stage_images, "GRANULE", (min(slab, 40), 32, 64) if slab == 32 else (13, 29, 31))
     parts = run(tmp_path / "b", bins=[8, 16, 16], surface_attenuation=4.0)
     for path in ("attenuation", "density", "flags", "areal", "areal_sigma", "areal_consecutive", "density_consecutive"):
