@@ -19,7 +19,7 @@ import zarr
 
 from xct_pipeline import device, provenance
 from xct_pipeline.blocks import Array, Pass, Reduction, Region, Source, inside
-from xct_pipeline.files import unwritable
+from xct_pipeline.files import marker_file, unwritable
 from xct_pipeline.resources import Need, Resources
 from xct_pipeline.scheduling import run_tasks
 from xct_pipeline.store import Image, RefusedError, Store, StoreError, write_atomic
@@ -39,11 +39,6 @@ class ShardResult:
     counts: dict[str, int]
     problem: str | None = None
     fatal: bool = False
-
-
-def marker_file(root: Path, name: str, shard: Sequence[int]) -> Path:
-    """Return the path of a shard's marker."""
-    return root / ".xct" / "markers" / name / ("_".join(map(str, shard)) + ".json")
 
 
 def run_shard(root: str, step: Pass, shard: tuple[int, ...], digest: str) -> ShardResult:

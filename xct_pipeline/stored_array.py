@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from xct_pipeline.files import StoreError
+from xct_pipeline.files import StoreError, marker_file
 
 
 class StoredArray:
@@ -39,7 +39,7 @@ class StoredArray:
     def __getitem__(self, index: Any) -> npt.NDArray[Any]:
         try:
             return np.asarray(self._array[index])
-        except IndexError:
+        except (IndexError, MemoryError):
             raise
         except Exception as error:
             damaged = self._damaged()
@@ -61,6 +61,8 @@ class StoredArray:
         for shard in self._grid():
             try:
                 self._array[tuple(slice(k * size, (k + 1) * size) for k, size in zip(shard, sizes, strict=True))]
+            except MemoryError:
+                raise
             except Exception:
                 found.append(shard)
         return found
@@ -73,6 +75,5 @@ class StoredArray:
         image = self.folder.parent.resolve()
         root = next((folder for folder in image.parents if (folder / ".xct").is_dir()), None)
         if root is not None:
-            marker = root / ".xct" / "markers" / image.relative_to(root) / ("_".join(map(str, shard)) + ".json")
             with contextlib.suppress(OSError):
-                marker.unlink()
+                marker_file(root, str(image.relative_to(root)), shard).unlink()

@@ -296,7 +296,8 @@ class _Ready:
 
 def write_ours(p: Problem) -> Job:
     from xct_pipeline.blocks import BlockOp, Pass
-    from xct_pipeline.execution import marker_file, run_shard
+    from xct_pipeline.execution import run_shard
+    from xct_pipeline.files import marker_file
     from xct_pipeline.store import Image, Store, level_count
 
     rng = np.random.default_rng(0)

@@ -10,8 +10,9 @@ import zarr
 
 from xct_pipeline import execution
 from xct_pipeline.blocks import BlockOp, Pass, Reduction, Region, image_source, inside, size_of, widen
+from xct_pipeline.files import marker_file
 from xct_pipeline.resources import Resources, resources
-from xct_pipeline.store import Image, RefusedError, Store, StoreError, level_count
+from xct_pipeline.store import Image, RefusedError, Store, StoredArray, StoreError, level_count
 
 SHAPE = (37, 40, 90)
 LIMITS = Resources(workers=2, memory=2 * 10**9)
@@ -101,7 +102,7 @@ def test_lost_shard_and_torn_marker_are_recomputed(tmp_path):
     step = make_pass()
     execution.run_passes(store, [step], LIMITS)
     store.shard_files(step.image, (0, 0, 0))[1].unlink()
-    execution.marker_file(store.path, step.name, (2, 0, 0)).write_text('{"finger')
+    marker_file(store.path, step.name, (2, 0, 0)).write_text('{"finger')
     (again,) = execution.run_passes(store, [step], LIMITS)
     assert (again.computed, again.reused) == (2, 1)
     np.testing.assert_array_equal(store.open("scans/a/volume").values, expected())
@@ -131,6 +132,24 @@ def test_a_damaged_shard_is_named_and_computed_anew(tmp_path, how):
     again = execution.run_passes(store, [step], LIMITS)[0]
     assert (again.computed, again.reused) == (1, 2)
     np.testing.assert_array_equal(store.open("scans/a/volume").values, expected())
+
+
+def test_want_of_memory_is_no_damage(tmp_path, monkeypatch):
+    store, step = Store(tmp_path / "s.zarr"), make_pass()
+    execution.run_passes(store, [step], LIMITS)
+    array = StoredArray(store.path / "scans/a/volume/0")
+    values = array._array
+
+    class Full:
+        def __getitem__(self, index):
+            raise MemoryError
+
+    monkeypatch.setattr(array, "_array", Full())
+    with pytest.raises(MemoryError):
+        array[5]
+    assert execution.is_complete(store, step)
+    monkeypatch.setattr(array, "_array", values)
+    np.testing.assert_array_equal(array[5], expected()[5])
 
 
 def test_flipped_byte_is_an_error_at_reading(tmp_path):
