@@ -228,21 +228,14 @@ def find_center(
     if half_acquisition and abs(found.center - second) > max(disagreement, 3 * found.sigma):
         found = by_values_if_better(found, *facing_pairs(table, turns, PAIRS))
     slope, slope_error, tilted, sigma, row = tilt_of(found, where)
-    agreement = abs(found.center - second)
-    if agreement > max(disagreement, 3 * sigma):
-        warnings.append(
-            f"the second method puts the centre at {second:.2f}, {agreement:.2f} pixels from the {found.center:.2f} "
-            "that is used; look at both with `xct center`"
-        )
+    if abs(found.center - second) > max(disagreement, 3 * sigma):
+        warnings.append(disagreement_warning(found.center, second))
     if tilted:
-        warnings.append(
-            f"the rotation axis is tilted by {np.degrees(np.arctan(slope)):.4f} degrees in the detector's plane: "
-            f"the centre moves by {slope * np.ptp(where):.2f} pixels over the rows used"
-        )
+        warnings.append(tilt_warning(slope, slope * float(np.ptp(where))))
     return CenterEstimate(
         center=found.center,
         sigma=sigma,
-        agreement=agreement,
+        agreement=abs(found.center - second),
         method="overlap" if half_acquisition else "registration",
         metric_center=second,
         second_method="none" if np.isnan(second) else "overlap" if half_acquisition else "metric",
@@ -257,6 +250,22 @@ def find_center(
         curve=found.curve,
         metric_curve=curve,
         warnings=tuple(warnings),
+    )
+
+
+def disagreement_warning(center: float, second: float) -> str:
+    """Say that two methods disagree."""
+    return (
+        f"the second method puts the centre at {second:.2f}, {abs(center - second):.2f} pixels from the {center:.2f} "
+        "that is used; look at both with `xct center`"
+    )
+
+
+def tilt_warning(slope: float, shift: float) -> str:
+    """Say that the axis is tilted: the centre's slope with the row, and its move over the rows used, pixels."""
+    return (
+        f"the rotation axis is tilted by {np.degrees(np.arctan(slope)):.4f} degrees in the detector's plane: "
+        f"the centre moves by {shift:.2f} pixels over the rows used"
     )
 
 
