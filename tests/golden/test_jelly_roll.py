@@ -11,10 +11,9 @@ from xct_pipeline.segmentation.denoise import denoise
 from xct_pipeline.segmentation.threshold import (
     apply_thresholds,
     combine_histograms,
-    combine_ranges,
     histogram,
     multi_otsu,
-    value_range,
+    span_of,
     without_clipped,
 )
 
@@ -22,9 +21,9 @@ from xct_pipeline.segmentation.threshold import (
 def electrode(volume: np.ndarray, blocks: int = 1) -> np.ndarray:
     """Brightest of three classes by multi-Otsu over the histogram of all blocks."""
     parts = np.array_split(volume, blocks, axis=1)
-    low, high = combine_ranges([value_range(part) for part in parts])["range"]
-    counts = combine_histograms([histogram(part, low=low, high=high) for part in parts])["counts"]
-    return apply_thresholds(volume, multi_otsu(counts, low=low, high=high, classes=3)) == 2
+    found = combine_histograms([histogram(part, bins=[256]) for part in parts], [256])
+    low, high = span_of(found)
+    return apply_thresholds(volume, multi_otsu(found["counts"], low=low, high=high, classes=3)) == 2
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:

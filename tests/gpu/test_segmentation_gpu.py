@@ -33,11 +33,11 @@ def volume() -> np.ndarray[Any, Any]:
 
 def test_histogram_and_labels(volume: np.ndarray[Any, Any]) -> None:
     on_device = cupy.asarray(volume)
-    low, high = threshold.value_range(volume)["range"]
-    np.testing.assert_array_equal(threshold.value_range(on_device)["range"], [low, high])
-    counts = threshold.histogram(volume, low=low, high=high)["counts"]
-    np.testing.assert_array_equal(threshold.histogram(on_device, low=low, high=high)["counts"], counts)
-    limits = threshold.multi_otsu(counts, low=low, high=high, classes=3)
+    found, there = threshold.histogram(volume, bins=[512]), threshold.histogram(on_device, bins=[512])
+    for key, value in found.items():
+        np.testing.assert_array_equal(there[key], value)
+    low, high = threshold.span_of(found)
+    limits = threshold.multi_otsu(found["counts"], low=low, high=high, classes=3)
     labels = threshold.apply_thresholds(on_device, limits)
     assert is_cupy(labels)
     np.testing.assert_array_equal(to_host(labels), threshold.apply_thresholds(volume, limits))
@@ -98,17 +98,18 @@ def count(block: Any, region: tuple[slice, ...]) -> Any:
     """Count pairs of a value and its gradient, and say where it was done."""
     del region
     slope = watershed.gradient_magnitude(block)
-    found = threshold.joint_histogram(slope, block, (0.0, -2.0), (4.0, 5.0), (16, 32))
-    return {**found, "here": np.array([is_cupy(block)])}
+    return {**threshold.histogram(slope, block, bins=(16, 32)), "here": np.array([is_cupy(block)])}
+
+
+def add_up(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {**threshold.combine_histograms(parts, (16, 32)), "here": sum(part["here"].astype(int) for part in parts)}
 
 
 def test_a_reduction_counts_on_the_device(volume: np.ndarray[Any, Any]) -> None:
     regions = [(slice(z, z + 8), slice(0, 40), slice(0, 48)) for z in range(0, 32, 8)]
     found = []
     for where in (False, True):
-        reduction = Reduction(
-            "counts", 1, count, lambda parts: {k: sum(p[k] for p in parts) for k in parts[0]}, for_device=True
-        )
+        reduction = Reduction("counts", 1, count, add_up, for_device=True)
         found.append(measure(None, reduction, Blocks(volume), regions, {}, Resources(2, 2**32, on_device=where)))
     assert [int(part["here"][0]) for part in found] == [0, 4]
     assert found[0]["counts"].sum() == found[1]["counts"].sum() > 0

@@ -14,7 +14,7 @@ from xct_pipeline.config import Segmentation
 from xct_pipeline.execution import measure
 from xct_pipeline.registration.stage import PATH
 from xct_pipeline.resources import Resources
-from xct_pipeline.segmentation import interface, properties, surface, threshold
+from xct_pipeline.segmentation import interface, properties, surface
 from xct_pipeline.segmentation.stage_labels import labels_path
 from xct_pipeline.segmentation.stage_series import (
     SCRATCH,
@@ -155,7 +155,7 @@ def measure_thickness(m: Measured, labels: Sequence[int]) -> dict[str, Array]:
     source = box_source(m.store, labels_path(), surface.thickness_halo(options.largest))
     chunk = partial(_thickness_chunk, source=source, labels=labels, largest=options.largest, bins=options.bins)
     parameters = {"labels": labels, "largest": options.largest, "bins": options.bins}
-    return m.reduce("thickness", chunk, threshold.combine_histograms, source, boxes(m.facts), parameters)
+    return m.reduce("thickness", chunk, surface.combine_thicknesses, source, boxes(m.facts), parameters)
 
 
 def _thickness_chunk(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import assert_never
 
@@ -24,11 +25,11 @@ from xct_pipeline.segmentation import interface, stage_series, surface, watershe
 from xct_pipeline.segmentation.stage_labels import block_op, denoise_op, labels_path, segment_memory, whole_granules
 from xct_pipeline.segmentation.stage_objects import NUMBER_BYTES, objects_path, objects_wanted
 from xct_pipeline.segmentation.stage_series import SCRATCH, BoxSource, Facts, boxes
-from xct_pipeline.segmentation.stage_thresholds import denoise_reach
+from xct_pipeline.segmentation.stage_thresholds import denoise_reach, gradient_scale, histogram_bins
 from xct_pipeline.store import Image
 
 RATES = {
-    "range": 10e6, "histogram": 10e6, "hysteresis": 10e6, "labels": 10e6, "materials": 7e6,
+    "histogram": 18e6, "hysteresis": 10e6, "labels": 7e6, "materials": 7e6,
     "heights": 40e6, "contacts": 200e6, "thickness": 2e6, "objects": 25e6, "numbers": 35e6, "shapes": 9e6,
 }  # fmt: skip
 """Voxels per CPU-second of each step."""
@@ -54,31 +55,29 @@ def _frame(facts: Facts) -> tuple[int, ...]:
     return (len(facts.names), *facts.volume.shape)
 
 
-def _need(name: str, facts: Facts, itemsize: int, halo: int | tuple[int, int, int] = 0) -> Need:
-    """Return what a reduction over boxes of an image takes."""
+def _need(name: str, facts: Facts, itemsize: int, halo: int | tuple[int, int, int] = 0, folded: int = 0) -> Need:
+    """Return what a reduction over boxes of an image takes, partial results of `folded` bytes included."""
     reach = (halo,) * 3 if isinstance(halo, int) else halo
     source = BoxSource(ImageSource("", _frame(facts), itemsize), reach)
-    return measure_need(name, source, boxes(facts), SCRATCH[name], cpu_s=_voxels(facts) / RATES[name])
+    cpu_s = _voxels(facts) / RATES[name]
+    return measure_need(name, source, boxes(facts), SCRATCH[name], folded, folded > 0, cpu_s)
 
 
 def _threshold_needs(settings: Segmentation, facts: Facts) -> Iterator[Need]:
     """Yield what is measured of the series before it is labelled."""
     reach = denoise_reach(settings)
     match settings:
-        case SegmentOtsu():
-            reach += watershed.gradient_halo(1.0) if settings.without_faces else 0
-            names: Sequence[str] = ("range", "histogram")
-        case SegmentWatershed():
-            reach += watershed.gradient_halo(settings.sigma)
-            names = ("range", "histogram")
+        case SegmentOtsu() | SegmentWatershed():
+            gradient = gradient_scale(settings)
+            counts = 8 * math.prod(histogram_bins(settings.bins, gradient))
+            reach += 0 if gradient is None else watershed.gradient_halo(gradient)
+            yield _need("histogram", facts, 4, reach, counts)
         case SegmentHysteresis():
-            names = ("hysteresis",)
+            yield _need("hysteresis", facts, 4, reach)
         case SegmentValues() | SegmentClassifier():
-            names = ()
+            return
         case _:
             assert_never(settings)
-    for name in names:
-        yield _need(name, facts, 4, reach)
 
 
 def _labels(settings: Segmentation, facts: Facts, limits: Resources) -> tuple[Image, Need]:

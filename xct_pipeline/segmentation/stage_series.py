@@ -15,11 +15,11 @@ from xct_pipeline.registration.stage import PATH, Registered
 from xct_pipeline.store import Store
 
 SCRATCH = {
-    "range": 7, "histogram": 7, "hysteresis": 8, "materials": 34, "heights": 20, "contacts": 5,
+    "histogram": 7, "hysteresis": 8, "materials": 34, "heights": 20, "contacts": 5,
     "thickness": 60, "objects": 20, "shapes": 8.5,
 }  # fmt: skip
 """Memory of each reduction beyond what it reads, as a multiple of that, measured."""
-VERSION = 4  # of every operation and reduction of the stage
+VERSION = 5  # of every operation and reduction of the stage
 GRANULE = registration.GRANULE
 FINE_GRANULE = (64, 128, 128)  # of the classifier, whose features take twenty times the memory of a block
 

@@ -70,10 +70,10 @@ def find_thresholds(settings: Segmentation, facts: Facts, store: Store, limits: 
         case SegmentValues():
             return Thresholds(tuple(settings.thresholds))
         case SegmentOtsu():
-            h = _histogram(settings, settings.bins, 1.0 if settings.without_faces else None, facts, store, limits)
+            h = _histogram(settings, facts, store, limits)
             return Thresholds(_otsu(h, settings.classes))
         case SegmentWatershed():
-            h = _histogram(settings, settings.bins, settings.sigma, facts, store, limits)
+            h = _histogram(settings, facts, store, limits)
             values = tuple(settings.thresholds) if settings.thresholds else _otsu(h, settings.classes)
             means = threshold.class_means(h.counts, values, low=h.low, high=h.high)
             if np.isfinite(means).sum() < 2:
@@ -94,34 +94,40 @@ def _otsu(h: Histogram, classes: int) -> tuple[float, ...]:
     return tuple(threshold.multi_otsu(h.counts, low=h.low, high=h.high, classes=classes).tolist())
 
 
-def _histogram(
-    settings: Segmentation, bins: int, gradient: float | None, facts: Facts, store: Store, limits: Resources
-) -> Histogram:
-    """Return the histogram of all scans; without the voxels at faces where the scale of a gradient is given.
+def _histogram(settings: SegmentOtsu | SegmentWatershed, facts: Facts, store: Store, limits: Resources) -> Histogram:
+    """Return the histogram of all scans; without the voxels at faces where these are to be left out.
 
     Blurred faces of a dense material spread over all lighter values. Otsu's method, which weighs by the square of the
     difference, then gives them classes of their own and leaves two light materials in one. A voxel is at a face where
     its gradient is above Otsu's threshold of all gradients.
     """
+    gradient = gradient_scale(settings)
     halo = denoise_reach(settings) + (0 if gradient is None else watershed.gradient_halo(gradient))
     source, regions = box_source(store, PATH, halo), boxes(facts)
     smooth = partial(_smoothed, source=source, denoising=denoising_of(settings), gradient=gradient)
-    parameters = {"denoise": denoising_of(settings), "gradient": gradient}
+    most = histogram_bins(settings.bins, gradient)
+    reduction = Reduction(
+        "segmentation/histogram", VERSION, partial(_count_chunk, smooth=smooth, bins=most),
+        partial(threshold.combine_histograms, bins=most),
+        {"denoise": denoising_of(settings), "gradient": gradient, "bins": settings.bins}, fold=True, for_device=True,
+    )  # fmt: skip
+    size = 8 * math.prod(most)
+    found = measure(store, reduction, source, regions, inputs_of(store), limits, SCRATCH["histogram"], size)
+    low, high = threshold.span_of(found)
+    counts = found["counts"]
+    return Histogram(counts if gradient is None else threshold.below_otsu(counts), low, high)
 
-    def over_all(name: str, chunk: Any, combine: Any, size: int, **more: Any) -> dict[str, Array]:
-        step = f"segmentation/{name}"
-        reduction = Reduction(step, VERSION, chunk, combine, {**parameters, **more}, fold=True, for_device=True)
-        return measure(store, reduction, source, regions, inputs_of(store), limits, SCRATCH[name], size)
 
-    ranges = over_all("range", partial(_range_chunk, smooth=smooth), _combine_ranges, 32)
-    low, high = (float(value) for value in ranges["value"])
-    shape = (bins,) if gradient is None else (GRADIENT_BINS, bins)
-    chunk = partial(_count_chunk, smooth=smooth, ranges=ranges, bins=shape)
-    size = 8 * math.prod(shape)
-    counts = over_all("histogram", chunk, threshold.combine_histograms, size, bins=bins)["counts"]
-    if gradient is not None:
-        counts = threshold.below_otsu(counts)
-    return Histogram(counts, low, high)
+def gradient_scale(settings: SegmentOtsu | SegmentWatershed) -> float | None:
+    """Return the scale of the gradient that tells voxels at faces, voxels; None where they count as all others."""
+    if isinstance(settings, SegmentWatershed):
+        return settings.sigma
+    return 1.0 if settings.without_faces else None
+
+
+def histogram_bins(bins: int, gradient: float | None) -> tuple[int, ...]:
+    """Return the largest number of bins along each axis of the histogram, of which more than half are used."""
+    return (2 * bins,) if gradient is None else (2 * GRADIENT_BINS, 2 * bins)
 
 
 def denoising_of(settings: Segmentation) -> dict[str, Any]:
@@ -144,22 +150,6 @@ def _smoothed(
     return values[core], slope
 
 
-def _range_chunk(block: Array, region: Region, *, smooth: Any) -> dict[str, Array]:
+def _count_chunk(block: Array, region: Region, *, smooth: Any, bins: Sequence[int]) -> dict[str, Array]:
     values, slope = smooth(block, region)
-    found = {"value": threshold.value_range(values)["range"]}
-    return found if slope is None else {**found, "gradient": threshold.value_range(slope)["range"]}
-
-
-def _combine_ranges(parts: list[dict[str, Array]]) -> dict[str, Array]:
-    return {key: threshold.combine_ranges([{"range": part[key]} for part in parts])["range"] for key in parts[0]}
-
-
-def _count_chunk(
-    block: Array, region: Region, *, smooth: Any, ranges: Mapping[str, Array], bins: Sequence[int]
-) -> dict[str, Array]:
-    values, slope = smooth(block, region)
-    low, high = (float(value) for value in ranges["value"])
-    if slope is None:
-        return threshold.histogram(values, low=low, high=high, bins=bins[-1])
-    flattest, steepest = (float(value) for value in ranges["gradient"])
-    return threshold.joint_histogram(slope, values, (flattest, low), (steepest, high), bins)
+    return threshold.histogram(*((values,) if slope is None else (slope, values)), bins=bins)

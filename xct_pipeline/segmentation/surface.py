@@ -158,6 +158,11 @@ def thickness_partial(thickness: Any, labels: Any, *, largest: float, bins: int,
     return {"counts": np.array(counts, np.int64).reshape(len(names), bins)}
 
 
+def combine_thicknesses(partials: Sequence[Mapping[str, Any]]) -> Partial:
+    """Add the counts of all blocks."""
+    return {"counts": np.sum([partial["counts"] for partial in partials], axis=0)}
+
+
 @njit(cache=True, nogil=True)
 def _squared_distance(inside: Any, reach: int) -> Any:
     """Return the squared distance to the nearest voxel that is False, exact up to `reach`, a larger number beyond.

@@ -1,12 +1,13 @@
 """Thresholds from the histogram of a whole volume, and their use on blocks.
 
-A threshold is a property of the volume, never of a block: blocks give their extremes, then their counts in common
-bins, and the thresholds follow from the sum. Voxels without data (NaN) take no part. Hysteresis keeps the connected
+A threshold is a property of the volume, never of a block: blocks give their counts in bins that add up exactly, and
+the thresholds follow from the sum. Voxels without data (NaN) take no part. Hysteresis keeps the connected
 voxels above a weak threshold that hold one above a strong threshold, wherever in the volume that one lies.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,81 +61,101 @@ def value_range(block: Any) -> Partial:
     return {"range": np.array([low, high])}
 
 
-def combine_ranges(partials: Sequence[Mapping[str, Any]]) -> Partial:
-    """Combine the extremes of all blocks; ``range``, float64 (2,).
+def histogram(*values: Any, bins: Sequence[int]) -> Partial:
+    """Count the values of a block, or the tuples of values of several, in bins that other blocks' counts add up with.
 
-    Raises
-    ------
-    ValueError
-        No block holds a finite value.
-    """
-    ranges = np.array([partial["range"] for partial in partials]).reshape(-1, 2)
-    if not len(ranges) or not np.isfinite(ranges[:, 0].min()):
-        raise ValueError("the volume holds no finite value, so it cannot be segmented: look at the registered images")
-    return {"range": np.array([ranges[:, 0].min(), ranges[:, 1].max()])}
-
-
-def histogram(block: Any, *, low: float, high: float, bins: int = 256) -> Partial:
-    """Count the values of a block in equal bins between `low` and `high`.
-
-    Values outside are counted in the first and last bin, non-finite values nowhere, so that the counts of blocks
-    add up to those of the volume exactly.
+    A bin is as wide as the smallest power of two with which `bins` of them hold all values of the block, and bins
+    begin at whole multiples of their width. So counts of narrow bins add up to those of wide ones exactly, a wider
+    range needs no second look at the values, and the sum over blocks is the histogram of the volume however it is cut.
 
     Parameters
     ----------
-    block : array (numpy or CuPy), any shape
-        Attenuation, 1/cm.
-    low, high : float
-        The same for all blocks, 1/cm.
-    bins : int
-        Number of bins.
+    *values : arrays (numpy or CuPy) of one shape
+        Attenuation, 1/cm, or what goes with it; left out where one of them is not finite.
+    bins : sequence of int
+        For each array, the largest number of bins; more than half of them are used, unless values are too few.
 
     Returns
     -------
     dict
-        ``counts``, int64 (bins,).
+        ``counts``, int64, one axis for each array, of size 0 without data; ``first`` and ``power``, int64: bin ``k`` is
+        ``2**power`` wide and begins at ``(first + k) * 2**power``.
+    """
+    ranges = [value_range(part)["range"] for part in values]
+    if not np.isfinite(ranges).all():
+        return _no_counts(len(values))
+    axes = [_aligned(low, high, most) for (low, high), most in zip(ranges, bins, strict=True)]
+    first, count, power = (np.array(column, np.int64) for column in zip(*axes, strict=True))
+    scale = 2.0**-power
+    flat = [array_namespace(part).ravel(part) for part in values]
+    if array_namespace(flat[0]) is not np:
+        counts = to_host(_count_plainly(flat, scale, first, count))
+    else:
+        counts = np.zeros(count, np.int64)
+        if len(flat) == 1:
+            _count(flat[0], scale[0], first[0], counts)
+        else:
+            _count_pairs(flat[0], flat[1], scale, first, counts)
+    return {"counts": counts.astype(np.int64), "first": first, "power": power}
+
+
+def combine_histograms(partials: Sequence[Mapping[str, Any]], bins: Sequence[int]) -> Partial:
+    """Add the counts of blocks in bins that hold all of them; arguments and result as for `histogram`."""
+    known = [part for part in partials if part["counts"].size]
+    if not known:
+        return _no_counts(len(bins))
+    first, count = np.zeros(len(bins), np.int64), np.zeros(len(bins), np.int64)
+    power = np.max([part["power"] for part in known], axis=0)
+    for axis, most in enumerate(bins):
+        while True:
+            ends = [_at(part, axis, power[axis])[[0, -1]] for part in known]
+            first[axis], count[axis] = np.min(ends), np.ptp(ends) + 1
+            if count[axis] <= most:
+                break
+            power[axis] += 1
+    total = np.zeros(count, np.int64)
+    for part in known:
+        counts = part["counts"]
+        places = [_at(part, axis, power[axis]) - first[axis] for axis in range(counts.ndim)]
+        for axis, place in enumerate(places):  # bins that fall into one
+            counts = np.add.reduceat(counts, np.flatnonzero(np.diff(place, prepend=-1)), axis=axis)
+        total[np.ix_(*(np.unique(place) for place in places))] += counts
+    return {"counts": total, "first": first, "power": power}
+
+
+def span_of(found: Mapping[str, Any]) -> tuple[float, float]:
+    """Return where the last axis of a histogram begins and ends, 1/cm.
 
     Raises
     ------
     ValueError
-        The range is empty.
+        No value is finite, or all are the same.
     """
-    _check_width(low, high)
-    scale = bins / (float(high) - float(low))
-    if array_namespace(block) is np:
-        counts = np.zeros(bins, np.int64)
-        _count(np.ravel(block), float(low), scale, counts)
-        return {"counts": counts}
-    return {"counts": to_host(_count_plainly(block, float(low), scale, bins)).astype(np.int64)}
+    counts, first, power = found["counts"], int(found["first"][-1]), int(found["power"][-1])
+    if not counts.size:
+        raise ValueError("the volume holds no finite value, so it cannot be segmented: look at the registered images")
+    low, high = first * 2.0**power, (first + counts.shape[-1]) * 2.0**power
+    if counts.shape[-1] < 2:
+        raise ValueError(f"all voxels hold one value, {low:g} 1/cm: the volume is uniform or empty")
+    return low, high
 
 
-def joint_histogram(
-    first: Any, second: Any, low: Sequence[float], high: Sequence[float], bins: Sequence[int]
-) -> Partial:
-    """Count pairs of values of two blocks in equal bins; `low`, `high` and `bins` are of the one and the other.
+def _no_counts(axes: int) -> Partial:
+    return {"counts": np.zeros((0,) * axes, np.int64), **{key: np.zeros(axes, np.int64) for key in ("first", "power")}}
 
-    Returns
-    -------
-    dict
-        ``counts``, int64 (first bins, second bins), values counted as by `histogram`; pairs with a non-finite value
-        are left out.
-    """
-    scale = []
-    for a, b, n in zip(low, high, bins, strict=True):
-        _check_width(a, b)
-        scale.append(n / (b - a))
-    if array_namespace(first) is np:
-        counts = np.zeros(tuple(bins), np.int64)
-        _count_pairs(np.ravel(first), np.ravel(second), low[0], low[1], scale[0], scale[1], counts)
-        return {"counts": counts}
-    xp = array_namespace(first)
-    first, second = xp.ravel(first), xp.ravel(second)
-    known = xp.isfinite(first) & xp.isfinite(second)
-    place = _places(first[known], low[0], scale[0], bins[0]) * bins[1] + _places(
-        second[known], low[1], scale[1], bins[1]
-    )
-    found = to_host(xp.bincount(place, minlength=bins[0] * bins[1]))
-    return {"counts": found.reshape(tuple(bins)).astype(np.int64)}
+
+def _aligned(low: float, high: float, most: int) -> tuple[int, int, int]:
+    """Return the first bin, the number of bins and the power of two of the narrowest bins that hold a range."""
+    power = int(np.frexp(np.spacing(np.float32(max(abs(low), abs(high)))))[1]) - 1  # values differ by no less
+    while (count := math.floor(high * 2.0**-power) - math.floor(low * 2.0**-power) + 1) > most:
+        power += 1
+    return math.floor(low * 2.0**-power), count, power
+
+
+def _at(part: Mapping[str, Any], axis: int, power: int) -> npt.NDArray[np.int64]:
+    """Return the wider bin that each bin of an axis falls into."""
+    narrow = part["first"][axis] + np.arange(part["counts"].shape[axis])
+    return np.asarray(narrow >> min(int(power - part["power"][axis]), 63))
 
 
 def below_otsu(counts: npt.NDArray[Any]) -> Counts:
@@ -144,26 +165,16 @@ def below_otsu(counts: npt.NDArray[Any]) -> Counts:
     return np.asarray(counts[np.arange(rows) < cut - 1e-6].sum(axis=0))
 
 
-def _check_width(low: float, high: float) -> None:
-    if not (np.isfinite(low) and np.isfinite(high) and high > low):
-        raise ValueError(f"a histogram from {low:g} to {high:g} 1/cm has no width: the volume is uniform or empty")
-
-
-def _count_plainly(block: Any, low: float, scale: float, bins: int) -> Any:
-    xp = array_namespace(block)
-    values = xp.ravel(block)
-    return xp.bincount(_places(values[xp.isfinite(values)], low, scale, bins), minlength=bins)
-
-
-def _places(values: Any, low: float, scale: float, bins: int) -> Any:
-    """Bin of each value, those outside in the first and the last."""
-    xp = array_namespace(values)
-    return xp.clip(xp.floor((values.astype(xp.float64) - low) * scale), 0, bins - 1).astype(xp.int64)
-
-
-def combine_histograms(partials: Sequence[Mapping[str, Any]]) -> Partial:
-    """Add the counts of all blocks."""
-    return {"counts": np.array([partial["counts"] for partial in partials], np.int64).sum(axis=0)}
+def _count_plainly(values: Sequence[Any], scale: Any, first: Any, count: Any) -> Any:
+    """Count as `histogram` does, in steps of numpy."""
+    xp = array_namespace(values[0])
+    known = xp.ones(values[0].shape, bool)
+    for part in values:
+        known &= xp.isfinite(part)
+    place = xp.zeros(int(known.sum()), xp.int64)
+    for part, factor, start, size in zip(values, scale.tolist(), first.tolist(), count.tolist(), strict=True):
+        place = place * size + xp.floor(part[known].astype(xp.float64) * factor).astype(xp.int64) - start
+    return xp.bincount(place, minlength=math.prod(count.tolist())).reshape(tuple(count.tolist()))
 
 
 def multi_otsu(counts: npt.ArrayLike, *, low: float, high: float, classes: int = 2) -> Thresholds:
@@ -365,24 +376,19 @@ def _extremes(values: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _count(values: Any, low: float, scale: float, counts: Any) -> None:
-    last = len(counts) - 1
+def _count(values: Any, scale: float, first: int, counts: Any) -> None:
     for value in values:
         if np.isfinite(value):
-            index = (float(value) - low) * scale
-            counts[int(min(max(index, 0.0), float(last)))] += 1
+            counts[int(np.floor(float(value) * scale)) - first] += 1
 
 
 @njit(cache=True, nogil=True)
-def _count_pairs(
-    first: Any, second: Any, low: float, second_low: float, scale: float, second_scale: float, counts: Any
-) -> None:
-    last, second_last = counts.shape[0] - 1, counts.shape[1] - 1
-    for i in range(len(first)):
-        if np.isfinite(first[i]) and np.isfinite(second[i]):
-            row = (float(first[i]) - low) * scale
-            column = (float(second[i]) - second_low) * second_scale
-            counts[int(min(max(row, 0.0), float(last))), int(min(max(column, 0.0), float(second_last)))] += 1
+def _count_pairs(rows: Any, columns: Any, scale: Any, first: Any, counts: Any) -> None:
+    for i in range(len(rows)):
+        if np.isfinite(rows[i]) and np.isfinite(columns[i]):
+            row = int(np.floor(float(rows[i]) * scale[0])) - first[0]
+            column = int(np.floor(float(columns[i]) * scale[1])) - first[1]
+            counts[row, column] += 1
 
 
 @njit(cache=True, nogil=True)

@@ -360,7 +360,7 @@ def test_thresholds_beyond_all_values_are_refused(series) -> None:
 
 def test_uniform_and_empty_volumes_are_refused(tmp_path: Path) -> None:
     store, facts = series_store(tmp_path, [np.zeros(SHAPE, np.float32)])
-    with pytest.raises(ValueError, match="segmentation: a histogram from 0 to 0"):
+    with pytest.raises(ValueError, match="segmentation: all voxels hold one value, 0 1/cm"):
         stage.run(config(store), facts, store, LIMITS)
 
 

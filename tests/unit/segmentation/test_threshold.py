@@ -15,11 +15,10 @@ from xct_pipeline.segmentation.threshold import (
     class_means,
     combine_histograms,
     combine_hysteresis,
-    combine_ranges,
     histogram,
     hysteresis_partial,
     multi_otsu,
-    value_range,
+    span_of,
     without_clipped,
 )
 
@@ -40,26 +39,55 @@ def blocks(volume: np.ndarray, size: int) -> list[tuple[slice, ...]]:
 
 
 def global_histogram(volume: np.ndarray, size: int, bins: int = 256) -> tuple[np.ndarray, float, float]:
-    regions = blocks(volume, size)
-    low, high = combine_ranges([value_range(volume[r]) for r in regions])["range"]
-    parts = [histogram(volume[r], low=low, high=high, bins=bins) for r in regions]
-    return combine_histograms(parts)["counts"], low, high
+    found = combine_histograms([histogram(volume[r], bins=[2 * bins]) for r in blocks(volume, size)], [2 * bins])
+    return found["counts"], *span_of(found)
 
 
 def test_counts_are_those_of_numpy_for_any_block_size(volume: np.ndarray) -> None:
     known = volume[np.isfinite(volume)]
-    expected, _ = np.histogram(known.astype(np.float64), 256, (float(known.min()), float(known.max())))
     for size in (7, 32, 64):
         counts, low, high = global_histogram(volume, size)
-        assert (low, high) == (known.min(), known.max())
-        assert counts.sum() == known.size
+        width = (high - low) / len(counts)
+        assert 256 < len(counts) <= 512
+        assert low <= known.min() < low + width
+        assert high - width <= known.max() < high
+        expected, _ = np.histogram(known.astype(np.float64), len(counts), (low, high))
         np.testing.assert_array_equal(counts, expected)
 
 
+def test_pairs_of_any_range_add_up_in_any_order(volume: np.ndarray) -> None:
+    """Blocks of zeros, of one value, of tiny values and without data, taken in one by one."""
+    rng = np.random.default_rng(3)
+    second = (volume**3).astype(np.float32)
+    second[8:16] = 0
+    second[16:20] = -3e-30
+    second[20:24] = 7.5
+    second[24:32, :, ::5] = np.nan
+    most = [32, 100]
+    whole = histogram(volume, second, bins=most)
+    assert whole["counts"].sum() == (np.isfinite(volume) & np.isfinite(second)).sum()
+    regions = blocks(volume, 4)
+    rng.shuffle(regions)
+    sum_ = histogram(np.full((2, 2), np.nan, np.float32), np.zeros((2, 2), np.float32), bins=most)
+    for r in regions:
+        sum_ = combine_histograms([sum_, histogram(volume[r], second[r], bins=most)], most)
+    assert set(sum_) == set(whole)
+    for key, value in whole.items():
+        np.testing.assert_array_equal(sum_[key], value)
+    rows, columns = (2.0 ** -whole["power"])[:, None] * [volume.ravel(), second.ravel()]
+    known = np.isfinite(rows) & np.isfinite(columns)
+    expected = np.zeros(whole["counts"].shape, int)
+    places = [np.floor(a[known]).astype(int) - start for a, start in zip((rows, columns), whole["first"], strict=True)]
+    np.add.at(expected, tuple(places), 1)
+    np.testing.assert_array_equal(whole["counts"], expected)
+
+
 def test_plain_formulations_agree_with_the_fast_ones(volume: np.ndarray) -> None:
-    counts, low, high = global_histogram(volume, 64)
-    plain = threshold._count_plainly(volume, low, 256 / (high - low), 256)
-    np.testing.assert_array_equal(plain, counts)  # exact
+    for values in ([volume], [np.abs(volume), volume]):
+        found = histogram(*values, bins=[512, 256][: len(values)])
+        flat, counts = [part.ravel() for part in values], found["counts"]
+        plain = threshold._count_plainly(flat, 2.0 ** -found["power"], found["first"], np.array(counts.shape))
+        np.testing.assert_array_equal(plain, counts)  # exact
     limits = np.array([0.7, 2.2, float(volume[20, 20, 20])])
     np.testing.assert_array_equal(
         threshold._compare_plainly(volume, np.sort(limits)), apply_thresholds(volume, np.sort(limits))
@@ -68,8 +96,8 @@ def test_plain_formulations_agree_with_the_fast_ones(volume: np.ndarray) -> None
 
 @pytest.mark.parametrize("classes", [2, 3, 4])
 def test_otsu_is_that_of_scikit_image(volume: np.ndarray, classes: int) -> None:
-    counts, low, high = global_histogram(volume, 32, bins=200)
-    edges = np.linspace(low, high, 201)
+    counts, edges = np.histogram(volume[np.isfinite(volume)].astype(np.float64), 200)
+    low, high = edges[0], edges[-1]
     reference = threshold_multiotsu(hist=(counts, 0.5 * (edges[1:] + edges[:-1])), classes=classes)
     found = multi_otsu(counts, low=low, high=high, classes=classes)
     # scikit-image names the last bin of the lower class by its centre, here it is the boundary after it; it sums in
@@ -146,9 +174,9 @@ def test_clipped_integers_have_no_value() -> None:
 
 def test_what_cannot_be_segmented_is_named() -> None:
     with pytest.raises(ValueError, match="no finite value"):
-        combine_ranges([value_range(np.full((2, 2, 2), np.nan, np.float32))])
-    with pytest.raises(ValueError, match="no width"):
-        histogram(np.ones((2, 2, 2), np.float32), low=1.0, high=1.0)
+        span_of(histogram(np.full((2, 2, 2), np.nan, np.float32), bins=[64]))
+    with pytest.raises(ValueError, match="uniform or empty"):
+        span_of(histogram(np.ones((2, 2, 2), np.float32), bins=[64]))
     with pytest.raises(ValueError, match="2 different values, too few for 3 classes"):
         multi_otsu([5, 0, 3], low=0, high=1, classes=3)
     with pytest.raises(ValueError, match="1 classes"):

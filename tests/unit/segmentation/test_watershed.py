@@ -22,8 +22,8 @@ from xct_pipeline.segmentation.threshold import (
     below_otsu,
     class_means,
     histogram,
-    joint_histogram,
     multi_otsu,
+    span_of,
 )
 from xct_pipeline.segmentation.watershed import (
     _gradient_plainly,
@@ -121,8 +121,9 @@ def blurred_cell(tilt: float) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("tilt", [0.0, 20.0])
 def test_no_false_layer_at_a_blurred_face(tilt: float, options: dict[str, Any]) -> None:
     volume, truth = blurred_cell(tilt)
-    low, high = float(volume.min()), float(volume.max())
-    counts = histogram(volume, low=low, high=high)["counts"]
+    found = histogram(volume, bins=[512])
+    low, high = span_of(found)
+    counts = found["counts"]
     limits = [0.258, 4.0]
     edge = marker_edge(class_means(counts, limits, low=low, high=high))
     assert 0.2 < edge < 0.35
@@ -146,16 +147,16 @@ def test_no_false_layer_at_a_blurred_face(tilt: float, options: dict[str, Any]) 
 def test_thresholds_away_from_faces_divide_light_materials() -> None:
     volume, _ = blurred_cell(20.0)
     gradient = gradient_magnitude(volume)
-    steepest = float(gradient.max())
-    low, high = float(volume.min()), float(volume.max())
-    pairs = joint_histogram(gradient, volume, (0.0, low), (steepest, high), (256, 512))["counts"]
-    plain = histogram(volume, low=low, high=high, bins=512)["counts"]
+    found = histogram(gradient, volume, bins=(256, 512))
+    low, high = span_of(found)
+    pairs, plain = found["counts"], histogram(volume, bins=[512])["counts"]
     np.testing.assert_array_equal(pairs.sum(axis=0), plain)
-    slopes = histogram(gradient, low=0.0, high=steepest)["counts"]
-    np.testing.assert_array_equal(pairs.sum(axis=1), slopes)
-    edge = multi_otsu(slopes, low=0.0, high=steepest)[0]
+    slopes = histogram(gradient, bins=[256])
+    np.testing.assert_array_equal(pairs.sum(axis=1), slopes["counts"])
+    flattest, steepest = span_of(slopes)
+    edge = multi_otsu(slopes["counts"], low=flattest, high=steepest)[0]
     away = below_otsu(pairs)
-    np.testing.assert_array_equal(away, histogram(volume[gradient < edge], low=low, high=high, bins=512)["counts"])
+    np.testing.assert_array_equal(away, np.histogram(volume[gradient < edge], len(plain), (low, high))[0])
 
     def divide(counts: np.ndarray) -> np.ndarray:
         return multi_otsu(counts, low=low, high=high, classes=3)
