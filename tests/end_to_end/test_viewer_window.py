@@ -34,6 +34,7 @@ pytestmark = [
 ]
 
 if PROBLEM is None:
+    from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
     from napari.utils.notifications import notification_manager
     from qtpy.QtWidgets import QApplication
 
@@ -238,6 +239,9 @@ def test_napari_finds_readers_widgets_and_sample_through_the_manifest(opened, tm
     for contribution in manager.get_manifest("xct-pipeline").contributions.widgets:
         _, inner = viewer.window.add_plugin_dock_widget("xct-pipeline", contribution.display_name)
         assert inner is not None
+    canvases = viewer.window._qt_window.findChildren(FigureCanvasQTAgg)
+    assert len(canvases) >= 4
+    assert not any(canvas.isVisible() for canvas in canvases)  # no axes where nothing is drawn yet
     picture(viewer, "all_widgets")
 
 
@@ -252,6 +256,7 @@ def test_centre_is_found_moved_seen_and_written(opened, cell):
     idle(panel)
     assert "metric" in panel.status.value
     assert len(panel.axes.lines) == 4
+    assert panel.axes.figure.canvas.isVisible()
     found = float(panel.center.value)
     assert found == pytest.approx(panel.found["scan_00"].center, abs=0.011)
     sharp = np.array(viewer.layers[center.LAYER].data)

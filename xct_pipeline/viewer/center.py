@@ -13,7 +13,7 @@ from xct_pipeline.config import Config
 from xct_pipeline.config_edit import update_config
 from xct_pipeline.scan_plan import given_center
 from xct_pipeline.viewer.ome import contrast
-from xct_pipeline.viewer.panel import NameBox, Panel, placed, plot, scan_names, set_picture, volume_image
+from xct_pipeline.viewer.panel import NameBox, Panel, placed, plot, scan_names, set_picture, show_plot, volume_image
 
 LAYER = "centre: slice"
 REACH = 20.0  # columns that the slider goes to either side
@@ -171,4 +171,4 @@ def draw(axes: Any, estimate: Any) -> None:
     axes.set_xlabel("centre, detector column")
     axes.set_ylabel("score, scaled")
     axes.legend(fontsize=7)
-    axes.figure.canvas.draw_idle()
+    show_plot(axes)

@@ -14,7 +14,7 @@ from magicgui.widgets import Container, LineEdit, PushButton, SpinBox
 from xct_pipeline.config import RegionOfInterest
 from xct_pipeline.config_edit import update_config
 from xct_pipeline.store import Store, StoreError, open_image
-from xct_pipeline.viewer.panel import Panel, plot
+from xct_pipeline.viewer.panel import Panel, plot, show_plot
 from xct_pipeline.viewer.running import RunControl
 
 Array = npt.NDArray[Any]
@@ -173,7 +173,7 @@ class MassPanel(Panel):
                 self.twin = self.axes.twinx()
                 self.twin.plot(log["time_s"] / 3600, log["voltage_V"], color="0.5", lw=1)
                 self.twin.set_ylabel("voltage, V", color="0.4")
-        self.axes.figure.canvas.draw_idle()
+        show_plot(self.axes)
 
     def profile(self) -> None:
         """Draw attenuation along the line, one curve a scan."""
@@ -191,7 +191,7 @@ class MassPanel(Panel):
         self.lines.set_xlabel("along the line, um")
         self.lines.set_ylabel(f"attenuation, {unit}")
         self.lines.legend(fontsize=7)
-        self.lines.figure.canvas.draw_idle()
+        show_plot(self.lines)
 
     # ---------------------------------------------------------------------------------------------- writing
 

@@ -241,11 +241,18 @@ def volume_image(config: Config, scan: str) -> Any:
 
 
 def plot(panel: Panel, height: int = 220) -> Any:
-    """Add a matplotlib figure to a panel and return its axes."""
+    """Add a matplotlib figure to a panel, hidden until `show_plot`, and return its axes."""
     from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
     from matplotlib.figure import Figure
 
     canvas = FigureCanvasQTAgg(Figure(figsize=(3.6, height / 100), layout="constrained"))
     canvas.setMinimumHeight(height)
+    canvas.hide()
     panel.native.layout().addWidget(canvas)
     return canvas.figure.subplots()
+
+
+def show_plot(axes: Any) -> None:
+    """Show what was drawn."""
+    axes.figure.canvas.show()
+    axes.figure.canvas.draw_idle()

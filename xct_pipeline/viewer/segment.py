@@ -16,7 +16,7 @@ from xct_pipeline.config_edit import change_text, parse_text, update_config
 from xct_pipeline.store import Store, StoreError, open_image
 from xct_pipeline.viewer import ome
 from xct_pipeline.viewer.layers import label_colours
-from xct_pipeline.viewer.panel import NameBox, Panel, plot
+from xct_pipeline.viewer.panel import NameBox, Panel, plot, show_plot
 from xct_pipeline.viewer.running import RunControl
 from xct_pipeline.viewer.section import MethodEditor
 
@@ -124,7 +124,7 @@ class SegmentPanel(Panel):
             self.axes.axvline(value, color="tab:red", lw=1)
         self.axes.set_yscale("log")
         self.axes.set_xlabel("attenuation, 1/cm (click to move a threshold)")
-        self.axes.figure.canvas.draw_idle()
+        show_plot(self.axes)
 
     def _clicked(self, event: Any) -> None:
         if event.inaxes is self.axes:
