@@ -24,7 +24,7 @@ def middle_row(config: Config) -> int:
 
 
 def center_sheet(config: Config, found: Mapping[str, CenterEstimate], file: Path, z: int | None = None) -> None:
-    """Draw slices reconstructed with centres around each estimate, on one grey scale, beside the score curve."""
+    """Draw slices reconstructed with centres around each estimate, those of a scan on one grey scale."""
     z = middle_row(config) if z is None else z
     columns = len(OFFSETS)
     figure, axes = _sheet(len(found), columns)
@@ -47,17 +47,7 @@ def preview_sheet(config: Config, z: int | None, scans: Sequence[str] | None, fi
     slices = previewing.preview(config, z, scans)
     layout = pipeline.plan(config, until=pipeline.STAGES[0])
     unit = next(item.passes[-1].image.unit for item in layout.good)
-    columns = min(4, len(slices))
-    figure, axes = _sheet(-(-len(slices) // columns), columns, size=4.2)
-    low, high = contrast(np.stack([np.ravel(s)[:: max(1, s.size // 200_000)] for s in slices.values()]))
-    shown = None
-    for ax, (name, plane) in zip(axes.flat, slices.items(), strict=False):
-        shown = ax.imshow(plane, cmap="gray", vmin=low, vmax=high)
-        ax.set_title(f"{name}, row {z}", fontsize=9)
-    for ax in list(axes.flat)[len(slices) :]:
-        ax.set_visible(False)
-    figure.colorbar(shown, ax=axes, label=f"attenuation, {unit}", shrink=0.8)
-    _save(figure, file)
+    _save(_planes([f"{name}, row {z}" for name in slices], list(slices.values()), unit, 4, 4.2), file)
     return tuple(slices)
 
 
@@ -138,14 +128,8 @@ def sweep_sheet(config: Config, change: str, z: int | None, scan: str | None, fi
     name = scan or layout.good[0].name
     image = next(item.passes[-1].image for item in layout.good)
     slices = [previewing.preview(with_value(config, key, value), z, [name])[name] for value in values]
-    columns = min(5, len(values))
-    figure, axes = _sheet(-(-len(values) // columns), columns, size=3.2)
-    low, high = contrast(np.stack([s.ravel()[:: max(1, s.size // 200_000)] for s in slices]))
-    for ax, value, plane in zip(axes.flat, values, slices, strict=False):
-        ax.imshow(plane, cmap="gray", vmin=low, vmax=high)
-        ax.set_title(f"{key.rsplit('.', 1)[-1]} = {value}", fontsize=9)
-    for ax in list(axes.flat)[len(values) :]:
-        ax.set_visible(False)
+    titles = [f"{key.rsplit('.', 1)[-1]} = {value}" for value in values]
+    figure = _planes(titles, slices, image.unit, 5, 3.2)
     figure.suptitle(f"{name}, row {z}: {key}", fontsize=10)
     _save(figure, file)
     import tifffile
@@ -194,6 +178,21 @@ def contrast(values: Array) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = np.percentile(finite, [0.5, 99.5])
     return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def _planes(titles: Sequence[str], planes: Sequence[Array], unit: str, columns: int, size: float) -> Any:
+    """Draw planes side by side, at most `columns` in a row, on one grey scale that is shown; return the figure."""
+    columns = min(columns, len(planes))
+    figure, axes = _sheet(-(-len(planes) // columns), columns, size)
+    low, high = contrast(np.concatenate([np.ravel(plane)[:: max(1, plane.size // 200_000)] for plane in planes]))
+    shown = None
+    for ax, title, plane in zip(axes.flat, titles, planes, strict=False):
+        shown = ax.imshow(plane, cmap="gray", vmin=low, vmax=high)
+        ax.set_title(title, fontsize=9)
+    for ax in axes.flat[len(planes) :]:
+        ax.set_visible(False)
+    figure.colorbar(shown, ax=axes, label=f"attenuation, {unit}", shrink=0.8)
+    return figure
 
 
 def _sheet(rows: int, columns: int, size: float = 1.9) -> tuple[Any, Any]:
