@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from typing import Any
 
 import h5py
 import numpy as np
@@ -138,6 +139,26 @@ def test_export_keeps_values_and_voxel_size(capsys, done):
     assert missing.code == 1
     assert "scan_07" in missing.err
     assert "scan_00, scan_01" in missing.err
+
+
+def test_registration_takes_a_painted_mask_and_a_start(capsys, done):
+    def run(start: float) -> Any:
+        lines = (
+            f'mask = {{ painted = "mask.tif" }}\nstart = {{ scan_01 = {{ shift = [0, 0, {start}] }} }}\nmax_shift = 5.0'
+        )
+        write_config(done, {"registration": lines})
+        return xct(capsys, "run", done / "run.toml", "--until", "registration")
+
+    lacking = run(0.0)
+    assert lacking.code == 1
+    assert "mask.tif" in lacking.err
+    paint = np.zeros(open_volume(done / "store.zarr", "scan_00").shape, np.uint8)
+    paint[8:-8, 12:-12, 12:-12] = 2
+    tifffile.imwrite(done / "mask.tif", paint, photometric="minisblack")
+    assert run(0.0).code == 0
+    lost = run(30.0)
+    assert lost.code == 3
+    assert "scan_01" in lost.out
 
 
 def test_relative_paths_start_at_the_configuration(done, tmp_path):
