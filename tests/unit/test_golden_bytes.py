@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from xct_pipeline.acquisition.stage import Frame
 from xct_pipeline.config import Config, Correction
@@ -20,6 +21,9 @@ from xct_pipeline.correction import flatfield
 from xct_pipeline.correction import stage as correction
 from xct_pipeline.reconstruction import stage as reconstruction
 from xct_pipeline.scan import ArrayFrames, Scan
+from xct_pipeline.segmentation import stage_labels, surface, threshold
+from xct_pipeline.segmentation.interface import height_partial
+from xct_pipeline.segmentation.stage_thresholds import Thresholds
 
 GOLDEN = Path(__file__).with_name("golden_results.json")
 ANGLES, ROWS, COLUMNS = 48, 16, 64
@@ -87,14 +91,53 @@ def operations() -> dict[str, tuple[object, np.ndarray]]:
         geometry = reconstruction.geometry_of(whole.reconstruction, scan, frame, 31.2, 2.0)
         op = reconstruction.reconstruct_op(whole.reconstruction, geometry, 0)
         found[f"{op.name}.{name}"] = (op, phantom())
+    return found | label_operations()
+
+
+def cell() -> np.ndarray:
+    """Blurred gas, metal and ceramic with noise, and a corner without data, 1/cm."""
+    state = np.random.Generator(np.random.PCG64(9))
+    smooth = scipy.ndimage.gaussian_filter(state.normal(size=(ANGLES, ROWS, COLUMNS)), 3)
+    material = np.digitize(smooth / smooth.std(), [-0.6, 0.8])
+    volume = scipy.ndimage.gaussian_filter(np.array([0.0, 0.6, 7.0])[material], 0.7)
+    volume += 0.05 * state.normal(size=volume.shape)
+    volume[:4, :4, :9] = np.nan
+    return volume.astype(np.float32)
+
+
+def label_operations() -> dict[str, tuple[object, np.ndarray]]:
+    """Return the operations of segmentation, and as such the kernels of its reductions."""
+    volume, found = cell(), {}
+    frame = (1, *volume.shape)
+    chosen = Thresholds((0.3, 3.8), 0.3, (0.0, 0.6, 7.0))
+    for method in ("gaussian", "median", "tv"):
+        settings = {"method": "values", "thresholds": list(chosen.values), "denoise": {"method": method}}
+        whole = parse_config({"output": "s", "acquisition": {"scans": ["a"]}, "segmentation": settings})
+        (op,) = stage_labels.denoise_op(whole.segmentation, frame)
+        found[f"{op.name}.{method}"] = (op, volume[None])
+    for settings in ({"method": "values", "thresholds": list(chosen.values)}, {"method": "watershed"}):
+        whole = parse_config({"output": "s", "acquisition": {"scans": ["a"]}, "segmentation": settings})
+        op = stage_labels._segment_op(whole, whole.segmentation, None, chosen, frame, None, None)
+        found[op.name] = (op, volume[None])
+    labels = threshold.apply_thresholds(volume, chosen.values)
+    kernels = {
+        "histogram": lambda: threshold.histogram(volume, bins=[64])["counts"],
+        "area": lambda: surface.area_partial(labels, REGION)["area"],
+        "thickness": lambda: surface.local_thickness(labels == 1, largest=8.0),
+        "height": lambda: np.nan_to_num(height_partial(labels, REGION, REGION, ceramic=2)["height"]),
+    }
+    for name, kernel in kernels.items():
+        op = stage_labels.block_op(name, lambda *_, kernel=kernel: kernel(), {}, 0, frame, 1, 4)
+        found[op.name] = (op, volume[None])
     return found
 
 
 def result(op: object, block: np.ndarray) -> dict[str, object]:
     """Return the version of an operation and a sample of its result: 64 values, mean and spread."""
-    target = (slice(0, ROWS), slice(0, COLUMNS), slice(0, COLUMNS)) if "reconstruction" in op.name else REGION
-    values = op.function(block, REGION, target)
-    values = np.asarray(values[0] if isinstance(values, tuple) else values, np.float64)
+    source = (slice(0, 1), *REGION) if block.ndim == 4 else REGION
+    target = (slice(0, ROWS), slice(0, COLUMNS), slice(0, COLUMNS)) if "reconstruction" in op.name else source
+    values = op.function(block, source, target)
+    values = np.nan_to_num(np.asarray(values[0] if isinstance(values, tuple) else values, np.float64))
     sample = values.ravel()[np.linspace(0, values.size - 1, 64).astype(int)]
     return {"version": op.version, "values": [float(f"{v:.9g}") for v in (*sample, values.mean(), values.std())]}
 
@@ -102,6 +145,8 @@ def result(op: object, block: np.ndarray) -> dict[str, object]:
 NAMES = (
     "zinger.median", "flatfield", "distortion.radial", "phase.paganin", "beam_hardening.polynomial",
     *(f"stripe.{method}" for method in STRIPES), *(f"reconstruction.fourier.{name}" for name in FILTERS),
+    *(f"segmentation.denoise.{method}" for method in ("gaussian", "median", "tv")),
+    *(f"segmentation.{name}" for name in ("thresholds", "watershed", "histogram", "area", "thickness", "height")),
 )  # fmt: skip
 
 
