@@ -11,13 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
 from numba import njit
 
 from xct_pipeline.device import to_host
-from xct_pipeline.segmentation.threshold import apply_thresholds, check_thresholds, rounded_up
-
-Array = npt.NDArray[Any]
+from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
 
 OVERSHOOT = 1.5  # of the first order of deblurring, for the orders that are left out
 LEAST_BEND = 3.0  # edges: noise bends less
@@ -162,27 +159,6 @@ def _across(block: Any, limits: Any, means: Any, z: int, y: int, x: int) -> tupl
             contrast = float(means[label] - value)
             distance = (k - 0.5) * math.sqrt(float(dz * dz + dy * dy + dx * dx))
     return contrast, distance
-
-
-def _markers_plainly(
-    block: Array, gradient: Array, thresholds: Sequence[float], *, edge: float, blur: float = 0.0
-) -> npt.NDArray[np.uint8]:
-    """Do what `class_markers` does in single steps of numpy."""
-    finite = np.isfinite(block)
-    bend: Array = np.zeros(block.shape, np.float32)
-    padded = np.pad(block, 1, mode="edge")
-    for axis in range(3):
-        for start in (0, 2):
-            part = [slice(1, -1)] * 3
-            part[axis] = slice(start, start + block.shape[axis])
-            bend += padded[tuple(part)]
-    bend = np.float32(0.5 * OVERSHOOT * blur**2) * (bend - np.float32(6) * block)
-    sharp = np.where(np.abs(bend) >= np.float32(LEAST_BEND * edge), block - bend, block)
-    least = scipy.ndimage.minimum_filter(np.where(finite, block, -np.inf), size=3, mode="nearest")
-    most = scipy.ndimage.maximum_filter(np.where(finite, block, np.inf), size=3, mode="nearest")
-    extreme = (least < most) & ((block == least) | (block == most))
-    certain = finite & ((gradient < edge) | extreme)
-    return np.where(certain, apply_thresholds(sharp, thresholds) + np.uint8(1), np.uint8(0))
 
 
 @njit(cache=True, nogil=True)

@@ -8,6 +8,7 @@ import pytest
 import scipy.ndimage
 from skimage.segmentation import watershed as meyer
 
+from xct_pipeline.segmentation import markers
 from xct_pipeline.segmentation.denoise import denoise
 from xct_pipeline.segmentation.interface import (
     combine_heights,
@@ -16,7 +17,7 @@ from xct_pipeline.segmentation.interface import (
     height_partial,
     local_planes,
 )
-from xct_pipeline.segmentation.markers import _markers_plainly, class_markers, marker_edge
+from xct_pipeline.segmentation.markers import class_markers, marker_edge
 from xct_pipeline.segmentation.threshold import (
     apply_thresholds,
     below_otsu,
@@ -286,12 +287,33 @@ def test_metal_in_the_pits_of_a_rough_face_stays_metal() -> None:
     assert (found[:34] == 2).sum() == pytest.approx(share.sum(), abs=0.02 * height.size)
 
 
+def markers_plainly(
+    block: np.ndarray, gradient: np.ndarray, thresholds: list[float], *, edge: float, blur: float
+) -> np.ndarray:
+    """Do what `class_markers` does in single steps of numpy."""
+    finite = np.isfinite(block)
+    bend = np.zeros(block.shape, np.float32)
+    padded = np.pad(block, 1, mode="edge")
+    for axis in range(3):
+        for start in (0, 2):
+            part = [slice(1, -1)] * 3
+            part[axis] = slice(start, start + block.shape[axis])
+            bend += padded[tuple(part)]
+    bend = np.float32(0.5 * markers.OVERSHOOT * blur**2) * (bend - np.float32(6) * block)
+    sharp = np.where(np.abs(bend) >= np.float32(markers.LEAST_BEND * edge), block - bend, block)
+    least = scipy.ndimage.minimum_filter(np.where(finite, block, -np.inf), size=3, mode="nearest")
+    most = scipy.ndimage.maximum_filter(np.where(finite, block, np.inf), size=3, mode="nearest")
+    extreme = (least < most) & ((block == least) | (block == most))
+    certain = finite & ((gradient < edge) | extreme)
+    return np.where(certain, apply_thresholds(sharp, thresholds) + np.uint8(1), np.uint8(0))
+
+
 def test_compiled_markers_and_gradient_equal_the_plain_ones() -> None:
     block, _ = ceramic_with_pores((2.0, 4.0), noise=0.3)
     block[3:5, :6, 7] = np.nan
     gradient = gradient_magnitude(block)
     for blur in (0.0, 1.22):
-        plain = _markers_plainly(block, gradient, [0.258, 4.04], edge=0.258, blur=blur)
+        plain = markers_plainly(block, gradient, [0.258, 4.04], edge=0.258, blur=blur)
         np.testing.assert_array_equal(class_markers(block, gradient, [0.258, 4.04], edge=0.258, blur=blur), plain)
     whole = ceramic_with_pores((3.0,))[0]
     for sigma in (0.5, 1.0, 2.3):
