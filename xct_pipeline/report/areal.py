@@ -91,17 +91,17 @@ def areal_maps(contents: Contents, most: int = SCANS) -> Maps:
     span = int(max(np.ptp(np.flatnonzero(known.any(axis=k))) + 1 for k in (0, 1)))
     least = max(1, -(-max(known.shape) // MOST))
     largest = max(least, span // ACROSS)
-    factors = _factors(contents, pivot, largest)
-    size = least
-    if factors is not None:
+    factors = {t: _factors(contents, t, largest) for t in chosen}
+    size, measured = least, factors[pivot] is not None
+    if measured:
         for size in range(least, largest + 1):
-            trial = _binned(contents, pivot, last, size)
+            trial = _binned(contents, pivot, last, size, factors[pivot])
             if np.sqrt(np.nanmean(trial.value**2)) >= DETECTION * np.nanmedian(trial.sigma):
                 break
-    bins = tuple(_binned(contents, t, plane, size) for t, plane in planes.items())
+    bins = tuple(_binned(contents, t, plane, size, factors[t]) for t, plane in planes.items())
     level = open_level(contents, "variation/areal", 10**9, chosen[0])
     y, x = ((np.arange(n) + 0.5) * size * level.step for n in bins[0].value.shape)
-    return Maps(chosen, chosen.index(pivot), bins, level, x, y, factors is not None)
+    return Maps(chosen, chosen.index(pivot), bins, level, x, y, measured)
 
 
 def _read(contents: Contents, t: int) -> tuple[Array, Array]:
@@ -113,12 +113,11 @@ def _read(contents: Contents, t: int) -> tuple[Array, Array]:
     return value, sigma
 
 
-def _binned(contents: Contents, t: int, maps: tuple[Array, Array], size: int) -> Bins:
+def _binned(contents: Contents, t: int, maps: tuple[Array, Array], size: int, factors: Array | None) -> Bins:
     """Average a map over bins; noise averages out as its autocovariance says, what all pixels share does not."""
     value, sigma = maps
     mean, count = average(value, size)
     square, _ = average(sigma**2, size)
-    factors = _factors(contents, t, size)
     factor = 1.0 if factors is None else factors[size - 1]
     kept = count >= 0.5 * size * size  # a bin at the rim counts where half of it lies in the region
     mean = np.where(kept, mean, np.nan)
