@@ -19,11 +19,10 @@ from xct_pipeline.config import (
     SegmentWatershed,
 )
 from xct_pipeline.execution import measure_need, passes_need
-from xct_pipeline.registration.stage import series_image
 from xct_pipeline.resources import Forecast, Need, Resources
 from xct_pipeline.segmentation import interface, stage_series, surface, watershed
-from xct_pipeline.segmentation.stage_labels import block_op, denoise_op, labels_path, segment_memory, whole_granules
-from xct_pipeline.segmentation.stage_objects import NUMBER_BYTES, objects_path, objects_wanted
+from xct_pipeline.segmentation.stage_labels import block_op, denoise_op, labels_granule, labels_image, segment_memory
+from xct_pipeline.segmentation.stage_objects import NUMBER_BYTES, objects_image, objects_wanted
 from xct_pipeline.segmentation.stage_series import SCRATCH, BoxSource, Facts, boxes
 from xct_pipeline.segmentation.stage_thresholds import denoise_reach, gradient_scale, histogram_bins
 from xct_pipeline.store import Image
@@ -82,14 +81,11 @@ def _threshold_needs(settings: Segmentation, facts: Facts) -> Iterator[Need]:
 
 def _labels(settings: Segmentation, facts: Facts, limits: Resources) -> tuple[Image, Need]:
     """Return the image of labels and what the pass takes that writes it."""
-    image = series_image(labels_path(), facts.volume, len(facts.names), "uint8", "", limits, {}, labels=True)
-    if isinstance(settings, SegmentHysteresis):
-        image = whole_granules(image)
+    image = labels_image(settings, facts, None, limits)
     halo, factor = segment_memory(settings)
     frame = _frame(facts)
     ops = (*denoise_op(settings, frame), block_op("labels", None, {}, halo, frame, factor, 1))
-    fine = stage_series.FINE_GRANULE if isinstance(settings, SegmentClassifier) else stage_series.GRANULE
-    return image, _pass_need("labels", image, 4, ops, fine, facts)
+    return image, _pass_need("labels", image, 4, ops, labels_granule(settings), facts)
 
 
 def _pass_need(
@@ -102,8 +98,7 @@ def _pass_need(
 
 def _objects(name: str, facts: Facts, limits: Resources) -> tuple[Image, Need]:
     """Return the image of a material's numbered objects and what the pass takes that writes it."""
-    image = series_image(objects_path(name), facts.volume, len(facts.names), "int32", "", limits, {}, labels=True)
-    image = whole_granules(image)
+    image = objects_image(name, facts, limits)
     op = block_op("objects", None, {}, 0, _frame(facts), NUMBER_BYTES, 4)
     return image, _pass_need("numbers", image, 1, (op,), stage_series.GRANULE, facts)
 

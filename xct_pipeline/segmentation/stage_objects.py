@@ -13,10 +13,12 @@ from xct_pipeline.blocks import Array, Pass, Region, image_source
 from xct_pipeline.config import Segmentation
 from xct_pipeline.execution import PassResult, Progress, image_identity
 from xct_pipeline.registration.stage import PATH, series_image
+from xct_pipeline.resources import Resources
 from xct_pipeline.segmentation import interface, label, properties, stage_series, surface
 from xct_pipeline.segmentation.stage_labels import block_op, describe_labels, labels_path, run_pass, whole_granules
 from xct_pipeline.segmentation.stage_measures import Measured, areas_of
-from xct_pipeline.segmentation.stage_series import BoxSource, box_source, boxes, of_scan
+from xct_pipeline.segmentation.stage_series import BoxSource, Facts, box_source, boxes, of_scan
+from xct_pipeline.store import Image
 
 NUMBER_BYTES = 16  # of scratch for each voxel, while objects are numbered
 
@@ -32,6 +34,15 @@ def objects_path(name: str) -> str:
     return f"registered/labels/objects_{re.sub(r'[^0-9A-Za-z]+', '_', name)}"
 
 
+def objects_image(name: str, facts: Facts, limits: Resources) -> Image:
+    """Return the image of the numbered objects of a material in all scans."""
+    attributes = {"time_s": list(facts.times_s)}
+    image = series_image(
+        objects_path(name), facts.volume, len(facts.names), "int32", "", limits, attributes, labels=True
+    )  # fmt: skip
+    return whole_granules(image)
+
+
 def label_objects(m: Measured, value: int, progress: Progress) -> tuple[dict[str, Array], list[PassResult]]:
     """Find the connected components of a material in every scan and write them as an image of their numbers."""
     options = m.settings.objects
@@ -43,19 +54,15 @@ def label_objects(m: Measured, value: int, progress: Progress) -> tuple[dict[str
     combine = partial(_combine_objects, connectivity=options.connectivity, smallest=options.smallest)
     parameters = {"value": value, **options.model_dump(exclude={"materials"}), "granule": stage_series.GRANULE}
     found = m.reduce(f"objects_{value}", chunk, combine, source, regions, parameters)
-    count = len(m.facts.names)
-    frame = (count, *m.facts.volume.shape)
-    path = objects_path(m.names[value])
-    image = whole_granules(
-        series_image(path, m.facts.volume, count, "int32", "", m.limits, {"time_s": list(m.facts.times_s)}, labels=True)
-    )
+    frame = (len(m.facts.names), *m.facts.volume.shape)
+    image = objects_image(m.names[value], m.facts, m.limits)
     merged = {t: of_scan(found, t) for t in m.facts.good}
     function = partial(_number_block, merged=merged, value=value, connectivity=options.connectivity)
     op = block_op("objects", function, parameters, 0, frame, NUMBER_BYTES, 4)
     inputs = {"labels": image_identity(m.store, labels_path())}
     step = Pass(image, image_source(m.store, labels_path()), (op,), (1, *stage_series.GRANULE), (0,) * 4, inputs)
     done = run_pass(m.store, step, m.limits, progress)
-    describe_labels(m.store, path, {}, [])
+    describe_labels(m.store, image.path, {}, [])
     return found, done
 
 
