@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from xct_pipeline.device import to_host
 from xct_pipeline.reconstruction.center_metric import center_from_metric
@@ -214,6 +215,14 @@ def find_center(
     theta = np.asarray(to_host(angles), np.float64).ravel()
     where = np.arange(data.shape[1]) if rows is None and data.ndim == 3 else np.asarray(rows, np.float64)
     check(data, theta, where)
+    with threadpool_limits(1):  # the matrix products are small: threads of BLAS would mostly wait, at full load
+        return _find(data, theta, where, search, disagreement)
+
+
+def _find(
+    data: Array, theta: Array, where: Array, search: tuple[float, float] | None, disagreement: float
+) -> CenterEstimate:
+    """Find the centre from what was checked; see `find_center`."""
     turns = half_turns(theta)
     data, theta = data[turns.order], theta[turns.order]
     turns = replace(turns, order=np.arange(len(theta)))
