@@ -14,7 +14,7 @@ import logging
 import queue
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from xct_pipeline.store import RefusedError
 log = logging.getLogger("xct")
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-ARENA_MAX = -8  # M_ARENA_MAX of glibc's mallopt
+ARENA_MAX, MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -4, -3, -1  # of glibc's mallopt
+KEPT_SHARE = 0.9  # of the forecast, above which freed memory is given back: what a heap's holes take fits in the rest
 _open: ContextVar[Any] = ContextVar("client of the run", default=None)
 
 
@@ -48,32 +49,38 @@ def run_tasks(
     """
     workers = min(need.workers(limits), max(len(calls), 1))
     if limits.cluster is None:
-        yield from run_threads(function, calls, workers)
+        yield from run_threads(function, calls, workers, need.peak_bytes(limits))
     else:
         yield from run_cluster(function, calls, need, limits, folder)
 
 
-def run_threads(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], workers: int) -> Iterator[Any]:
+def run_threads(
+    function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], workers: int, memory: int
+) -> Iterator[Any]:
     """Call a function for each tuple of arguments on dask's threaded scheduler; yield results as they finish.
 
-    Threads of BLAS and OpenMP are set to one while it runs: the tasks are the parallelism.
+    Threads of BLAS and OpenMP are set to one while it runs: the tasks are the parallelism. What a task frees is kept
+    for the next one as long as the process stays well within `memory`, its forecast.
     """
+    import psutil
     import threadpoolctl
     from dask.base import compute
     from dask.delayed import delayed
 
     share_one_heap()
+    process = psutil.Process()
     finished: queue.Queue[Any] = queue.Queue()
     stopped = threading.Event()
 
     def work(call: tuple[Any, ...]) -> None:
         if not stopped.is_set():
             finished.put(function(*call))
-            release_memory()
+            if process.memory_info().rss > KEPT_SHARE * memory:
+                release_memory()
 
     def schedule(tasks: list[Any]) -> None:
         try:
-            with threadpoolctl.threadpool_limits(1):
+            with threadpoolctl.threadpool_limits(1), kept_memory():
                 compute(*tasks, scheduler="threads", num_workers=workers)
         except BaseException as error:
             finished.put(error)
@@ -98,9 +105,23 @@ def share_one_heap() -> None:
     It gives every thread a heap of its own, and keeps up to 64 MB at the top of each that `release_memory` cannot give
     back: threads of zarr's decoders and of dask together would hold several hundred megabytes that nothing uses.
     """
-    library = _c_library()
-    if library is not None:
-        library.mallopt(ARENA_MAX, 1)
+    _set_malloc({ARENA_MAX: 1})
+
+
+@contextlib.contextmanager
+def kept_memory() -> Iterator[None]:
+    """Keep all freed memory for what is allocated next, and give it back at the end, where the C library is glibc.
+
+    It takes large arrays from the system and gives them back one by one. The system clears every page anew, which took
+    a third of the CPU-seconds of a reconstruction, and threads wait for each other meanwhile.
+    """
+    _set_malloc({MMAP_MAX: 0, TRIM_THRESHOLD: -1})
+    try:
+        yield
+    finally:
+        # what it comes to by itself once large arrays have been freed
+        _set_malloc({MMAP_MAX: 65536, MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20})
+        release_memory()
 
 
 def release_memory() -> None:
@@ -111,6 +132,13 @@ def release_memory() -> None:
     library = _c_library()
     if library is not None:
         library.malloc_trim(0)
+
+
+def _set_malloc(options: Mapping[int, int]) -> None:
+    library = _c_library()
+    if library is not None:
+        for name, value in options.items():
+            library.mallopt(name, value)
 
 
 @functools.cache

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+import psutil
 import pytest
 
-from xct_pipeline import parcels
+from xct_pipeline import parcels, scheduling
 from xct_pipeline.resources import BASE_BYTES, Need, Resources
 from xct_pipeline.scheduling import cluster_of, run_tasks
 from xct_pipeline.store import RefusedError
@@ -49,6 +50,21 @@ def test_a_large_result_travels_in_a_file(tmp_path):
     np.testing.assert_array_equal(parcels.take(put)["map"], large(3)["map"])
     assert not list(tmp_path.iterdir())
     assert parcels.take(parcels.put(5, tmp_path)) == 5
+
+
+@pytest.mark.skipif(scheduling._c_library() is None, reason="the C library is not glibc")
+def test_freed_memory_is_kept_for_the_next_task_and_given_back_at_the_end():
+    resident = psutil.Process().memory_info
+    scheduling.release_memory()
+    before = resident().rss
+    with scheduling.kept_memory():
+        np.ones(200 * MB, np.uint8)  # gone at once
+        kept = resident().rss
+        np.ones(200 * MB, np.uint8)
+        again = resident().rss
+    assert kept - before > 150 * MB
+    assert again - kept < 50 * MB
+    assert resident().rss - before < 50 * MB
 
 
 @pytest.mark.slow
