@@ -181,11 +181,11 @@ class Pass:
     def compute(self, target: Region, block: Any = None) -> tuple[Array, Counter[str]]:
         """Compute one granule (or any region that lies within one), from what its source says unless that is given."""
         regions = regions_of(self.ops, target)
-        if block is None:
-            block = self.source.read(regions[0])
-            block = device.to_device(block) if self.on_device else block
-        block, counts = apply_ops(self.ops, block, regions)
-        return device.download(block), counts
+        if block is None and self.on_device:
+            block = device.to_device(self.source.read(regions[0]))
+        # what was read is held by no name here, so that the operations can let go of it
+        result, counts = apply_ops(self.ops, self.source.read(regions[0]) if block is None else block, regions)
+        return device.download(result), counts
 
 
 def regions_of(ops: Sequence[BlockOp], target: Region) -> list[Region]:

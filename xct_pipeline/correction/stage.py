@@ -87,11 +87,11 @@ def _bytes_per_value(region: Region, count: float) -> int:
 
 
 def _remove_zingers(block: Any, source: Region, target: Region, **parameters: Any) -> tuple[Any, dict[str, int]]:
-    corrected, replaced = zinger.remove_zingers(block, **parameters)
-    cut = inside(source, target)
+    angles, rows, _ = inside(source, target)
+    corrected, replaced = zinger.remove_zingers(block, rows=rows, **parameters)
     if source[0] == target[0]:
-        return corrected[cut], {"zingers": int(replaced[cut[1]].sum())}
-    kept, before = corrected[cut], block[cut]
+        return corrected, {"zingers": int(replaced.sum())}
+    kept, before = corrected[angles], block[angles, rows]
     return kept, {"zingers": int(((kept != before) & (before == before)).sum())}  # those of the halo left out
 
 

@@ -14,14 +14,15 @@ Sign = Literal["positive", "negative", "both"]
 
 
 def remove_zingers(
-    block: Any, *, threshold: float = 0.2, size: int = 3, plane: Plane = "projection", sign: Sign = "positive"
-) -> tuple[Any, np.ndarray[Any, Any]]:
+    block: Any, *, threshold: float = 0.2, size: int = 3, plane: Plane = "projection", sign: Sign = "positive",
+    rows: slice = slice(None),
+) -> tuple[Any, np.ndarray[Any, Any]]:  # fmt: skip
     """Replace single outlying pixels by the median of their neighbourhood (selective median).
 
     A pixel is replaced where it lies beyond the median of its `size` x `size` neighbourhood by more than
     `threshold` times that median's magnitude. All other pixels are returned bit by bit. At the edges of the
     block the neighbourhood is reflected, so for `plane="projection"` a caller that works on part of the rows
-    passes ``size // 2`` rows more on either side and drops them (and their counts) afterwards.
+    passes ``size // 2`` rows more on either side, and in `rows` those that are wanted.
 
     Parameters
     ----------
@@ -38,12 +39,14 @@ def remove_zingers(
         Whether the neighbourhood lies in (row, column) or in (angle, column).
     sign : 'positive', 'negative' or 'both'
         Which side of the median counts as an outlier.
+    rows : slice
+        Rows of the block that are returned; the others are only looked at.
 
     Returns
     -------
     corrected : array (angle, row, column), same dtype
     counts : int64 numpy array (row,)
-        Pixels replaced in each detector row.
+        Pixels replaced in each of these detector rows.
 
     Raises
     ------
@@ -63,13 +66,14 @@ def remove_zingers(
         raise ValueError(f"the neighbourhood of a zinger must have an odd side, not {size}")
     xp = array_namespace(block)
     if is_cupy(block) or size != 3 or block.size == 0 or _working_type(block.dtype) == np.float64:
-        corrected, replaced = _replace_plain(block, threshold, size, plane, sign)
+        corrected, replaced = (part[:, rows] for part in _replace_plain(block, threshold, size, plane, sign))
         return corrected, np.asarray(to_host(replaced.sum(axis=(0, 2), dtype=xp.int64)))
-    corrected = np.empty(block.shape, block.dtype)
-    planes, target = (block, corrected) if plane == "projection" else (_swap(block), _swap(corrected))
-    counts = np.zeros(planes.shape[:2], np.int64)
+    first, stop, _ = rows.indices(block.shape[1])
+    corrected = np.empty((block.shape[0], stop - first, block.shape[2]), block.dtype)
+    planes, target = (block, corrected) if plane == "projection" else (_swap(block[:, first:stop]), _swap(corrected))
+    counts = np.zeros(target.shape[:2], np.int64)
     upward, downward = sign != "negative", sign != "positive"
-    _replace_3x3(planes, np.float32(threshold), upward, downward, target, counts)
+    _replace_3x3(planes, first if plane == "projection" else 0, np.float32(threshold), upward, downward, target, counts)
     return corrected, counts.sum(axis=0 if plane == "projection" else 1)
 
 
@@ -161,22 +165,22 @@ def _replace_plain(block: Any, threshold: float, size: int, plane: Plane, sign: 
 
 
 @numba.njit(cache=True, nogil=True)
-def _replace_3x3(block, threshold, upward, downward, corrected, counts):  # type: ignore[no-untyped-def]
-    """Selective 3 x 3 median in the last two axes of `block`; counts (first axis, second axis)."""
+def _replace_3x3(block, first, threshold, upward, downward, corrected, counts):  # type: ignore[no-untyped-def]
+    """Selective 3 x 3 median in the last two axes of `block`, from line `first`; counts (first axis, second axis)."""
     planes, lines, width = block.shape
     rows = np.empty((3, width), np.float32)
     low = np.empty(width + 2, np.float32)
     mid = np.empty(width + 2, np.float32)
     high = np.empty(width + 2, np.float32)
     for plane in range(planes):
-        for line in range(lines):
+        for line in range(corrected.shape[1]):
             for tap in range(3):
-                source = min(max(line + tap - 1, 0), lines - 1)  # reflecting by one is repeating the edge
+                source = min(max(first + line + tap - 1, 0), lines - 1)  # reflecting by one is repeating the edge
                 for column in range(width):
                     rows[tap, column] = block[plane, source, column]
             _sort_triples(rows, low, mid, high)
             counts[plane, line] = _select(
-                rows[1], low, mid, high, threshold, upward, downward, block[plane, line], corrected[plane, line]
+                rows[1], low, mid, high, threshold, upward, downward, block[plane, first + line], corrected[plane, line]
             )
 
 

@@ -19,6 +19,17 @@ def test_fast_path_equals_the_plain_formulation(dtype: type, plane: str, sign: s
     assert np.array_equal(counts, replaced.sum(axis=(0, 2)))
 
 
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("plane", ["projection", "sinogram"])
+@pytest.mark.parametrize("rows", [slice(1, 5), slice(0, 2), slice(None, -2)])
+def test_some_rows_are_those_of_the_whole_block(size: int, plane: str, rows: slice) -> None:
+    block = np.random.default_rng(2).integers(0, 250, (6, 7, 8)).astype(np.uint16)
+    whole, counts = remove_zingers(block, threshold=0.1, size=size, plane=plane)  # type: ignore[arg-type]
+    some, found = remove_zingers(block, threshold=0.1, size=size, plane=plane, rows=rows)  # type: ignore[arg-type]
+    assert np.array_equal(some, whole[:, rows])
+    assert found.tolist() == counts[rows].tolist()
+
+
 def test_planted_zingers_go_and_everything_else_stays() -> None:
     rng = np.random.default_rng(1)
     clean = rng.poisson(10_000, (20, 12, 50)).astype(np.uint16)
