@@ -41,19 +41,22 @@ def each_row(block: Any, correct: Callable[[Any], Any]) -> Any:
         Where the block has not three axes.
     """
     check_block(block)
-    xp = array_namespace(block)
-    result = xp.empty(block.shape, np.float32)
+    result = array_namespace(block).empty(block.shape, np.float32)
     for row in range(block.shape[1]):
-        sinogram = xp.ascontiguousarray(block[:, row, :], dtype=np.float32)
-        finite = xp.isfinite(sinogram)
-        if sinogram.shape[0] < 2 or sinogram.shape[1] < 3 or not finite.any():
-            result[:, row, :] = sinogram  # nothing to compare a column with
-        elif finite.all():
-            result[:, row, :] = correct(sinogram)
-        else:
-            filled = _fill_columns(sinogram, finite, xp)
-            result[:, row, :] = xp.where(finite, correct(filled), sinogram)
+        result[:, row] = one_row(block[:, row], correct)
     return result
+
+
+def one_row(sinogram: Any, correct: Callable[[Any], Any]) -> Any:
+    """Apply a correction to one sinogram (angle, column), whose values need not be finite; see `each_row`."""
+    xp = array_namespace(sinogram)
+    sinogram = xp.ascontiguousarray(sinogram, dtype=np.float32)
+    finite = xp.isfinite(sinogram)
+    if sinogram.shape[0] < 2 or sinogram.shape[1] < 3 or not finite.any():
+        return sinogram  # nothing to compare a column with
+    if finite.all():
+        return correct(sinogram)
+    return xp.where(finite, correct(_fill_columns(sinogram, finite, xp)), sinogram)
 
 
 def each_row_mask(block: Any, detect: Callable[[Any], np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
@@ -77,7 +80,7 @@ def each_row_mask(block: Any, detect: Callable[[Any], np.ndarray[Any, Any]]) -> 
         return sinogram
 
     for row in range(block.shape[1]):
-        each_row(block[:, row : row + 1, :], partial(look, row))
+        one_row(block[:, row], partial(look, row))
     return masks
 
 

@@ -19,6 +19,7 @@ from xct_pipeline.correction.stripe import (
     detect_stripes,
     each_row,
     each_row_mask,
+    one_row,
 )
 from xct_pipeline.correction.stripe_columns import (
     angular_activity,
@@ -293,7 +294,7 @@ def remove_all_stripe_masks(
 
     result = array_namespace(block).empty(block.shape, np.float32)
     for row in range(block.shape[1]):
-        result[:, row : row + 1] = each_row(block[:, row : row + 1], partial(correct, row))
+        result[:, row] = one_row(block[:, row], partial(correct, row))
     return result, dead, large
 
 
