@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xct_pipeline.device import to_host
+from xct_pipeline.registration import changes
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.bspline import filter_separable, gaussian_taps, knot_taps, mirror
 from xct_pipeline.registration.masks import extreme_points, unchanged_mask
@@ -20,6 +21,8 @@ _SLAB_VOXELS = 1_000_000
 _SLAB_PLANES = 16  # at least: every slab reads the smoothing's halo again
 _COARSEST = 48  # voxels: binned further until the longest side is no longer than twice this
 _LEAST = 64  # samples
+_PLANES = 2  # every so many are enough for averages over windows
+_FLAT = 0.02  # of the spread, per voxel: a smaller gradient says nothing of the motion
 _THIN = 6  # planes of the slabs on which shared gradients are measured
 _CELL = (4, 16)  # voxels of the level: least and usual side of the cells that split the samples into two halves
 
@@ -54,8 +57,8 @@ class Estimate(NamedTuple):
     iterations: int
     relaxation: float
     """of the last step: how much longer than Gauss-Newton's"""
-    moments: NDArray[np.float64] | None
-    """of the last iteration's samples"""
+    sums: Sums | None
+    """of the last iteration"""
 
 
 class PreparedLevel(NamedTuple):
@@ -72,6 +75,8 @@ class PreparedLevel(NamedTuple):
     margin: int
     cell: int
     parallel_map: Callable[..., Iterable[Any]]
+    expected: changes.Changes = changes.NONE
+    """changes of grey value that do not count as residuals"""
 
 
 def with_coarser(levels: Iterable[Level]) -> Iterator[Level]:
@@ -179,6 +184,7 @@ def _mask_ends(mask: Callable[[int, int], NDArray[np.uint8]], shape: tuple[int, 
 
 def _slabs(shape: tuple[int, ...]) -> list[tuple[int, int]]:
     thickness = max(_SLAB_PLANES, _SLAB_VOXELS // (shape[1] * shape[2]))
+    thickness += -thickness % changes.CELL
     return [(a, min(a + thickness, shape[0])) for a in range(0, shape[0], thickness)]
 
 
@@ -267,7 +273,7 @@ def sum_samples(p: PreparedLevel, s: Estimate, half: int = -1) -> Sums:
             _reference_slab(p, *slab), p.mask(*slab), moving, s.transform,
             z_start=slab[0], moving_start=first, moving_size=p.level.moving.shape[0], margin=p.margin,
             center=p.center, gain=s.gain, offset=s.offset, cut=s.cut, bin_width=2.0 * p.spread / BINS,
-            half=half, cell=p.cell,
+            half=half, cell=p.cell, expected=p.expected,
         )  # fmt: skip
 
     sums = add(list(p.parallel_map(one, _slabs(p.level.reference.shape))))
@@ -316,6 +322,20 @@ def _shared_in_slab(p: PreparedLevel, s: Estimate, slab: tuple[int, int]) -> tup
     return own, common
 
 
+def expect_changes(p: PreparedLevel, s: Estimate) -> PreparedLevel:
+    """Take smooth changes of grey value under an estimate out of a level's residuals."""
+
+    def one(slab: tuple[int, int]) -> NDArray[np.float64]:
+        moving, first = _moving_slab(p, *slab, s.transform)
+        reference = _reference_slab(p, *slab)
+        size = p.level.moving.shape[0]
+        residual = residual_slab(reference[1:-1], moving, s.transform, slab[0], first, size, s.gain, s.offset, _PLANES)
+        return np.asarray(changes.sum_flat(reference, residual, _FLAT * p.spread))
+
+    sums = np.concatenate(list(p.parallel_map(one, _slabs(p.level.reference.shape))))
+    return p._replace(expected=changes.lines(sums))
+
+
 def unchanged_voxels(p: PreparedLevel, s: Estimate) -> NDArray[np.bool_]:
     """Return the voxels of this level that keep their grey value under an estimate, to be matched on the next level.
 
@@ -333,5 +353,5 @@ def unchanged_voxels(p: PreparedLevel, s: Estimate) -> NDArray[np.bool_]:
 
     parts = list(p.parallel_map(one, _slabs(p.level.reference.shape)))
     residual, gradient = (np.concatenate([part[i] for part in parts]) for i in range(2))
-    gradient = np.maximum(gradient, np.float32(0.02 * p.spread))
+    gradient = np.maximum(gradient, np.float32(_FLAT * p.spread))
     return np.asarray(unchanged_mask(residual, gradient), dtype=np.bool_)

@@ -9,7 +9,8 @@ vanish on average, where a least sum of squares would be biased.
 
 All affine parameters are summed; a rigid or translation step is a projection of the same sums. Gain and offset are
 unknowns of the same iteration, found from moments weighted by the squared gradient: in the flat parts, which may
-be most of a volume, a change of grey value would pass for a gain.
+be most of a volume, a change of grey value would pass for a gain. At the end, changes of grey value that were found
+around (`changes.lines`) are taken out of r as well.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from xct_pipeline.registration.changes import Changes, expect_along_row
 
 PARAMETERS = 12  # 3 x (z, y, x, 1)
 BINS = 1024  # of the histogram of |r|
@@ -33,7 +36,8 @@ class Sums(NamedTuple):
     gradient: NDArray[np.float64]
     """(12,) sum of weight * J r."""
     moments: NDArray[np.float64]
-    """n in the mask, n used, sum of r^2, of the weight, and sums of 1, R, M, R^2, M^2, R M by weight * |grad R|^2."""
+    """n in the mask, n used, sum of r^2 (expected changes included), of the weight, and sums of 1, R, M, R^2, M^2, R M
+    by weight * |grad R|^2."""
     histogram: NDArray[np.float64]
     """|r| in `BINS` bins, every sample counted by |grad R|^2: edges say how far the images are apart."""
 
@@ -65,6 +69,7 @@ def accumulate(
     bin_width: float,
     half: int,
     cell: int,
+    expected: Changes,
 ) -> NDArray[np.float64]:
     """Sum one slab of the reference.
 
@@ -82,6 +87,7 @@ def accumulate(
     cut : Tukey's cut in units of r; infinity for equal weights
     bin_width : of the histogram
     half, cell : 0 or 1 takes one half of a chequerboard of ``cell**3`` voxels, -1 takes all samples
+    expected : changes of grey value, which are taken out of the residual
 
     Returns
     -------
@@ -91,7 +97,7 @@ def accumulate(
     out = np.zeros((nz, PARAMETERS * PARAMETERS + PARAMETERS + _MOMENTS + BINS))
     _accumulate(
         reference, mask, moving, np.ascontiguousarray(transform, np.float64), z_start, moving_start, moving_size,
-        margin, center, gain, offset, cut, bin_width, half, cell, out,
+        margin, center, gain, offset, cut, bin_width, half, cell, expected, out,
     )  # fmt: skip
     return out
 
@@ -147,13 +153,15 @@ def sample_row(
 @njit(cache=True, nogil=True)
 def _accumulate(
     reference: Any, mask: Any, moving: Any, transform: Any, z_start: int, first: int, size: int, margin: int,
-    center: Any, gain: float, offset: float, cut: float, bin_width: float, half: int, cell: int, out: Any,
+    center: Any, gain: float, offset: float, cut: float, bin_width: float, half: int, cell: int, expected: Any,
+    out: Any,
 ) -> None:  # fmt: skip
     nz, ny, nx = mask.shape
     values = np.empty(nx, np.float32)
     used = np.empty(nx, np.bool_)
     # over a row: w g_a g_b x^k (18 sums), w g_a r x^k (6)
     row = np.empty(24)
+    change, cells = np.zeros((2, nx), np.float32), np.empty((2, expected.shape[3]), np.float32)
     inverse_cut = 0.0 if np.isinf(cut) else 1.0 / (cut * cut)
     base = PARAMETERS * PARAMETERS + PARAMETERS
     for z in range(nz):
@@ -171,6 +179,7 @@ def _accumulate(
                 continue
             sums[base] += n_mask
             sample_row(moving, transform, float(z + z_start), float(y), used, first, size, margin, values)
+            expect_along_row(expected, z + z_start, y, cells, change)
             row[:] = 0.0
             for x in range(low, nx - low):
                 if not used[x]:
@@ -180,14 +189,15 @@ def _accumulate(
                 gy = 0.5 * (reference[z + 1, y + 1, x] - reference[z + 1, y - 1, x])
                 gx = 0.5 * (reference[z + 1, y, x + 1] - reference[z + 1, y, x - 1])
                 m = float(values[x])
-                r = here - gain * m - offset
+                plain = here - gain * m - offset
+                r = plain - change[0, x] - change[1, x] * (here - 0.5 * plain)
                 energy = gz * gz + gy * gy + gx * gx
                 if np.isnan(r) or np.isnan(energy):
                     continue
                 t = 1.0 - r * r * inverse_cut
                 w = t * t if t > 0.0 else 0.0
                 sums[base + 1] += 1.0
-                sums[base + 2] += r * r
+                sums[base + 2] += plain * plain
                 sums[base + 10 + min(int(abs(r) / bin_width), BINS - 1)] += energy
                 if w == 0.0:
                     continue
@@ -254,14 +264,18 @@ def _add_row(sums: Any, row: Any, uz: float, uy: float) -> None:
 
 @njit(cache=True, nogil=True)
 def residual_slab(
-    reference: Any, moving: Any, transform: Any, z_start: int, first: int, size: int, gain: float, offset: float
-) -> Any:
-    """Return ``R - gain M(T p) - offset`` on a slab of the reference (as in `accumulate`), NaN without data."""
+    reference: Any, moving: Any, transform: Any, z_start: int, first: int, size: int, gain: float, offset: float,
+    every: int = 1,
+) -> Any:  # fmt: skip
+    """Return ``R - gain M(T p) - offset`` on a slab of the reference (as in `accumulate`), NaN without data.
+
+    Only on every `every`-th plane, NaN on the others.
+    """
     nz, ny, nx = reference.shape
     out = np.full((nz, ny, nx), np.nan, np.float32)
     values = np.empty(nx, np.float32)
     used = np.empty(nx, np.bool_)
-    for z in range(nz):
+    for z in range(0, nz, every):
         for y in range(ny):
             used[:] = True
             sample_row(moving, transform, float(z + z_start), float(y), used, first, size, 1, values)

@@ -27,7 +27,7 @@ from xct_pipeline.resources import Need, Resources
 from xct_pipeline.scheduling import run_tasks
 from xct_pipeline.store import Store, StoredArray
 
-VERSION = 1
+VERSION = 2
 REACH = 16  # voxels beyond a window: search, smoothing and what a window may move
 TILE = 128  # voxels: nodes so near to each other are read together
 TILE_COPIES = 8  # of the two blocks: as read, filtered along each axis, and what matching one window takes

@@ -81,6 +81,53 @@ class Phantom:
         return tf.largest_distance(found, self.motion, points)
 
 
+CERAMIC, ANODE, GAS = 5.0, 1.2, 0.1  # 1/cm
+
+
+def edge(depth: np.ndarray) -> np.ndarray:
+    """Return the share of a material whose face lies `depth` voxels away."""
+    return (0.5 * (1 + erf(depth / (np.sqrt(2) * EDGE)))).astype(np.float32)
+
+
+def draw_cell(n: int, motion: np.ndarray, lost: float, uneven: float) -> np.ndarray:
+    """Draw a porous ceramic under an anode that lost grey value, all alike or by ``1 +- uneven`` times as much."""
+    middle, back = (n - 1) / 2, tf.invert(motion)
+    p = np.indices((n, n, n), dtype=np.float32)
+    z, y, x = (back[i, 0] * p[0] + back[i, 1] * p[1] + back[i, 2] * p[2] + back[i, 3] - middle for i in range(3))
+    above, radius = edge(z - 0.3), np.hypot(y, x)
+    anode = ANODE - lost * (1 + uneven * np.sin(12 * x / n) * np.cos(9 * y / n))
+    filling = edge(z + 0.38 * n) * ((1 - above) * (CERAMIC - GAS) + above * edge(0.25 * n - z) * (anode - GAS))
+    rng, pores = np.random.default_rng(0), []
+    for _ in range(round(60 * (n / 128) ** 2)):
+        angle, distance = rng.uniform(0, 2 * np.pi), 0.31 * n * np.sqrt(rng.uniform())
+        center = middle + np.array([-rng.uniform(0.05, 0.33) * n, distance * np.sin(angle), distance * np.cos(angle)])
+        pores.append((center, np.maximum(rng.uniform(0.012, 0.03, 3) * n, 2.0), -0.8 * (CERAMIC - GAS)))
+    return (GAS + edge(0.36 * n - radius) * filling + draw(n, pores, motion)).astype(np.float32)
+
+
+class Cell:
+    """Two scans of a cell whose anode, which lies on the ceramic, lost grey value, and the true motion."""
+
+    def __init__(self, n: int, lost: float, uneven: float = 0.0, noise: float = 0.05) -> None:
+        self.n = n
+        self.motion = tf.rigid(np.deg2rad([0.6, -0.25, 0.2]), [1.37, -2.61, 0.83], np.full(3, (n - 1) / 2))
+        rng = np.random.default_rng(2)
+        self.reference, self.moving = (
+            volume + noise * rng.standard_normal(volume.shape, dtype=np.float32)
+            for volume in (draw_cell(n, tf.identity(), 0.0, 0.0), draw_cell(n, self.motion, lost, uneven))
+        )
+
+    def largest_error(self, found: np.ndarray) -> float:
+        """Return the largest error over the ceramic."""
+        rim = [(z, y, x) for z in (-0.38, 0.0) for y, x in ((-0.36, 0.0), (0.36, 0.0), (0.0, -0.36), (0.0, 0.36))]
+        return tf.largest_distance(found, self.motion, (self.n - 1) / 2 + self.n * np.array(rim))
+
+
+@pytest.fixture(scope="session")
+def make_cell() -> type[Cell]:
+    return Cell
+
+
 @pytest.fixture(scope="session")
 def make_phantom() -> Callable[..., Phantom]:
     made: dict[tuple, Phantom] = {}
