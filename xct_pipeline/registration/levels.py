@@ -120,15 +120,16 @@ def prepare(
     if min(shape) < 8:
         raise RegistrationError(f"a level of {shape} voxels is too thin to register on; leave that level out")
 
-    def mask(z0: int, z1: int) -> NDArray[np.uint8]:
+    def read(z0: int, z1: int) -> NDArray[np.uint8]:
         if level.mask is None:
             return np.ones((z1 - z0, *shape[1:]), np.uint8)
         return np.asarray(to_host(level.mask[z0:z1]) != 0, dtype=np.uint8)
 
+    in_memory = 8.0 * np.prod(shape) <= memory
+    mask = _worked_out(read, shape, parallel_map) if in_memory else read
     points = _mask_ends(mask, shape)
     reach = len(gaussian_taps(smoothing))
     margin = max(1, min(reach + 1, min(shape) // 12))
-    in_memory = 8.0 * np.prod(shape) <= memory
     reference = moving = None
     if in_memory:
         reference, moving = _smoothed_whole(level, smoothing, parallel_map)
@@ -158,11 +159,26 @@ def restrict(p: PreparedLevel, unchanged: NDArray[np.bool_], scale: float) -> Pr
     def mask(z0: int, z1: int) -> NDArray[np.uint8]:
         return p.mask(z0, z1) * _enlarged(unchanged, scale / p.level.scale, z0, z1, shape)
 
-    slabs = _slabs(shape)
-    if 2 * sum(int(mask(*slab).sum()) for slab in slabs) < sum(int(p.mask(*slab).sum()) for slab in slabs):
+    kept = mask if p.reference is None else _worked_out(mask, shape, p.parallel_map)
+    left, all_of_it = (sum(np.count_nonzero(m(*slab)) for slab in _slabs(shape)) for m in (kept, p.mask))
+    if 2 * left < all_of_it:
         return p
-    ends = _mask_ends(mask, shape)
-    return p._replace(mask=mask, center=(ends.min(axis=0) + ends.max(axis=0)) / 2.0)
+    ends = _mask_ends(kept, shape)
+    return p._replace(mask=kept, center=(ends.min(axis=0) + ends.max(axis=0)) / 2.0)
+
+
+def _worked_out(
+    mask: Callable[[int, int], NDArray[np.uint8]], shape: tuple[int, ...], parallel_map: Callable[..., Iterable[Any]]
+) -> Callable[[int, int], NDArray[np.uint8]]:
+    """Return a mask whose planes are worked out once, for every iteration takes them."""
+    whole = np.empty(shape, np.uint8)
+
+    def fill(slab: tuple[int, int]) -> None:
+        whole[slab[0] : slab[1]] = mask(*slab)
+
+    for _ in parallel_map(fill, _slabs(shape)):
+        pass
+    return lambda z0, z1: whole[z0:z1]
 
 
 def _cell(points: tf.Points) -> int:
@@ -201,7 +217,12 @@ def _spread(reference: Any, mask: Callable[[int, int], NDArray[np.uint8]]) -> fl
     """Return the range of grey values in the mask, 1st to 99th percentile, from at most 64 planes."""
     nz = reference.shape[0]
     planes = np.unique(np.linspace(0, nz - 1, min(nz, 64)).round().astype(int))
-    values = np.concatenate([to_host(reference[z : z + 1])[mask(z, z + 1) > 0] for z in planes])
+    found = []
+    for z0, z1 in _slabs(reference.shape):  # a plane that is read by itself costs as much as its whole chunk
+        chosen = planes[(planes >= z0) & (planes < z1)] - z0
+        if len(chosen):
+            found.append(to_host(reference[z0:z1])[chosen][mask(z0, z1)[chosen] > 0])
+    values = np.concatenate(found)
     values = values[np.isfinite(values)]
     spread = float(np.subtract(*np.percentile(values, [99, 1]))) if values.size else 0.0
     if not spread > 0.0:
