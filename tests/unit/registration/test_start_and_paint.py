@@ -77,7 +77,7 @@ def test_names_of_starts_are_checked():
     with pytest.raises(ConfigError, match="does not turn"):
         parse_config({"output": "s.zarr", "acquisition": {"scans": ["a.nxs"]}, "registration": table})
     table = {"start": {"early": {"shift": [1, 0], "turn": 3}}}
-    with pytest.raises(ConfigError, match=r"(?s)start\.shift\.2: missing.*start\.turn: unknown key"):
+    with pytest.raises(ConfigError, match=r"(?s)start\.early\.shift\.2: missing.*start\.early\.turn: unknown key"):
         parse_config({"output": "s.zarr", "acquisition": {"scans": ["a.nxs"]}, "registration": table})
 
 
