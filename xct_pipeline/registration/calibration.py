@@ -10,6 +10,7 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from xct_pipeline.device import to_host
+from xct_pipeline.registration.masks import dilated
 
 
 class RegionMean(NamedTuple):
@@ -61,8 +62,8 @@ def region_mean(volume: Any, mask: Any, *, erode: int = 2, cell: int = 16) -> Re
             "name a larger region or erode less"
         )
     sample = values[inside]
-    middle = float(np.median(sample))
-    spread = 1.4826 * float(np.median(np.abs(sample - middle)))
+    middle = float(np.median(sample, overwrite_input=True))
+    spread = 1.4826 * float(np.median(np.abs(sample - middle), overwrite_input=True))
     if spread > 0:
         inside &= np.abs(values - np.float32(middle)) <= np.float32(4.0 * spread)
     counts, totals = _cell_sums(values, inside, cell)
@@ -208,11 +209,7 @@ def _check(
 
 
 def _eroded(mask: NDArray[np.bool_], voxels: int) -> NDArray[np.bool_]:
-    if voxels <= 0:
-        return mask
-    size = 2 * voxels + 1
-    kept = scipy.ndimage.minimum_filter(mask.astype(np.uint8), size=size, mode="nearest")
-    return np.asarray(kept > 0, dtype=np.bool_)
+    return np.asarray(~dilated(~mask, voxels), dtype=np.bool_)
 
 
 def _cell_sums(

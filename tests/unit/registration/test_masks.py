@@ -6,6 +6,7 @@ from xct_pipeline.registration.masks import (
     attenuation_mask,
     box_mask,
     cylinder_mask,
+    dilated,
     extreme_points,
     label_mask,
     unchanged_mask,
@@ -27,6 +28,14 @@ def test_label_mask_grows():
     labels[4, 4, 4], labels[0, 0, 0] = 3, 2
     assert label_mask(labels, [3], grow=1).sum() == 27
     assert label_mask(labels, [2, 3], grow=0).sum() == 2
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 9), (7, 6, 5), (2, 3, 30)])
+def test_dilation_is_a_maximum_filter(shape):
+    mask = np.random.default_rng(0).random(shape) > 0.95
+    for reach in range(8):
+        expected = scipy.ndimage.maximum_filter(mask.astype(np.uint8), size=2 * reach + 1) > 0
+        np.testing.assert_array_equal(dilated(mask, reach), expected)
 
 
 def test_cylinder_stands_on_the_rotation_axis():
