@@ -24,7 +24,7 @@ from xct_pipeline.scheduling import release_memory, share_one_heap
 from xct_pipeline.store import Store
 
 VERSION = 5
-MATCHING_RATE = 1.8e6  # voxels of the matched level per CPU-second
+MATCHING_RATE = 2e6  # voxels of the matched level per CPU-second
 MATCHING_COPIES = 9  # of a matched level; 8.6 measured, while gas is looked for in one of two volumes
 
 
