@@ -62,26 +62,42 @@ def gradient_block(block: Array, sigma: float) -> Array:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _even_sum(rows: Any, at: int, taps: Any, out: Any) -> None:
-    """Filter rows (n, x) along their first axis around row `at`, with weights that are even about it."""
+def _even_sum(rows: Any, at: int, column: int, taps: Any, out: Any) -> None:
+    """Filter rows (n, columns, x) along their first axis around row `at`, with weights that are even about it.
+
+    Rows are taken out one by one: what is known to be contiguous is added up in vectors.
+    """
     last = rows.shape[0] - 1
-    for x in range(out.shape[0]):
-        out[x] = taps[0] * rows[at, x]
+    _scale(rows[at, column], taps[0], out)
     for k in range(1, len(taps)):
-        low, high = max(at - k, 0), min(at + k, last)
-        for x in range(out.shape[0]):
-            out[x] += taps[k] * (rows[low, x] + rows[high, x])
+        _add_even(rows[max(at - k, 0), column], rows[min(at + k, last), column], taps[k], out)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _odd_sum(rows: Any, at: int, taps: Any, out: Any) -> None:
+def _odd_sum(rows: Any, at: int, column: int, taps: Any, out: Any) -> None:
     """Filter as `_even_sum` does, with weights of opposite sign on the two sides."""
     last = rows.shape[0] - 1
     out[:] = np.float32(0)
     for k in range(1, len(taps)):
-        low, high = max(at - k, 0), min(at + k, last)
-        for x in range(out.shape[0]):
-            out[x] += taps[k] * (rows[high, x] - rows[low, x])
+        _add_odd(rows[max(at - k, 0), column], rows[min(at + k, last), column], taps[k], out)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _scale(row: Any, tap: Any, out: Any) -> None:
+    for x in range(out.shape[0]):
+        out[x] = tap * row[x]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _add_even(low: Any, high: Any, tap: Any, out: Any) -> None:
+    for x in range(out.shape[0]):
+        out[x] += tap * (low[x] + high[x])
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _add_odd(low: Any, high: Any, tap: Any, out: Any) -> None:
+    for x in range(out.shape[0]):
+        out[x] += tap * (high[x] - low[x])
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -96,12 +112,9 @@ def _pad(row: Any, reach: int) -> None:
 @njit(cache=True, nogil=True, inline="always")
 def _even_row(padded: Any, taps: Any, out: Any) -> None:
     reach, n = len(taps) - 1, out.shape[0]
-    for x in range(n):
-        out[x] = taps[0] * padded[reach + x]
+    _scale(padded[reach : reach + n], taps[0], out)
     for k in range(1, len(taps)):
-        low, high = padded[reach - k : reach - k + n], padded[reach + k : reach + k + n]
-        for x in range(n):
-            out[x] += taps[k] * (low[x] + high[x])
+        _add_even(padded[reach - k : reach - k + n], padded[reach + k : reach + k + n], taps[k], out)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -109,22 +122,20 @@ def _odd_row(padded: Any, taps: Any, out: Any) -> None:
     reach, n = len(taps) - 1, out.shape[0]
     out[:] = np.float32(0)
     for k in range(1, len(taps)):
-        low, high = padded[reach - k : reach - k + n], padded[reach + k : reach + k + n]
-        for x in range(n):
-            out[x] += taps[k] * (high[x] - low[x])
+        _add_odd(padded[reach - k : reach - k + n], padded[reach + k : reach + k + n], taps[k], out)
 
 
 @njit(cache=True, nogil=True)
 def _smooth(block: Any, bell: Any, smooth: Any) -> None:
     nz, ny, nx = block.shape
     reach = len(bell) - 1
-    plane = np.empty((ny, nx), np.float32)
+    plane = np.empty((ny, 1, nx), np.float32)
     padded = np.empty(nx + 2 * reach, np.float32)
     for z in range(nz):
         for y in range(ny):
-            _even_sum(block[:, y], z, bell, plane[y])
+            _even_sum(block, z, y, bell, plane[y, 0])
         for y in range(ny):
-            _even_sum(plane, y, bell, padded[reach : reach + nx])
+            _even_sum(plane, y, 0, bell, padded[reach : reach + nx])
             _pad(padded, reach)
             _even_row(padded, bell, smooth[z, y])
 
@@ -133,27 +144,27 @@ def _smooth(block: Any, bell: Any, smooth: Any) -> None:
 def _gradient(block: Any, bell: Any, slope: Any, gradient: Any) -> None:
     nz, ny, nx = block.shape
     reach = len(bell) - 1
-    plane, plane_z = np.empty((ny, nx), np.float32), np.empty((ny, nx), np.float32)
+    plane, plane_z = np.empty((ny, 1, nx), np.float32), np.empty((ny, 1, nx), np.float32)
     padded = np.empty(nx + 2 * reach, np.float32)
     inner = padded[reach : reach + nx]
     along = np.empty(nx, np.float32)
     for z in range(nz):
         for y in range(ny):
-            _even_sum(block[:, y], z, bell, plane[y])
-            _odd_sum(block[:, y], z, slope, plane_z[y])
+            _even_sum(block, z, y, bell, plane[y, 0])
+            _odd_sum(block, z, y, slope, plane_z[y, 0])
         for y in range(ny):
             total = gradient[z, y]
-            _even_sum(plane, y, bell, inner)
+            _even_sum(plane, y, 0, bell, inner)
             _pad(padded, reach)
             _odd_row(padded, slope, along)
             for x in range(nx):
                 total[x] = along[x] * along[x]
-            _odd_sum(plane, y, slope, inner)
+            _odd_sum(plane, y, 0, slope, inner)
             _pad(padded, reach)
             _even_row(padded, bell, along)
             for x in range(nx):
                 total[x] += along[x] * along[x]
-            _even_sum(plane_z, y, bell, inner)
+            _even_sum(plane_z, y, 0, bell, inner)
             _pad(padded, reach)
             _even_row(padded, bell, along)
             for x in range(nx):
