@@ -14,6 +14,7 @@ import numpy.typing as npt
 from numba import njit
 
 Array = npt.NDArray[Any]
+Region = tuple[slice, ...]
 
 TRUNCATE = 4.0  # of Gaussians, standard deviations
 
@@ -31,7 +32,7 @@ def gaussian_taps(sigma: float) -> tuple[Array, Array]:
     return bell.astype(np.float32), (bell * x / sigma**2).astype(np.float32)
 
 
-def smooth_block(block: Array, sigma: float) -> Array:
+def smooth_block(block: Array, sigma: float, core: Region | None = None) -> Array:
     """Smooth a block with a Gaussian.
 
     Parameters
@@ -40,6 +41,8 @@ def smooth_block(block: Array, sigma: float) -> Array:
         Without gaps, with a halo of `gaussian_reach` clipped to the volume.
     sigma : float
         Standard deviation, voxels.
+    core : tuple of slice, optional
+        The part of the block that is wanted: what lies outside it is looked at, but not computed.
 
     Returns
     -------
@@ -47,18 +50,25 @@ def smooth_block(block: Array, sigma: float) -> Array:
     """
     bell, _ = gaussian_taps(sigma)
     values = np.ascontiguousarray(block, np.float32)
-    smooth = np.empty_like(values)
-    _smooth(values, bell, smooth)
+    first, smooth = _room(values, core)
+    _smooth(values, bell, first, smooth)
     return smooth
 
 
-def gradient_block(block: Array, sigma: float) -> Array:
+def gradient_block(block: Array, sigma: float, core: Region | None = None) -> Array:
     """Return the magnitude of the gradient of a block smoothed with a Gaussian; arguments as for `smooth_block`."""
     bell, slope = gaussian_taps(sigma)
     values = np.ascontiguousarray(block, np.float32)
-    gradient = np.empty_like(values)
-    _gradient(values, bell, slope, gradient)
+    first, gradient = _room(values, core)
+    _gradient(values, bell, slope, first, gradient)
     return gradient
+
+
+def _room(block: Array, core: Region | None) -> tuple[tuple[int, int, int], Array]:
+    """Return the first voxel of what is wanted of a block, and an array for it."""
+    core = core or tuple(slice(0, n) for n in block.shape)
+    z, y, x = core
+    return (z.start, y.start, x.start), np.empty([part.stop - part.start for part in core], np.float32)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -110,62 +120,76 @@ def _pad(row: Any, reach: int) -> None:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _even_row(padded: Any, taps: Any, out: Any) -> None:
-    reach, n = len(taps) - 1, out.shape[0]
-    _scale(padded[reach : reach + n], taps[0], out)
+def _even_row(padded: Any, first: int, taps: Any, out: Any) -> None:
+    """Filter a row that stands between margins as `_even_sum` does its rows, from its value `first` on."""
+    middle, n = first + len(taps) - 1, out.shape[0]
+    _scale(padded[middle : middle + n], taps[0], out)
     for k in range(1, len(taps)):
-        _add_even(padded[reach - k : reach - k + n], padded[reach + k : reach + k + n], taps[k], out)
+        _add_even(padded[middle - k : middle - k + n], padded[middle + k : middle + k + n], taps[k], out)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _odd_row(padded: Any, taps: Any, out: Any) -> None:
-    reach, n = len(taps) - 1, out.shape[0]
+def _odd_row(padded: Any, first: int, taps: Any, out: Any) -> None:
+    middle, n = first + len(taps) - 1, out.shape[0]
     out[:] = np.float32(0)
     for k in range(1, len(taps)):
-        _add_odd(padded[reach - k : reach - k + n], padded[reach + k : reach + k + n], taps[k], out)
+        _add_odd(padded[middle - k : middle - k + n], padded[middle + k : middle + k + n], taps[k], out)
 
 
 @njit(cache=True, nogil=True)
-def _smooth(block: Any, bell: Any, smooth: Any) -> None:
-    nz, ny, nx = block.shape
+def _smooth(block: Any, bell: Any, first: Any, smooth: Any) -> None:
+    ny, nx = block.shape[1:]
     reach = len(bell) - 1
+    rows = range(max(0, first[1] - reach), min(ny, first[1] + smooth.shape[1] + reach))
     plane = np.empty((ny, 1, nx), np.float32)
     padded = np.empty(nx + 2 * reach, np.float32)
-    for z in range(nz):
-        for y in range(ny):
-            _even_sum(block, z, y, bell, plane[y, 0])
-        for y in range(ny):
-            _even_sum(plane, y, 0, bell, padded[reach : reach + nx])
+    for z in range(smooth.shape[0]):
+        for y in rows:
+            _even_sum(block, first[0] + z, y, bell, plane[y, 0])
+        for y in range(smooth.shape[1]):
+            _even_sum(plane, first[1] + y, 0, bell, padded[reach : reach + nx])
             _pad(padded, reach)
-            _even_row(padded, bell, smooth[z, y])
+            _even_row(padded, first[2], bell, smooth[z, y])
 
 
 @njit(cache=True, nogil=True)
-def _gradient(block: Any, bell: Any, slope: Any, gradient: Any) -> None:
-    nz, ny, nx = block.shape
+def _gradient(block: Any, bell: Any, slope: Any, first: Any, gradient: Any) -> None:
+    ny, nx = block.shape[1:]
     reach = len(bell) - 1
+    rows = range(max(0, first[1] - reach), min(ny, first[1] + gradient.shape[1] + reach))
     plane, plane_z = np.empty((ny, 1, nx), np.float32), np.empty((ny, 1, nx), np.float32)
     padded = np.empty(nx + 2 * reach, np.float32)
     inner = padded[reach : reach + nx]
-    along = np.empty(nx, np.float32)
-    for z in range(nz):
-        for y in range(ny):
-            _even_sum(block, z, y, bell, plane[y, 0])
-            _odd_sum(block, z, y, slope, plane_z[y, 0])
-        for y in range(ny):
+    along = np.empty(gradient.shape[2], np.float32)
+    for z in range(gradient.shape[0]):
+        for y in rows:
+            _even_sum(block, first[0] + z, y, bell, plane[y, 0])
+            _odd_sum(block, first[0] + z, y, slope, plane_z[y, 0])
+        for y in range(gradient.shape[1]):
             total = gradient[z, y]
-            _even_sum(plane, y, 0, bell, inner)
+            _even_sum(plane, first[1] + y, 0, bell, inner)
             _pad(padded, reach)
-            _odd_row(padded, slope, along)
-            for x in range(nx):
-                total[x] = along[x] * along[x]
-            _odd_sum(plane, y, 0, slope, inner)
+            _odd_row(padded, first[2], slope, along)
+            _square(along, total)
+            _odd_sum(plane, first[1] + y, 0, slope, inner)
             _pad(padded, reach)
-            _even_row(padded, bell, along)
-            for x in range(nx):
-                total[x] += along[x] * along[x]
-            _even_sum(plane_z, y, 0, bell, inner)
+            _even_row(padded, first[2], bell, along)
+            _add_square(along, total)
+            _even_sum(plane_z, first[1] + y, 0, bell, inner)
             _pad(padded, reach)
-            _even_row(padded, bell, along)
-            for x in range(nx):
-                total[x] = np.sqrt(total[x] + along[x] * along[x])
+            _even_row(padded, first[2], bell, along)
+            _add_square(along, total)
+            for x in range(len(total)):
+                total[x] = np.sqrt(total[x])
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _square(row: Any, out: Any) -> None:
+    for x in range(out.shape[0]):
+        out[x] = row[x] * row[x]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _add_square(row: Any, out: Any) -> None:
+    for x in range(out.shape[0]):
+        out[x] += row[x] * row[x]

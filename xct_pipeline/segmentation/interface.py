@@ -19,7 +19,7 @@ import scipy.ndimage
 from numba import njit
 
 from xct_pipeline.device import to_host
-from xct_pipeline.segmentation.label import find_label
+from xct_pipeline.segmentation.label import find_label, label_range
 
 Array = npt.NDArray[Any]
 Partial = dict[str, npt.NDArray[Any]]
@@ -250,7 +250,9 @@ def contact_rows(
     return rows
 
 
-def distance_partial(objects: Any, region: Region, planes: npt.ArrayLike, *, direction: Direction = 1) -> Partial:
+def distance_partial(
+    objects: Any, region: Region, planes: npt.ArrayLike, *, direction: Direction = 1, deepest: float = np.inf
+) -> Partial:
     """Find the distance of objects (voids) in a block from the ceramic's surface.
 
     Parameters
@@ -263,6 +265,9 @@ def distance_partial(objects: Any, region: Region, planes: npt.ArrayLike, *, dir
         From `local_planes`, of the whole frame.
     direction : {1, -1}
         Side of the anode along z.
+    deepest : float
+        Voxels that lie further behind the surface than this are passed over: the other side, and what lies inside the
+        ceramic.
 
     Returns
     -------
@@ -270,19 +275,14 @@ def distance_partial(objects: Any, region: Region, planes: npt.ArrayLike, *, dir
         ``label`` and ``distance``, voxels along the local normal from the surface to the nearest face of the object;
         0 where it touches, inf where none of its columns holds ceramic.
     """
-    block = to_host(objects)
-    present = np.unique(block)
-    present = present[present > 0].astype(np.int64)
-    nearest = np.full(len(present), np.inf)
-    height, slope_y, slope_x = np.asarray(planes, np.float64)[:, region[1], region[2]]
+    block = np.ascontiguousarray(to_host(objects))
+    least, most = label_range(block)
+    seen, nearest = np.zeros(max(most - least + 1, 0), np.bool_), np.full(max(most - least + 1, 0), np.inf)
+    height, slope_y, slope_x = np.ascontiguousarray(np.asarray(planes, np.float64)[:, region[1], region[2]])
     cosine = 1 / np.sqrt(1 + slope_y**2 + slope_x**2)
-    for k in range(block.shape[0]):
-        where = block[k] > 0
-        if where.any():
-            away = ((k + region[0].start - height[where]) * direction - 0.5) * cosine[where]
-            away = np.where(np.isfinite(away), np.maximum(away, 0.0), np.inf)
-            np.minimum.at(nearest, np.searchsorted(present, block[k][where]), away)
-    return {"label": present, "distance": nearest}
+    _find_nearest(block, region[0].start, height, cosine, float(direction), float(deepest), least, seen, nearest)
+    here = np.flatnonzero(seen)
+    return {"label": here + least, "distance": nearest[here]}
 
 
 def combine_distances(partials: Sequence[Mapping[str, Any]]) -> Partial:
@@ -293,6 +293,27 @@ def combine_distances(partials: Sequence[Mapping[str, Any]]) -> Partial:
     nearest = np.full(len(known), np.inf)
     np.minimum.at(nearest, index, away)
     return {"label": known, "distance": nearest}
+
+
+@njit(cache=True, nogil=True)
+def _find_nearest(
+    objects: Any, start: int, height: Any, cosine: Any, direction: float, deepest: float, least: int,
+    seen: Any, nearest: Any,
+) -> None:  # fmt: skip
+    nz, ny, nx = objects.shape
+    for z in range(nz):
+        for y in range(ny):
+            row = objects[z, y]
+            for x in range(nx):
+                if row[x] <= 0:
+                    continue
+                above = (z + start - height[y, x]) * direction
+                if above < -deepest:
+                    continue
+                k = np.int64(row[x]) - least
+                seen[k] = True
+                if np.isfinite(above):
+                    nearest[k] = min(nearest[k], max((above - 0.5) * cosine[y, x], 0.0))
 
 
 @njit(cache=True, nogil=True)

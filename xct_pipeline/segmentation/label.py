@@ -59,6 +59,30 @@ def _structure(connectivity: int) -> Array:
     return np.asarray(steps <= RANKS[connectivity])
 
 
+def label_range(labels: Any) -> tuple[int, int]:
+    """Return the least and the largest label above 0 of a block in the host's memory, 1 and 0 where there is none."""
+    least, most = _label_range(np.ascontiguousarray(labels).reshape(-1))
+    return int(least), int(most)
+
+
+def label_boxes(labels: Any) -> tuple[int, Array, Array]:
+    """Return the least label of a block and where each from there on lies.
+
+    Returns
+    -------
+    least : int
+    low, high : int64 arrays (n, 3)
+        First voxel of label ``least + k``, and the one after its last; 0 where there is no such label.
+    """
+    values = np.ascontiguousarray(labels)
+    least, most = label_range(values)
+    count = max(most - least + 1, 0)
+    low, high = np.full((count, 3), np.iinfo(np.int64).max), np.zeros((count, 3), np.int64)
+    _find_boxes(values, least, low, high)
+    low[high[:, 0] == 0] = 0
+    return least, low, high
+
+
 def label_partial(
     mask: Any, region: Region, frame: Sequence[int], *, connectivity: int = 26, marked: Any = None
 ) -> Partial:
@@ -82,8 +106,12 @@ def label_partial(
         ``region`` (3, 2); ``first`` (n,), the index in the frame of the first voxel of each object; ``marked`` (n,);
         ``low0 ... high2``, the labels on the outer planes.
     """
-    _check_region(mask, region)
-    labels, count = label_block(mask, connectivity=connectivity)
+    return labelled_partial(*label_block(mask, connectivity=connectivity), region, frame, marked=marked)
+
+
+def labelled_partial(labels: Any, count: int, region: Region, frame: Sequence[int], *, marked: Any = None) -> Partial:
+    """Return what `label_partial` does of a block that `label_block` has labelled."""
+    _check_region(labels, region)
     labels = to_host(labels)
     first = np.full(count, -1, np.int64)
     origin = np.array([part.start for part in region], np.int64)
@@ -215,6 +243,37 @@ def relabel_block(mask: Any, region: Region, merged: Mapping[str, Any], *, conne
     if count != len(lookup):
         raise ValueError(f"the region {bounds.tolist()} now holds {count} objects instead of {len(lookup)}")
     return xp.asarray(np.concatenate([[0], lookup]).astype(np.int32))[labels]
+
+
+@njit(cache=True, nogil=True)
+def _label_range(labels: Any) -> Any:
+    least, most = np.int64(1), np.int64(0)
+    last = labels.dtype.type(0)
+    for label in labels:
+        if label != last and label > 0:
+            least = np.int64(label) if most == 0 else min(least, np.int64(label))
+            most = max(most, np.int64(label))
+        last = label
+    return least, most
+
+
+@njit(cache=True, nogil=True)
+def _find_boxes(labels: Any, least: int, low: Any, high: Any) -> None:
+    """Widen the box of each label by every run of it in a row."""
+    nz, ny, nx = labels.shape
+    for z in range(nz):
+        for y in range(ny):
+            start = 0
+            row = labels[z, y]
+            for x in range(1, nx + 1):
+                if x < nx and row[x] == row[start]:
+                    continue
+                if row[start] > 0:
+                    k = np.int64(row[start]) - least
+                    low[k, 0], high[k, 0] = min(low[k, 0], z), max(high[k, 0], z + 1)
+                    low[k, 1], high[k, 1] = min(low[k, 1], y), max(high[k, 1], y + 1)
+                    low[k, 2], high[k, 2] = min(low[k, 2], start), max(high[k, 2], x)
+                start = x
 
 
 @njit(cache=True, nogil=True)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from numba import njit
 
 from xct_pipeline.device import to_host
+from xct_pipeline.segmentation.label import label_range
 
 Array = npt.NDArray[Any]
 Partial = dict[str, npt.NDArray[Any]]
@@ -37,7 +38,7 @@ def property_partial(labels: Any, region: tuple[slice, ...], values: Any = None)
     known = np.zeros((1, 1, 1), np.float32) if values is None else to_host(values)
     if values is not None and known.shape != labels.shape:
         raise ValueError(f"labels of {labels.shape} and values of {known.shape} voxels do not belong together")
-    least, most = _label_range(labels)
+    least, most = label_range(labels)
     size = max(most - least + 1, 0)
     voxels, measured, total = np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size)
     moment, high = np.zeros((size, 3), np.int64), np.full((size, 3), -1, np.int64)
@@ -176,17 +177,6 @@ def summary(table: Mapping[str, Array], *, smallest_voxels: int = 1) -> dict[str
         row["distance_mean_um"] = float(np.average(away[known], weights=volume[known])) if known.any() else np.nan
         row["touching"] = float((away[known] <= half).sum())
     return row
-
-
-@njit(cache=True, nogil=True)
-def _label_range(labels: Any) -> Any:
-    least, most = np.int64(1), np.int64(0)
-    for entry in labels.flat:
-        label = np.int64(entry)
-        if label > 0:
-            least = label if most == 0 or label < least else least
-            most = label if label > most else most
-    return least, most
 
 
 @njit(cache=True, nogil=True)

@@ -69,9 +69,8 @@ def label_objects(m: Measured, value: int, progress: Progress) -> tuple[dict[str
 def _object_chunk(
     block: Array, region: Region, *, value: int, connectivity: int, frame: tuple[int, ...], values: BoxSource
 ) -> dict[str, Array]:
-    mask = block == value
-    part = label.label_partial(mask, region[1:], frame, connectivity=connectivity)
-    numbers, _ = label.label_block(mask, connectivity=connectivity)
+    numbers, count = label.label_block(block == value, connectivity=connectivity)
+    part = label.labelled_partial(numbers, count, region[1:], frame)
     sums = properties.property_partial(numbers, region[1:], values.read(region))
     return {**part, **{f"sum_{key}": value for key, value in sums.items()}}
 
@@ -117,10 +116,7 @@ def _shape_chunk(
     found = {f"area_{key}": value for key, value in surface.area_partial(block, core).items()}
     if plane is None:
         return found
-    z = np.arange(region[1].start, region[1].stop)[:, None, None]
-    behind = (z - plane[0][region[2:]]) * direction < -1  # the other side, and what lies inside the ceramic
-    objects = np.where(behind, 0, block[core])
-    away = interface.distance_partial(objects, region[1:], plane, direction=direction)
+    away = interface.distance_partial(block[core], region[1:], plane, direction=direction, deepest=1.0)
     return {**found, **{f"distance_{key}": value for key, value in away.items()}}
 
 

@@ -19,7 +19,7 @@ SCRATCH = {
     "thickness": 60, "objects": 20, "shapes": 8.5,
 }  # fmt: skip
 """Memory of each reduction beyond what it reads, as a multiple of that, measured."""
-VERSION = 5  # of every operation and reduction of the stage
+VERSION = 6  # of every operation and reduction of the stage
 GRANULE = registration.GRANULE
 FINE_GRANULE = (64, 128, 128)  # of the classifier, whose features take twenty times the memory of a block
 

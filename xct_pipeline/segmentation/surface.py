@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
 from numba import njit
 
 from xct_pipeline.device import to_host
 from xct_pipeline.segmentation.filters import gaussian_reach, smooth_block
+from xct_pipeline.segmentation.isosurface import surface_area
+from xct_pipeline.segmentation.label import label_boxes
 
 Array = npt.NDArray[Any]
 Partial = dict[str, npt.NDArray[Any]]
@@ -50,25 +51,19 @@ def area_partial(labels: Any, core: Region, *, smooth: float = SMOOTH) -> Partia
         taken to continue.
     """
     labels = to_host(labels)
-    inside = labels > 0
-    if not inside.any():
-        return {"label": np.zeros(0, np.int64), "area": np.zeros(0)}
-    least = int(labels.min(where=inside, initial=np.iinfo(labels.dtype).max))
-    shifted = np.where(inside, labels.astype(np.int64) - least + 1, 0)
+    least, low, high = label_boxes(labels)
     margin = area_halo(smooth)
     found, areas = [], []
-    for k, box in enumerate(scipy.ndimage.find_objects(shifted)):
-        if box is None:
-            continue
+    for k in np.flatnonzero(high[:, 0]):
         crop = tuple(
-            slice(max(0, part.start - margin), min(n, part.stop + margin))
-            for part, n in zip(box, labels.shape, strict=True)
+            slice(max(0, start - margin), min(n, stop + margin))
+            for start, stop, n in zip(low[k].tolist(), high[k].tolist(), labels.shape, strict=True)
         )
         cells = tuple(
             slice(max(own.start - part.start, 0), min(own.stop + 1, part.stop) - part.start)
             for own, part in zip(core, crop, strict=True)
         )
-        area = _half_height_area(shifted[crop] == k + 1, cells, smooth)
+        area = _half_height_area(labels[crop] == k + least, cells, smooth)
         if area > 0:
             found.append(k + least)
             areas.append(area)
@@ -76,19 +71,20 @@ def area_partial(labels: Any, core: Region, *, smooth: float = SMOOTH) -> Partia
 
 
 def _half_height_area(mask: npt.NDArray[np.bool_], cells: Region, smooth: float) -> float:
-    from skimage.measure import marching_cubes, mesh_surface_area
-
     if any(part.stop - part.start < 2 for part in cells):
         return 0.0
     field = mask.astype(np.float32)
     if smooth > 0:
-        field = smooth_block(field, smooth)
-        field -= np.float32(0.5 * smooth**2) * scipy.ndimage.laplace(field, mode="nearest")
-    field = field[cells]
-    if not field.min() < 0.5 < field.max():
-        return 0.0
-    corners, triangles = marching_cubes(field, 0.5, allow_degenerate=False)[:2]
-    return float(mesh_surface_area(corners.astype(np.float64), triangles))
+        near = tuple(
+            slice(max(0, part.start - 1), min(n, part.stop + 1)) for part, n in zip(cells, mask.shape, strict=True)
+        )
+        first = tuple(part.start - around.start for part, around in zip(cells, near, strict=True))
+        soft = smooth_block(field, smooth, near)
+        field = np.empty([part.stop - part.start for part in cells], np.float32)
+        _sharpen(soft, first, np.float32(0.5 * smooth**2), field)
+    else:
+        field = field[cells]
+    return surface_area(field, 0.5)
 
 
 def combine_areas(partials: Sequence[Mapping[str, Any]]) -> Partial:
@@ -165,6 +161,30 @@ def thickness_partial(thickness: Any, labels: Any, *, largest: float, bins: int,
 def combine_thicknesses(partials: Sequence[Mapping[str, Any]]) -> Partial:
     """Add the counts of all blocks."""
     return {"counts": np.sum([partial["counts"] for partial in partials], axis=0)}
+
+
+@njit(cache=True, nogil=True)
+def _sharpen(soft: Any, first: Any, strength: Any, field: Any) -> None:
+    """Take a multiple of the Laplacian off; the border is continued by its own values."""
+    nz, ny, nx = soft.shape
+    padded = np.empty(nx + 2, np.float32)
+    for k in range(field.shape[0]):
+        z = first[0] + k
+        for j in range(field.shape[1]):
+            y = first[1] + j
+            padded[1:-1] = soft[z, y]
+            padded[0], padded[nx + 1] = padded[1], padded[nx]
+            _take_bend_off(
+                padded[first[2] :], soft[max(z - 1, 0), y, first[2] :], soft[min(z + 1, nz - 1), y, first[2] :],
+                soft[z, max(y - 1, 0), first[2] :], soft[z, min(y + 1, ny - 1), first[2] :], strength, field[k, j],
+            )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _take_bend_off(row: Any, down: Any, up: Any, front: Any, back: Any, strength: Any, out: Any) -> None:
+    for x in range(out.shape[0]):
+        bend = ((down[x] + up[x]) + (front[x] + back[x])) + (row[x] + row[x + 2])
+        out[x] = row[x + 1] - strength * (bend - np.float32(6) * row[x + 1])
 
 
 @njit(cache=True, nogil=True)

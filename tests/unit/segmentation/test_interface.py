@@ -156,7 +156,12 @@ def test_distance_of_voids_from_the_interface() -> None:
     np.testing.assert_array_equal(found["label"], [1, 5, 9])
     np.testing.assert_allclose(found["distance"], [0, 4, 8], atol=0.6)
     assert found["distance"][0] < 0.2
-    nowhere = combine_distances([distance_partial(objects, grid(labels.shape, 64)[0], np.full((3, 40, 40), np.nan))])
+    box = grid(labels.shape, 64)[0]
+    shallow = distance_partial(objects, box, planes, deepest=1.0)
+    np.testing.assert_array_equal(shallow["label"], [1, 5, 9])
+    other = distance_partial(objects, box, planes, direction=-1, deepest=1.0)  # all lies behind, but the nearest
+    assert other["label"].tolist() == [1]
+    nowhere = combine_distances([distance_partial(objects, box, np.full((3, 40, 40), np.nan))])
     assert np.isinf(nowhere["distance"]).all()
 
 

@@ -9,7 +9,9 @@ from xct_pipeline.segmentation.label import (
     find_label,
     keep_objects,
     label_block,
+    label_boxes,
     label_partial,
+    label_range,
     merge_labels,
     relabel_block,
 )
@@ -121,3 +123,18 @@ def test_misuse_is_named() -> None:
         relabel_block(mask, (slice(0, 4),) * 3, merged)
     with pytest.raises(ValueError, match="holds 0 objects instead of 1"):
         relabel_block(~mask[:2, :2, :2], regions[0], merged)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_boxes_of_labels_are_those_of_scipy(dtype: type) -> None:
+    labels = np.zeros((9, 10, 11), dtype)
+    labels[2:5, 3, 4:9], labels[8, 9, 10], labels[0, :, 0] = 7, 9, 12
+    least, low, high = label_boxes(labels)
+    boxes = scipy.ndimage.find_objects(labels)
+    assert (least, len(low)) == (7, 6)
+    assert label_range(labels) == (7, 12)
+    for k, box in enumerate(boxes[6:]):
+        expected = [(0, 0)] * 3 if box is None else [(part.start, part.stop) for part in box]
+        assert list(zip(low[k].tolist(), high[k].tolist(), strict=True)) == expected
+    assert label_range(np.zeros((3, 4, 5), dtype)) == (1, 0)
+    assert len(label_boxes(np.zeros((3, 4, 5), dtype))[1]) == 0

@@ -33,6 +33,12 @@ def test_a_block_with_its_halo_gives_the_same_bytes(block: np.ndarray) -> None:
         np.testing.assert_array_equal(function(block[outer], 1.0)[inner], function(block, 1.0)[core])
 
 
+def test_a_part_of_a_block_is_that_of_the_whole(block: np.ndarray) -> None:
+    for core in ((slice(6, 13), slice(8, 20), slice(9, 26)), (slice(0, 2), slice(20, 33), slice(46, 47))):
+        for function in (smooth_block, gradient_block):
+            np.testing.assert_array_equal(function(block, 1.0, core), function(block, 1.0)[core])
+
+
 def test_weights_add_up_and_a_single_plane_is_filtered() -> None:
     bell, slope = gaussian_taps(1.5)
     assert bell[0] + 2 * bell[1:].sum() == pytest.approx(1, abs=1e-6)

@@ -1,0 +1,163 @@
+"""Area of the surface on which a field has a value, by marching cubes.
+
+Most cells that the surface crosses can be cut into triangles in one way only, which a table tells; their areas are
+summed in one compiled sweep that keeps no mesh. The few whose corners leave a choice are cut by scikit-image after
+Lewiner et al., as the table's cells were, so the sum is that of its mesh.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Array = npt.NDArray[Any]
+
+MOST_TRIANGLES = 4  # of a cell that leaves no choice
+TINY = float(np.spacing(1.0))  # that scikit-image adds to a distance from the level before it divides by it
+BATCH = 256  # of cells that scikit-image cuts at a time: its positions are float32, so that they must not be far away
+CORNERS = np.array(list(itertools.product((0, 1), repeat=3)))  # bit k of a cell's code is set where corner k is above
+EDGES = np.array([(i, j) for i, j in itertools.combinations(range(8), 2) if np.abs(CORNERS[i] - CORNERS[j]).sum() == 1])
+
+
+def surface_area(field: Array, level: float) -> float:
+    """Return the area of the surface on which a field has a value.
+
+    Parameters
+    ----------
+    field : float32 array (z, y, x)
+        Finite.
+    level : float
+        The value.
+
+    Returns
+    -------
+    float
+        In squared sides of a cell, of the mesh that `skimage.measure.marching_cubes` makes.
+
+    References
+    ----------
+    T. Lewiner, H. Lopes, A. W. Vieira, G. Tavares, J. Graphics Tools 8(2) (2003) 1.
+    """
+    values = np.ascontiguousarray(field, np.float32)
+    if min(values.shape) < 2:
+        return 0.0
+    triangles, count = _tilings()
+    area, undecided = _sum_decided(values, level, triangles, count, EDGES, CORNERS)
+    if undecided:
+        cells = np.empty((undecided, 2, 2, 2), np.float32)
+        _collect_undecided(values, level, count, cells)
+        area += sum(_area_of_cells(cells[k : k + BATCH], level) for k in range(0, undecided, BATCH))
+    return float(area)
+
+
+def _area_of_cells(cells: Array, level: float) -> float:
+    """Return the area in cells (n, 2, 2, 2) that have nothing to do with each other."""
+    from skimage.measure import marching_cubes, mesh_surface_area
+
+    row = np.ascontiguousarray(cells.transpose(1, 2, 0, 3).reshape(2, 2, -1))
+    mask = np.zeros(row.shape, bool)
+    mask[..., 1::2] = True  # a cell is asked for by its last corner; not those between two of them
+    corners, triangles = marching_cubes(row, level, mask=mask)[:2]
+    return float(mesh_surface_area(corners.astype(np.float64), triangles))
+
+
+@functools.cache
+def _tilings() -> tuple[Array, Array]:
+    """Return the three edges of each triangle of every code of a cell (256, triangles, 3), and their number.
+
+    The number is -1 where the corners leave a choice: two opposite ones of a face, or of the cell, on one side alone.
+    """
+    from skimage.measure import marching_cubes
+
+    middles = {tuple(CORNERS[i] + CORNERS[j]): k for k, (i, j) in enumerate(EDGES)}
+    triangles, count = np.zeros((256, MOST_TRIANGLES, 3), np.int64), np.zeros(256, np.int64)
+    for code in range(1, 255):
+        cell = np.array([code >> k & 1 for k in range(8)]).reshape(2, 2, 2)
+        if _leaves_choice(cell):
+            count[code] = -1
+            continue
+        points, faces = marching_cubes(cell.astype(np.float32), 0.5)[:2]
+        edges = [middles[tuple(point)] for point in np.rint(2 * points).astype(int)]
+        triangles[code, : len(faces)] = np.array(edges)[faces]
+        count[code] = len(faces)
+    return triangles, count
+
+
+def _leaves_choice(cell: Array) -> bool:
+    faces = [cell.take(side, axis=axis) for axis in range(3) for side in (0, 1)]
+    if any(face[0, 0] == face[1, 1] != face[0, 1] == face[1, 0] for face in faces):
+        return True
+    for alone in (cell, 1 - cell):
+        places = np.argwhere(alone)
+        if len(places) == 2 and np.abs(places[0] - places[1]).sum() == 3:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _code_rows(field: Any, level: float, z: int, y: int, codes: Any) -> None:
+    """Set the bits of the four corners at each x of a row of cells."""
+    a, b, c, d = field[z, y], field[z, y + 1], field[z + 1, y], field[z + 1, y + 1]
+    for x in range(len(codes)):
+        codes[x] = (
+            np.uint8(a[x] > level)
+            + np.uint8(4) * np.uint8(b[x] > level)
+            + np.uint8(16) * np.uint8(c[x] > level)
+            + np.uint8(64) * np.uint8(d[x] > level)
+        )
+
+
+@njit(cache=True, nogil=True)
+def _sum_decided(field: Any, level: float, triangles: Any, count: Any, edges: Any, corners: Any) -> tuple[float, int]:
+    """Return the area in all cells that leave no choice, and the number of the others."""
+    nz, ny, nx = field.shape
+    area, undecided = 0.0, 0
+    codes = np.empty(nx, np.uint8)
+    point = np.empty((3, 3))
+    for z in range(nz - 1):
+        for y in range(ny - 1):
+            _code_rows(field, level, z, y, codes)
+            for x in range(nx - 1):
+                code = codes[x] + 2 * codes[x + 1]
+                if code == 0 or code == 255:
+                    continue
+                if count[code] < 0:
+                    undecided += 1
+                for t in range(count[code]):
+                    for k in range(3):
+                        i, j = edges[triangles[code, t, k]]
+                        low = field[z + corners[i, 0], y + corners[i, 1], x + corners[i, 2]]
+                        high = field[z + corners[j, 0], y + corners[j, 1], x + corners[j, 2]]
+                        below, above = TINY + abs(low - level), TINY + abs(high - level)
+                        share = below / (below + above)
+                        for axis in range(3):
+                            point[k, axis] = corners[i, axis] + share * (corners[j, axis] - corners[i, axis])
+                    area += _triangle(point)
+    return area, undecided
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _triangle(point: Any) -> float:
+    az, ay, ax = point[1, 0] - point[0, 0], point[1, 1] - point[0, 1], point[1, 2] - point[0, 2]
+    bz, by, bx = point[2, 0] - point[0, 0], point[2, 1] - point[0, 1], point[2, 2] - point[0, 2]
+    return 0.5 * math.sqrt((ay * bx - ax * by) ** 2 + (ax * bz - az * bx) ** 2 + (az * by - ay * bz) ** 2)
+
+
+@njit(cache=True, nogil=True)
+def _collect_undecided(field: Any, level: float, count: Any, cells: Any) -> None:
+    nz, ny, nx = field.shape
+    found = 0
+    codes = np.empty(nx, np.uint8)
+    for z in range(nz - 1):
+        for y in range(ny - 1):
+            _code_rows(field, level, z, y, codes)
+            for x in range(nx - 1):
+                if count[codes[x] + 2 * codes[x + 1]] < 0:
+                    cells[found] = field[z : z + 2, y : y + 2, x : x + 2]
+                    found += 1
