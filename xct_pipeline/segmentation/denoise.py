@@ -12,6 +12,7 @@ import numpy as np
 from xct_pipeline.device import array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.filters import TRUNCATE, gaussian_reach, smooth_block
 
+Region = tuple[slice, ...]
 Method = Literal["none", "gaussian", "median", "tv"]
 
 FILL_SIGMA = 2.0  # of the Gaussian that fills gaps, voxels
@@ -33,8 +34,9 @@ def denoise_halo(method: Method, *, sigma: float = 1.0, radius: int = 1, iterati
 
 
 def denoise(
-    block: Any, method: Method, *, sigma: float = 1.0, radius: int = 1, weight: float = 0.1, iterations: int = 30
-) -> Any:
+    block: Any, method: Method, *, sigma: float = 1.0, radius: int = 1, weight: float = 0.1, iterations: int = 30,
+    core: Region | None = None,
+) -> Any:  # fmt: skip
     """Denoise a block with its halo.
 
     Parameters
@@ -52,10 +54,12 @@ def denoise(
         Of total variation, 1/cm: the larger, the smoother; about the noise's standard deviation.
     iterations : int
         Of total variation: a fixed number, since a stop that looks at the block would depend on it. It is the halo.
+    core : tuple of slice, optional
+        The part of the block that is returned, all by default.
 
     Returns
     -------
-    float32 array of the same shape and kind.
+    float32 array of the kind of the block.
 
     References
     ----------
@@ -63,22 +67,24 @@ def denoise(
     """
     check_denoise(method, sigma=sigma, radius=radius, weight=weight, iterations=iterations)
     xp, ndimage = array_namespace(block), ndimage_of(block)
-    block = block.astype(xp.float32)
+    block = block.astype(xp.float32, copy=False)
+    core = core or tuple(slice(0, n) for n in block.shape)
     if method == "none":
-        return block
+        return block[core]
     finite = xp.isfinite(block)
     whole = bool(finite.all())
     match method:
         case "gaussian":
-            result = _weighted_gaussian(block, finite, sigma) if not whole else gaussian(block, sigma)
+            result = _weighted_gaussian(block, finite, sigma, core) if not whole else gaussian(block, sigma, core)
         case "median":
             filled = block if whole else fill_missing(block)
-            result = ndimage.median_filter(filled, size=2 * radius + 1, mode="nearest")
+            result = ndimage.median_filter(filled, size=2 * radius + 1, mode="nearest")[core]
         case "tv":
-            result = xp.asarray(_total_variation(to_host(block if whole else fill_missing(block)), weight, iterations))
+            filled = to_host(block if whole else fill_missing(block))
+            result = xp.asarray(_total_variation(filled, weight, iterations)[core])
         case _:
             assert_never(method)
-    return result if whole else xp.where(finite, result, xp.float32(np.nan))
+    return result if whole else xp.where(finite[core], result, xp.float32(np.nan))
 
 
 def check_denoise(
@@ -99,23 +105,42 @@ def fill_missing(block: Any) -> Any:
     """
     xp = array_namespace(block)
     finite = xp.isfinite(block)
-    return xp.where(finite, block, xp.nan_to_num(_weighted_gaussian(block, finite, FILL_SIGMA), nan=0.0))
+    gaps = _box_of(~finite)
+    if gaps is None:
+        return block
+    filled, missing = block.copy(), ~finite[gaps]
+    filled[gaps][missing] = xp.nan_to_num(_weighted_gaussian(block, finite, FILL_SIGMA, gaps)[missing], nan=0.0)
+    return filled
 
 
-def gaussian(block: Any, sigma: float) -> Any:
-    """Smooth a block without gaps (numpy or CuPy) with a Gaussian; float32."""
+def _box_of(mask: Any) -> Region | None:
+    """Return the smallest box that holds all voxels of a mask, None where there is none."""
+    box = []
+    for axis in range(3):
+        found = np.flatnonzero(to_host(mask.any(axis=tuple(a for a in range(3) if a != axis))))
+        if not len(found):
+            return None
+        box.append(slice(int(found[0]), int(found[-1]) + 1))
+    return tuple(box)
+
+
+def gaussian(block: Any, sigma: float, core: Region | None = None) -> Any:
+    """Smooth a block without gaps (numpy or CuPy) with a Gaussian; float32, of the core where one is given."""
     if array_namespace(block) is np:
-        return smooth_block(block, sigma)
-    return ndimage_of(block).gaussian_filter(block, sigma, mode="nearest", truncate=TRUNCATE)
+        return smooth_block(block, sigma, core)
+    return ndimage_of(block).gaussian_filter(block, sigma, mode="nearest", truncate=TRUNCATE)[core or ...]
 
 
-def _weighted_gaussian(block: Any, finite: Any, sigma: float) -> Any:
+def _weighted_gaussian(block: Any, finite: Any, sigma: float, core: Region | None = None) -> Any:
     xp = array_namespace(block)
-    weight = gaussian(finite.astype(xp.float32), sigma)
-    total = gaussian(xp.where(finite, block, 0).astype(xp.float32), sigma)
-    mean = xp.where(weight > 1e-6, total / xp.maximum(weight, xp.float32(1e-6)), xp.float32(np.nan))
+    weight = gaussian(finite.astype(xp.float32), sigma, core)
+    total = gaussian(xp.where(finite, block, xp.float32(0)).astype(xp.float32, copy=False), sigma, core)
     # away from gaps the sum itself, to the last bit: a block that sees no gap must not differ from the whole volume
-    return xp.where(weight > 1 - 1e-5, total, mean)
+    beside = ~(weight > 1 - 1e-5)
+    weight = weight[beside]
+    mean = total[beside] / xp.maximum(weight, xp.float32(1e-6))
+    total[beside] = xp.where(weight > 1e-6, mean, xp.float32(np.nan))
+    return total
 
 
 def _total_variation(block: np.ndarray[Any, Any], weight: float, iterations: int) -> np.ndarray[Any, Any]:

@@ -21,6 +21,7 @@ LEAST_BEND = 3.0  # edges: noise bends less
 MARCH = 4  # voxels up the gradient where a denser material is looked for
 LARGEST_FOOT = 2.0  # edges that the tail of a face may add for the material below it to be told
 NEAREST_FOOT = 1.8  # standard deviations of the blur that such a face is away at least
+STEEPEST_FOOT = 1.6  # of what a voxel lacks to the densest material: from 1.5 on the face is no distance away
 
 
 def marker_edge(means: npt.ArrayLike) -> float:
@@ -100,10 +101,14 @@ def _mark_feet(
 ) -> None:
     """Mark voxels beside a denser material to which its tail, of a blurred step that far away, adds little."""
     nz, ny, nx = block.shape
+    densest = np.nanmax(means)
     for z in range(1, nz - 1):
         for y in range(1, ny - 1):
             for x in range(1, nx - 1):
                 if markers[z, y, x] > 0 or not np.isfinite(gradient[z, y, x]):
+                    continue
+                steep = gradient[z, y, x] * wide * math.sqrt(2 * math.pi)
+                if not steep < STEEPEST_FOOT * (densest - block[z, y, x]):
                     continue
                 contrast, distance = _across(block, limits, means, z, y, x)
                 if contrast == 0.0:
@@ -111,7 +116,7 @@ def _mark_feet(
                 foot = 0.0
                 for _ in range(2):  # the contrast is that to the material, of which the value holds the tail
                     height = contrast + foot
-                    share = gradient[z, y, x] * wide * math.sqrt(2 * math.pi) / height
+                    share = steep / height
                     away = wide * math.sqrt(-2 * math.log(share)) if share < 1.0 else 0.0
                     foot = 0.5 * height * math.erfc(away / (blur * math.sqrt(2.0)))
                 if foot > LARGEST_FOOT * edge or away < NEAREST_FOOT * blur or abs(away - distance) > 1.2:
@@ -164,25 +169,46 @@ def _across(block: Any, limits: Any, means: Any, z: int, y: int, x: int) -> tupl
 @njit(cache=True, nogil=True)
 def _mark(block: Any, gradient: Any, limits: Any, edge: Any, strength: Any, least_bend: Any, markers: Any) -> None:
     nz, ny, nx = block.shape
-    bend = np.empty(nx, np.float32)
+    padded, sharp = np.empty(nx + 2, np.float32), np.empty(nx, np.float32)
+    label = np.empty(nx, np.uint8)
     for z in range(nz):
         below, above = max(z - 1, 0), min(z + 1, nz - 1)
         for y in range(ny):
-            row, out, slope = block[z, y], markers[z, y], gradient[z, y]
+            row, slope = block[z, y], gradient[z, y]
+            padded[1:-1] = row
+            padded[0], padded[nx + 1] = row[0], row[nx - 1]
             front, back = block[z, max(y - 1, 0)], block[z, min(y + 1, ny - 1)]
-            down, up = block[below, y], block[above, y]
+            _take_bend_off(padded, block[below, y], block[above, y], front, back, strength, least_bend, sharp)
+            label[:] = np.uint8(1)
+            for limit in limits:
+                _add_beyond(sharp, limit, label)
+            _keep_flat(label, slope, edge, markers[z, y])
             for x in range(nx):
-                bend[x] = (((down[x] + up[x]) + front[x]) + back[x]) - np.float32(6) * row[x]
-            for x in range(nx):
-                value = row[x]
-                bent = strength * ((bend[x] + row[max(x - 1, 0)]) + row[min(x + 1, nx - 1)])
-                certain = slope[x] < edge or (value == value and _is_extreme(block, z, y, x))
-                if certain and abs(bent) >= least_bend:
-                    value -= bent
-                label = np.uint8(certain)
-                for limit in limits:
-                    label += np.uint8(certain and value >= limit)
-                out[x] = label
+                if not slope[x] < edge and row[x] == row[x] and _is_extreme(block, z, y, x):
+                    markers[z, y, x] = label[x]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _take_bend_off(
+    padded: Any, down: Any, up: Any, front: Any, back: Any, strength: Any, least_bend: Any, sharp: Any
+) -> None:
+    for x in range(len(sharp)):
+        value = padded[x + 1]
+        bend = (((down[x] + up[x]) + front[x]) + back[x]) - np.float32(6) * value
+        bent = strength * ((bend + padded[x]) + padded[x + 2])
+        sharp[x] = value - bent if abs(bent) >= least_bend else value
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _add_beyond(values: Any, limit: Any, label: Any) -> None:
+    for x in range(len(label)):
+        label[x] += np.uint8(values[x] >= limit)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _keep_flat(label: Any, slope: Any, edge: Any, markers: Any) -> None:
+    for x in range(len(markers)):
+        markers[x] = label[x] if slope[x] < edge else np.uint8(0)
 
 
 @njit(cache=True, nogil=True)

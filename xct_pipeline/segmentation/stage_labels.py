@@ -119,7 +119,7 @@ def denoise_op(settings: Segmentation, frame: tuple[int, ...]) -> list[BlockOp]:
 
 
 def _denoise_block(block: Any, before: Region, after: Region, *, denoising: Mapping[str, Any]) -> Any:
-    return denoise(block[0], **denoising)[inside(before[1:], after[1:])][None]
+    return denoise(block[0], core=inside(before[1:], after[1:]), **denoising)[None]
 
 
 def segment_memory(settings: Segmentation) -> tuple[int, int]:
@@ -215,7 +215,7 @@ def _hysteresis_objects(settings: SegmentHysteresis, facts: Facts, store: Store,
 def _hysteresis_chunk(
     block: Array, region: Region, *, source: BoxSource, denoising: Mapping[str, Any], options: Mapping[str, Any]
 ) -> dict[str, Array]:
-    values = denoise(block, **denoising)[source.core(region)]
+    values = denoise(block, core=source.core(region), **denoising)
     return threshold.hysteresis_partial(values, region[1:], source.image.shape[1:], **options)
 
 

@@ -10,7 +10,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from xct_pipeline.blocks import Array, Reduction, Region
+from xct_pipeline.blocks import Array, Reduction, Region, inside, widen
 from xct_pipeline.config import (
     Segmentation,
     SegmentClassifier,
@@ -144,10 +144,11 @@ def denoise_reach(settings: Segmentation) -> int:
 def _smoothed(
     block: Array, region: Region, *, source: BoxSource, denoising: Mapping[str, Any], gradient: float | None
 ) -> tuple[Array, Array | None]:
-    core = source.core(region)
-    values = denoise(block, **denoising)
-    slope = None if gradient is None else watershed.gradient_magnitude(values, sigma=gradient)[core]
-    return values[core], slope
+    if gradient is None:
+        return denoise(block, core=source.core(region), **denoising), None
+    around = widen(region[1:], (watershed.gradient_halo(gradient),) * 3, source.image.shape[1:])
+    values, core = denoise(block, core=inside(source.span(region), around), **denoising), inside(around, region[1:])
+    return values[core], watershed.gradient_magnitude(values, sigma=gradient, core=core)
 
 
 def _count_chunk(block: Array, region: Region, *, smooth: Any, bins: Sequence[int]) -> dict[str, Array]:

@@ -25,6 +25,7 @@ from xct_pipeline.segmentation.markers import MARCH, class_markers
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
 
 NEIGHBOURS = {6: 1, 18: 2, 26: 3}
+FARTHEST = np.int64(1 << 62)  # in the order of paths: there is none
 
 
 def gradient_halo(sigma: float = 1.0) -> int:
@@ -32,7 +33,7 @@ def gradient_halo(sigma: float = 1.0) -> int:
     return gaussian_reach(sigma) + gaussian_reach(2.0)
 
 
-def gradient_magnitude(block: Any, *, sigma: float = 1.0) -> Any:
+def gradient_magnitude(block: Any, *, sigma: float = 1.0, core: tuple[slice, ...] | None = None) -> Any:
     """Return the magnitude of the gradient at a scale.
 
     Parameters
@@ -41,6 +42,8 @@ def gradient_magnitude(block: Any, *, sigma: float = 1.0) -> Any:
         Attenuation, 1/cm, with a halo of `gradient_halo` clipped to the volume.
     sigma : float
         Standard deviation of the Gaussian whose derivatives are used, voxels.
+    core : tuple of slice, optional
+        The part of the block that is returned, all by default.
 
     Returns
     -------
@@ -49,9 +52,10 @@ def gradient_magnitude(block: Any, *, sigma: float = 1.0) -> Any:
     xp = array_namespace(block)
     finite = xp.isfinite(block)
     whole = bool(finite.all())
-    filled = (block if whole else fill_missing(block)).astype(xp.float32)
-    gradient = gradient_block(filled, sigma) if xp is np else _gradient_plainly(filled, sigma)
-    return gradient if whole else xp.where(finite, gradient, xp.float32(np.nan))
+    filled = (block if whole else fill_missing(block)).astype(xp.float32, copy=False)
+    core = core or tuple(slice(0, n) for n in block.shape)
+    gradient = gradient_block(filled, sigma, core) if xp is np else _gradient_plainly(filled, sigma)[core]
+    return gradient if whole else xp.where(finite[core], gradient, xp.float32(np.nan))
 
 
 def _gradient_plainly(block: Any, sigma: float) -> Any:
@@ -99,19 +103,29 @@ def watershed_classes(
     uint8 array (z, y, x)
         Classes as from `apply_thresholds`, which also serves where no marker is within reach; on the host.
     """
-    gradient = to_host(gradient_magnitude(block, sigma=sigma))
-    values = to_host(block)
-    core = core or tuple(slice(0, n) for n in values.shape)
-    margin = MARCH + reach + ROUNDS + 1
-    near = tuple(slice(max(0, c.start - margin), c.stop + margin) for c in core)
-    values = np.ascontiguousarray(values[near], np.float32)
-    gradient = np.ascontiguousarray(gradient[near])
+    core = core or tuple(slice(0, n) for n in block.shape)
+    near = _around(core, MARCH + reach + ROUNDS + 1, block.shape)
+    gradient = to_host(gradient_magnitude(block, sigma=sigma, core=near))
+    values = np.ascontiguousarray(to_host(block[near]), np.float32)
+    inner = tuple(slice(c.start - n.start, c.stop - n.start) for c, n in zip(core, near, strict=True))
     markers = class_markers(values, gradient, thresholds, edge=edge, blur=blur, means=means, sigma=sigma)
-    labels = watershed(gradient, markers, reach=reach, connectivity=connectivity)
+    labels = watershed(
+        gradient, markers, reach=reach, connectivity=connectivity, core=_around(inner, ROUNDS, values.shape)
+    )
     if means is not None:
-        place_faces(values, markers == 0, means, labels, blur=blur)
-    _number_from_zero(values, rounded_up(check_thresholds(thresholds), values.dtype), labels)
-    return labels[tuple(slice(c.start - n.start, c.stop - n.start) for c, n in zip(core, near, strict=True))]
+        movable = np.zeros(markers.shape, bool)
+        beside = _around(inner, ROUNDS - 1, values.shape)
+        movable[beside] = markers[beside] == 0
+        place_faces(values, movable, means, labels, blur=blur)
+    found = np.ascontiguousarray(labels[inner])
+    limits = rounded_up(check_thresholds(thresholds), values.dtype)
+    _number_from_zero(np.ascontiguousarray(values[inner]), limits, found)
+    return found
+
+
+def _around(core: tuple[slice, ...], margin: int, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Return a part of a block with a margin that is clipped to the block."""
+    return tuple(slice(max(0, c.start - margin), min(n, c.stop + margin)) for c, n in zip(core, shape, strict=True))
 
 
 @njit(cache=True, nogil=True)
@@ -127,8 +141,9 @@ def _number_from_zero(block: Any, limits: Any, labels: Any) -> None:
 
 
 def watershed(
-    field: Any, markers: Any, *, reach: int = 8, connectivity: int = 6, mask: Any = None
-) -> npt.NDArray[np.uint8]:
+    field: Any, markers: Any, *, reach: int = 8, connectivity: int = 6, mask: Any = None,
+    core: tuple[slice, ...] | None = None,
+) -> npt.NDArray[np.uint8]:  # fmt: skip
     """Flood a block from its markers.
 
     Parameters
@@ -144,6 +159,8 @@ def watershed(
         Steps of a path.
     mask : array of bool (z, y, x), optional
         Where flooding may go.
+    core : tuple of slice, optional
+        The part of the block that is wanted, all by default: around it the flood goes no further than it needs.
 
     Returns
     -------
@@ -173,93 +190,124 @@ def watershed(
     open_ &= label == 0
     if mask is not None:
         open_ &= to_host(mask)
+    core = core or tuple(slice(0, n) for n in label.shape)
+    bounds = np.array([(part.start, part.stop) for part in core])
     if reach > 0:
-        _flood(height, open_, steps, int(reach), label)
+        _flood(height.view(np.uint32), open_, steps, int(reach), bounds, label)
     return label
 
 
 @njit(cache=True, nogil=True)
-def _flood(height: Any, open_: Any, steps: Any, reach: int, label: Any) -> None:
+def _flood(bits: Any, open_: Any, steps: Any, reach: int, bounds: Any, label: Any) -> None:
     """Lower every path's pass `reach` times, all voxels at once: each round looks one step further.
 
     Paths are ordered by their pass, then by the pass up to the step before, then by their length, then by label: by the
-    first three a flood would arrive earlier. Only voxels beside one that the last round changed can change.
+    first three a flood would arrive earlier. All but the first are one number, `rest`. Only voxels beside one that the
+    last round changed can change, and only those that later rounds can carry into the core are looked at.
     """
-    nz, ny, nx = label.shape
-    level, before = np.empty(label.shape, np.float32), np.empty(label.shape, np.float32)
-    length = np.zeros(label.shape, np.uint8)
-    asked = np.zeros(label.shape, np.uint8)  # the last round that a voxel was put on the list for
-    count = _start(height, open_, level, before, label)
-    work, changed = np.empty((count, 3), np.int32), np.empty((count, 3), np.int32)
-    pending = _beside_markers(open_, steps, label, work)
-    new_level, new_before = np.empty(count, np.float32), np.empty(count, np.float32)
-    new_length, new_label = np.empty(count, np.uint8), np.empty(count, label.dtype)
-    for turn in range(1, reach + 1):
-        found = 0
-        for i in range(pending):
-            z, y, x = work[i]
-            best, low, short, name = level[z, y, x], before[z, y, x], length[z, y, x], label[z, y, x]
-            better = False
-            for s in range(len(steps)):
-                v, u, w = z + steps[s, 0], y + steps[s, 1], x + steps[s, 2]
-                if not (0 <= v < nz and 0 <= u < ny and 0 <= w < nx) or label[v, u, w] == 0:
-                    continue
-                down, far, other = level[v, u, w], np.uint8(length[v, u, w] + 1), label[v, u, w]
-                top = max(down, height[z, y, x])
-                if name > 0 and (top > best or (top == best and (down, far, other) >= (low, short, name))):
-                    continue
-                best, low, short, name, better = top, down, far, other, True
-            if better:
-                changed[found] = work[i]
-                new_level[found], new_before[found], new_length[found], new_label[found] = best, low, short, name
-                found += 1
+    place, number = _list_open(open_, reach - 1, bounds)
+    count = len(place)
+    height, far, beside = np.empty(count, np.int64), np.empty(count, np.uint16), np.zeros(count, np.uint32)
+    top, rest = np.full(count, FARTHEST), np.full(count, FARTHEST)
+    changed, following = np.empty(count, np.int32), np.empty(count, np.int32)
+    found = _look_around(bits, open_, steps, reach, bounds, label, place, height, far, beside, top, rest, changed)
+    new_top, new_rest = top.copy(), rest.copy()
+    jumps = steps[:, 0] * label.shape[1] * label.shape[2] + steps[:, 1] * label.shape[2] + steps[:, 2]
+    flat = number.reshape(-1)
+    for turn in range(2, reach + 1):
         pending = 0
-        for i in range(found):
-            z, y, x = changed[i]
-            level[z, y, x], before[z, y, x] = new_level[i], new_before[i]
-            length[z, y, x], label[z, y, x] = new_length[i], new_label[i]
-        if turn == reach:
-            return
-        for i in range(found):
-            z, y, x = changed[i]
-            for s in range(len(steps)):
-                v, u, w = z + steps[s, 0], y + steps[s, 1], x + steps[s, 2]
-                if 0 <= v < nz and 0 <= u < ny and 0 <= w < nx and open_[v, u, w] and asked[v, u, w] != turn:
-                    asked[v, u, w] = turn
-                    work[pending, 0], work[pending, 1], work[pending, 2] = v, u, w
-                    pending += 1
-
-
-@njit(cache=True, nogil=True)
-def _start(height: Any, open_: Any, level: Any, before: Any, label: Any) -> int:
-    """Set the passes before the first round; return the number of voxels that may be flooded."""
-    nz, ny, nx = label.shape
-    count = 0
-    for z in range(nz):
-        for y in range(ny):
-            for x in range(nx):
-                before[z, y, x] = np.float32(np.inf)
-                level[z, y, x] = np.float32(np.inf) if label[z, y, x] == 0 else height[z, y, x]
-                if np.isnan(level[z, y, x]):
-                    level[z, y, x] = np.float32(-np.inf)
-                count += open_[z, y, x]
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _beside_markers(open_: Any, steps: Any, label: Any, work: Any) -> int:
-    """List the voxels to be flooded that touch a marker."""
-    nz, ny, nx = label.shape
-    pending = 0
-    for z in range(nz):
-        for y in range(ny):
-            for x in range(nx):
-                if not open_[z, y, x]:
+        for c in range(found):
+            i = changed[c]
+            candidate = (top[i] << 24 | rest[i] & 0xFFFFFF) + 256
+            for s in range(len(jumps)):
+                if not beside[i] >> s & 1:
                     continue
-                for s in range(len(steps)):
-                    v, u, w = z + steps[s, 0], y + steps[s, 1], x + steps[s, 2]
-                    if 0 <= v < nz and 0 <= u < ny and 0 <= w < nx and label[v, u, w] > 0:
-                        work[pending, 0], work[pending, 1], work[pending, 2] = z, y, x
-                        pending += 1
-                        break
-    return pending
+                j = flat[place[i] + jumps[s]]
+                level = max(top[i], height[j])
+                if far[j] > reach - turn or level > new_top[j] or (level == new_top[j] and candidate >= new_rest[j]):
+                    continue
+                if new_top[j] == top[j] and new_rest[j] == rest[j]:
+                    following[pending] = j
+                    pending += 1
+                new_top[j], new_rest[j] = level, candidate
+        for c in range(pending):
+            j = following[c]
+            top[j], rest[j] = new_top[j], new_rest[j]
+        changed, following, found = following, changed, pending
+    out = label.reshape(-1)
+    for i in range(count):
+        if top[i] < FARTHEST:
+            out[place[i]] = rest[i] & 0xFF
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _ordered(bits: Any) -> Any:
+    """Return a number for the bits of a float32 that is ordered as the floats are; NaN comes before all."""
+    value = np.int64(bits)
+    if value & 0x7FFFFFFF > 0x7F800000:
+        return np.int64(0)
+    if value >= 0x80000000:
+        return np.int64(0x100000000) - value
+    return value + np.int64(0x80000000)
+
+
+@njit(cache=True, nogil=True)
+def _list_open(open_: Any, margin: int, bounds: Any) -> Any:
+    """Return the flat index of each voxel to be flooded within a margin of the bounds, and each such one's number."""
+    nz, ny, nx = open_.shape
+    number = np.empty(open_.shape, np.int32)
+    z0, z1 = max(0, bounds[0, 0] - margin), min(nz, bounds[0, 1] + margin)
+    y0, y1 = max(0, bounds[1, 0] - margin), min(ny, bounds[1, 1] + margin)
+    x0, x1 = max(0, bounds[2, 0] - margin), min(nx, bounds[2, 1] + margin)
+    count = 0
+    for z in range(z0, z1):
+        for y in range(y0, y1):
+            for x in range(x0, x1):
+                count += open_[z, y, x]
+    place = np.empty(count, np.int64)
+    count = 0
+    for z in range(z0, z1):
+        for y in range(y0, y1):
+            for x in range(x0, x1):
+                if open_[z, y, x]:
+                    number[z, y, x] = count
+                    place[count] = (z * ny + y) * nx + x
+                    count += 1
+    return place, number
+
+
+@njit(cache=True, nogil=True)
+def _look_around(
+    bits: Any, open_: Any, steps: Any, reach: int, bounds: Any, label: Any, place: Any,
+    height: Any, far: Any, beside: Any, top: Any, rest: Any, changed: Any,
+) -> int:  # fmt: skip
+    """Flood the voxels beside markers, and note of every voxel which steps lead to others that are to be flooded."""
+    nz, ny, nx = label.shape
+    found = 0
+    for i in range(len(place)):
+        z, y, x = place[i] // (ny * nx), place[i] // nx % ny, place[i] % nx
+        height[i] = _ordered(bits[z, y, x])
+        far[i] = _beyond(z, y, x, bounds)
+        for s in range(len(steps)):
+            v, u, w = z + steps[s, 0], y + steps[s, 1], x + steps[s, 2]
+            if not (0 <= v < nz and 0 <= u < ny and 0 <= w < nx):
+                continue
+            if open_[v, u, w]:
+                if _beyond(v, u, w, bounds) < reach:
+                    beside[i] |= np.uint32(1 << s)
+            elif label[v, u, w] > 0:
+                down = _ordered(bits[v, u, w])
+                level, candidate = max(down, height[i]), down << 24 | 256 | np.int64(label[v, u, w])
+                if level < top[i] or (level == top[i] and candidate < rest[i]):
+                    top[i], rest[i] = level, candidate
+        if top[i] < FARTHEST:
+            changed[found] = i
+            found += 1
+    return found
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _beyond(z: int, y: int, x: int, bounds: Any) -> Any:
+    """Return how many steps, diagonal ones included, a voxel is outside of the bounds."""
+    away = max(bounds[0, 0] - z, z - bounds[0, 1] + 1, bounds[1, 0] - y, y - bounds[1, 1] + 1)
+    return max(0, away, bounds[2, 0] - x, x - bounds[2, 1] + 1)
