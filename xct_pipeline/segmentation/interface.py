@@ -322,11 +322,13 @@ def _find_ends(
 ) -> None:
     nz, ny, nx = solid.shape
     first, beyond = (stop - 1, start - 1) if direction == 1 else (start, stop)
-    for y in range(ny):
-        for x in range(nx):
-            for z in range(first, beyond, -direction):
-                outside = z + direction
-                if not solid[z, y, x] or (0 <= outside < nz and solid[outside, y, x]):
+    for z in range(first, beyond, -direction):
+        outside = z + direction
+        for y in range(ny):
+            for x in range(nx):
+                if not solid[z, y, x] or not np.isnan(height[y, x]):
+                    continue
+                if 0 <= outside < nz and solid[outside, y, x]:
                     continue
                 thick = 1
                 while thick < depth and 0 <= z - direction * thick < nz and solid[z - direction * thick, y, x]:
@@ -337,7 +339,6 @@ def _find_ends(
                 if not np.isnan(level):
                     share = _crossing(values[:, y, x], level, z, direction)
                 height[y, x] = z + direction * share
-                break
 
 
 @njit(cache=True, nogil=True)

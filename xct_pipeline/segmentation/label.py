@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numba import njit
 
 from xct_pipeline.device import array_namespace, ndimage_of, to_host
+from xct_pipeline.segmentation.components import label_runs
 
 Array = npt.NDArray[Any]
 Partial = dict[str, npt.NDArray[Any]]
@@ -47,8 +48,10 @@ def label_block(mask: Any, *, connectivity: int = 26) -> tuple[Any, int]:
     labels : int32 array (z, y, x), 0 outside the mask
     count : int
     """
-    ndimage = ndimage_of(mask)
-    labels, count = ndimage.label(mask, array_namespace(mask).asarray(_structure(connectivity)))
+    xp, structure = array_namespace(mask), _structure(connectivity)
+    if xp is np:
+        return label_runs(mask, RANKS[connectivity])
+    labels, count = ndimage_of(mask).label(mask, xp.asarray(structure))
     return labels, int(count)
 
 

@@ -184,19 +184,34 @@ def _add_voxels(
     labels: Any, values: Any, measure: bool, least: int, origin: Any,
     voxels: Any, moment: Any, low: Any, high: Any, total: Any, measured: Any,
 ) -> None:  # fmt: skip
+    """Add up the runs of each label in the rows, one after the other."""
     nz, ny, nx = labels.shape
     for z in range(nz):
         for y in range(ny):
-            for x in range(nx):
-                if labels[z, y, x] <= 0:
+            row, start = labels[z, y], 0
+            for x in range(1, nx + 1):
+                if x < nx and row[x] == row[start]:
                     continue
-                k = np.int64(labels[z, y, x]) - least
-                voxels[k] += 1
-                place = (z + origin[0], y + origin[1], x + origin[2])
-                for axis in range(3):
-                    moment[k, axis] += place[axis]
-                    low[k, axis] = min(low[k, axis], place[axis])
-                    high[k, axis] = max(high[k, axis], place[axis])
-                if measure and np.isfinite(values[z, y, x]):
-                    total[k] += values[z, y, x]
-                    measured[k] += 1
+                if row[start] > 0:
+                    k, count = np.int64(row[start]) - least, x - start
+                    voxels[k] += count
+                    moment[k, 0] += count * (z + origin[0])
+                    moment[k, 1] += count * (y + origin[1])
+                    moment[k, 2] += count * origin[2] + count * (start + x - 1) // 2
+                    for axis, first, last in ((0, z, z), (1, y, y), (2, start, x - 1)):
+                        low[k, axis] = min(low[k, axis], first + origin[axis])
+                        high[k, axis] = max(high[k, axis], last + origin[axis])
+                    if measure:
+                        _add_values(values[z, y, start:x], k, total, measured)
+                start = x
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _add_values(values: Any, k: Any, total: Any, measured: Any) -> None:
+    so_far, count = total[k], 0
+    for value in values:
+        if np.isfinite(value):
+            so_far += value
+            count += 1
+    total[k] = so_far
+    measured[k] += count

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.blocks import Array, Reduction, Region
+from xct_pipeline.blocks import Array, Reduction, Region, inside
 from xct_pipeline.config import Segmentation
 from xct_pipeline.execution import measure
 from xct_pipeline.registration.stage import PATH
@@ -112,11 +112,15 @@ def _height_chunk(
     block: Array, region: Region, *, source: BoxSource, values: BoxSource, ceramic: int, direction: interface.Direction,
     level: float | None,
 ) -> dict[str, Array]:  # fmt: skip
-    attenuation = None if level is None else values.read(region)
-    return interface.height_partial(
-        block, region[1:], source.core(region), ceramic=ceramic, direction=direction, attenuation=attenuation,
-        level=level,
-    )  # fmt: skip
+    find = partial(interface.height_partial, ceramic=ceramic, direction=direction)
+    found = find(block, region[1:], source.core(region))
+    if level is None or not np.isfinite(found["height"]).any():
+        return found
+    ends = found["height"] - 0.5 * direction  # the planes of voxels where columns end: values are read around these
+    planes = slice(int(np.nanmin(ends)), int(np.nanmax(ends)) + 1)
+    part = (region[0], planes, *region[2:])
+    labels = block[inside(source.span(region), source.span(part))]
+    return find(labels, part[1:], source.core(part), attenuation=values.read(part), level=level)
 
 
 def _combine_heights(

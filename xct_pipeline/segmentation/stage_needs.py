@@ -28,8 +28,8 @@ from xct_pipeline.segmentation.stage_thresholds import denoise_reach, gradient_s
 from xct_pipeline.store import Image
 
 RATES = {
-    "histogram": 18e6, "hysteresis": 10e6, "labels": 7e6, "materials": 7e6,
-    "heights": 40e6, "contacts": 200e6, "thickness": 2e6, "objects": 25e6, "numbers": 35e6, "shapes": 9e6,
+    "histogram": 18e6, "hysteresis": 10e6, "labels": 15e6, "materials": 22e6, "heights": 85e6, "contacts": 500e6,
+    "thickness": 2e6, "objects": 65e6, "numbers": 75e6, "shapes": 33e6,
 }  # fmt: skip
 """Voxels per CPU-second of each step."""
 

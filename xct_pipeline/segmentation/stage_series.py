@@ -15,8 +15,8 @@ from xct_pipeline.registration.stage import PATH, Registered
 from xct_pipeline.store import Store
 
 SCRATCH = {
-    "histogram": 7, "hysteresis": 8, "materials": 34, "heights": 20, "contacts": 5,
-    "thickness": 60, "objects": 20, "shapes": 8.5,
+    "histogram": 5.5, "hysteresis": 8, "materials": 14, "heights": 17, "contacts": 5,
+    "thickness": 60, "objects": 20, "shapes": 4,
 }  # fmt: skip
 """Memory of each reduction beyond what it reads, as a multiple of that, measured."""
 VERSION = 6  # of every operation and reduction of the stage

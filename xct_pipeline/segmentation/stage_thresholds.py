@@ -10,6 +10,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
+from xct_pipeline import device
 from xct_pipeline.blocks import Array, Reduction, Region, inside, widen
 from xct_pipeline.config import (
     Segmentation,
@@ -148,7 +149,8 @@ def _smoothed(
         return denoise(block, core=source.core(region), **denoising), None
     around = widen(region[1:], (watershed.gradient_halo(gradient),) * 3, source.image.shape[1:])
     values, core = denoise(block, core=inside(source.span(region), around), **denoising), inside(around, region[1:])
-    return values[core], watershed.gradient_magnitude(values, sigma=gradient, core=core)
+    slope = watershed.gradient_magnitude(values, sigma=gradient, core=core)
+    return device.array_namespace(values).ascontiguousarray(values[core]), slope
 
 
 def _count_chunk(block: Array, region: Region, *, smooth: Any, bins: Sequence[int]) -> dict[str, Array]:

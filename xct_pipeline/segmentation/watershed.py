@@ -207,7 +207,7 @@ def _flood(bits: Any, open_: Any, steps: Any, reach: int, bounds: Any, label: An
     """
     place, number = _list_open(open_, reach - 1, bounds)
     count = len(place)
-    height, far, beside = np.empty(count, np.int64), np.empty(count, np.uint16), np.zeros(count, np.uint32)
+    height, far, beside = np.empty(count, np.uint32), np.empty(count, np.uint16), np.zeros(count, np.uint32)
     top, rest = np.full(count, FARTHEST), np.full(count, FARTHEST)
     changed, following = np.empty(count, np.int32), np.empty(count, np.int32)
     found = _look_around(bits, open_, steps, reach, bounds, label, place, height, far, beside, top, rest, changed)
@@ -223,7 +223,7 @@ def _flood(bits: Any, open_: Any, steps: Any, reach: int, bounds: Any, label: An
                 if not beside[i] >> s & 1:
                     continue
                 j = flat[place[i] + jumps[s]]
-                level = max(top[i], height[j])
+                level = max(top[i], np.int64(height[j]))
                 if far[j] > reach - turn or level > new_top[j] or (level == new_top[j] and candidate >= new_rest[j]):
                     continue
                 if new_top[j] == top[j] and new_rest[j] == rest[j]:
@@ -264,7 +264,7 @@ def _list_open(open_: Any, margin: int, bounds: Any) -> Any:
         for y in range(y0, y1):
             for x in range(x0, x1):
                 count += open_[z, y, x]
-    place = np.empty(count, np.int64)
+    place = np.empty(count, np.int32)
     count = 0
     for z in range(z0, z1):
         for y in range(y0, y1):
@@ -297,7 +297,7 @@ def _look_around(
                     beside[i] |= np.uint32(1 << s)
             elif label[v, u, w] > 0:
                 down = _ordered(bits[v, u, w])
-                level, candidate = max(down, height[i]), down << 24 | 256 | np.int64(label[v, u, w])
+                level, candidate = max(down, np.int64(height[i])), down << 24 | 256 | np.int64(label[v, u, w])
                 if level < top[i] or (level == top[i] and candidate < rest[i]):
                     top[i], rest[i] = level, candidate
         if top[i] < FARTHEST:

@@ -138,3 +138,16 @@ def test_boxes_of_labels_are_those_of_scipy(dtype: type) -> None:
         assert list(zip(low[k].tolist(), high[k].tolist(), strict=True)) == expected
     assert label_range(np.zeros((3, 4, 5), dtype)) == (1, 0)
     assert len(label_boxes(np.zeros((3, 4, 5), dtype))[1]) == 0
+
+
+@pytest.mark.parametrize("connectivity", [6, 18, 26])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.8, 1.0])
+def test_a_block_is_labelled_and_numbered_as_by_scipy(connectivity: int, share: float) -> None:
+    structure = scipy.ndimage.generate_binary_structure(3, RANKS[connectivity])
+    rng = np.random.default_rng(3)
+    for shape in ((13, 11, 17), (1, 9, 12), (9, 12, 1), (1, 1, 1), (20, 1, 30)):
+        mask = rng.random(shape) < share
+        expected, count = scipy.ndimage.label(mask, structure)
+        labels, found = label_block(mask, connectivity=connectivity)
+        np.testing.assert_array_equal(labels, expected)
+        assert found == count

@@ -1,0 +1,113 @@
+"""Connected components of a block in the host's memory, by runs of voxels.
+
+A run of a row is joined with those that it touches in the rows before it; union-find then tells which runs belong
+together. A voxel is looked at twice, however many neighbours it has.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+BEFORE = ((0, -1), (-1, -1), (-1, 0), (-1, 1))  # steps along z and y to the rows that a row may touch
+
+
+def label_runs(mask: Any, rank: int) -> tuple[Any, int]:
+    """Label connected components of a mask, numbered by their first voxel in C order.
+
+    Parameters
+    ----------
+    mask : array of bool (z, y, x)
+    rank : {1, 2, 3}
+        Axes along which a neighbour may differ.
+
+    Returns
+    -------
+    labels : int32 array (z, y, x), 0 outside the mask
+    count : int
+    """
+    solid = np.ascontiguousarray(mask, np.bool_)
+    labels = np.zeros(solid.shape, np.int32)
+    rows = np.zeros(solid.shape[0] * solid.shape[1] + 1, np.int64)
+    runs = np.empty((_count_runs(solid, rows), 2), np.int32)
+    _find_runs(solid, rows, runs)
+    return labels, int(_label(rows, runs, np.array(BEFORE), rank, labels))
+
+
+@njit(cache=True, nogil=True)
+def _count_runs(mask: Any, rows: Any) -> Any:
+    """Count the runs before each row."""
+    nz, ny, nx = mask.shape
+    for z in range(nz):
+        for y in range(ny):
+            row = mask[z, y]
+            count = np.int64(nx > 0 and row[0])
+            for x in range(1, nx):
+                count += row[x] & ~row[x - 1]
+            rows[z * ny + y + 1] = rows[z * ny + y] + count
+    return rows[-1]
+
+
+@njit(cache=True, nogil=True)
+def _find_runs(mask: Any, rows: Any, runs: Any) -> None:
+    """Set the first voxel of each run and the one after its last."""
+    nz, ny, nx = mask.shape
+    for k in range(nz * ny):
+        row, i = mask[k // ny, k % ny], rows[k]
+        if i == rows[k + 1]:
+            continue
+        last = False
+        for x in range(nx):
+            if row[x] != last:
+                last = row[x]
+                runs[i, 0 if last else 1] = x
+                i += not last
+        if last:
+            runs[i, 1] = nx
+
+
+@njit(cache=True, nogil=True)
+def _label(rows: Any, runs: Any, before: Any, rank: int, labels: Any) -> int:
+    nz, ny, _ = labels.shape
+    parent = np.arange(len(runs))
+    for z in range(nz):
+        for y in range(ny):
+            for dz, dy in before:
+                aside = rank - abs(dz) - abs(dy)  # further steps along x
+                if aside >= 0 and z + dz >= 0 and 0 <= y + dy < ny:
+                    _join_rows(rows, runs, parent, z * ny + y, (z + dz) * ny + y + dy, min(aside, 1))
+    number = np.empty(len(runs), np.int32)
+    count = 0
+    for k in range(nz * ny):
+        row = labels[k // ny, k % ny]
+        for i in range(rows[k], rows[k + 1]):
+            root = _root(parent, i)
+            if root == i:  # its first run, for joined runs go by the least
+                count += 1
+                number[i] = count
+            row[runs[i, 0] : runs[i, 1]] = number[root]
+    return count
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _join_rows(rows: Any, runs: Any, parent: Any, here: int, there: int, aside: int) -> None:
+    """Join the runs of two rows that overlap, or touch where a step aside is allowed."""
+    i, j = rows[here], rows[there]
+    while i < rows[here + 1] and j < rows[there + 1]:
+        if runs[i, 0] < runs[j, 1] + aside and runs[j, 0] < runs[i, 1] + aside:
+            a, b = _root(parent, i), _root(parent, j)
+            parent[max(a, b)] = min(a, b)
+        if runs[i, 1] < runs[j, 1]:
+            i += 1
+        else:
+            j += 1
+
+
+@njit(cache=True, nogil=True)
+def _root(parent: Any, i: int) -> Any:
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
