@@ -41,7 +41,7 @@ from xct_pipeline.segmentation.stage_series import (
 from xct_pipeline.segmentation.stage_thresholds import Thresholds, denoise_reach, denoising_of
 from xct_pipeline.store import Image, Store, level_count, read_attributes, write_group
 
-FLOOD_BYTES = 40  # per voxel that the watershed looks at, where every one is at a face
+FLOOD_BYTES = 36  # per voxel that the watershed looks at, where most are at a face
 DENOISE_BYTES = 24
 
 
