@@ -152,10 +152,10 @@ class Pass:
 
     def memory(self) -> int:
         """Predict the peak bytes of one task: the largest granule on top of the shard that is being filled."""
-        region = self.region((0,) * len(self.image.shape))
-        largest = max(self.granules(region), key=size_of)
+        # in the middle, where no end of the volume cuts off what operations look at before and after a shard
+        region = self.region([(n - 1) // 2 for n in self.image.grid])
+        regions = regions_of(self.ops, max(self.granules(region), key=size_of))
         work = 0
-        regions = regions_of(self.ops, largest)
         held = self.source.nbytes(regions[0]) * (2 if self.on_device else 1)  # and the next, being read
         for op, target in zip(self.ops, regions[1:], strict=True):
             out = size_of(target) * op.itemsize

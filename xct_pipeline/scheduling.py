@@ -27,7 +27,7 @@ log = logging.getLogger("xct")
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ARENA_MAX, MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -4, -3, -1  # of glibc's mallopt
-KEPT_SHARE = 0.9  # of the forecast, above which freed memory is given back: what a heap's holes take fits in the rest
+KEPT_SHARE = 0.8  # of the forecast, above which freed memory is given back: what a heap's holes take fits in the rest
 _open: ContextVar[Any] = ContextVar("client of the run", default=None)
 
 
