@@ -143,12 +143,7 @@ class Pass:
 
     def granules(self, region: Region) -> Iterator[Region]:
         """Cut a region at the granules' boundaries."""
-        cuts = []
-        for part, size, offset in zip(region, self.granule, self.offset, strict=True):
-            first = (part.start + offset) // size
-            edges = [max(part.start, k * size - offset) for k in range(first, (part.stop - 1 + offset) // size + 1)]
-            cuts.append([slice(a, b) for a, b in zip(edges, [*edges[1:], part.stop], strict=True)])
-        return itertools.product(*cuts)
+        return cut(region, self.granule, self.offset)
 
     def memory(self) -> int:
         """Predict the peak bytes of one task: the largest granule on top of the shard that is being filled."""
@@ -220,6 +215,17 @@ def widen(region: Region, halo: Sequence[int], frame: Sequence[int]) -> Region:
         slice(max(0, part.start - margin), min(n, part.stop + margin))
         for part, margin, n in zip(region, halo, frame, strict=True)
     )
+
+
+def cut(region: Region, sizes: Sequence[int], offsets: Sequence[int] | None = None) -> Iterator[Region]:
+    """Cut a region at multiples of a size along each axis, counted from `offsets` before the frame's first voxel."""
+    cuts = []
+    for part, size, offset in zip(region, sizes, offsets or (0,) * len(sizes), strict=True):
+        first, last = (part.start + offset) // size, (part.stop - 1 + offset) // size
+        edges = [max(part.start, k * size - offset) for k in range(first, last + 1)]
+        ends = [*edges[1:], part.stop]
+        cuts.append([slice(a, b) for a, b in zip(edges, ends, strict=True)] if part.stop > part.start else [])
+    return itertools.product(*cuts)
 
 
 def inside(outer: Region, inner: Region) -> Region:

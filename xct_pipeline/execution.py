@@ -20,9 +20,10 @@ import zarr
 from xct_pipeline import device, provenance
 from xct_pipeline.blocks import Array, Pass, Reduction, Region, Source, inside
 from xct_pipeline.files import marker_file, unwritable
+from xct_pipeline.pyramid import halved
 from xct_pipeline.resources import Need, Resources
 from xct_pipeline.scheduling import run_tasks
-from xct_pipeline.store import Image, RefusedError, Store, StoreError, write_atomic
+from xct_pipeline.store import RefusedError, Store, StoreError, write_atomic
 
 log = logging.getLogger("xct")
 
@@ -78,7 +79,7 @@ def _write_shard(root: Path, step: Pass, shard: tuple[int, ...]) -> dict[str, in
     assert block is not None
     for level in range(image.levels):
         if level:
-            block = _halve(block, image)
+            block = halved(block, image.spatial, labels=image.labels)
         start = [k * size for k, size in zip(shard, image.shard_shape(level), strict=True)]
         stop = [a + n for a, n in zip(start, block.shape, strict=True)]
         if any(a >= n or b > n for a, b, n in zip(start, stop, image.level_shape(level), strict=True)):
@@ -91,31 +92,6 @@ def _write_shard(root: Path, step: Pass, shard: tuple[int, ...]) -> dict[str, in
         array = array.with_config({"write_empty_chunks": True})  # a finished shard is a file, whatever it holds
         array[tuple(slice(a, a + n) for a, n in zip(start, block.shape, strict=True))] = block
     return dict(counts)
-
-
-def _halve(block: Array, image: Image) -> Array:
-    """Return the next level of a shard: exact means of 2 x 2 (x 2) voxels; for labels the nearest voxel."""
-    axes = image.spatial
-    if image.labels:
-        even = tuple(slice(0, n - n % 2, 2) if k in axes else slice(None) for k, n in enumerate(block.shape))
-        return np.ascontiguousarray(block[even])
-    if 0 in axes:
-        return _means(block)
-    return np.stack([_means(instant) for instant in block])
-
-
-def _means(block: Array) -> Array:
-    """Return the means of 2 x 2 (x 2) voxels, a pair of planes at a time: their sums stay in the cache."""
-    out = np.empty([n // 2 for n in block.shape], block.dtype)
-    whole = tuple(slice(0, n - n % 2) for n in block.shape[1:])
-    for k in range(len(out)):
-        part = block[(slice(2 * k, 2 * k + 2), *whole)]
-        for axis in range(block.ndim):
-            ahead = (slice(None),) * axis
-            part = part[(*ahead, slice(0, None, 2))] + part[(*ahead, slice(1, None, 2))]
-            part *= np.float32(0.5)
-        out[k] = part[0]
-    return out
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numba import njit
 
 from xct_pipeline.device import array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.denoise import FILL_SIGMA, fill_missing, gaussian
-from xct_pipeline.segmentation.filters import gaussian_reach
+from xct_pipeline.smoothing import gaussian_reach
 
 Array = npt.NDArray[Any]
 

@@ -83,7 +83,7 @@ def _label(rows: Any, runs: Any, before: Any, rank: int, labels: Any) -> int:
     for k in range(nz * ny):
         row = labels[k // ny, k % ny]
         for i in range(rows[k], rows[k + 1]):
-            root = _root(parent, i)
+            root = root_of(parent, i)
             if root == i:  # its first run, for joined runs go by the least
                 count += 1
                 number[i] = count
@@ -97,7 +97,7 @@ def _join_rows(rows: Any, runs: Any, parent: Any, here: int, there: int, aside: 
     i, j = rows[here], rows[there]
     while i < rows[here + 1] and j < rows[there + 1]:
         if runs[i, 0] < runs[j, 1] + aside and runs[j, 0] < runs[i, 1] + aside:
-            a, b = _root(parent, i), _root(parent, j)
+            a, b = root_of(parent, i), root_of(parent, j)
             parent[max(a, b)] = min(a, b)
         if runs[i, 1] < runs[j, 1]:
             i += 1
@@ -106,7 +106,8 @@ def _join_rows(rows: Any, runs: Any, parent: Any, here: int, there: int, aside: 
 
 
 @njit(cache=True, nogil=True)
-def _root(parent: Any, i: int) -> Any:
+def root_of(parent: Any, i: int) -> Any:
+    """Return the least of what `i` has been joined with, where joining sets ``parent[max] = min`` of two roots."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]

@@ -10,9 +10,8 @@ from typing import Any, Literal, assert_never
 import numpy as np
 
 from xct_pipeline.device import array_namespace, ndimage_of, to_host
-from xct_pipeline.segmentation.filters import TRUNCATE, gaussian_reach, smooth_block
+from xct_pipeline.smoothing import TRUNCATE, Region, gaussian_reach, smooth_block
 
-Region = tuple[slice, ...]
 Method = Literal["none", "gaussian", "median", "tv"]
 
 FILL_SIGMA = 2.0  # of the Gaussian that fills gaps, voxels

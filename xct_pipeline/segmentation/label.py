@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numba import njit
 
 from xct_pipeline.device import array_namespace, ndimage_of, to_host
-from xct_pipeline.segmentation.components import label_runs
+from xct_pipeline.segmentation.components import label_runs, root_of
 
 Array = npt.NDArray[Any]
 Partial = dict[str, npt.NDArray[Any]]
@@ -292,14 +292,6 @@ def _find_first(labels: Any, origin: Any, frame: Any, first: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _find(parent: Any, i: int) -> int:
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
-
-
-@njit(cache=True, nogil=True)
 def _join(parent: Any, below: Any, above: Any, rank: int) -> None:
     """Join objects on two planes that touch; `rank` further steps within the plane are allowed."""
     ny, nx = below.shape
@@ -313,7 +305,7 @@ def _join(parent: Any, below: Any, above: Any, rank: int) -> None:
                     other = above[v, u]
                     if other == 0 or abs(v - y) + abs(u - x) > rank:
                         continue
-                    a, b = _find(parent, label), _find(parent, other)
+                    a, b = root_of(parent, label), root_of(parent, other)
                     parent[max(a, b)] = min(a, b)
 
 
@@ -321,5 +313,5 @@ def _join(parent: Any, below: Any, above: Any, rank: int) -> None:
 def _flatten(parent: Any) -> Any:
     root = np.empty_like(parent)
     for i in range(len(parent)):
-        root[i] = _find(parent, i)
+        root[i] = root_of(parent, i)
     return root

@@ -15,6 +15,7 @@ from numba import njit
 
 from xct_pipeline.device import to_host
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
+from xct_pipeline.smoothing import take_bend_off
 
 OVERSHOOT = 1.5  # of the first order of deblurring, for the orders that are left out
 LEAST_BEND = 3.0  # edges: noise bends less
@@ -178,7 +179,7 @@ def _mark(block: Any, gradient: Any, limits: Any, edge: Any, strength: Any, leas
             padded[1:-1] = row
             padded[0], padded[nx + 1] = row[0], row[nx - 1]
             front, back = block[z, max(y - 1, 0)], block[z, min(y + 1, ny - 1)]
-            _take_bend_off(padded, block[below, y], block[above, y], front, back, strength, least_bend, sharp)
+            take_bend_off(padded, block[below, y], block[above, y], front, back, strength, least_bend, sharp)
             label[:] = np.uint8(1)
             for limit in limits:
                 _add_beyond(sharp, limit, label)
@@ -186,17 +187,6 @@ def _mark(block: Any, gradient: Any, limits: Any, edge: Any, strength: Any, leas
             for x in range(nx):
                 if not slope[x] < edge and row[x] == row[x] and _is_extreme(block, z, y, x):
                     markers[z, y, x] = label[x]
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _take_bend_off(
-    padded: Any, down: Any, up: Any, front: Any, back: Any, strength: Any, least_bend: Any, sharp: Any
-) -> None:
-    for x in range(len(sharp)):
-        value = padded[x + 1]
-        bend = (((down[x] + up[x]) + front[x]) + back[x]) - np.float32(6) * value
-        bent = strength * ((bend + padded[x]) + padded[x + 2])
-        sharp[x] = value - bent if abs(bent) >= least_bend else value
 
 
 @njit(cache=True, nogil=True, inline="always")

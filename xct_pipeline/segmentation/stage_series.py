@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.blocks import Array, Region, image_source, inside, widen
+from xct_pipeline.blocks import Array, Region, cut, image_source, inside, widen
 from xct_pipeline.execution import image_identity
 from xct_pipeline.registration import stage as registration
 from xct_pipeline.registration.stage import PATH, Registered
@@ -67,14 +67,11 @@ def box_source(store: Store, path: str, halo: int | tuple[int, int, int] = 0) ->
 
 def boxes(facts: Facts, planes: range | None = None) -> list[Region]:
     """Cut the volumes of all good scans into boxes of one grid; only those that touch `planes`, where given."""
-    cuts = [[slice(a, min(a + s, n)) for a in range(0, n, s)] for n, s in zip(facts.volume.shape, GRANULE, strict=True)]
     return [
-        (slice(t, t + 1), z, y, x)
+        (slice(t, t + 1), *box)
         for t in facts.good
-        for z in cuts[0]
-        for y in cuts[1]
-        for x in cuts[2]
-        if planes is None or (z.start < planes.stop and z.stop > planes.start)
+        for box in cut(tuple(slice(0, n) for n in facts.volume.shape), GRANULE)
+        if planes is None or (box[0].start < planes.stop and box[0].stop > planes.start)
     ]
 
 

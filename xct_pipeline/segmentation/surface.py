@@ -16,9 +16,9 @@ import numpy.typing as npt
 from numba import njit
 
 from xct_pipeline.device import to_host
-from xct_pipeline.segmentation.filters import gaussian_reach, smooth_block
 from xct_pipeline.segmentation.isosurface import surface_area
 from xct_pipeline.segmentation.label import label_boxes
+from xct_pipeline.smoothing import around, gaussian_reach, smooth_block, take_bend_off
 
 Array = npt.NDArray[Any]
 Partial = dict[str, npt.NDArray[Any]]
@@ -55,10 +55,8 @@ def area_partial(labels: Any, core: Region, *, smooth: float = SMOOTH) -> Partia
     margin = area_halo(smooth)
     found, areas = [], []
     for k in np.flatnonzero(high[:, 0]):
-        crop = tuple(
-            slice(max(0, start - margin), min(n, stop + margin))
-            for start, stop, n in zip(low[k].tolist(), high[k].tolist(), labels.shape, strict=True)
-        )
+        box = tuple(slice(start, stop) for start, stop in zip(low[k].tolist(), high[k].tolist(), strict=True))
+        crop = around(box, margin, labels.shape)
         cells = tuple(
             slice(max(own.start - part.start, 0), min(own.stop + 1, part.stop) - part.start)
             for own, part in zip(core, crop, strict=True)
@@ -75,10 +73,8 @@ def _half_height_area(mask: npt.NDArray[np.bool_], cells: Region, smooth: float)
         return 0.0
     field = mask.astype(np.float32)
     if smooth > 0:
-        near = tuple(
-            slice(max(0, part.start - 1), min(n, part.stop + 1)) for part, n in zip(cells, mask.shape, strict=True)
-        )
-        first = tuple(part.start - around.start for part, around in zip(cells, near, strict=True))
+        near = around(cells, 1, mask.shape)
+        first = tuple(part.start - wide.start for part, wide in zip(cells, near, strict=True))
         soft = smooth_block(field, smooth, near)
         field = np.empty([part.stop - part.start for part in cells], np.float32)
         _sharpen(soft, first, np.float32(0.5 * smooth**2), field)
@@ -174,17 +170,11 @@ def _sharpen(soft: Any, first: Any, strength: Any, field: Any) -> None:
             y = first[1] + j
             padded[1:-1] = soft[z, y]
             padded[0], padded[nx + 1] = padded[1], padded[nx]
-            _take_bend_off(
+            take_bend_off(
                 padded[first[2] :], soft[max(z - 1, 0), y, first[2] :], soft[min(z + 1, nz - 1), y, first[2] :],
-                soft[z, max(y - 1, 0), first[2] :], soft[z, min(y + 1, ny - 1), first[2] :], strength, field[k, j],
+                soft[z, max(y - 1, 0), first[2] :], soft[z, min(y + 1, ny - 1), first[2] :], strength, np.float32(0),
+                field[k, j],
             )  # fmt: skip
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _take_bend_off(row: Any, down: Any, up: Any, front: Any, back: Any, strength: Any, out: Any) -> None:
-    for x in range(out.shape[0]):
-        bend = ((down[x] + up[x]) + (front[x] + back[x])) + (row[x] + row[x + 2])
-        out[x] = row[x + 1] - strength * (bend - np.float32(6) * row[x + 1])
 
 
 @njit(cache=True, nogil=True)

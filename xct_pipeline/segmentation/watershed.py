@@ -20,9 +20,9 @@ from numba import njit
 from xct_pipeline.device import array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.denoise import fill_missing
 from xct_pipeline.segmentation.faces import ROUNDS, place_faces
-from xct_pipeline.segmentation.filters import TRUNCATE, gaussian_reach, gradient_block
 from xct_pipeline.segmentation.markers import MARCH, class_markers
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
+from xct_pipeline.smoothing import TRUNCATE, around, gaussian_reach, gradient_block
 
 NEIGHBOURS = {6: 1, 18: 2, 26: 3}
 FARTHEST = np.int64(1 << 62)  # in the order of paths: there is none
@@ -104,28 +104,23 @@ def watershed_classes(
         Classes as from `apply_thresholds`, which also serves where no marker is within reach; on the host.
     """
     core = core or tuple(slice(0, n) for n in block.shape)
-    near = _around(core, MARCH + reach + ROUNDS + 1, block.shape)
+    near = around(core, MARCH + reach + ROUNDS + 1, block.shape)
     gradient = to_host(gradient_magnitude(block, sigma=sigma, core=near))
     values = np.ascontiguousarray(to_host(block[near]), np.float32)
     inner = tuple(slice(c.start - n.start, c.stop - n.start) for c, n in zip(core, near, strict=True))
     markers = class_markers(values, gradient, thresholds, edge=edge, blur=blur, means=means, sigma=sigma)
     labels = watershed(
-        gradient, markers, reach=reach, connectivity=connectivity, core=_around(inner, ROUNDS, values.shape)
+        gradient, markers, reach=reach, connectivity=connectivity, core=around(inner, ROUNDS, values.shape)
     )
     if means is not None:
         movable = np.zeros(markers.shape, bool)
-        beside = _around(inner, ROUNDS - 1, values.shape)
+        beside = around(inner, ROUNDS - 1, values.shape)
         movable[beside] = markers[beside] == 0
         place_faces(values, movable, means, labels, blur=blur)
     found = np.ascontiguousarray(labels[inner])
     limits = rounded_up(check_thresholds(thresholds), values.dtype)
     _number_from_zero(np.ascontiguousarray(values[inner]), limits, found)
     return found
-
-
-def _around(core: tuple[slice, ...], margin: int, shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """Return a part of a block with a margin that is clipped to the block."""
-    return tuple(slice(max(0, c.start - margin), min(n, c.stop + margin)) for c, n in zip(core, shape, strict=True))
 
 
 @njit(cache=True, nogil=True)

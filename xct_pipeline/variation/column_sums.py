@@ -1,7 +1,8 @@
 """Sums of a pair of scans over a region in one compiled sweep: per column, and per cell that a voxel belongs to.
 
-Ten values of every voxel are added up in double precision: its change, what it is in either scan, how its attenuation
-changes with each of six motions (`uncertainty.motion_changes`), and one.
+Ten values of every voxel are added up in double precision: its change, what it is in either scan, how the reference's
+attenuation changes with each of six motions, and one. The motions are shifts along z, y, x (per voxel) and rotations
+about z, y, x (per radian, right-handed in x, y, z, about the centre of the frame).
 """
 
 from __future__ import annotations

@@ -12,21 +12,17 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from xct_pipeline.smoothing import gaussian_reach, smooth_block
+
 Array = npt.NDArray[Any]
 
-REACH = 3  # voxels that the Gaussian looks at on either side
-_BELL = np.exp(-0.5 * np.arange(REACH + 1) ** 2.0)
-TAPS = (_BELL / (_BELL[0] + 2 * _BELL[1:].sum())).astype(np.float32)
+TRUNCATE = 3.0  # of the Gaussian, standard deviations, which are voxels
+REACH = gaussian_reach(1.0, TRUNCATE)
 
 
-def smooth_block(block: Array) -> Array:
-    """Smooth a block without gaps, (z, y, x), by a Gaussian of one voxel, edge values repeated beyond the block.
-
-    Equals ``scipy.ndimage.gaussian_filter(block, 1, mode="nearest", truncate=3)`` to 1e-6 of the largest value.
-    """
-    smooth = np.empty(block.shape, np.float32)
-    _smooth(np.ascontiguousarray(block, np.float32), TAPS, smooth)
-    return smooth
+def smoothed(block: Array) -> Array:
+    """Smooth a block without gaps, (z, y, x), by a Gaussian of one voxel, edge values repeated beyond the block."""
+    return smooth_block(block, 1.0, truncate=TRUNCATE)
 
 
 def find_faces(smooth: Array, threshold: float) -> Array:
@@ -49,13 +45,8 @@ def diamond(width: int) -> Array:
     return np.asarray(np.maximum(width - step[:, None] - step, -1))
 
 
-def cube(width: int) -> Array:
-    """Return the same for a cube."""
-    return np.full((2 * width + 1, 2 * width + 1), width)
-
-
 def grow(mask: Array, shape: Array) -> Array:
-    """Return the voxels that lie within a shape (`ball`, `diamond`, `cube`) about any voxel of a mask (z, y, x)."""
+    """Return the voxels that lie within a shape (`ball`, `diamond`) about any voxel of a mask (z, y, x)."""
     grown = np.empty(mask.shape, np.bool_)
     _grow(np.ascontiguousarray(mask).view(np.uint8), shape, grown.view(np.uint8))
     return grown
@@ -70,41 +61,6 @@ def median_above(block: Array, threshold: float) -> Array:
     result = np.empty(block.shape, np.bool_)
     _most(above, result.view(np.uint8))
     return result
-
-
-@njit(cache=True, nogil=True)
-def _smooth(block: Any, taps: Any, smooth: Any) -> None:
-    nz, ny, nx = block.shape
-    reach = len(taps) - 1
-    plane = np.empty((ny, nx), np.float32)
-    row = np.empty(nx + 2 * reach, np.float32)
-    for z in range(nz):
-        for y in range(ny):
-            out = plane[y]
-            for x in range(nx):
-                out[x] = taps[0] * block[z, y, x]
-            for k in range(1, reach + 1):
-                low, high = block[max(z - k, 0), y], block[min(z + k, nz - 1), y]
-                for x in range(nx):
-                    out[x] += taps[k] * (low[x] + high[x])
-        for y in range(ny):
-            inner = row[reach : reach + nx]
-            for x in range(nx):
-                inner[x] = taps[0] * plane[y, x]
-            for k in range(1, reach + 1):
-                low, high = plane[max(y - k, 0)], plane[min(y + k, ny - 1)]
-                for x in range(nx):
-                    inner[x] += taps[k] * (low[x] + high[x])
-            for k in range(reach):
-                row[k] = row[reach]
-                row[reach + nx + k] = row[reach + nx - 1]
-            out = smooth[z, y]
-            for x in range(nx):
-                out[x] = taps[0] * inner[x]
-            for k in range(1, reach + 1):
-                low, high = row[reach - k : reach - k + nx], row[reach + k : reach + k + nx]
-                for x in range(nx):
-                    out[x] += taps[k] * (low[x] + high[x])
 
 
 @njit(cache=True, nogil=True)

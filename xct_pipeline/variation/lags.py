@@ -92,54 +92,54 @@ def window_sums(values: Array, mask: Array, size: tuple[int, int, int]) -> Array
     return result
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _products(here: Any, there: Any, used: Any, total: Any) -> None:
-    nz, ny, nx = here.shape
-    lz, ly, lx = total.shape[0] // 2, total.shape[1] // 2, total.shape[2] // 2
+@njit(nogil=True)
+def _rows_apart(used: Any, lz: int, ly: int) -> Any:
+    """Yield each row and how far on lies another that it is paired with; rows without voxels are passed over."""
+    nz, ny = used.shape[1:]
     for z in range(nz):
         for y in range(ny):
             if not used[0, z, y]:
                 continue
-            a = here[z, y]
             for dz in range(min(lz, nz - 1 - z) + 1):
                 for dy in range(max(-ly if dz else 0, -y), min(ly, ny - 1 - y) + 1):
-                    if not used[1, z + dz, y + dy]:
-                        continue
-                    row = there[z + dz, y + dy]
-                    for dx in range(2 * lx + 1):
-                        b = row[dx : dx + nx]
-                        dot = 0.0
-                        for x in range(nx):
-                            dot += a[x] * b[x]
-                        total[lz + dz, ly + dy, dx] += dot
+                    if used[1, z + dz, y + dy]:
+                        yield z, y, dz, dy
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _products(here: Any, there: Any, used: Any, total: Any) -> None:
+    nx = here.shape[2]
+    lz, ly, lx = total.shape[0] // 2, total.shape[1] // 2, total.shape[2] // 2
+    for z, y, dz, dy in _rows_apart(used, lz, ly):
+        a = here[z, y]
+        row = there[z + dz, y + dy]
+        for dx in range(2 * lx + 1):
+            b = row[dx : dx + nx]
+            dot = 0.0
+            for x in range(nx):
+                dot += a[x] * b[x]
+            total[lz + dz, ly + dy, dx] += dot
 
 
 @njit(cache=True, nogil=True)
 def _pair_counts(here: Any, there: Any, used: Any, total: Any) -> None:
-    nz, ny, words = here.shape
+    words = here.shape[2]
     lz, ly, steps = total.shape[0] // 2, total.shape[1] // 2, total.shape[2]
     m1, m2, m4 = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333), np.uint64(0x0F0F0F0F0F0F0F0F)
     ones = np.uint64(0x0101010101010101)
     s1, s2, s4, top = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(56)
-    for z in range(nz):
-        for y in range(ny):
-            if not used[0, z, y]:
-                continue
-            a = here[z, y]
-            for dz in range(min(lz, nz - 1 - z) + 1):
-                for dy in range(max(-ly if dz else 0, -y), min(ly, ny - 1 - y) + 1):
-                    if not used[1, z + dz, y + dy]:
-                        continue
-                    for dx in range(steps):
-                        b = there[z + dz, y + dy, dx]
-                        found = np.uint64(0)
-                        for k in range(words):  # the bits of a word, counted in parallel
-                            bits = a[k] & b[k]
-                            bits = bits - ((bits >> s1) & m1)
-                            bits = (bits & m2) + ((bits >> s2) & m2)
-                            bits = (bits + (bits >> s4)) & m4
-                            found += (bits * ones) >> top
-                        total[lz + dz, ly + dy, dx] += np.int64(found)
+    for z, y, dz, dy in _rows_apart(used, lz, ly):
+        a = here[z, y]
+        for dx in range(steps):
+            b = there[z + dz, y + dy, dx]
+            found = np.uint64(0)
+            for k in range(words):  # the bits of a word, counted in parallel
+                bits = a[k] & b[k]
+                bits = bits - ((bits >> s1) & m1)
+                bits = (bits & m2) + ((bits >> s2) & m2)
+                bits = (bits + (bits >> s4)) & m4
+                found += (bits * ones) >> top
+            total[lz + dz, ly + dy, dx] += np.int64(found)
 
 
 @njit(cache=True, nogil=True)

@@ -196,44 +196,18 @@ def bin_index(offset: Index, shape: Index, size: Index, counts: Index, *, xp: Mo
     return (z[:, None, None] * counts[1] + y[:, None]) * counts[2] + x
 
 
-class Cells:
-    """The voxels of a block that fall into cells, found once for several sums over them.
-
-    Parameters
-    ----------
-    index : array of int
-        Cell of each voxel; voxels with another number than 0 to ``number - 1`` are left out.
-    number : int
-        Of cells.
-    mask : array of bool, optional
-        Voxels that may be used.
-    """
-
-    def __init__(self, index: Any, number: int, mask: Any = None) -> None:
-        keep = (index >= 0) & (index < number)
-        self.keep = keep if mask is None else keep & mask
-        self.cells = index[self.keep].astype(array_namespace(index).int64)
-        self.number = number
-
-    def count(self) -> npt.NDArray[np.int64]:
-        """Return the number of voxels per cell."""
-        counts = array_namespace(self.cells).bincount(self.cells, minlength=self.number)
-        return to_host(counts).astype(np.int64)
-
-    def total(self, values: Any) -> npt.NDArray[np.float64]:
-        """Return the sum of values per cell."""
-        xp = array_namespace(self.cells)
-        total = xp.bincount(self.cells, weights=values[self.keep].astype(xp.float64), minlength=self.number)
-        return np.asarray(to_host(total))
-
-
 def index_sums(values: Any, index: Any, cells: int, mask: Any = None) -> Sums:
     """Sum of a block's values per integer `index` from 0 to ``cells - 1``; other indices are left out.
 
     With labels as `index` these are the totals per label; with `depth_index` or `radial_index` a profile.
     """
-    chosen = Cells(index, cells, mask)
-    return Sums((0,), chosen.total(values), chosen.count())
+    xp = array_namespace(index)
+    keep = (index >= 0) & (index < cells)
+    keep = keep if mask is None else keep & mask
+    chosen = index[keep].astype(xp.int64)
+    total = xp.bincount(chosen, weights=values[keep].astype(xp.float64), minlength=cells)
+    count = xp.bincount(chosen, minlength=cells)
+    return Sums((0,), np.asarray(to_host(total)), to_host(count).astype(np.int64))
 
 
 def region_sums(values: Any, mask: Any) -> Sums:

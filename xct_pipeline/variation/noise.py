@@ -318,20 +318,6 @@ def spread(level: Array, size: Sequence[int], shape: Sequence[int]) -> Array:
 # Checks ---------------------------------------------------------------------------------------------------
 
 
-def whole_windows(sums: Sums, size: tuple[int, int, int]) -> Array:
-    """Return (windows, sum, sum of squares) over the windows that lie wholly in the mask; these add up over blocks.
-
-    Parameters
-    ----------
-    sums : Sums
-        From `mass.bin_sums` of a difference whose mean was taken away, bins of `size`.
-    size : (z, y, x)
-        Window, voxels. Blocks must not cut windows.
-    """
-    whole = sums.total[sums.count == math.prod(size)]
-    return np.array([whole.size, whole.sum(), (whole**2).sum()])
-
-
 def window_check(covariance: Array, windows: Array, size: tuple[int, int, int]) -> tuple[float, float, int]:
     """Compare sums over equal windows of uniform material with what the autocovariance predicts.
 
@@ -343,7 +329,7 @@ def window_check(covariance: Array, windows: Array, size: tuple[int, int, int]) 
     covariance : array
         From `autocovariance`.
     windows : array
-        From `whole_windows` of the same difference and mask.
+        From `lags.window_sums` of the same difference, its mean taken away, and mask.
     size : (z, y, x)
         Window, voxels.
 

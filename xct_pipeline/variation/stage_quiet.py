@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.blocks import Array, Reduction, Region, inside
+from xct_pipeline.blocks import Array, Reduction, Region, cut, inside
 from xct_pipeline.config import Registration, Variation
 from xct_pipeline.execution import image_identity, measure
+from xct_pipeline.registration.masks import dilated
 from xct_pipeline.registration.stage import PATH, ceramic_threshold
 from xct_pipeline.resources import Resources
 from xct_pipeline.store import Store
@@ -73,13 +74,13 @@ class QuietMask:
 
         Good inside a margin of `HALO`, except where the box ends with the frame.
         """
-        smooth = faces.smooth_block(np.nan_to_num(fixed))
+        smooth = faces.smoothed(np.nan_to_num(fixed))
         quiet = np.isfinite(fixed)
         quiet &= ~faces.grow(faces.find_faces(smooth, self.threshold), faces.ball(3))
         quiet &= _radius(self.avoid.frame, wide) < min(self.avoid.frame[1:]) / 2 - 3
         if self.region is not None:
             return quiet & self.region.box(wide), None
-        quiet &= ~faces.grow(self.avoid.box(wide), faces.cube(2))
+        quiet &= ~dilated(self.avoid.box(wide), 2)
         return quiet, None if self.solid is None else smooth >= self.solid
 
     def box(self, fixed: Array, wide: Region) -> Array:
@@ -123,12 +124,7 @@ def _radius(frame: tuple[int, int, int], region: Region) -> Array:
 
 def bricks_of(bounds: Region) -> list[Region]:
     """Cut a box of the frame at multiples of `BRICK`."""
-    cuts = [
-        [slice(max(part.start, k), min(part.stop, k + size))
-         for k in range(part.start // size * size, part.stop, size)]
-        for part, size in zip(bounds, BRICK, strict=True)
-    ]  # fmt: skip
-    return [(z, y, x) for z in cuts[0] for y in cuts[1] for x in cuts[2]]
+    return list(cut(bounds, BRICK))
 
 
 def rows_of(bricks: Sequence[Region]) -> list[Region]:

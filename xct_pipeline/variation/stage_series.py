@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xct_pipeline.blocks import Array, Region, size_of, widen
+from xct_pipeline.blocks import Array, Region, cut, size_of, widen
 from xct_pipeline.config import RegionOfInterest
 from xct_pipeline.execution import image_identity
 from xct_pipeline.registration.stage import PATH, Motion, Registered, whole_chunks
@@ -88,12 +88,7 @@ def box_source(series: Series, store: Store, scans: Sequence[int], halo: tuple[i
 
 def boxes_of(bounds: Region) -> list[Region]:
     """Cut a box of the frame at multiples of `SLAB` planes and `ROWS` rows."""
-    cuts = [
-        [slice(max(part.start, k), min(part.stop, k + size))
-         for k in range(part.start // size * size, part.stop, size)]
-        for part, size in zip(bounds[:2], (SLAB, ROWS), strict=True)
-    ]  # fmt: skip
-    return [(z, y, bounds[2]) for z in cuts[0] for y in cuts[1]]
+    return list(cut(bounds, (SLAB, ROWS, max(bounds[2].stop, 1))))
 
 
 def add_up(parts: list[dict[str, Array]]) -> dict[str, Array]:

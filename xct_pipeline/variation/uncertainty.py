@@ -7,13 +7,13 @@ together, so its term is worked out on sums over the region and never divided by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.device import array_namespace, is_cupy, ndimage_of, to_host
+from xct_pipeline.device import array_namespace, is_cupy, ndimage_of
 from xct_pipeline.variation import faces
 from xct_pipeline.variation.mass import UM_TO_CM, Sums
 
@@ -101,58 +101,6 @@ def calibration_term(
 # Registration -----------------------------------------------------------------------------------------------
 
 
-def registration_sums(block: Any, mask: Any, offset: tuple[int, ...], frame: tuple[int, ...]) -> Sums:
-    """Sum along z how the attenuation changes with each of six motions, per (y, x).
-
-    Parameters
-    ----------
-    block : array, (z, y, x)
-        The reference scan, 1/cm, with a halo of one voxel on every side (repeat the edge at the frame's faces).
-    mask : array of bool
-        Region, without the halo.
-    offset : (z, y, x)
-        Index of the first voxel of `mask` in the frame.
-    frame : (z, y, x)
-        Size of the volume; rotations are about its centre.
-
-    Returns
-    -------
-    Sums
-        Cells (motion, y, x); motions are shifts along z, y, x (per voxel) and rotations about z, y, x (per
-        radian, right-handed in x, y, z).
-    """
-    total = np.stack([
-        to_host(part.sum(axis=0)) for part in motion_changes(block, mask, offset, frame)
-    ])  # fmt: skip
-    count = np.broadcast_to(to_host(mask.sum(axis=0)).astype(np.int64), total.shape)
-    return Sums((0, *offset[1:]), total, count)
-
-
-def motion_changes(block: Any, mask: Any, offset: tuple[int, ...], frame: tuple[int, ...]) -> Iterator[Any]:
-    """Yield how the attenuation of each voxel changes with each of six motions, one motion at a time.
-
-    Parameters and order as in `registration_sums`; (z, y, x) of the mask, zero outside it.
-    """
-    xp = array_namespace(block)
-    inner = slice(1, -1)
-    half = block.dtype.type(0.5)
-    g = (
-        (block[2:, inner, inner] - block[:-2, inner, inner]) * half,
-        (block[inner, 2:, inner] - block[inner, :-2, inner]) * half,
-        (block[inner, inner, 2:] - block[inner, inner, :-2]) * half,
-    )
-    gz, gy, gx = (xp.where(mask, part, 0).astype(xp.float64) for part in g)
-    position = [
-        (xp.arange(o, o + n) - (f - 1) / 2).reshape([-1 if a == axis else 1 for a in range(3)])
-        for axis, (o, n, f) in enumerate(zip(offset, mask.shape, frame, strict=True))
-    ]
-    z, y, x = position
-    yield from (gz, gy, gx)
-    yield x * gy - y * gx
-    yield z * gx - x * gz
-    yield y * gz - z * gy
-
-
 def registration_term(motions: Array, covariance: Array) -> Array:
     """Error of sums of dmu from the error of the transform, 1/cm times voxels.
 
@@ -162,9 +110,9 @@ def registration_term(motions: Array, covariance: Array) -> Array:
     Parameters
     ----------
     motions : array, (6, ...)
-        ``registration_sums(...).total``, or its sum over a region.
+        Sums from `column_sums`, per column or over a region.
     covariance : array, (3, 3) or (6, 6)
-        Of the shifts (voxels) or the shifts and rotations (radians), order as in `registration_sums`.
+        Of the shifts (voxels) or the shifts and rotations (radians), order as there.
     """
     n = len(covariance)
     g = motions[:n]
@@ -194,9 +142,9 @@ def edge_shell(block: Any, *, threshold: float, width: int = 2) -> Any:
         Of the block's shape; the halo is for the caller to cut off.
     """
     if not is_cupy(block):
-        return faces.grow(faces.find_faces(faces.smooth_block(block), threshold), faces.ball(width))
+        return faces.grow(faces.find_faces(faces.smoothed(block), threshold), faces.ball(width))
     xp, ndimage = array_namespace(block), ndimage_of(block)
-    smooth = ndimage.gaussian_filter(block, 1.0, mode="nearest", truncate=3.0)
+    smooth = ndimage.gaussian_filter(block, 1.0, mode="nearest", truncate=faces.TRUNCATE)
     square = xp.zeros(block.shape, block.dtype)
     for axis in range(3):
         square += ndimage.correlate1d(smooth, xp.asarray([-0.5, 0, 0.5]), axis=axis, mode="nearest") ** 2

@@ -19,20 +19,20 @@ Region = tuple[slice, ...]
 TRUNCATE = 4.0  # of Gaussians, standard deviations
 
 
-def gaussian_reach(sigma: float) -> int:
+def gaussian_reach(sigma: float, truncate: float = TRUNCATE) -> int:
     """Return the voxels that a Gaussian of this standard deviation looks at on each side."""
-    return int(TRUNCATE * sigma + 0.5)
+    return int(truncate * sigma + 0.5)
 
 
-def gaussian_taps(sigma: float) -> tuple[Array, Array]:
+def gaussian_taps(sigma: float, truncate: float = TRUNCATE) -> tuple[Array, Array]:
     """Return the weights of a Gaussian and of its derivative at 0, 1, ... voxels, float32 (reach + 1,)."""
-    x = np.arange(gaussian_reach(sigma) + 1)
+    x = np.arange(gaussian_reach(sigma, truncate) + 1)
     bell = np.exp(-0.5 * (x / sigma) ** 2)
     bell /= bell[0] + 2 * bell[1:].sum()
     return bell.astype(np.float32), (bell * x / sigma**2).astype(np.float32)
 
 
-def smooth_block(block: Array, sigma: float, core: Region | None = None) -> Array:
+def smooth_block(block: Array, sigma: float, core: Region | None = None, truncate: float = TRUNCATE) -> Array:
     """Smooth a block with a Gaussian.
 
     Parameters
@@ -43,12 +43,14 @@ def smooth_block(block: Array, sigma: float, core: Region | None = None) -> Arra
         Standard deviation, voxels.
     core : tuple of slice, optional
         The part of the block that is wanted: what lies outside it is looked at, but not computed.
+    truncate : float
+        Where the Gaussian ends, standard deviations.
 
     Returns
     -------
     float32 array (z, y, x)
     """
-    bell, _ = gaussian_taps(sigma)
+    bell, _ = gaussian_taps(sigma, truncate)
     values = np.ascontiguousarray(block, np.float32)
     first, smooth = _room(values, core)
     _smooth(values, bell, first, smooth)
@@ -62,6 +64,11 @@ def gradient_block(block: Array, sigma: float, core: Region | None = None) -> Ar
     first, gradient = _room(values, core)
     _gradient(values, bell, slope, first, gradient)
     return gradient
+
+
+def around(part: Region, margin: int, shape: tuple[int, ...]) -> Region:
+    """Return a part of a block with a margin that is clipped to the block."""
+    return tuple(slice(max(0, p.start - margin), min(n, p.stop + margin)) for p, n in zip(part, shape, strict=True))
 
 
 def _room(block: Array, core: Region | None) -> tuple[tuple[int, int, int], Array]:
@@ -108,6 +115,21 @@ def _add_even(low: Any, high: Any, tap: Any, out: Any) -> None:
 def _add_odd(low: Any, high: Any, tap: Any, out: Any) -> None:
     for x in range(out.shape[0]):
         out[x] += tap * (high[x] - low[x])
+
+
+@njit(cache=True, nogil=True, inline="always")
+def take_bend_off(
+    padded: Any, down: Any, up: Any, front: Any, back: Any, strength: Any, least_bend: Any, sharp: Any
+) -> None:
+    """Take `strength` times the Laplacian off a row where that is at least `least_bend`.
+
+    `padded` has one value more at either end; the other rows are the row's neighbours along z and y.
+    """
+    for x in range(len(sharp)):
+        value = padded[x + 1]
+        bend = (((down[x] + up[x]) + front[x]) + back[x]) - np.float32(6) * value
+        bent = strength * ((bend + padded[x]) + padded[x + 2])
+        sharp[x] = value - bent if abs(bent) >= least_bend else value
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from xct_pipeline.segmentation.filters import gaussian_reach, gaussian_taps, gradient_block, smooth_block
+from xct_pipeline.smoothing import gaussian_reach, gaussian_taps, gradient_block, smooth_block
 
 
 @pytest.fixture(scope="module")
