@@ -1,4 +1,4 @@
-"""The import contract of kernels, run by ``lint-imports``: the files of a stage's folder that are not called stage*."""
+"""The import contract of kernels, run by ``lint-imports``: a stage's files that are not among its steps."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def folder_of(module: str) -> str | None:
 
 
 def is_kernel(module: str) -> bool:
-    """Tell whether a module is a kernel's: in a stage's folder, and neither stage.py nor stage_*.py."""
+    """Tell whether a module is a kernel's: in a stage's folder, and not among its steps."""
     parts = module.split(".")
-    return folder_of(module) is not None and len(parts) > 2 and not parts[2].startswith("stage")
+    return folder_of(module) is not None and len(parts) > 2 and parts[2] != "steps"
 
 
 def allowed(kernel: str, imported: str) -> bool:
@@ -45,4 +45,4 @@ class KernelContract(Contract):
     def render_broken_contract(self, check: ContractCheck) -> None:
         """Print what to move."""
         for kernel, imported in check.metadata["wrong"]:
-            output.print_error(f"{kernel} imports {imported}: move that to its folder's stage.py or a stage_*.py")
+            output.print_error(f"{kernel} imports {imported}: move that to its folder's steps")

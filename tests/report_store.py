@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from xct_pipeline.store import Image, Store, level_count, read_attributes, write_group
+from xct_pipeline.store.files import read_attributes, write_group
+from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.store import Store
 
 SCANS = ("scan_00", "scan_01", "scan_02")
 SHAPE = (48, 72, 72)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.blocks import BlockOp, Pass, Region, inside, size_of
-from xct_pipeline.execution import run_passes
-from xct_pipeline.registration.stage import Volume, series_image
-from xct_pipeline.resources import Resources
-from xct_pipeline.store import Store
+from xct_pipeline.engine.blocks import BlockOp, Pass, Region, inside, size_of
+from xct_pipeline.engine.execution import run_passes
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.registration.steps.stage import Volume, series_image
+from xct_pipeline.store.store import Store
 
 VOXEL = 10.0
 LIMITS = Resources(workers=2, memory=4 * 10**9)

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from xct_pipeline.store import Image, Store, level_count, read_attributes, write_group
+from xct_pipeline.store.files import read_attributes, write_group
+from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.store import Store
 
 SHAPE = (32, 80, 96)
 VOXEL_UM = 5.0

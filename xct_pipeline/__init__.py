@@ -10,18 +10,18 @@ import importlib
 from typing import Any
 
 _PUBLIC = {
-    "Resources": "resources",
-    "find_centers": "previewing",
-    "load_config": "config_file",
+    "Resources": "engine.resources",
+    "find_centers": "plan.preview",
+    "load_config": "config.file",
     "open_scan": "acquisition",
-    "open_table": "store",
+    "open_table": "store.store",
     "open_tiff_scan": "acquisition",
-    "open_volume": "store",
-    "parse_config": "config_file",
-    "plan": "pipeline",
-    "preview": "previewing",
+    "open_volume": "store.store",
+    "parse_config": "config.file",
+    "plan": "plan.plan",
+    "preview": "plan.preview",
     "run": "pipeline",
-    "simulate": "acquisition.simulate",
+    "simulate": "simulation.simulate",
     "view": "viewer",
     "write_report": "report",
 }

@@ -12,16 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
-from xct_pipeline import pipeline, show
-from xct_pipeline.acquisition.beamline import SimulationSettings
-from xct_pipeline.acquisition.simulate import SimulatedSeries, simulate
-from xct_pipeline.config_file import load_config
-from xct_pipeline.report import write_report
-from xct_pipeline.resources import resources
-from xct_pipeline.store import Store
+from xct_pipeline import pipeline
+from xct_pipeline.config.file import load_config
+from xct_pipeline.engine.execution import Progress
+from xct_pipeline.engine.resources import resources
+from xct_pipeline.simulation.beamline import SimulationSettings
+from xct_pipeline.simulation.simulate import SimulatedSeries, simulate
+from xct_pipeline.store.store import Store
 
 CONFIG = """\
 # A simulated solid-state sodium cell; every stage reads the raw scans only, never the folder `truth`.
@@ -95,33 +93,19 @@ def write_config(series: SimulatedSeries) -> Path:
     return file
 
 
-def run_demo(folder: Path, workers: int | None = None, memory: int | None = None) -> None:
-    """Simulate a cell (unless the folder holds one already), run every stage and print recovered against true."""
+def run_demo(
+    folder: Path, workers: int | None = None, memory: int | None = None, progress: Progress | None = None
+) -> pipeline.RunResult:
+    """Simulate a cell, unless the folder holds one already, and run every stage on it."""
     config = folder / "run.toml"
-    if config.exists():
-        print(f"{folder} holds a simulated cell already; going on with it")
-    else:
-        print(f"simulating three scans of a cell in {folder}")
-        config = simulate_folder(folder)
-    layout = pipeline.plan(load_config(config), resources(workers, memory))
-    with show.progress() as progress:
-        result = pipeline.run(layout, progress)
-    show.print_run(result)
-    print_comparison(folder, result.store)
-    print(f"report: {write_report(result.store.path)}")
+    if not config.exists():
+        simulate_folder(folder)
+    return pipeline.run(pipeline.plan(load_config(config), resources(workers, memory)), progress)
 
 
-def print_comparison(folder: Path, store: Store) -> None:
-    """Print what was recovered beside what is true."""
+def compare(folder: Path, store: Store) -> list[tuple[str, str, str, str, str]]:
+    """Return rows (scan, quantity, recovered, true, difference) of everything that the store of a demo holds."""
     truth = json.loads((folder / "truth" / "truth.json").read_text())
-    table = Table("scan", "quantity", "recovered", "true", "difference", title="recovered against true")
-    for row in compare(truth, store):
-        table.add_row(*row)
-    Console(highlight=False, width=150).print(table)
-
-
-def compare(truth: dict[str, Any], store: Store) -> list[tuple[str, str, str, str, str]]:
-    """Return rows (scan, quantity, recovered, true, difference) of everything that the store holds."""
     rows = []
     centers = store.read_table("reconstruction")
     motions = store.read_table("registration")

@@ -2,7 +2,7 @@
 
 `plan` opens the scans and says what would be computed, with its memory and disk; `run` computes it, scan by scan
 where estimates are needed and all together where shards can be shared out; a run that was killed is continued by
-running it again. `scan_plan` lays out one scan's passes, `estimates` finds what they need, and `previewing` computes
+running it again. In `plan`, `scan` lays out one scan's passes, `estimates` finds what they need, and `preview` computes
 one slice with the same functions.
 """
 
@@ -17,69 +17,27 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.acquisition.checks import scan_facts
-from xct_pipeline.acquisition.stage import open_scans
-from xct_pipeline.blocks import Pass
 from xct_pipeline.config import Config
-from xct_pipeline.estimates import Prepared, prepare
-from xct_pipeline.execution import PassResult, Progress, run_passes, silent
-from xct_pipeline.forecasts import forecasts
-from xct_pipeline.reconstruction import stage as reconstruction
-from xct_pipeline.reconstruction.center import CenterEstimate
-from xct_pipeline.reconstruction.stage_table import table_row, write_table
-from xct_pipeline.registration import stage as registration
-from xct_pipeline.resources import Forecast, Resources, disk_problem, resources
+from xct_pipeline.engine.blocks import Pass
+from xct_pipeline.engine.execution import PassResult, Progress, run_passes, silent
+from xct_pipeline.engine.resources import disk_problem
+from xct_pipeline.engine.scheduling import cluster_of, share_one_heap
+from xct_pipeline.plan.estimates import Prepared, prepare
+from xct_pipeline.plan.plan import STAGES, Plan, last_stage, plan
+from xct_pipeline.plan.scan import ScanPlan, pixel_um
+from xct_pipeline.reconstruction.center.find import CenterEstimate
+from xct_pipeline.reconstruction.steps import stage as reconstruction
+from xct_pipeline.reconstruction.steps.table import table_row, write_table
+from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import ScanError
-from xct_pipeline.scan_plan import ScanPlan, pixel_um, plan_scan
-from xct_pipeline.scheduling import cluster_of, share_one_heap
-from xct_pipeline.segmentation import stage as segmentation
-from xct_pipeline.store import RefusedError, Store
-from xct_pipeline.variation import stage as variation
+from xct_pipeline.segmentation.steps import stage as segmentation
+from xct_pipeline.store.files import RefusedError
+from xct_pipeline.store.store import Store
+from xct_pipeline.variation.steps import stage as variation
 
 log = logging.getLogger("xct")
 
-STAGES = ("reconstruction", "registration", "segmentation", "variation")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run would do.
-
-    Attributes
-    ----------
-    config : Config
-    limits : Resources
-    until : str or None
-        The last stage.
-    scans : tuple of ScanPlan
-    forecasts : tuple of Forecast
-        What each stage takes.
-    """
-
-    config: Config
-    limits: Resources
-    until: str | None
-    scans: tuple[ScanPlan, ...]
-    forecasts: tuple[Forecast, ...]
-
-    @property
-    def good(self) -> tuple[ScanPlan, ...]:
-        """The scans that can be used."""
-        return tuple(item for item in self.scans if item.scan is not None)
-
-    @property
-    def workers(self) -> int:
-        """Tasks at a time, while volumes are reconstructed."""
-        return self.forecasts[0].needs[-1].workers(self.limits)
-
-    @property
-    def memory_bytes(self) -> int:
-        """The peak memory that the run is predicted to take; RefusedError where one task does not fit."""
-        return max(forecast.peak_bytes(self.limits) for forecast in self.forecasts)
-
-    @property
-    def disk_bytes(self) -> int:
-        """Size of all images, uncompressed."""
-        return sum(forecast.disk_bytes for forecast in self.forecasts)
+__all__ = ["STAGES", "Plan", "RunResult", "ScanResult", "last_stage", "plan", "refuse", "refuse_disk", "run"]
 
 
 @dataclass(frozen=True)
@@ -107,84 +65,6 @@ class RunResult:
     def failed(self) -> tuple[ScanResult, ...]:
         """The scans that could not be finished."""
         return tuple(scan for scan in self.scans if scan.problem is not None)
-
-
-# ------------------------------------------------------------------------------------------------ planning
-
-
-def plan(config: Config, limits: Resources | None = None, until: str | None = None) -> Plan:
-    """Open the scans of a configuration and lay out what a run would compute.
-
-    Parameters
-    ----------
-    config : Config
-    limits : Resources, optional
-        The machine's own by default.
-    until : str, optional
-        Last stage; the last one configured by default.
-
-    Returns
-    -------
-    Plan
-        Nothing has been written.
-
-    Raises
-    ------
-    ScanError
-        No scan can be used at all.
-    ValueError
-        Unknown stage, or a list of centres of the wrong length.
-    """
-    if until is not None and until not in STAGES:
-        raise ValueError(f"--until {until}: stages are {', '.join(STAGES)}")
-    limits = limits or resources()
-    try:
-        opened = open_scans(config)
-    except ScanError as error:
-        raise _all_errors([*str(error).splitlines(), *_setting_errors(config, until, None)]) from None
-    scans = tuple(plan_scan(config, item, k, limits) for k, item in enumerate(opened))
-    errors = _setting_errors(config, until, scans)
-    if errors:
-        raise _all_errors([*errors, *(item.problem for item in scans if item.problem)])
-    if not any(item.scan is not None for item in scans):
-        problems = "\n".join(f"  {item.problem}" for item in scans)
-        raise ScanError(scans[0].problem or "" if len(scans) == 1 else f"no scan can be used:\n{problems}")
-    stages = STAGES[: last_stage(config, until) + 1]
-    return Plan(config, limits, until, scans, tuple(forecasts(config, scans, limits, stages)))
-
-
-def _all_errors(errors: Sequence[str]) -> ScanError:
-    lines = list(dict.fromkeys(errors))
-    return ScanError(lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} errors", *lines]))
-
-
-def _setting_errors(config: Config, until: str | None, scans: Sequence[ScanPlan] | None) -> list[str]:
-    """Return what is wrong with settings that hold for all scans; without the scans, what can be told before them."""
-    errors: list[str] = []
-
-    def attempt(check: Callable[[], object]) -> None:
-        try:
-            check()
-        except ValueError as error:
-            errors.append(str(error))
-
-    attempt(lambda: segmentation.check(config))
-    if scans is None:
-        return errors
-    settings, center = config.registration, config.reconstruction.center
-    if isinstance(center, tuple) and len(center) != len(scans):
-        errors.append(f"reconstruction.center lists {len(center)} columns for {len(scans)} scans; give one per scan")
-    if settings is not None:
-        attempt(lambda: registration.check(settings, [item.name for item in scans]))
-    shape = next((item.passes[-1].image.shape for item in scans if item.scan is not None), None)
-    if last_stage(config, until) >= STAGES.index("registration") and shape is not None:
-        attempt(lambda: registration.check_files(config, shape))
-    if config.variation is not None and last_stage(config, until) == STAGES.index("variation") and shape is not None:
-        attempt(lambda: variation.check(config, [item.scan for item in scans], shape))  # type: ignore[arg-type]
-    return errors
-
-
-# ------------------------------------------------------------------------------------------------- running
 
 
 def run(
@@ -226,18 +106,6 @@ def run(
         store.update({"warnings": [[scan.name, text] for scan in result.scans for text in scan.warnings]
                       + [["", text] for text in result.warnings]})  # fmt: skip
         return result
-
-
-def last_stage(config: Config, until: str | None) -> int:
-    """Return the position in STAGES of the last stage that is asked for and configured."""
-    configured = 0
-    if config.registration is not None:
-        configured = STAGES.index("registration")
-    if config.segmentation is not None:
-        configured = STAGES.index("segmentation")
-    if config.variation is not None:
-        configured = STAGES.index("variation")
-    return configured if until is None else min(STAGES.index(until), configured)
 
 
 def _over_time(plan: Plan, result: RunResult, progress: Progress, note: Callable[[str], None]) -> RunResult:

@@ -53,8 +53,8 @@ def configuration(p: Problem, phase: bool, stripe: bool) -> Any:
 
 def _ours(p: Problem, phase: bool = False, stripe: bool = True) -> Job:
     from xct_pipeline import pipeline
-    from xct_pipeline.resources import Resources
-    from xct_pipeline.store import open_volume
+    from xct_pipeline.engine.resources import Resources
+    from xct_pipeline.store.store import open_volume
 
     def one(q: Problem) -> Path:
         config = configuration(q, phase, stripe)
@@ -86,8 +86,8 @@ def ours_phase(p: Problem) -> Job:
 
 def estimates(p: Problem) -> Job:
     """Measure flats, the margin of air and the level of each projection, which the chain's lines hold too."""
-    from xct_pipeline.acquisition.stage import open_scans, working_frame
-    from xct_pipeline.correction.stage_fields import measure_fields
+    from xct_pipeline.acquisition.steps import open_scans, working_frame
+    from xct_pipeline.correction.steps.fields import measure_fields
 
     def one(q: Problem) -> Any:
         config = configuration(q, False, False)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xct_pipeline.scheduling import release_memory
+from xct_pipeline.engine.scheduling import release_memory
 
 
 class Cost(NamedTuple):

@@ -29,7 +29,7 @@ from entry import Problem  # noqa: E402
 def one(problem: Problem, rows: int, workers: int, memory: float = 6e9) -> dict[str, Any]:
     """Run the chain on the first `rows` rows of the raw file; return its figures."""
     from xct_pipeline import pipeline
-    from xct_pipeline.resources import Resources
+    from xct_pipeline.engine.resources import Resources
 
     config = chain.configuration(problem, phase=False, stripe=True)
     limits = Resources(workers, int(memory))
@@ -54,8 +54,8 @@ def graph_bytes(passes: list[Any], folder: Path) -> int:
     """Return the bytes of the tasks of passes as a scheduler gets them; what many of them share is in files."""
     import cloudpickle
 
-    from xct_pipeline import parcels
-    from xct_pipeline.execution import run_shard
+    from xct_pipeline.engine import parcels
+    from xct_pipeline.engine.execution import run_shard
 
     calls = [(str(folder), step, shard, step.digest(shard)) for step in passes for shard in step.shards()]
     tasks = parcels.wrap(calls, folder / "parcels")

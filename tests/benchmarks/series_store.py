@@ -25,11 +25,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from xct_pipeline.blocks import Array, BlockOp, Pass, Region
-from xct_pipeline.execution import run_passes
-from xct_pipeline.resources import Resources
-from xct_pipeline.scheduling import share_one_heap
-from xct_pipeline.store import Image, Store, level_count
+from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region
+from xct_pipeline.engine.execution import run_passes
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.scheduling import share_one_heap
+from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.store import Store
 
 STAGES = ("registration", "segmentation", "variation")
 VOXEL_UM = 1.6
@@ -169,10 +170,10 @@ def peak_bytes() -> int:
 
 def run(folder: Path, size: int, scans: int, limits: Resources, until: str = STAGES[-1]) -> dict[str, Any]:
     """Register, segment and map the series; return figures of each stage up to `until`."""
-    from xct_pipeline.registration import stage as registration
     from xct_pipeline.registration import transform as tf
-    from xct_pipeline.segmentation import stage as segmentation
-    from xct_pipeline.variation import stage as variation
+    from xct_pipeline.registration.steps import stage as registration
+    from xct_pipeline.segmentation.steps import stage as segmentation
+    from xct_pipeline.variation.steps import stage as variation
 
     share_one_heap()  # as a run does
     store, config, names = Store(folder), configuration(folder, size, scans), scan_names(scans)

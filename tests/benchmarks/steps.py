@@ -95,7 +95,7 @@ def _stripe_job(p: Problem, rows: int, function: Any) -> Job:
 
 
 def all_stripe_ours(p: Problem) -> Job:
-    from xct_pipeline.correction.stripe_vo import remove_all_stripe
+    from xct_pipeline.correction.stripes.vo import remove_all_stripe
 
     return _stripe_job(p, p.rows, lambda d: remove_all_stripe(d, snr=3.0, large_size=61, small_size=21))
 
@@ -113,7 +113,7 @@ def all_stripe_tomopy(p: Problem) -> Job:
 
 
 def wavelet_ours(p: Problem) -> Job:
-    from xct_pipeline.correction.stripe_wavelet import remove_stripe_fourier_wavelet
+    from xct_pipeline.correction.stripes.wavelet import remove_stripe_fourier_wavelet
 
     return _stripe_job(p, p.rows, lambda d: remove_stripe_fourier_wavelet(d, level=5, sigma=2.0, wavelet="db5"))
 
@@ -295,10 +295,11 @@ class _Ready:
 
 
 def write_ours(p: Problem) -> Job:
-    from xct_pipeline.blocks import BlockOp, Pass
-    from xct_pipeline.execution import run_shard
-    from xct_pipeline.files import marker_file
-    from xct_pipeline.store import Image, Store, level_count
+    from xct_pipeline.engine.blocks import BlockOp, Pass
+    from xct_pipeline.engine.execution import run_shard
+    from xct_pipeline.store.files import marker_file
+    from xct_pipeline.store.image import Image, level_count
+    from xct_pipeline.store.store import Store
 
     rng = np.random.default_rng(0)
     clean = np.broadcast_to(scene.truth(p), (p.rows, p.columns, p.columns))
@@ -346,7 +347,7 @@ def write_plain_zarr(p: Problem) -> Job:
 
 
 def center_ours(p: Problem) -> Job:
-    from xct_pipeline.reconstruction.center import find_center
+    from xct_pipeline.reconstruction.center.find import find_center
 
     rows = np.arange(12)
     q = p._replace(rows=12)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from command import write_config, xct
 
-from xct_pipeline import execution, open_volume
+from xct_pipeline import open_volume
+from xct_pipeline.engine import execution
 
 DETECTOR = "entry/instrument/detector"
 
@@ -362,7 +363,7 @@ def test_stores_that_are_not_ours(capsys, work, done):
 
 
 def test_too_little_disk(capsys, work, monkeypatch):
-    from xct_pipeline import resources
+    from xct_pipeline.engine import resources
 
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 10, 1000))
     for command in ("check", "run"):
@@ -393,7 +394,7 @@ def test_disk_is_full_while_flats_are_averaged(capsys, work, monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device", "fields.npz")
 
-    monkeypatch.setattr("xct_pipeline.correction.stage_fields.save_estimate", full)
+    monkeypatch.setattr("xct_pipeline.correction.steps.fields.save_estimate", full)
     ended = xct(capsys, "run", work / "run.toml")
     assert (ended.code, "fields.npz: No space left on device; free some space" in ended.err) == (2, True)
 

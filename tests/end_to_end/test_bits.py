@@ -35,7 +35,7 @@ def test_rows(capsys, work, volumes, rows):
 
 
 def test_thickness(capsys, work, volumes, monkeypatch):
-    from xct_pipeline.reconstruction import stage
+    from xct_pipeline.reconstruction.steps import stage
 
     monkeypatch.setattr(stage, "THICKNESSES", (48,))
     assert xct(capsys, "run", work / "run.toml").code == 0

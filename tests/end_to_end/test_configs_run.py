@@ -12,8 +12,8 @@ import pytest
 import tifffile
 
 import xct_pipeline as xct
-from xct_pipeline.acquisition.beamline import SimulationSettings
-from xct_pipeline.acquisition.phantom import cylinder, project
+from xct_pipeline.simulation.beamline import SimulationSettings
+from xct_pipeline.simulation.phantom import cylinder, project
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

@@ -10,7 +10,7 @@ import h5py
 import pytest
 from command import shell, xct
 
-from xct_pipeline.store import Store, open_image
+from xct_pipeline.store.store import Store, open_image
 
 CONFIG = """output = "store.zarr"
 [acquisition]

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from command import shards, shell, start, write_config, xct
 
-from xct_pipeline import provenance
-from xct_pipeline.store import Store
+from xct_pipeline.store import provenance
+from xct_pipeline.store.store import Store
 
 NAMES = ("scan_00", "scan_01")
 

@@ -10,11 +10,11 @@ import pytest
 import zarr
 
 from xct_pipeline import pipeline
-from xct_pipeline.acquisition.beamline import SimulationSettings
-from xct_pipeline.acquisition.simulate import simulate
-from xct_pipeline.config_file import load_config
-from xct_pipeline.resources import Resources
-from xct_pipeline.store import Store
+from xct_pipeline.config.file import load_config
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.simulation.beamline import SimulationSettings
+from xct_pipeline.simulation.simulate import simulate
+from xct_pipeline.store.store import Store
 
 CONFIG = """
 output = "store.zarr"

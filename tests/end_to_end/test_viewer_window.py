@@ -20,10 +20,11 @@ import viewer_store
 napari = pytest.importorskip("napari", reason="napari is not installed: pip install 'xct-pipeline[napari]'")
 pytest.importorskip("qtpy.QtWidgets", reason="no Qt binding: pip install 'xct-pipeline[napari]'", exc_type=Exception)
 
-from xct_pipeline import pipeline, previewing
-from xct_pipeline.config_file import load_config
+from xct_pipeline import pipeline
+from xct_pipeline.config.file import load_config
 from xct_pipeline.demo import simulate_folder
-from xct_pipeline.store import Store
+from xct_pipeline.plan import preview as previewing
+from xct_pipeline.store.store import Store
 from xct_pipeline.viewer import window
 
 PROBLEM = window.display_problem()

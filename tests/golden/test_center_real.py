@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from xct_pipeline.reconstruction.center import choose_rows, find_center, row_content
+from xct_pipeline.reconstruction.center.find import choose_rows, find_center, row_content
 
 
 def line_integrals(projections, flat, dark):

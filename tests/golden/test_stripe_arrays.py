@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xct_pipeline.correction import stripe_vo, stripe_wavelet
-from xct_pipeline.correction.stripe_titarenko import remove_stripe_titarenko
+from xct_pipeline.correction.stripes import vo as stripe_vo
+from xct_pipeline.correction.stripes import wavelet as stripe_wavelet
+from xct_pipeline.correction.stripes.titarenko import remove_stripe_titarenko
 
 
 def test_titarenko_equals_tomopys_array(data_folder: Path) -> None:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from xct_pipeline.correction import air, beam_hardening, defects, distortion, flatfield, phase
+from xct_pipeline.correction import air, beam_hardening, distortion, flatfield, phase
+from xct_pipeline.correction.defects import find as defects
 from xct_pipeline.device import cuda_problem, to_host
 
 cupy = pytest.importorskip("cupy")

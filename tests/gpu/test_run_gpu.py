@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from xct_pipeline import device, pipeline
-from xct_pipeline.acquisition.simulate import SimulationSettings, simulate
-from xct_pipeline.blocks import Pass
 from xct_pipeline.config import Config
-from xct_pipeline.resources import Resources
-from xct_pipeline.store import open_volume
+from xct_pipeline.engine.blocks import Pass
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.simulation.simulate import SimulationSettings, simulate
+from xct_pipeline.store.store import open_volume
 
 cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
 pytestmark = [

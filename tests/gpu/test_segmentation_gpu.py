@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from xct_pipeline.blocks import Reduction
 from xct_pipeline.device import cuda_problem, is_cupy, to_host
-from xct_pipeline.execution import measure
-from xct_pipeline.resources import Resources
+from xct_pipeline.engine.blocks import Reduction
+from xct_pipeline.engine.execution import measure
+from xct_pipeline.engine.resources import Resources
 from xct_pipeline.segmentation import classifier, denoise, label, threshold, watershed
 
 cupy = pytest.importorskip("cupy")

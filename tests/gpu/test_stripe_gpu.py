@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xct_pipeline.correction import stripe_vo
 from xct_pipeline.correction.running_median import running_median
-from xct_pipeline.correction.stripe_titarenko import remove_stripe_titarenko
-from xct_pipeline.correction.stripe_wavelet import remove_stripe_fourier_wavelet
+from xct_pipeline.correction.stripes import vo as stripe_vo
+from xct_pipeline.correction.stripes.titarenko import remove_stripe_titarenko
+from xct_pipeline.correction.stripes.wavelet import remove_stripe_fourier_wavelet
 from xct_pipeline.correction.zinger import interpolate_pixels, remove_zingers
 from xct_pipeline.device import cuda_problem, to_host
 

@@ -8,10 +8,11 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xct_pipeline import execution
-from xct_pipeline.blocks import BlockOp, Pass, Region, inside, regions_of, size_of, widen
-from xct_pipeline.resources import Resources
-from xct_pipeline.store import Image, Store, level_count
+from xct_pipeline.engine import execution
+from xct_pipeline.engine.blocks import BlockOp, Pass, Region, inside, regions_of, size_of, widen
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.store import Store
 
 LIMITS = Resources(2, 2 * 10**9)
 

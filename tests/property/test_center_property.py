@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xct_pipeline.reconstruction.center import find_center
+from xct_pipeline.reconstruction.center.find import find_center
 
 STEPS, WIDTH, ROWS = 60, 96, 3
 

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from xct_pipeline.correction import stripe_columns, stripe_vo
 from xct_pipeline.correction.running_median import running_median
-from xct_pipeline.correction.stripe_titarenko import remove_stripe_titarenko
-from xct_pipeline.correction.stripe_wavelet import remove_stripe_fourier_wavelet
+from xct_pipeline.correction.stripes import columns as stripe_columns
+from xct_pipeline.correction.stripes import vo as stripe_vo
+from xct_pipeline.correction.stripes.titarenko import remove_stripe_titarenko
+from xct_pipeline.correction.stripes.wavelet import remove_stripe_fourier_wavelet
 from xct_pipeline.correction.zinger import remove_zingers
 
 values = st.floats(-100, 100, width=32)

@@ -9,9 +9,9 @@ from command import xct
 
 from xct_pipeline import cli
 from xct_pipeline.cli import options, runs
-from xct_pipeline.config_file import ConfigError
+from xct_pipeline.config.file import ConfigError
 from xct_pipeline.scan import ScanError
-from xct_pipeline.store import RefusedError, StoreError
+from xct_pipeline.store.files import RefusedError, StoreError
 
 
 @pytest.mark.parametrize(

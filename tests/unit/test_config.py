@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from xct_pipeline.config import Fourier, StripeDefects, natural
-from xct_pipeline.config_file import ConfigError, load_config, parse_config
+from xct_pipeline.config.file import ConfigError, load_config, parse_config
 from xct_pipeline.scan import ScanError
 
 LEAST = {"output": "s.zarr", "acquisition": {"scans": ["a.nxs"]}}

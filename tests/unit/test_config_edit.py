@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xct_pipeline.config_edit import change_text, update_config
-from xct_pipeline.config_file import ConfigError, load_config
+from xct_pipeline.config.edit import change_text, update_config
+from xct_pipeline.config.file import ConfigError, load_config
 
 TEXT = """\
 # head

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from xct_pipeline.config import Config
-from xct_pipeline.config_file import load_config
+from xct_pipeline.config.file import load_config
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 NAMES = sorted(file.name for file in FOLDER.glob("*.toml"))

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import zarr
 
-from xct_pipeline import execution
-from xct_pipeline.blocks import BlockOp, Pass, Reduction, Region, image_source, inside, size_of, widen
-from xct_pipeline.files import marker_file
-from xct_pipeline.resources import Resources, resources
-from xct_pipeline.store import Image, RefusedError, Store, StoredArray, StoreError, level_count
+from xct_pipeline.engine import execution
+from xct_pipeline.engine.blocks import BlockOp, Pass, Reduction, Region, image_source, inside, size_of, widen
+from xct_pipeline.engine.resources import Resources, resources
+from xct_pipeline.store.files import RefusedError, StoreError, marker_file
+from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.store import Store
+from xct_pipeline.store.stored_array import StoredArray
 
 SHAPE = (37, 40, 90)
 LIMITS = Resources(workers=2, memory=2 * 10**9)

@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from xct_pipeline.acquisition.stage import Frame
+from xct_pipeline.acquisition.steps import Frame
 from xct_pipeline.config import Config, Correction
-from xct_pipeline.config_file import parse_config
+from xct_pipeline.config.file import parse_config
 from xct_pipeline.correction import flatfield
-from xct_pipeline.correction import stage as correction
-from xct_pipeline.reconstruction import stage as reconstruction
+from xct_pipeline.correction.steps import stage as correction
+from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.scan import ArrayFrames, Scan
-from xct_pipeline.segmentation import stage_labels, surface, threshold
+from xct_pipeline.segmentation import surface, threshold
 from xct_pipeline.segmentation.interface import height_partial
-from xct_pipeline.segmentation.stage_thresholds import Thresholds
+from xct_pipeline.segmentation.steps import labels as stage_labels
+from xct_pipeline.segmentation.steps.thresholds import Thresholds
 
 GOLDEN = Path(__file__).with_name("golden_results.json")
 ANGLES, ROWS, COLUMNS = 48, 16, 64

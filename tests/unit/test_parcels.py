@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xct_pipeline import parcels
+from xct_pipeline.engine import parcels
 
 
 def total(scale, array, offset):

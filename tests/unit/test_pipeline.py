@@ -9,11 +9,12 @@ import pytest
 from command import write_config
 
 import xct_pipeline
-from xct_pipeline import Resources, load_config, open_table, plan, previewing, run
-from xct_pipeline.acquisition.beamline import SimulationSettings
-from xct_pipeline.acquisition.simulate import simulate
-from xct_pipeline.resources import BASE_BYTES
+from xct_pipeline import Resources, load_config, open_table, plan, run
+from xct_pipeline.engine.resources import BASE_BYTES
+from xct_pipeline.plan import preview as previewing
 from xct_pipeline.scan import ScanError
+from xct_pipeline.simulation.beamline import SimulationSettings
+from xct_pipeline.simulation.simulate import simulate
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ import h5py
 import numpy as np
 import pytest
 
-from xct_pipeline import preview_cache, previewing
 from xct_pipeline.acquisition.hdf5 import Hdf5Frames
-from xct_pipeline.config_file import load_config
+from xct_pipeline.config.file import load_config
 from xct_pipeline.demo import simulate_folder
-from xct_pipeline.preview_cache import KeptRows
+from xct_pipeline.plan import preview as previewing
+from xct_pipeline.plan import preview_cache
+from xct_pipeline.plan.preview_cache import KeptRows
 from xct_pipeline.scan import ArrayFrames
 
 

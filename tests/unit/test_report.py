@@ -23,7 +23,8 @@ from xct_pipeline.report.page import facts
 from xct_pipeline.report.projection import paint
 from xct_pipeline.report.region import read_part, region_mask, smoothed
 from xct_pipeline.report.sections import SECTIONS
-from xct_pipeline.store import Store, StoreError
+from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ BY_ATTRIBUTE = [
 
 @pytest.mark.parametrize(("key", "value", "panel"), BY_ATTRIBUTE)
 def test_a_panel_follows_an_attribute(complete: Path, copied: Path, key: str, value: dict, panel: str) -> None:
-    from xct_pipeline.store import read_attributes, write_group
+    from xct_pipeline.store.files import read_attributes, write_group
 
     Store(copied).update({key: value})
     for path in ("registered", "registered/labels/materials"):  # times are read from there first

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from xct_pipeline import resources as module
-from xct_pipeline.resources import BASE_BYTES, Forecast, Need, Resources, disk_problem, format_bytes, resources
-from xct_pipeline.store import RefusedError
+from xct_pipeline.engine import resources as module
+from xct_pipeline.engine.resources import BASE_BYTES, Forecast, Need, Resources, disk_problem, format_bytes, resources
+from xct_pipeline.store.files import RefusedError
 
 MB = 10**6
 

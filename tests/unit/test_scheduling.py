@@ -8,10 +8,10 @@ import numpy as np
 import psutil
 import pytest
 
-from xct_pipeline import parcels, scheduling
-from xct_pipeline.resources import BASE_BYTES, Need, Resources
-from xct_pipeline.scheduling import cluster_of, run_tasks
-from xct_pipeline.store import RefusedError
+from xct_pipeline.engine import parcels, scheduling
+from xct_pipeline.engine.resources import BASE_BYTES, Need, Resources
+from xct_pipeline.engine.scheduling import cluster_of, run_tasks
+from xct_pipeline.store.files import RefusedError
 
 MB = 10**6
 BUSY = []

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xct_pipeline.store import Image, RefusedError, Store, StoreError, level_count, open_image, write_atomic
+from xct_pipeline.store.files import RefusedError, StoreError, write_atomic
+from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.store import Store, open_image
 
 IMAGE = Image("scans/a/volume", ("z", "y", "x"), (20, 70, 70), "float32", "1/cm", 16, 1, 2.5, (8.0, 0.0, 0.0))
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from xct_pipeline import parse_config
-from xct_pipeline.acquisition.beamline import SimulationSettings
-from xct_pipeline.acquisition.simulate import simulate
-from xct_pipeline.template import write_template
+from xct_pipeline.cli.template import write_template
+from xct_pipeline.simulation.beamline import SimulationSettings
+from xct_pipeline.simulation.simulate import simulate
 
 
 @pytest.fixture(scope="module")

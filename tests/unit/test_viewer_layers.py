@@ -14,10 +14,10 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 from napari.utils.notifications import notification_manager
 
-from xct_pipeline.inspection import with_value
-from xct_pipeline.previewing import preview
+from xct_pipeline.plan.preview import preview
+from xct_pipeline.report.sheets import with_value
 from xct_pipeline.scan import ArrayFrames, Scan, ScanError
-from xct_pipeline.store import RefusedError, StoreError
+from xct_pipeline.store.files import RefusedError, StoreError
 from xct_pipeline.viewer import layers, ome, plugin, raw, window
 from xct_pipeline.viewer.times import duration, label_of
 
@@ -318,9 +318,9 @@ def test_sinograms_are_a_roll_of_the_axes(scan):
 
 
 def test_the_slices_of_a_sweep_are_a_stack_that_tells_its_values(tmp_path):
-    from xct_pipeline.config_file import load_config
+    from xct_pipeline.config.file import load_config
     from xct_pipeline.demo import simulate_folder
-    from xct_pipeline.inspection import sweep_sheet
+    from xct_pipeline.report.sheets import sweep_sheet
 
     config = simulate_folder(tmp_path, scans=1, columns=64, rows=32, angles=61)
     settings = load_config(config)

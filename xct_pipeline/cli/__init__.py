@@ -61,7 +61,7 @@ def _verdict(error: Exception) -> tuple[str, int]:
         return str(error), WRONG
     if hasattr(error, "format_message"):  # of the command line itself
         return str(error.format_message()), WRONG
-    from xct_pipeline.store import RefusedError, StoreError  # here because it imports zarr
+    from xct_pipeline.store.files import RefusedError, StoreError  # here because it imports zarr
 
     if isinstance(error, RefusedError):
         return str(error), REFUSED

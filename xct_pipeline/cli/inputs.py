@@ -28,7 +28,7 @@ def init(
 
     Example: xct init scan_*.nxs -o run.toml
     """
-    from xct_pipeline.template import write_template
+    from xct_pipeline.cli.template import write_template
 
     text = write_template(scans, output.parent if output else Path.cwd())
     if output is None:
@@ -52,7 +52,8 @@ def check(
 
     Example: xct check run.toml --memory 8GB
     """
-    from xct_pipeline import pipeline, show
+    from xct_pipeline import pipeline
+    from xct_pipeline.cli import show
 
     layout = plan_of(config, memory, workers, cluster, rows)
     if as_json:

@@ -51,7 +51,7 @@ def parse_rows(text: str | None) -> tuple[int, int] | None:
 
 def print_json(value: Any) -> None:
     """Print JSON that every parser takes."""
-    from xct_pipeline.provenance import plain
+    from xct_pipeline.store.provenance import plain
 
     print(json.dumps(_finite(plain(value)), indent=1, allow_nan=False))
 
@@ -83,7 +83,7 @@ def start_logging() -> None:
 
 def load(config: Path) -> Any:
     """Read a configuration."""
-    from xct_pipeline.config_file import load_config
+    from xct_pipeline.config.file import load_config
 
     return load_config(config)
 
@@ -98,8 +98,8 @@ def plan_of(
 ) -> Any:
     """Lay out the run that a command's options describe."""
     from xct_pipeline import pipeline
-    from xct_pipeline.config_file import ConfigError
-    from xct_pipeline.resources import resources
+    from xct_pipeline.config.file import ConfigError
+    from xct_pipeline.engine.resources import resources
 
     try:
         settings = load(config)
@@ -114,7 +114,7 @@ def plan_of(
 
 def end_partial(settings: Any, asked: list[str] | None, done: Collection[str]) -> None:
     """End with the exit code for "some scans failed" where fewer were done than asked for."""
-    from xct_pipeline.acquisition.stage import open_scans
+    from xct_pipeline.acquisition.steps import open_scans
 
     if len(done) < len(asked or open_scans(settings)):
         raise typer.Exit(PARTIAL)
@@ -122,8 +122,8 @@ def end_partial(settings: Any, asked: list[str] | None, done: Collection[str]) -
 
 def _scan_problems(config: Path) -> list[str]:
     """Return what is wrong with the scans of a configuration that is wrong elsewhere, to tell all at once."""
-    from xct_pipeline.acquisition.stage import open_scans
-    from xct_pipeline.config_file import load_scans_only
+    from xct_pipeline.acquisition.steps import open_scans
+    from xct_pipeline.config.file import load_scans_only
 
     settings = load_scans_only(config)
     if settings is None:

@@ -21,7 +21,7 @@ def info(
 
     Example: xct info scan_00.nxs
     """
-    from xct_pipeline import show
+    from xct_pipeline.cli import show
 
     facts = show.facts_of(path)
     if as_json:
@@ -66,7 +66,7 @@ def export(
 
     Example: xct export store.zarr --format tiff
     """
-    from xct_pipeline.export import export_store
+    from xct_pipeline.store.export import export_store
 
     for written in export_store(store, format, output, scan):
         print(f"wrote {written}")

@@ -41,7 +41,8 @@ def run(
 
     Example: xct run run.toml --memory 16GB --until reconstruction
     """
-    from xct_pipeline import pipeline, show
+    from xct_pipeline import pipeline
+    from xct_pipeline.cli import show
 
     start_logging()
     layout = plan_of(config, memory, workers, cluster, rows, until)
@@ -59,7 +60,7 @@ def run(
     if len(result.failed) == len(result.scans):
         raise typer.Exit(WRONG)
     if result.refused:  # also where some scans failed: more scans would not bring mass
-        from xct_pipeline.store import RefusedError
+        from xct_pipeline.store.files import RefusedError
 
         raise RefusedError(f"no mass was written: {'; '.join(result.refused)}")
     if result.failed:
@@ -75,7 +76,15 @@ def demo(
 
     Example: xct demo
     """
-    from xct_pipeline.demo import run_demo
+    from xct_pipeline.cli import show
+    from xct_pipeline.demo import compare, run_demo
+    from xct_pipeline.report import write_report
 
     start_logging()
-    run_demo(folder, workers, parse_bytes(memory))
+    there = (folder / "run.toml").exists()
+    print(f"{folder} holds a simulated cell already; going on with it" if there else f"simulating a cell in {folder}")
+    with show.progress() as progress:
+        result = run_demo(folder, workers, parse_bytes(memory), progress)
+    show.print_run(result)
+    show.print_comparison(compare(folder, result.store))
+    print(f"report: {write_report(result.store.path)}")

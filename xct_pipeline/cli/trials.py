@@ -27,8 +27,9 @@ def center(
 
     Example: xct center run.toml --scan scan_00
     """
-    from xct_pipeline import previewing, show
-    from xct_pipeline.inspection import center_sheet
+    from xct_pipeline.cli import show
+    from xct_pipeline.plan import preview as previewing
+    from xct_pipeline.report.sheets import center_sheet
 
     start_logging()
     settings = load(config)
@@ -56,7 +57,7 @@ def preview(
 
     Example: xct preview run.toml --z 40; after a run, xct preview run.toml --until registration
     """
-    from xct_pipeline.inspection import preview_sheet, registration_sheet
+    from xct_pipeline.report.sheets import preview_sheet, registration_sheet
 
     start_logging()
     sheet = output or config.with_name(f"{config.stem}_preview.png")
@@ -84,7 +85,7 @@ def sweep(
 
     Example: xct sweep run.toml correction.stripe.snr=2,3,5 --z 40 --view
     """
-    from xct_pipeline.inspection import sweep_sheet
+    from xct_pipeline.report.sheets import sweep_sheet
 
     start_logging()
     sheet = output or config.with_name(f"{config.stem}_sweep.png")

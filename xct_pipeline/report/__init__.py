@@ -26,7 +26,7 @@ def write_report(store_path: str | os.PathLike[str]) -> Path:
     """
     from xct_pipeline.report.contents import read_contents
     from xct_pipeline.report.page import render
-    from xct_pipeline.store import write_atomic
+    from xct_pipeline.store.files import write_atomic
 
     contents = read_contents(Path(store_path))
     file = contents.store.path / "report.html"

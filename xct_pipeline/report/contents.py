@@ -17,7 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from xct_pipeline.store import CHUNK, SPATIAL, Store, StoredArray, StoreError, read_attributes
+from xct_pipeline.store.files import StoreError, read_attributes
+from xct_pipeline.store.image import CHUNK, SPATIAL
+from xct_pipeline.store.store import Store
+from xct_pipeline.store.stored_array import StoredArray
 
 Array = npt.NDArray[Any]
 

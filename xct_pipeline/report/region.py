@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xct_pipeline.report.contents import Array, Contents, Level, label_names, open_level
-from xct_pipeline.store import CHUNK
+from xct_pipeline.store.image import CHUNK
 
 COARSE = 128
 MARGIN = 0.04

@@ -8,10 +8,11 @@ from typing import Any
 
 from magicgui.widgets import Container, FloatSlider, PushButton, SpinBox
 
-from xct_pipeline import pipeline, previewing
+from xct_pipeline import pipeline
 from xct_pipeline.config import Config
-from xct_pipeline.config_edit import update_config
-from xct_pipeline.scan_plan import given_center
+from xct_pipeline.config.edit import update_config
+from xct_pipeline.plan import preview as previewing
+from xct_pipeline.plan.scan import given_center
 from xct_pipeline.viewer.ome import contrast
 from xct_pipeline.viewer.panel import NameBox, Panel, placed, plot, scan_names, set_picture, show_plot, volume_image
 

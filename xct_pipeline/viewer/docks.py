@@ -49,7 +49,7 @@ def _refresh_once(dock: Any, panel: Panel) -> None:
 
 def find_config(path: Path) -> Path | None:
     """Return the configuration that belongs to a path: itself, or the one beside a store that writes it."""
-    from xct_pipeline.config_file import ConfigError, load_config
+    from xct_pipeline.config.file import ConfigError, load_config
 
     if path.suffix == ".toml":
         return path

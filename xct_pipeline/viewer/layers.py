@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.store import Store, StoreError
+from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.store import Store
 from xct_pipeline.viewer import ome
 from xct_pipeline.viewer.sweep import sweep_layers
 
@@ -44,7 +45,7 @@ def read(path: str | os.PathLike[str]) -> list[Layer]:
 
     file = Path(path)
     if file.suffix == ".toml":
-        from xct_pipeline.config_file import load_config
+        from xct_pipeline.config.file import load_config
 
         config = load_config(file)
         return store_layers(config.store_path) if has_images(config.store_path) else raw.config_layers(config)

@@ -12,8 +12,9 @@ import scipy.ndimage
 from magicgui.widgets import Container, LineEdit, PushButton, SpinBox
 
 from xct_pipeline.config import RegionOfInterest
-from xct_pipeline.config_edit import update_config
-from xct_pipeline.store import Store, StoreError, open_image
+from xct_pipeline.config.edit import update_config
+from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.store import Store, open_image
 from xct_pipeline.viewer.panel import Panel, plot, show_plot
 from xct_pipeline.viewer.running import RunControl
 
@@ -249,7 +250,7 @@ def sums_of(store: Path, region: RegionOfInterest) -> dict[str, Any]:
     StoreError
         There is no density: the variation has not run, or refused for want of a closure.
     """
-    from xct_pipeline.variation.stage_series import RegionMask
+    from xct_pipeline.variation.steps.series import RegionMask
 
     if not (store / "variation" / "density" / "zarr.json").exists():
         raise StoreError(f"{store} holds no variation/density: give variation.closure and run, then draw")

@@ -14,7 +14,7 @@ from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_info
 
 from xct_pipeline.config import Config
-from xct_pipeline.config_file import load_config
+from xct_pipeline.config.file import load_config
 
 log = logging.getLogger("xct")
 EXPECTED = (ValueError, OSError, RuntimeError, MemoryError, KeyError, IndexError)  # what a user can mend or wait out
@@ -168,7 +168,7 @@ def _caught(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
 
 def scan_names(config: Config) -> list[str]:
     """Return the names of a configuration's scans, without opening them."""
-    from xct_pipeline.acquisition.stage import open_scans
+    from xct_pipeline.acquisition.steps import open_scans
 
     return [item.name for item in open_scans(config)]
 

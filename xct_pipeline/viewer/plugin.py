@@ -70,10 +70,11 @@ def demo_layers() -> list[Layer]:
 def make_demo(folder: Path) -> list[Layer]:
     """Simulate and run the demonstration, or go on with what is there, and return its layers."""
     from xct_pipeline.demo import run_demo
+    from xct_pipeline.report import write_report
 
     if not (folder / "store.zarr" / "tables" / "reconstruction.csv").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        run_demo(folder)
+        write_report(run_demo(folder).store.path)
     return layers.store_layers(folder / "store.zarr")
 
 

@@ -56,7 +56,7 @@ def config_layers(config: Config) -> list[Layer]:
     ScanError
         No scan can be opened.
     """
-    from xct_pipeline.acquisition.stage import open_scans
+    from xct_pipeline.acquisition.steps import open_scans
 
     opened = open_scans(config)
     for item in opened:

@@ -8,9 +8,9 @@ from typing import Any
 from magicgui.widgets import ComboBox, Container, PushButton, TextEdit
 
 from xct_pipeline import pipeline
-from xct_pipeline.config_edit import parse_text
-from xct_pipeline.resources import format_bytes
-from xct_pipeline.store import write_atomic
+from xct_pipeline.config.edit import parse_text
+from xct_pipeline.engine.resources import format_bytes
+from xct_pipeline.store.files import write_atomic
 from xct_pipeline.viewer.panel import Panel
 from xct_pipeline.viewer.running import RunControl
 

@@ -13,8 +13,9 @@ import scipy.ndimage
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton, SpinBox
 
 from xct_pipeline.config import Config, MaskSettings, Registration, StartMotion
-from xct_pipeline.config_edit import update_config
-from xct_pipeline.store import Store, StoreError, open_image
+from xct_pipeline.config.edit import update_config
+from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.store import Store, open_image
 from xct_pipeline.viewer.layers import diverging, label_colours
 from xct_pipeline.viewer.ome import contrast, signed_contrast
 from xct_pipeline.viewer.panel import NameBox, Panel, set_picture
@@ -342,7 +343,7 @@ def checkerboard(fixed: Array, moving: Array, size: int) -> Array:
 
 def mask_of(config: Config, mask: MaskSettings, name: str) -> tuple[Array, tuple[float, ...], tuple[float, ...]]:
     """Return the mask that registration takes, on a coarse level, with its scale and place."""
-    from xct_pipeline.registration.stage import Mask
+    from xct_pipeline.registration.steps.stage import Mask
 
     if mask.painted is not None:
         mask = mask.model_copy(update={"painted": str(config.resolve(mask.painted))})

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit
 from pydantic import BaseModel, ValidationError
 
-from xct_pipeline.config_file import describe
+from xct_pipeline.config.file import describe
 
 
 class MethodEditor(Container):  # type: ignore[misc]

@@ -12,8 +12,9 @@ from magicgui.widgets import Container, PushButton, SpinBox
 from xct_pipeline.config import Config, SegmentWatershed
 from xct_pipeline.config import Denoise as DenoiseUnion
 from xct_pipeline.config import Segmentation as SegmentationUnion
-from xct_pipeline.config_edit import change_text, parse_text, update_config
-from xct_pipeline.store import Store, StoreError, open_image
+from xct_pipeline.config.edit import change_text, parse_text, update_config
+from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.store import Store, open_image
 from xct_pipeline.viewer import ome
 from xct_pipeline.viewer.layers import label_colours
 from xct_pipeline.viewer.panel import NameBox, Panel, plot, show_plot
@@ -215,9 +216,9 @@ def plane_labels(config: Config, scan: str, z: int) -> tuple[Array, tuple[float,
         The series cannot be divided as asked for.
     """
     from xct_pipeline.config import Registration
-    from xct_pipeline.registration.stage import find_volume, reference_index
-    from xct_pipeline.resources import resources
-    from xct_pipeline.segmentation import stage
+    from xct_pipeline.engine.resources import resources
+    from xct_pipeline.registration.steps.stage import find_volume, reference_index
+    from xct_pipeline.segmentation.steps import stage
 
     store, settings, limits = Store(config.store_path), config.segmentation or SegmentWatershed(), resources()
     names = list(store.attributes().get("scans", {}))

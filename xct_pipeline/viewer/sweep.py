@@ -7,7 +7,7 @@ from typing import Any
 
 import tifffile
 
-from xct_pipeline.store import StoreError
+from xct_pipeline.store.files import StoreError
 from xct_pipeline.viewer import ome
 
 Layer = tuple[Any, dict[str, Any], str]

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from xct_pipeline.store import RefusedError
+from xct_pipeline.store.files import RefusedError
 
 MISSING = "the viewer needs napari and a Qt binding: pip install 'xct-pipeline[napari]'"
 PLUGIN = "xct-pipeline"

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from xct_pipeline.acquisition.phantom import (
+from xct_pipeline.simulation.phantom import (
     Body,
     cylinder,
     disc,

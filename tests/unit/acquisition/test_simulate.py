@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 import pytest
 
-from xct_pipeline.acquisition import beamline, cell
-from xct_pipeline.acquisition.beamline import SimulationSettings, detect, generator, make_detector
-from xct_pipeline.acquisition.phantom import rasterize
-from xct_pipeline.acquisition.simulate import FIRST_START, charge_C, simulate
+from xct_pipeline.simulation import beamline, cell
+from xct_pipeline.simulation.beamline import SimulationSettings, detect, generator, make_detector
+from xct_pipeline.simulation.phantom import rasterize
+from xct_pipeline.simulation.simulate import FIRST_START, charge_C, simulate
 
 SMALL = SimulationSettings(scans=3, rows=32, columns=64, angles=19, flats=4, darks=3)
 

@@ -7,11 +7,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from xct_pipeline.acquisition.stage import working_frame
+from xct_pipeline.acquisition.steps import working_frame
 from xct_pipeline.config import Acquisition, Correction, ZingerMedian
-from xct_pipeline.correction import stage, stage_defects, stage_fields, stage_samples, zinger
+from xct_pipeline.correction import zinger
 from xct_pipeline.correction.air import Margin
-from xct_pipeline.resources import Resources
+from xct_pipeline.correction.steps import (
+    defects as stage_defects,
+)
+from xct_pipeline.correction.steps import (
+    fields as stage_fields,
+)
+from xct_pipeline.correction.steps import (
+    samples as stage_samples,
+)
+from xct_pipeline.correction.steps import (
+    stage,
+)
+from xct_pipeline.engine.resources import Resources
 from xct_pipeline.scan import ArrayFrames, Scan
 
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from xct_pipeline.correction import defects
-from xct_pipeline.correction.defect_rows import along_rows
-from xct_pipeline.correction.defects import (
+from xct_pipeline.correction.defects import find as defects
+from xct_pipeline.correction.defects.find import (
     SEGMENTS,
     column_statistics,
     correct_defects,
     find_defects,
     interpolate_dead,
 )
+from xct_pipeline.correction.defects.rows import along_rows
 
 WALLS = ((0.46, 0.43, 1.0), (0.43, 0.36, 0.3), (0.36, 0.345, 20.0), (0.345, 0.22, 0.5), (0.22, 0.12, 1.5))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xct_pipeline.acquisition.stage import Frame, RawSource
-from xct_pipeline.blocks import apply_ops, regions_of
+from xct_pipeline.acquisition.steps import Frame, RawSource
 from xct_pipeline.config import Correction
-from xct_pipeline.correction.stage import on_counts
-from xct_pipeline.correction.stage_fields import nominal_fields
-from xct_pipeline.correction.stage_samples import integrals_of_rows
+from xct_pipeline.correction.steps.fields import nominal_fields
+from xct_pipeline.correction.steps.samples import integrals_of_rows
+from xct_pipeline.correction.steps.stage import on_counts
+from xct_pipeline.engine.blocks import apply_ops, regions_of
 from xct_pipeline.scan import ArrayFrames, Scan
 
 

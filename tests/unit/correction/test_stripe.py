@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xct_pipeline.correction import stripe_vo
-from xct_pipeline.correction.stripe import default_windows, detect_stripes, each_row
-from xct_pipeline.correction.stripe_titarenko import remove_stripe_titarenko
-from xct_pipeline.correction.stripe_wavelet import remove_stripe_fourier_wavelet
+from xct_pipeline.correction.stripes import vo as stripe_vo
+from xct_pipeline.correction.stripes.common import default_windows, detect_stripes, each_row
+from xct_pipeline.correction.stripes.titarenko import remove_stripe_titarenko
+from xct_pipeline.correction.stripes.wavelet import remove_stripe_fourier_wavelet
 
 WIDTH, ANGLES, NOISE = 256, 361, 0.01
 SINGLE = np.arange(30, 230, 17)  # isolated defective columns

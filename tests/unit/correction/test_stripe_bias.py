@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xct_pipeline.correction import defects, stripe_vo
-from xct_pipeline.correction.stripe_titarenko import remove_stripe_titarenko
-from xct_pipeline.correction.stripe_wavelet import remove_stripe_fourier_wavelet
+from xct_pipeline.correction.defects import find as defects
+from xct_pipeline.correction.stripes import vo as stripe_vo
+from xct_pipeline.correction.stripes.titarenko import remove_stripe_titarenko
+from xct_pipeline.correction.stripes.wavelet import remove_stripe_fourier_wavelet
 
 WIDTH, ANGLES = 512, 361
 PIXEL_CM = 1e-3

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xct_pipeline.correction import running_median, stripe_columns, stripe_vo
-from xct_pipeline.correction.stripe_titarenko import remove_stripe_titarenko
-from xct_pipeline.correction.stripe_wavelet import remove_stripe_fourier_wavelet
+from xct_pipeline.correction import running_median
+from xct_pipeline.correction.stripes import columns as stripe_columns
+from xct_pipeline.correction.stripes import vo as stripe_vo
+from xct_pipeline.correction.stripes.titarenko import remove_stripe_titarenko
+from xct_pipeline.correction.stripes.wavelet import remove_stripe_fourier_wavelet
 
 
 def fourier_wavelet_by_definition(

@@ -7,16 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from xct_pipeline.reconstruction.center import (
-    center_from_overlap,
-    choose_rows,
-    find_center,
-    row_content,
-)
-from xct_pipeline.reconstruction.center_metric import center_from_metric
-from xct_pipeline.reconstruction.center_pair import center_from_pair
-from xct_pipeline.reconstruction.center_rows import column_values, outlying_columns
-from xct_pipeline.reconstruction.half_turns import half_turns
+from xct_pipeline.reconstruction.center.find import center_from_overlap, choose_rows, find_center, row_content
+from xct_pipeline.reconstruction.center.half_turns import half_turns
+from xct_pipeline.reconstruction.center.metric import center_from_metric
+from xct_pipeline.reconstruction.center.pair import center_from_pair
+from xct_pipeline.reconstruction.center.rows import column_values, outlying_columns
 
 WIDTH, STEPS = 192, 180
 

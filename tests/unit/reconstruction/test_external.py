@@ -11,7 +11,7 @@ import closed_form as cf
 
 from xct_pipeline.config import Astra, Tomopy
 from xct_pipeline.reconstruction import external, fourier
-from xct_pipeline.reconstruction.stage import Geometry, reconstruct_op
+from xct_pipeline.reconstruction.steps.stage import Geometry, reconstruct_op
 
 ANGLES = np.arange(90) * np.pi / 90
 CENTER = 30.3

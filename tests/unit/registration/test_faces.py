@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from xct_pipeline.acquisition.phantom import disc, project, rotation_matrix
-from xct_pipeline.acquisition.phantom import transform as moved_body
 from xct_pipeline.reconstruction.fourier import reconstruct
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.warp import warp_block
+from xct_pipeline.simulation.phantom import disc, project, rotation_matrix
+from xct_pipeline.simulation.phantom import transform as moved_body
 from xct_pipeline.variation.uncertainty import edge_shell
 
 ORDERS = ("linear", "cubic", "quintic")

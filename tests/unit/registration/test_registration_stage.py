@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xct_pipeline.blocks import BlockOp, Pass, Region
 from xct_pipeline.config import Registration
-from xct_pipeline.execution import run_passes
-from xct_pipeline.registration import stage
+from xct_pipeline.engine.blocks import BlockOp, Pass, Region
+from xct_pipeline.engine.execution import run_passes
+from xct_pipeline.engine.resources import Resources
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import RegistrationError
-from xct_pipeline.resources import Resources
-from xct_pipeline.store import Image, Store, level_count, open_image
+from xct_pipeline.registration.steps import stage
+from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.store import Store, open_image
 
 VOXEL_UM = 2.5
 N = 64

@@ -10,10 +10,12 @@ import zarr
 from test_registration_stage import LIMITS, MOTION, N, cell, make_store
 
 from xct_pipeline.config import Registration, StartMotion
-from xct_pipeline.config_file import ConfigError, parse_config
-from xct_pipeline.registration import stage, stage_masks, stage_motions
+from xct_pipeline.config.file import ConfigError, parse_config
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import RegistrationError
+from xct_pipeline.registration.steps import masks as stage_masks
+from xct_pipeline.registration.steps import motions as stage_motions
+from xct_pipeline.registration.steps import stage
 
 NAMES = ["early", "middle"]
 FAR = tf.compose(tf.rigid(np.deg2rad([40.0, 0.0, 0.0]), [0, 0, 0], [(N - 1) / 2] * 3), MOTION)

@@ -16,12 +16,13 @@ from ome_zarr_models.v05.labels import Labels
 from stored_series import LIMITS, VOXEL, reference_volume, write_image
 from yaozarrs import v05
 
-from xct_pipeline.config_file import ConfigError, parse_config
-from xct_pipeline.execution import image_identity
-from xct_pipeline.labels_file import open_labels
-from xct_pipeline.resources import Resources
-from xct_pipeline.segmentation import stage, stage_series
-from xct_pipeline.store import Store
+from xct_pipeline.config.file import ConfigError, parse_config
+from xct_pipeline.engine.execution import image_identity
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.segmentation.steps import series as stage_series
+from xct_pipeline.segmentation.steps import stage
+from xct_pipeline.store.labels_file import open_labels
+from xct_pipeline.store.store import Store
 
 SHAPE = (40, 48, 52)
 VALUES = np.array([np.nan, 0.0, 0.6, 7.0], np.float32)

@@ -10,15 +10,17 @@ import pandas as pd
 import pytest
 from stored_series import LIMITS, VOXEL, reference_volume, same, write_image
 
-from xct_pipeline.blocks import BlockOp, Pass, Region, size_of
-from xct_pipeline.config_file import parse_config
-from xct_pipeline.execution import run_passes
-from xct_pipeline.registration.stage import Motion
-from xct_pipeline.store import Image, Store, level_count, open_image
-from xct_pipeline.variation import alloy, closure, stage
+from xct_pipeline.config.file import parse_config
+from xct_pipeline.engine.blocks import BlockOp, Pass, Region, size_of
+from xct_pipeline.engine.execution import run_passes
+from xct_pipeline.registration.steps.stage import Motion
+from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.store import Store, open_image
+from xct_pipeline.variation import alloy, closure
 from xct_pipeline.variation import electrochemistry as ec
 from xct_pipeline.variation.attenuation import mass_attenuation
-from xct_pipeline.variation.stage_physics import physics_of
+from xct_pipeline.variation.steps import stage
+from xct_pipeline.variation.steps.physics import physics_of
 
 SHAPE = (40, 56, 60)
 NOISE = 0.02
@@ -254,7 +256,8 @@ def whole(tmp_path_factory) -> Store:
 @pytest.mark.parametrize("slab", [32, 64, pytest.param(16, marks=pytest.mark.slow)])
 def test_maps_do_not_depend_on_the_size_of_blocks(tmp_path, slab, monkeypatch, whole):
     """Sums over slabs of 16 planes, of 32 and of all planes; tasks of a part of a plane."""
-    from xct_pipeline.variation import stage_images, stage_sums
+    from xct_pipeline.variation.steps import images as stage_images
+    from xct_pipeline.variation.steps import sums as stage_sums
 
     monkeypatch.setattr("xct_pipeline.variation.stage_series.SLAB", slab)
     monkeypatch.setattr(stage_sums, "PIECE", 3)
@@ -346,7 +349,7 @@ def test_an_empty_label_is_an_error_before_any_density(tmp_path):
 
 
 def test_the_factor_of_interpolation_is_told(tmp_path):
-    from xct_pipeline.variation.stage_physics import interpolation_of
+    from xct_pipeline.variation.steps.physics import interpolation_of
 
     store = Store(tmp_path / "store.zarr")
     series = series_of(store, volumes())

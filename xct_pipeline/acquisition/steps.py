@@ -1,0 +1,217 @@
+"""The scans of a configuration, opened, and their frames as a source of blocks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xct_pipeline.acquisition import open_scan, open_tiff_scan
+from xct_pipeline.config import Acquisition, AngleFile, Around, Config, TiffScan
+from xct_pipeline.engine.blocks import Array, Region, size_of
+from xct_pipeline.scan import Frames, Scan, ScanError
+from xct_pipeline.store import provenance
+
+
+@dataclass(frozen=True)
+class OpenedScan:
+    """A scan of the configuration: opened, or why it could not be."""
+
+    name: str
+    files: tuple[Path, ...]
+    scan: Scan | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The pixels that are worked on: detector rows and columns after cropping columns and binning.
+
+    Rows are never cropped here, so that a row's number does not depend on which rows are asked for.
+
+    Attributes
+    ----------
+    angles, rows, columns : int
+        Size of the working frame.
+    first_column : int
+        Detector column at which it begins.
+    binning : int
+        Detector pixels per side of a working pixel.
+    """
+
+    angles: int
+    rows: int
+    columns: int
+    first_column: int
+    binning: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(angle, row, column)."""
+        return self.angles, self.rows, self.columns
+
+    def to_working(self, column: Any) -> Any:
+        """Turn a detector column into a column of the working frame."""
+        return (column - self.first_column + 0.5) / self.binning - 0.5
+
+    def to_detector(self, column: Any) -> Any:
+        """Turn a column of the working frame into a detector column."""
+        return (column + 0.5) * self.binning - 0.5 + self.first_column
+
+
+def working_frame(scan: Scan, acquisition: Acquisition) -> Frame:
+    """Return the frame of a scan.
+
+    Raises
+    ------
+    ScanError
+        The columns or rows asked for lie outside the detector.
+    """
+    angles, rows, columns = scan.shape
+    for name, span, size in (("rows", acquisition.rows, rows), ("columns", acquisition.columns, columns)):
+        if span is not None and not 0 <= span[0] < span[1] <= size:
+            raise ScanError(
+                f"{scan.name}: {name} {span[0]}:{span[1]} reach outside the detector, which has {size} {name}"
+            )
+    first, stop = acquisition.columns or (0, columns)
+    bins = acquisition.binning
+    if (stop - first) // bins < 3 or rows // bins < 1:
+        raise ScanError(f"{scan.name}: {stop - first} columns and {rows} rows are too few to bin by {bins}")
+    return Frame(angles, rows // bins, (stop - first) // bins, first, bins)
+
+
+def row_range(frame: Frame, acquisition: Acquisition) -> tuple[int, int]:
+    """Return the rows of the working frame that are reconstructed."""
+    if acquisition.rows is None:
+        return 0, frame.rows
+    first, stop = acquisition.rows
+    return first // frame.binning, min(frame.rows, max(-(-stop // frame.binning), first // frame.binning + 1))
+
+
+@dataclass(frozen=True)
+class RawSource:
+    """Reads counts of the working frame: cropped, and binned by the mean of the pixels."""
+
+    frames: Frames
+    frame: Frame
+
+    def read(self, region: Region) -> Array:
+        """Read (frame, row, column); binned counts are float32."""
+        index, rows, columns = region
+        bins, first = self.frame.binning, self.frame.first_column
+        box = [
+            slice(part.start * bins + shift, part.stop * bins + shift) for part, shift in ((rows, 0), (columns, first))
+        ]
+        counts = self.frames.read(index, *box)
+        if bins == 1:
+            return counts
+        n, r, c = counts.shape
+        split = counts.reshape(n, r // bins, bins, c // bins, bins)
+        return np.asarray(split.mean(axis=(2, 4), dtype=np.float32))
+
+    def nbytes(self, region: Region) -> int:
+        """Return the bytes of the counts, and of the means where pixels are binned."""
+        raw = size_of(region) * self.frame.binning**2 * self.frames.dtype.itemsize
+        return int(raw if self.frame.binning == 1 else raw * (1 + 8 / self.frames.dtype.itemsize))
+
+
+def open_scans(config: Config) -> list[OpenedScan]:
+    """Open every scan of a configuration; one that cannot be opened says why and hinders no other.
+
+    Raises
+    ------
+    ScanError
+        Two scans have one name, or a pattern matches nothing; a line for each problem, those of scans included.
+    """
+    acquisition = config.acquisition
+    problems: list[str] = []
+    opened: list[OpenedScan] = []
+    for pattern in acquisition.scans:
+        try:
+            opened += [_open_file(config, path) for path in config.expand(pattern)]
+        except ScanError as error:
+            problems.append(str(error))
+    opened += [_open_tiff(config, table) for table in acquisition.tiff]
+    names = [item.name for item in opened]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.append(f"two scans are called {name}; names are file stems and must differ")
+    if problems:
+        raise ScanError("\n".join([*problems, *(item.problem for item in opened if item.problem)]))
+    return opened
+
+
+def _open_file(config: Config, path: Path) -> OpenedScan:
+    acquisition = config.acquisition
+    try:
+        references = _around("flats", acquisition.flats, config) | _around("darks", acquisition.darks, config)
+        scan = open_scan(path, **references, pixel_size_um=acquisition.pixel_size_um, energy_keV=acquisition.energy_keV)
+    except (ScanError, OSError) as error:
+        return OpenedScan(path.stem, (path,), None, str(error))
+    return OpenedScan(scan.name, scan.files[:1] or (path,), _supplied(scan, acquisition))
+
+
+def open_as_found(path: Path) -> Scan:
+    """Open a raw scan to look at it, with the flats and darks that it has, even none.
+
+    Raises
+    ------
+    ScanError
+        It cannot be opened whatever is left out.
+    """
+    try:
+        return open_scan(path)
+    except ScanError as error:
+        for missing in (("darks",), ("flats",), ("flats", "darks")):
+            with contextlib.suppress(ScanError):
+                return open_scan(path, **{f"without_{kind}": True for kind in missing})  # type: ignore[arg-type]
+        raise error
+
+
+def _around(kind: str, files: Any, config: Config) -> dict[str, Any]:
+    match files:
+        case None:
+            return {}
+        case "none":
+            return {f"without_{kind}": True}
+        case Around():
+            return {kind: config.expand(files.before), f"{kind}_after": config.expand(files.after)}
+        case _:
+            return {kind: config.expand(files)}
+
+
+def _open_tiff(config: Config, table: TiffScan) -> OpenedScan:
+    acquisition = config.acquisition
+    files: tuple[Path, ...] = ()
+    try:
+        files = tuple(config.expand(table.projections))
+        frames: dict[str, Any] = {
+            kind: config.expand(patterns)
+            for kind in ("flats", "flats_after", "darks", "darks_after")
+            if (patterns := getattr(table, kind)) is not None
+        }
+        angles: Mapping[str, Any] = table.angles.model_dump()
+        if isinstance(table.angles, AngleFile):
+            angles = {**angles, "file": config.resolve(table.angles.file)}
+        scan = open_tiff_scan(
+            table.name, files, angles=angles, **frames,
+            pixel_size_um=table.pixel_size_um or acquisition.pixel_size_um,
+            energy_keV=table.energy_keV or acquisition.energy_keV,
+            without_flats=acquisition.flats == "none", without_darks=acquisition.darks == "none",
+        )  # fmt: skip
+    except (ScanError, OSError) as error:
+        return OpenedScan(table.name, files, None, str(error))
+    return OpenedScan(table.name, files, _supplied(scan, acquisition))
+
+
+def _supplied(scan: Scan, acquisition: Acquisition) -> Scan:
+    """Let the configuration supply what only it knows."""
+    return replace(scan, distance_mm=acquisition.distance_mm or scan.distance_mm)
+
+
+def scan_identity(scan: Scan) -> dict[str, Any]:
+    """Return what changes when the raw data of a scan change."""
+    return {"files": provenance.file_identity(scan.files), "angles": scan.angles, "saturation": scan.saturation}

@@ -1,0 +1,302 @@
+"""What the command line prints: facts, plans, progress and results, for people and (as plain values) for machines."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from xct_pipeline.engine.resources import format_bytes
+
+if TYPE_CHECKING:
+    from xct_pipeline.engine.execution import Progress, ShardResult
+    from xct_pipeline.engine.resources import Forecast, Resources
+    from xct_pipeline.pipeline import RunResult
+    from xct_pipeline.plan.plan import Plan
+    from xct_pipeline.reconstruction.center.find import CenterEstimate
+
+log = logging.getLogger("xct")
+LOG_INTERVAL_S = 60.0
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Progress]:
+    """Show a bar on a terminal; elsewhere log one line a minute."""
+    if sys.stderr.isatty():
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with RichProgress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("starting", total=None)
+
+            def advance(result: ShardResult, done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total, description=result.name)
+
+            yield advance
+        return
+    last = time.monotonic() - LOG_INTERVAL_S
+
+    def line(result: ShardResult, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LOG_INTERVAL_S or done == total:
+            last = time.monotonic()
+            log.info("%s: %d of %d shards", result.name, done, total)
+
+    yield line
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """Return what is in a raw scan or a store, as plain values."""
+    from xct_pipeline.store.files import StoreError
+    from xct_pipeline.store.store import Store
+
+    if path.is_dir():
+        store = Store(path)
+        if not store.exists():
+            raise StoreError(f"{path} is no store of xct; give a raw scan, or the folder that a run wrote")
+        return store_facts(store)
+    from xct_pipeline.acquisition.checks import scan_facts
+    from xct_pipeline.acquisition.steps import open_as_found
+
+    return scan_facts(open_as_found(path))
+
+
+def store_facts(store: Any) -> dict[str, Any]:
+    """Return what a store holds: scans, images with shape and unit, tables, versions."""
+    from xct_pipeline.store.files import read_attributes
+
+    attributes = store.attributes()
+    images = {}
+    for file in sorted(store.path.rglob("zarr.json")):
+        found = read_attributes(file.parent)
+        if "ome" in found and "identity" in found.get("xct", {}):
+            xct = found["xct"]
+            images[str(file.parent.relative_to(store.path))] = {
+                "shape": xct["identity"]["shape"], "axes": "".join(xct["identity"]["axes"]), "unit": xct["unit"],
+                "voxel_um": xct["identity"]["voxel_um"], "levels": xct["layout"][1],
+            }  # fmt: skip
+    tables = sorted(f.stem for f in (store.path / "tables").glob("*.csv"))
+    return {
+        "store": str(store.path),
+        "scans": attributes.get("scans", {}),
+        "times_s": attributes.get("times_s", {}),
+        "warnings": [f"{scan}: {text}" if scan else text for scan, text in attributes.get("warnings", [])],
+        "images": images,
+        "tables": tables,
+        "versions": attributes.get("versions", {}),
+    }
+
+
+def print_facts(path: Path, facts: Mapping[str, Any]) -> None:
+    """Print facts, one a line; nested ones indented."""
+    print(path)
+    _print_nested(facts, "  ")
+
+
+def _print_nested(facts: Mapping[str, Any], indent: str) -> None:
+    width = max((len(str(key)) for key in facts), default=0)
+    for key, value in facts.items():
+        if isinstance(value, Mapping) and value:
+            print(f"{indent}{key}")
+            _print_nested(value, indent + "  ")
+        elif isinstance(value, (list, tuple)) and value and all(isinstance(v, str) for v in value):
+            print(f"{indent}{key:<{width}}  {value[0]}")
+            for more in value[1:]:
+                print(f"{indent}{'':<{width}}  {more}")
+        else:
+            shown = f"{value:.6g}" if isinstance(value, float) else value
+            print(f"{indent}{key:<{width}}  {shown}")
+
+
+def plan_facts(plan: Plan) -> dict[str, Any]:
+    """Return a plan as plain values."""
+    from xct_pipeline.acquisition.checks import scan_facts
+
+    scans = []
+    for item in plan.scans:
+        entry: dict[str, Any] = {"name": item.name, "problem": item.problem}
+        if item.scan is not None:
+            entry |= {"facts": scan_facts(item.scan), "warnings": list(item.warnings)}
+            entry["passes"] = [
+                {
+                    "image": step.image.path, "shape": step.image.shape, "unit": step.image.unit,
+                    "shards": len(step.shards()), "task_bytes": step.memory(), "ops": [op.name for op in step.ops],
+                }
+                for step in item.passes
+            ]  # fmt: skip
+        scans.append(entry)
+    return {
+        "store": str(plan.config.store_path),
+        "workers": plan.workers,
+        "memory_limit": plan.limits.memory,
+        "memory_predicted": plan.memory_bytes,
+        "disk_bytes": plan.disk_bytes,
+        "seconds": sum(forecast.seconds(plan.limits) for forecast in plan.forecasts),
+        "stages": [stage_facts(forecast, plan.limits) for forecast in plan.forecasts],
+        "scans": scans,
+    }
+
+
+def stage_facts(forecast: Forecast, limits: Resources) -> dict[str, Any]:
+    """Return what a stage takes as plain values: all of it, and step by step."""
+    steps = [
+        {
+            "name": need.name, "tasks": need.tasks * need.repeated, "workers": need.workers(limits),
+            "task_bytes": need.task_bytes, "held_bytes": need.held_bytes, "memory_predicted": need.peak_bytes(limits),
+            "cpu_s": need.cpu_s,
+        }
+        for need in forecast.needs
+    ]  # fmt: skip
+    return {
+        "stage": forecast.stage, "tasks": forecast.tasks, "memory_predicted": forecast.peak_bytes(limits),
+        "disk_bytes": forecast.disk_bytes, "cpu_s": forecast.cpu_s, "seconds": forecast.seconds(limits), "steps": steps,
+    }  # fmt: skip
+
+
+def print_plan(plan: Plan) -> None:
+    """Print the scans and what a run would take."""
+    table = Table("scan", "projections", "flats", "darks", "pixel", "energy", "output", "shards", "per task")
+    for item in plan.scans:
+        if item.scan is None:
+            table.add_row(escape(item.name), "[red]cannot be used[/red]")
+            continue
+        scan, step = item.scan, item.passes[-1]
+        table.add_row(
+            escape(item.name), " x ".join(map(str, scan.shape)), str(scan.flats.shape[0] if scan.flats else 0),
+            str(scan.darks.shape[0] if scan.darks else 0),
+            f"{scan.pixel_size_um:g} um" if scan.pixel_size_um else "unknown",
+            f"{scan.energy_keV:g} keV" if scan.energy_keV else "unknown",
+            f"{' x '.join(map(str, step.image.shape))} {step.image.unit}", str(len(step.shards())),
+            format_bytes(step.memory()),
+        )  # fmt: skip
+    console = _console()
+    console.print(table)
+    _print_remarks([(item.name, item.problem, item.warnings) for item in plan.scans])
+    for step in plan.good[0].passes:
+        print(f"steps to {step.image.path}: {', '.join(op.name for op in step.ops)}")
+    _print_forecasts(plan)
+
+
+def _print_forecasts(plan: Plan) -> None:
+    """Print what each stage takes, and the whole run."""
+    limits = plan.limits
+    table = Table("stage", "tasks", "at a time", "peak memory", "largest step", "disk, at most", "time, about")
+    for forecast in plan.forecasts:
+        largest = max(forecast.needs, key=lambda need: need.peak_bytes(limits))
+        table.add_row(
+            forecast.stage, str(forecast.tasks), str(max(need.workers(limits) for need in forecast.needs)),
+            format_bytes(forecast.peak_bytes(limits)), f"{largest.name}: {format_bytes(largest.task_bytes)} per task",
+            format_bytes(forecast.disk_bytes), format_duration(forecast.seconds(limits)),
+        )  # fmt: skip
+    _console().print(table)
+    seconds = sum(forecast.seconds(limits) for forecast in plan.forecasts)
+    workers = max(need.workers(limits) for forecast in plan.forecasts for need in forecast.needs)
+    print(
+        f"store {plan.config.store_path}: at most {format_bytes(plan.disk_bytes)} on disk, "
+        f"{workers} worker{'s' * (workers > 1)}, peak memory {format_bytes(plan.memory_bytes)} "
+        f"(limit {format_bytes(limits.memory)}), about {format_duration(seconds)}"
+    )
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as people write it, 3 min."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{max(seconds, 1):.0f} s"
+
+
+def _print_remarks(remarks: Iterable[tuple[str, str | None, Sequence[str]]]) -> None:
+    """Print the problem and the warnings of each scan, one a line."""
+    console = _console()
+    for name, problem, warnings in remarks:
+        if problem:
+            console.print(f"[red]{escape(name)} failed:[/red] {escape(problem)}", soft_wrap=True)
+        for warning in warnings:
+            console.print(f"[yellow]{escape(name)}: {escape(warning)}[/yellow]", soft_wrap=True)
+
+
+def center_facts(estimate: CenterEstimate) -> dict[str, Any]:
+    """Return a centre as plain values."""
+    return {
+        "center": estimate.center, "sigma": estimate.sigma, "agreement": estimate.agreement, "method": estimate.method,
+        "metric_center": estimate.metric_center, "tilt_deg": estimate.tilt_deg, "tilt_sigma_deg": estimate.tilt_sigma,
+        "warnings": list(estimate.warnings),
+    }  # fmt: skip
+
+
+def print_centers(found: Mapping[str, CenterEstimate]) -> None:
+    """Print a table of centres."""
+    table = Table("scan", "centre", "sigma", "other method", "difference", "tilt", "method")
+    for name, estimate in found.items():
+        table.add_row(
+            escape(name), f"{estimate.center:.3f}", _number(estimate.sigma), _number(estimate.metric_center),
+            _number(estimate.agreement), _number(estimate.tilt_deg), estimate.method,
+        )  # fmt: skip
+    _console().print(table)
+    _print_remarks([(name, None, estimate.warnings) for name, estimate in found.items()])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.3f}"
+
+
+def run_facts(result: RunResult) -> dict[str, Any]:
+    """Return the result of a run as plain values."""
+    scans = [
+        {
+            "name": scan.name, "problem": scan.problem, "warnings": list(scan.warnings),
+            "center": center_facts(scan.center) if scan.center else None,
+            "images": {p.name: {"computed": p.computed, "reused": p.reused, "seconds": p.seconds, "counts": p.counts,
+                                "changed": list(p.changed)} for p in scan.passes},
+        }
+        for scan in result.scans
+    ]  # fmt: skip
+    return {
+        "store": str(result.store.path), "scans": scans, "warnings": list(result.warnings),
+        "refused": list(result.refused),
+    }  # fmt: skip
+
+
+def print_run(result: RunResult) -> None:
+    """Print one line per scan, what was wrong with those that failed, and where the result is."""
+    table = Table("scan", "centre", "image", "shards computed", "reused", "task seconds", "remarks")
+    for scan in result.scans:
+        center = f"{scan.center.center:.3f} +- {_number(scan.center.sigma)}" if scan.center else "-"
+        if scan.problem:
+            table.add_row(escape(scan.name), center, "-", "-", "-", "-", "[red]failed[/red]")
+            continue
+        for passed in scan.passes:
+            remark = f"recomputed: {'; '.join(passed.changed[:3])}" if passed.changed else ""
+            table.add_row(
+                escape(scan.name), center, passed.name, str(passed.computed), str(passed.reused),
+                f"{passed.seconds:.1f}", escape(remark),
+            )  # fmt: skip
+    _console().print(table)
+    _print_remarks([(scan.name, scan.problem, scan.warnings) for scan in result.scans])
+    for warning in result.warnings:
+        _console().print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True)
+    failed = len(result.failed)
+    state = "finished" if not failed else f"{failed} of {len(result.scans)} scans failed, the others are finished"
+    print(f"{'all scans failed' if failed == len(result.scans) else state}: {result.store.path}")
+
+
+def print_comparison(rows: Iterable[tuple[str, str, str, str, str]]) -> None:
+    """Print what a demonstration recovered beside what is true."""
+    table = Table("scan", "quantity", "recovered", "true", "difference", title="recovered against true")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, width=150).print(table)

@@ -1,0 +1,1 @@
+"""The steps of the correction: block operations from counts to line integrals, and what they need estimated."""

@@ -1,0 +1,1 @@
+"""Removal of stripes from sinograms, a file per family of methods."""

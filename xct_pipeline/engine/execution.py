@@ -1,0 +1,379 @@
+"""Running passes and reductions: shards as tasks of dask's threads or of a cluster, resumable after a kill."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import zarr
+
+from xct_pipeline import device
+from xct_pipeline.engine.blocks import Array, Pass, Reduction, Region, Source, inside
+from xct_pipeline.engine.pyramid import halved
+from xct_pipeline.engine.resources import Need, Resources
+from xct_pipeline.engine.scheduling import run_tasks
+from xct_pipeline.store import provenance
+from xct_pipeline.store.files import RefusedError, StoreError, marker_file, unwritable, write_atomic
+from xct_pipeline.store.store import Store
+
+log = logging.getLogger("xct")
+
+MOST_TASKS = 4096  # of one reduction
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What a task tells: small, so that it costs nothing to send."""
+
+    name: str
+    shard: tuple[int, ...]
+    seconds: float
+    counts: dict[str, int]
+    problem: str | None = None
+    fatal: bool = False
+
+
+def run_shard(root: str, step: Pass, shard: tuple[int, ...], digest: str) -> ShardResult:
+    """Compute and write one shard of all levels, then its marker. Any failure is reported, not raised."""
+    started = time.perf_counter()
+    try:
+        counts = _write_shard(Path(root), step, shard)
+        seconds = time.perf_counter() - started
+        marker = {"fingerprint": digest, "counts": counts, "seconds": round(seconds, 4)}
+        write_atomic(marker_file(Path(root), step.name, shard), json.dumps(marker).encode())
+    except OSError as error:
+        return ShardResult(step.name, shard, 0.0, {}, _sentence(error), unwritable(error))
+    except Exception as error:  # a poisonous block must not take the other scans with it
+        log.debug("shard %s of %s", shard, step.name, exc_info=True)
+        return ShardResult(step.name, shard, 0.0, {}, _sentence(error), isinstance(error, MemoryError))
+    return ShardResult(step.name, shard, seconds, counts)
+
+
+def _sentence(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, (ValueError, OSError, StoreError)) else f"{type(error).__name__}: {text}"
+
+
+def _write_shard(root: Path, step: Pass, shard: tuple[int, ...]) -> dict[str, int]:
+    image = step.image
+    region = step.region(shard)
+    counts: Counter[str] = Counter()
+    shape = tuple(part.stop - part.start for part in region)
+    block: Array | None = None
+    for granule, values, found in step.results(step.granules(region)):
+        counts.update(found)
+        if values.shape == shape and values.dtype == image.dtype:  # the one granule there is
+            block = values
+            continue
+        block = np.empty(shape, dtype=image.dtype) if block is None else block
+        block[inside(region, granule)] = values
+    assert block is not None
+    for level in range(image.levels):
+        if level:
+            block = halved(block, image.spatial, labels=image.labels)
+        start = [k * size for k, size in zip(shard, image.shard_shape(level), strict=True)]
+        stop = [a + n for a, n in zip(start, block.shape, strict=True)]
+        if any(a >= n or b > n for a, b, n in zip(start, stop, image.level_shape(level), strict=True)):
+            block = block[tuple(slice(0, max(0, n - a)) for a, n in zip(start, image.level_shape(level), strict=True))]
+        if 0 in block.shape:
+            break
+        folder = root / image.path / str(level)
+        (folder / "c").joinpath(*map(str, shard)).unlink(missing_ok=True)  # else zarr reads it, and may find it damaged
+        array = zarr.open_array(str(folder), mode="r+")
+        array = array.with_config({"write_empty_chunks": True})  # a finished shard is a file, whatever it holds
+        array[tuple(slice(a, a + n) for a, n in zip(start, block.shape, strict=True))] = block
+    return dict(counts)
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """How a pass ended.
+
+    Attributes
+    ----------
+    name : str
+        The image's path.
+    computed, reused : int
+        Shards.
+    seconds : float
+        Summed over tasks.
+    counts : dict
+        Pixels clipped, replaced ... over all shards, those of earlier runs included.
+    changed : tuple of str
+        Why shards of an earlier run were not reused.
+    problem : str or None
+        The first failure, with how many there were.
+    """
+
+    name: str
+    computed: int
+    reused: int
+    seconds: float
+    counts: dict[str, int]
+    changed: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+class Progress(Protocol):
+    """Is told of every finished shard."""
+
+    def __call__(self, result: ShardResult, done: int, total: int) -> None:
+        """Take note of one shard."""
+        ...
+
+
+def silent(result: ShardResult, done: int, total: int) -> None:
+    """Show nothing."""
+    del result, done, total
+
+
+def run_passes(
+    store: Store, passes: Sequence[Pass], limits: Resources, progress: Progress = silent
+) -> list[PassResult]:
+    """Run passes that do not depend on each other, reusing every shard whose marker still holds.
+
+    Raises
+    ------
+    RefusedError
+        One task needs more memory than the limit, or the disk is full or cannot be written.
+    """
+    tasks: list[tuple[Pass, tuple[int, ...], str]] = []
+    reused: dict[str, list[dict[str, Any]]] = {}
+    changed: dict[str, tuple[str, ...]] = {}
+    for step in passes:
+        todo, kept, why = _pending(store, step)
+        reused[step.name], changed[step.name] = kept, why
+        tasks += [(step, shard, digest) for shard, digest in todo]
+        for line in why:
+            log.info("%s: recomputed because %s", step.name, line)
+    results: dict[str, list[ShardResult]] = {step.name: [] for step in passes}
+    for done, result in enumerate(_execute(store, tasks, passes_need(passes), limits), start=1):
+        results[result.name].append(result)
+        progress(result, done, len(tasks))
+        if result.fatal:
+            raise RefusedError(f"{store.path}: {result.problem}; the same command goes on where this one ended")
+    return [_summary(step.name, results[step.name], reused[step.name], changed[step.name]) for step in passes]
+
+
+def _summary(name: str, results: list[ShardResult], kept: list[dict[str, Any]], why: tuple[str, ...]) -> PassResult:
+    counts: Counter[str] = Counter()
+    for entry in itertools.chain((r.counts for r in results), (m["counts"] for m in kept)):
+        counts.update(entry)
+    failed = [r for r in results if r.problem]
+    problem = f"{failed[0].problem} ({len(failed)} of {len(results)} shards failed)" if failed else None
+    seconds = sum(r.seconds for r in results) + sum(m["seconds"] for m in kept)
+    return PassResult(name, len(results) - len(failed), len(kept), seconds, dict(counts), why, problem)
+
+
+def plane_counts(store: Store, step: Pass, name: str) -> list[int]:
+    """Return what the finished shards of each plane along the first axis counted under a name."""
+    counts = [0] * step.image.grid[0]
+    for shard in step.shards():
+        marker = _read_marker(marker_file(store.path, step.name, shard), step.digest(shard))
+        counts[shard[0]] += marker["counts"].get(name, 0) if marker else 0
+    return counts
+
+
+def _pending(
+    store: Store, step: Pass
+) -> tuple[list[tuple[tuple[int, ...], str]], list[dict[str, Any]], tuple[str, ...]]:
+    """Return the shards still to do, the markers of those that are done, and why old ones are void."""
+    fresh = store.prepare(step.image)
+    folder = marker_file(store.path, step.name, (0,)).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder.parent / f"{folder.name}.pass.json"
+    identity = {**step.identity(), "planes": provenance.plain(step.planes)}
+    why: tuple[str, ...] = ()
+    if note.exists():
+        try:
+            old = json.loads(note.read_text())
+        except ValueError:
+            old = {}
+        had_markers = any(folder.glob("*.json"))
+        why = tuple(provenance.differences(old, identity)) if old != identity and had_markers else ()
+    digests = [step.digest((plane,)) for plane in range(step.image.grid[0] if step.planes else 1)]
+    todo, kept = [], []
+    for shard in step.shards():
+        digest = digests[shard[0] if step.planes else 0]
+        marker = None if fresh else _read_marker(marker_file(store.path, step.name, shard), digest)
+        if marker and store.holds(step.image, shard):
+            kept.append(marker)
+        else:
+            marker_file(store.path, step.name, shard).unlink(missing_ok=True)
+            todo.append((shard, digest))
+    write_atomic(note, json.dumps(identity).encode())
+    return todo, kept, why
+
+
+def is_complete(store: Store, step: Pass) -> bool:
+    """Tell whether every shard of a pass is there as it would be made now."""
+    folder = store.path / step.image.path
+    if not folder.is_dir():
+        return False
+    return all(
+        _read_marker(marker_file(store.path, step.name, shard), step.digest(shard)) is not None
+        and store.holds(step.image, shard)
+        for shard in step.shards()
+    )
+
+
+def image_identity(store: Store, path: str) -> str:
+    """Return a hash that changes whenever an image that a pass made would be made anew.
+
+    Raises
+    ------
+    StoreError
+        No pass has made it.
+    """
+    folder = marker_file(store.path, path, (0,)).parent
+    try:
+        return provenance.fingerprint(json.loads((folder.parent / f"{folder.name}.pass.json").read_text()))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{store.path / path}: not made yet; run the stage before") from error
+
+
+def _read_marker(file: Path, digest: str) -> dict[str, Any] | None:
+    try:
+        marker: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return marker if marker.get("fingerprint") == digest else None
+
+
+def passes_need(passes: Sequence[Pass], name: str = "", cpu_s: float = 0.0) -> Need:
+    """Return what passes take that run together: their tasks, and the memory of the largest."""
+    largest = max(passes, key=Pass.memory, default=None)
+    tasks = sum(len(step.shards()) for step in passes)
+    if largest is None:
+        return Need(name, 0, 0)
+    on_device = any(step.on_device for step in passes)  # one task at a time
+    return Need(name or largest.name, tasks, largest.memory(), cpu_s=cpu_s, alone=on_device)
+
+
+def _execute(
+    store: Store, tasks: list[tuple[Pass, tuple[int, ...], str]], need: Need, limits: Resources
+) -> Iterator[ShardResult]:
+    """Yield the results of all tasks as they finish."""
+    if not tasks:
+        return
+    root = str(store.path.resolve())
+    calls = [(root, step, shard, digest) for step, shard, digest in tasks]
+    yield from run_tasks(run_shard, calls, need, limits, store.state.resolve() / "parcels")
+
+
+def _run_chunks(
+    first: int, reduction: Reduction, source: Source, regions: Sequence[Region], on_device: bool
+) -> list[tuple[int, dict[str, Array]]]:
+    """Reduce some regions, one after the other; the number of each goes with its partial result."""
+    if on_device:
+        with device.Uploads() as uploads:
+            blocks = uploads.one_ahead(source.read, regions)
+            return [
+                (first + k, reduction.chunk(block, region))
+                for k, (region, block) in enumerate(zip(regions, blocks, strict=True))
+            ]
+    return [(first + k, reduction.chunk(source.read(region), region)) for k, region in enumerate(regions)]
+
+
+def _together(regions: Sequence[Region]) -> int:
+    """Return how many regions one task reduces: one, unless that were more tasks than a scheduler likes."""
+    return max(1, -(-len(regions) // MOST_TASKS))
+
+
+def measure_need(
+    name: str, source: Source, regions: Sequence[Region], scratch: float = 3.0, partial_bytes: int = 0,
+    fold: bool = False, cpu_s: float = 0.0,
+) -> Need:  # fmt: skip
+    """Return what a reduction takes; see `measure`."""
+    chunk = int(max((source.nbytes(region) for region in regions), default=0) * (1 + scratch))
+    held = 3 * partial_bytes if fold else len(regions) * partial_bytes  # of the sum, its copy and the cache
+    tasks = -(-len(regions) // _together(regions))
+    return Need(name, tasks, chunk + 2 * partial_bytes, held, cpu_s=cpu_s)
+
+
+def measure(
+    store: Store | None, reduction: Reduction, source: Source, regions: Sequence[Region], inputs: Mapping[str, Any],
+    limits: Resources, scratch: float = 3.0, partial_bytes: int = 0,
+) -> dict[str, Array]:  # fmt: skip
+    """Run a reduction over regions of a source, or return its cached result.
+
+    Parameters
+    ----------
+    store : Store or None
+        Where the result is cached; None computes it without a trace.
+    scratch : float
+        Memory of a chunk as a multiple of what it reads.
+    partial_bytes : int
+        Size of one partial result, where it is more than a few numbers.
+
+    Raises
+    ------
+    RefusedError
+        One region needs more memory than the limit.
+    """
+    key = {
+        "name": reduction.name,
+        "version": reduction.version,
+        "parameters": dict(reduction.parameters),
+        "inputs": dict(inputs),
+    }
+    cached = load_estimate(store, reduction.name, key)
+    if cached is not None:
+        return cached
+    need = measure_need(reduction.name, source, regions, scratch, partial_bytes, reduction.fold)
+    on_device = limits.on_device and reduction.for_device
+    need = replace(need, alone=need.alone or on_device)  # one task at a time
+    step = _together(regions)
+    calls = [(k, reduction, source, tuple(regions[k : k + step]), on_device) for k in range(0, len(regions), step)]
+    partials: dict[int, dict[str, Array]] = {}
+    folder = None if store is None else store.state.resolve() / "parcels"
+    result, done = None, 0
+    for k, partial in itertools.chain.from_iterable(run_tasks(_run_chunks, calls, need, limits, folder)):
+        partials[k] = partial
+        while reduction.fold and done in partials:
+            following = partials.pop(done)
+            result = reduction.combine([following] if result is None else [result, following])
+            done += 1
+    if result is None:
+        result = reduction.combine([partials[k] for k in range(len(regions))])
+    save_estimate(store, reduction.name, key, result)
+    return result
+
+
+def load_estimate(store: Store | None, name: str, key: Mapping[str, Any]) -> dict[str, Array] | None:
+    """Return a cached estimate whose key is the same, else None."""
+    if store is None:
+        return None
+    file = store.state / "estimates" / f"{name}.npz"
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            if str(data["__key__"]) != provenance.fingerprint(key):
+                return None
+            return {entry: data[entry] for entry in data.files if entry != "__key__"}
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+    except Exception as error:  # zipfile.BadZipFile and relatives: a torn cache is no cache
+        log.debug("%s: unreadable estimate (%s)", file, error)
+        return None
+
+
+def save_estimate(store: Store | None, name: str, key: Mapping[str, Any], result: Mapping[str, Array]) -> None:
+    """Cache an estimate in the store, unless that is there to be read only (a preview of somebody else's store)."""
+    if store is None or not os.access(store.state, os.W_OK):
+        return
+    file = store.state / "estimates" / f"{name}.npz"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {"__key__": np.array(provenance.fingerprint(key)), **result}
+    np.savez(buffer, **arrays)
+    write_atomic(file, buffer.getvalue())

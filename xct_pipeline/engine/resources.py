@@ -1,0 +1,207 @@
+"""What a run may take: cores, memory and disk, within affinity and cgroup limits."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from xct_pipeline.store.files import RefusedError
+
+BASE_BYTES = 540 * 2**20  # interpreter, libraries, compiling kernels and writing the report, without any data
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run may take.
+
+    Attributes
+    ----------
+    workers : int
+        Tasks at a time.
+    memory : int
+        Bytes for the whole run.
+    cluster : str or None
+        ``local:N`` or ``tcp://...``; None for threads of this process.
+    on_device : bool
+        Compute on a CUDA device what can be computed there.
+    """
+
+    workers: int
+    memory: int
+    cluster: str | None = None
+    on_device: bool = False
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one step of a run takes, known before it begins.
+
+    Attributes
+    ----------
+    name : str
+    tasks : int
+        They do not depend on each other.
+    task_bytes : int
+        Memory of one.
+    held_bytes : int
+        Memory beside the tasks, in the process that shares them out.
+    repeated : int
+        How often the tasks are gone through, for one pair of scans after the other.
+    alone : bool
+        Its tasks run one after the other, in the process that shares out the others.
+    cpu_s : float
+        CPU-seconds of all tasks and repetitions together, roughly.
+    """
+
+    name: str
+    tasks: int
+    task_bytes: int
+    held_bytes: int = 0
+    repeated: int = 1
+    alone: bool = False
+    cpu_s: float = 0.0
+
+    def workers(self, limits: Resources) -> int:
+        """Return how many tasks run at a time within the limits.
+
+        Raises
+        ------
+        RefusedError
+            Not even one fits in the memory.
+        """
+        wanted = 1 if self.alone else min(limits.workers, max(self.tasks, 1))
+        if elsewhere(limits) and not self.alone:
+            return max(self.tasks, 1)  # the memory is that of other machines
+        room = limits.memory - base_bytes(limits) - self.held_bytes
+        if room < self.task_bytes:
+            least = base_bytes(limits) + self.held_bytes + self.task_bytes
+            raise RefusedError(
+                f"{self.name} needs {format_bytes(least)} for one task"
+                f" but the limit is {format_bytes(limits.memory)}; raise --memory, crop columns or bin"
+            )
+        return int(min(wanted, room // max(self.task_bytes, 1)))
+
+    def peak_bytes(self, limits: Resources) -> int:
+        """Return the memory that the step takes on this machine, libraries included."""
+        here = 0 if elsewhere(limits) and not self.alone else self.workers(limits) * self.task_bytes
+        return base_bytes(limits) + self.held_bytes + here
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a stage takes, known before it begins.
+
+    Attributes
+    ----------
+    stage : str
+    needs : tuple of Need
+        Its steps, one after the other.
+    disk_bytes : int
+        Of its images, uncompressed.
+    """
+
+    stage: str
+    needs: tuple[Need, ...]
+    disk_bytes: int
+
+    @property
+    def tasks(self) -> int:
+        """Of all steps."""
+        return sum(need.tasks * need.repeated for need in self.needs)
+
+    @property
+    def cpu_s(self) -> float:
+        """Of all steps, roughly."""
+        return sum(need.cpu_s for need in self.needs)
+
+    def peak_bytes(self, limits: Resources) -> int:
+        """Return the memory of the largest step."""
+        return max((need.peak_bytes(limits) for need in self.needs), default=base_bytes(limits))
+
+    def seconds(self, limits: Resources) -> float:
+        """Return how long it takes on this machine's workers, roughly."""
+        return sum(need.cpu_s / need.workers(limits) for need in self.needs)
+
+
+def available_cores() -> int:
+    """Return the cores that this process may use: affinity and cgroup quota respected."""
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
+
+
+def available_memory() -> int:
+    """Return the bytes that this process may take: what is free, within the cgroup's limit."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    for limit_file, used_file in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            limit = int(Path(limit_file).read_text())
+            used = int(Path(used_file).read_text())
+        except (OSError, ValueError):
+            continue
+        free = min(free, max(limit - used, 0))
+    return free
+
+
+def resources(workers: int | None = None, memory: int | None = None, cluster: str | None = None) -> Resources:
+    """Return the limits of a run, the machine's own where none are given (80 % of the free memory)."""
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers = {workers}: at least one is needed")
+    processes = local_processes(cluster)
+    return Resources(workers or processes or available_cores(), memory or int(0.8 * available_memory()), cluster)
+
+
+def local_processes(cluster: str | None) -> int | None:
+    """Return N of ``local:N``, None where the tasks run elsewhere.
+
+    Raises
+    ------
+    ValueError
+        Neither ``local:N`` nor the address of a scheduler.
+    """
+    if cluster is None:
+        return None
+    match = re.fullmatch(r"local:([1-9]\d*)", cluster)
+    if match is None and not re.fullmatch(r"[a-z]+://.+", cluster):
+        raise ValueError(f"--cluster {cluster}: write local:N (N worker processes) or tcp://HOST:PORT of a scheduler")
+    return int(match[1]) if match else None
+
+
+def elsewhere(limits: Resources) -> bool:
+    """Tell whether the tasks run on other machines."""
+    return limits.cluster is not None and local_processes(limits.cluster) is None
+
+
+def base_bytes(limits: Resources) -> int:
+    """Return the memory of this process and of its worker processes before they have any data."""
+    return BASE_BYTES * (1 + (local_processes(limits.cluster) or 0))
+
+
+def format_bytes(number: float) -> str:
+    """Return a size as people write it, 1.5 GB."""
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB" if number < 1000 else f"{number / 1000:.3g} TB"
+
+
+def disk_problem(path: Path, need: int) -> str | None:
+    """Say that a file system has less free space than is needed, or None."""
+    folder = path
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        return f"{folder} cannot be written"
+    free = shutil.disk_usage(folder).free
+    if need > free:
+        return f"{path} needs {format_bytes(need)} but {folder} has {format_bytes(free)} free"
+    return None

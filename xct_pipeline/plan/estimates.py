@@ -1,0 +1,97 @@
+"""What must be known of each scan before its passes: flats, air, centre of rotation, defects of the detector."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from xct_pipeline.config import Config
+from xct_pipeline.correction.steps.defects import add_defects, column_statistics
+from xct_pipeline.correction.steps.fields import Fields, measure_fields
+from xct_pipeline.engine.blocks import Array, Pass
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.plan.scan import ScanPlan, pixel_um, scan_passes
+from xct_pipeline.reconstruction.center.find import CenterEstimate
+from xct_pipeline.reconstruction.steps import stage as reconstruction
+from xct_pipeline.scan import ScanError
+from xct_pipeline.store.files import unwritable
+from xct_pipeline.store.store import Store
+
+log = logging.getLogger("xct")
+
+
+@dataclass
+class Prepared:
+    """A scan with everything estimated that its passes need."""
+
+    item: ScanPlan
+    fields: Fields | None = None
+    columns: Array | None = None
+    center: CenterEstimate | None = None
+    warnings: list[str] = field(default_factory=list)
+    problem: str | None = None
+
+    def passes(self, config: Config, limits: Resources, store: Store) -> tuple[Pass, ...]:
+        """Return the passes that run, with what was estimated."""
+        scan, frame = self.item.scan, self.item.frame
+        assert scan is not None
+        assert frame is not None
+        assert self.fields is not None
+        assert self.center is not None
+        column = frame.to_working(self.center.center)
+        return scan_passes(config, scan, frame, self.fields, column, limits, store)
+
+
+def prepare(
+    config: Config, scans: Sequence[ScanPlan], limits: Resources, store: Store | None, note: Callable[[str], None]
+) -> list[Prepared]:
+    """Estimate flats, air, detector defects and centres; what fails is noted at its scan."""
+    prepared = [Prepared(item, warnings=list(item.warnings), problem=item.problem) for item in scans]
+    for entry in prepared:
+        if entry.item.scan is None or entry.item.frame is None:
+            continue
+        try:
+            note(f"{entry.item.name}: flats, air and centre")
+            _estimate(entry, config, limits, store)
+        except (ScanError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and unwritable(error):
+                raise
+            entry.problem = str(error)
+    good = [entry for entry in prepared if entry.problem is None]
+    if config.reconstruction.center == "common" and good:
+        common = reconstruction.common_center([e.center for e in good if e.center is not None])
+        for entry in good:
+            entry.center = common
+    if config.correction.stripe.method == "defects" and good:
+        note("detector defects, from all scans together")
+        _find_defects(good, config)
+    for entry in prepared:
+        for warning in entry.warnings:
+            log.warning("%s: %s", entry.item.name, warning)
+    return prepared
+
+
+def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store | None) -> None:
+    """Measure what a scan tells by itself."""
+    scan, frame = entry.item.scan, entry.item.frame
+    assert scan is not None
+    assert frame is not None
+    entry.fields = measure_fields(config.correction, scan, frame, store)
+    if entry.item.center is not None:
+        entry.center = reconstruction.given_center(entry.item.center)
+    else:
+        entry.center = reconstruction.estimate_center(config, scan, frame, entry.fields, store)
+    entry.warnings += [*entry.fields.warnings, *entry.center.warnings]
+    if pixel_um(config, scan) is None:
+        entry.warnings.append("no pixel size known: reconstructed in 1/pixel; give acquisition.pixel_size_um")
+    if config.correction.stripe.method == "defects":
+        entry.columns = column_statistics(config.correction, scan, frame, entry.fields, store, limits)
+
+
+def _find_defects(good: Sequence[Prepared], config: Config) -> None:
+    """Give every scan what the column statistics of all scans of its detector tell together."""
+    centers = [e.item.frame.to_working(e.center.center) for e in good if e.item.frame and e.center]
+    known = [(e.fields, e.columns) for e in good if e.fields is not None and e.columns is not None]
+    for entry, fields in zip(good, add_defects(config.correction, known, centers), strict=True):
+        entry.fields = fields

@@ -1,0 +1,118 @@
+"""What is planned of one scan: its working frame and its passes, from counts to a volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xct_pipeline.acquisition.steps import Frame, OpenedScan, RawSource, row_range, scan_identity, working_frame
+from xct_pipeline.config import Config
+from xct_pipeline.correction.steps import stage as correction
+from xct_pipeline.correction.steps.fields import Fields, nominal_fields
+from xct_pipeline.engine.blocks import Pass, Source
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.reconstruction.steps import stage as reconstruction
+from xct_pipeline.scan import Scan, ScanError
+from xct_pipeline.store import provenance
+from xct_pipeline.store.store import Store
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """One scan of a plan: what is known of it before anything is computed.
+
+    Attributes
+    ----------
+    name : str
+    files : tuple of Path
+    scan : Scan or None
+        None where it cannot be used; then `problem` says why.
+    frame : Frame or None
+        The working frame.
+    passes : tuple of Pass
+        With nominal estimates: good for shapes, tasks, memory and disk, not for running.
+    center : float or None
+        The detector column that the configuration gives.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    scan: Scan | None
+    frame: Frame | None
+    passes: tuple[Pass, ...]
+    problem: str | None = None
+    warnings: tuple[str, ...] = ()
+    center: float | None = None
+
+
+def plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -> ScanPlan:
+    """Lay out what would be computed of one scan; a scan that cannot be used carries its problem."""
+    if item.scan is None:
+        return ScanPlan(item.name, item.files, None, None, (), item.problem)
+    given = given_center(config, index)
+    try:
+        outside = "" if given is None else _center_problem(item.name, given, item.scan)
+        try:
+            frame = working_frame(item.scan, config.acquisition)
+        except ScanError as error:
+            raise ScanError("; ".join(filter(None, [str(error), outside]))) from None
+        if outside:
+            raise ScanError(outside)
+        nominal = frame.to_working(given) if given is not None else (frame.columns - 1) / 2
+        fields = nominal_fields(frame)
+        passes = scan_passes(config, item.scan, frame, fields, nominal, limits, Store(config.store_path))
+    except ScanError as error:
+        return ScanPlan(item.name, item.files, None, None, (), str(error))
+    warnings = item.scan.warnings
+    return ScanPlan(item.name, item.files, item.scan, frame, passes, None, warnings, given)
+
+
+def given_center(config: Config, index: int) -> float | None:
+    """Return the centre that the configuration gives for a scan, a detector column."""
+    center = config.reconstruction.center
+    if isinstance(center, tuple):
+        return float(center[index]) if index < len(center) else None  # a list too short is an error of its own
+    return float(center) if isinstance(center, float) else None
+
+
+def _center_problem(name: str, center: float, scan: Scan) -> str:
+    """Say that a centre lies outside the detector; empty where it does not."""
+    columns = scan.shape[2]
+    if 0 <= center <= columns - 1:
+        return ""
+    return f"{name}: reconstruction.center = {center:g} lies outside the detector (columns 0 to {columns - 1})"
+
+
+def scan_passes(
+    config: Config, scan: Scan, frame: Frame, fields: Fields, center: float, limits: Resources,
+    store: Store,
+) -> tuple[Pass, ...]:  # fmt: skip
+    """Return the passes of one scan: over projections where one is needed, then to the volume.
+
+    Parameters
+    ----------
+    center : float
+        Column of the axis in the working frame.
+    """
+    raw = RawSource(scan.projections, frame)
+    inputs = {**scan_identity(scan), "frame": vars(frame)}
+    rows = row_range(frame, config.acquisition)
+    passes: list[Pass] = []
+    source: Source = raw
+    first = correction.to_integrals(config.correction, scan, frame, fields)
+    if correction.whole_projections(config.correction, scan, frame, rows):
+        passes.append(correction.projection_pass(scan.name, raw, first, frame, inputs, limits.on_device))
+        source, first = correction.stored_projections(store, scan.name, frame), ()
+        inputs = {**inputs, "projections": provenance.fingerprint(passes[0].identity())}
+    ops = (*first, *correction.on_sinograms(config.correction, scan, frame, fields))
+    geometry = reconstruction.geometry_of(config.reconstruction, scan, frame, center, pixel_um(config, scan))
+    passes.append(
+        reconstruction.volume_pass(scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, store)
+    )
+    return tuple(passes)
+
+
+def pixel_um(config: Config, scan: Scan) -> float | None:
+    """Return the edge of a working pixel in micrometre."""
+    size = config.acquisition.pixel_size_um or scan.pixel_size_um
+    return None if size is None else size * config.acquisition.binning

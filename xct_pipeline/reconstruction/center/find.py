@@ -1,0 +1,397 @@
+"""Centre of rotation of a scan: rows chosen, bad columns left out, two methods, an uncertainty and a tilt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from xct_pipeline.device import to_host
+from xct_pipeline.reconstruction.center.half_turns import HalfTurns, half_turns, resample
+from xct_pipeline.reconstruction.center.metric import center_from_metric
+from xct_pipeline.reconstruction.center.pair import (
+    PairCenter,
+    center_from_pair,
+    center_from_turns,
+    coarse_center,
+    small_sample,
+)
+from xct_pipeline.reconstruction.center.rows import (
+    choose_rows,
+    clean,
+    outlying_columns,
+    row_content,
+    unlike_mirror_image,
+    values_of_rows,
+)
+from xct_pipeline.reconstruction.center.values import center_from_values, misfit
+
+__all__ = ["CenterEstimate", "center_from_overlap", "choose_rows", "find_center", "row_content"]
+
+Array = npt.NDArray[Any]
+WEAK_MISFIT = 0.1  # of values half a turn apart, above which they do not tell the centre
+WEAK_MATCH = 0.2  # correlation below which two projections half a turn apart show no common structure
+METRIC_ROWS = 4
+PAIRS = 16  # of a whole turn, for what few pairs decide well enough
+
+
+@dataclass(frozen=True)
+class CenterEstimate:
+    """Where the rotation axis meets the detector.
+
+    Attributes
+    ----------
+    center : float
+        Column in pixels (0 = centre of the first pixel) at detector row `row`.
+    sigma : float
+        Standard error of `center`, pixels.
+    agreement : float
+        Absolute difference of `center` and `metric_center`, pixels; nan where only one method worked.
+    method : str
+        "registration", "overlap" (axis far off the middle of a whole turn) or "metric".
+    metric_center : float
+        Centre from the second method (see `second_method`), nan where it failed.
+    second_method : str
+        "metric" (double wedge), "overlap" (normalised correlation of the overlap) or "none".
+    tilt_deg, tilt_sigma : float
+        Angle of the axis to the detector's columns, degrees, positive where the centre grows with the row, and its
+        standard error; nan with fewer than four rows.
+    tilted : bool
+        Whether the tilt is significant and moves the centre over the rows used by more than 0.1 pixel.
+    row : float
+        Detector row that `center` belongs to.
+    side : str
+        Half acquisition: edge of the detector that the axis is nearer to, "left" or "right"; "" otherwise.
+    overlap : float
+        Width in pixels of the part of the detector seen from both sides, 2 min(center, W-1-center) + 1.
+    rows, row_centers : numpy.ndarray
+        Detector rows used and the centre of each.
+    curve : numpy.ndarray
+        (2, m): trial centres and the score of registration (maximum 1), or the metric where it decided.
+    metric_curve : numpy.ndarray
+        (2, m): trial centres and the metric (lowest is best); (2, 0) where it was not computed.
+    warnings : tuple of str
+        Sentences for the user.
+    """
+
+    center: float
+    sigma: float
+    agreement: float
+    method: str
+    metric_center: float
+    second_method: str
+    tilt_deg: float
+    tilt_sigma: float
+    tilted: bool
+    row: float
+    side: str
+    overlap: float
+    rows: Array
+    row_centers: Array
+    curve: Array
+    metric_curve: Array
+    warnings: tuple[str, ...]
+
+
+def facing_pairs(sinograms: Array, turns: HalfTurns, most: int) -> tuple[Array, Array]:
+    """Up to `most` pairs of projections (pair, row, column), half a turn apart or as near to it as there are."""
+    if turns.kind == "full":
+        first = np.unique(np.linspace(0, turns.steps - 1, min(most, turns.steps)).astype(int))
+        stacks = [resample(sinograms[:, r], turns, 0.0, 2 * turns.steps) for r in range(sinograms.shape[1])]
+        both = [np.stack([s[first + i] for s in stacks], axis=1) for i in (0, turns.steps)]
+        return both[0], both[1]
+    last = int(np.argmin(np.abs(turns.theta - np.pi)))
+    return sinograms[turns.order[[0]]], sinograms[turns.order[[last]]]
+
+
+def center_from_overlap(sinograms: Array, angles: Array) -> tuple[float, str, float, float]:
+    """Find the axis anywhere on the detector from a whole turn (half acquisition).
+
+    Parameters
+    ----------
+    sinograms : array
+        (angle, row, column) line integrals.
+    angles : array
+        Radians, a whole turn.
+
+    Returns
+    -------
+    center, side, overlap, correlation
+        Column to about 0.1 pixel; the edge of the detector the axis is nearer to, "left" or "right"; the
+        width in pixels seen from both sides; the correlation of the overlap, at most 1.
+
+    Raises
+    ------
+    ValueError
+        Where the angles do not make a whole turn or the overlap does not match.
+    """
+    data = np.asarray(to_host(sinograms), np.float32)
+    turns = half_turns(np.asarray(angles, np.float64))
+    if turns.kind != "full":
+        raise ValueError("finding the overlap takes a whole turn of angles; this scan covers less")
+    data, turns = data[turns.order], replace(turns, order=np.arange(len(turns.order)))
+    bad = [outlying_columns(row) for row in values_of_rows(data)]
+    first, second = (clean(half, bad) for half in facing_pairs(data, turns, 32))
+    columns = data.shape[-1]
+    center, match, chance = coarse_center(first.reshape(-1, columns), second.reshape(-1, columns))
+    if match < max(WEAK_MATCH, 5 * chance):
+        values = center_from_values(first, second)
+        if values.misfit < WEAK_MISFIT:
+            center, match = values.center, 1 - values.misfit
+    if match < max(WEAK_MATCH, 5 * chance):
+        raise ValueError(
+            f"no overlap found: projections half a turn apart match at most {match:.2f} of 1; give the centre"
+        )
+    return center, side_of(center, columns), overlap_of(center, columns), match
+
+
+def side_of(center: float, columns: int) -> str:
+    """Edge of the detector that the axis is nearer to."""
+    return "left" if center < (columns - 1) / 2 else "right"
+
+
+def overlap_of(center: float, columns: int) -> float:
+    """Width of the part of the detector that is symmetric about the axis, pixels."""
+    return 2 * min(center, columns - 1 - center) + 1
+
+
+def check(sinograms: Array, angles: Array, rows: Array) -> None:
+    """Raise ValueError on shapes or angles that no centre can be found from."""
+    if sinograms.ndim != 3:
+        raise ValueError(f"sinograms must be (angle, row, column), not an array of shape {sinograms.shape}")
+    if len(angles) != len(sinograms):
+        raise ValueError(f"{len(angles)} angles do not fit {len(sinograms)} projections")
+    if len(rows) != sinograms.shape[1] or not len(rows):
+        raise ValueError(f"{len(rows)} detector rows do not fit {sinograms.shape[1]} sinograms")
+    if not np.isfinite(angles).all():
+        raise ValueError(f"{int((~np.isfinite(angles)).sum())} angles are not finite; correct the angles")
+    if len(angles) < 3 or sinograms.shape[-1] < 32:
+        raise ValueError(
+            f"{len(angles)} angles and {sinograms.shape[-1]} columns: "
+            "finding a centre takes at least 3 angles and 32 columns"
+        )
+
+
+def find_center(
+    sinograms: Array,
+    angles: Array,
+    rows: Array | None = None,
+    *,
+    search: tuple[float, float] | None = None,
+    disagreement: float = 0.25,
+) -> CenterEstimate:
+    """Find the centre of rotation of a scan.
+
+    Registration of the scan with its mirror image half a turn later decides; where the scan ends at or short of 180
+    degrees it uses all angles. The sinogram metric (or, with the axis far off the middle, the correlation of the
+    overlap) is the cross-check and is never averaged in.
+
+    Parameters
+    ----------
+    sinograms : array
+        (angle, row, column) line integrals of chosen rows (see `choose_rows`), before stripe removal.
+    angles : array
+        Radians, in any order, direction or wrap.
+    rows : array of int, optional
+        Detector row of each sinogram, 0, 1, 2 ... by default.
+    search : (float, float), optional
+        Columns between which the centre must lie; the whole detector by default.
+    disagreement : float
+        Difference of the two methods, pixels, from which a warning is given.
+
+    Returns
+    -------
+    CenterEstimate
+
+    Raises
+    ------
+    ValueError
+        On bad input, where nothing matches, or where the centre falls outside the detector or the search.
+    """
+    data = np.asarray(to_host(sinograms), np.float32)
+    theta = np.asarray(to_host(angles), np.float64).ravel()
+    where = np.arange(data.shape[1]) if rows is None and data.ndim == 3 else np.asarray(rows, np.float64)
+    check(data, theta, where)
+    with threadpool_limits(1):  # the matrix products are small: threads of BLAS would mostly wait, at full load
+        return _find(data, theta, where, search, disagreement)
+
+
+def _find(
+    data: Array, theta: Array, where: Array, search: tuple[float, float] | None, disagreement: float
+) -> CenterEstimate:
+    """Find the centre from what was checked; see `find_center`."""
+    turns = half_turns(theta)
+    data, theta = data[turns.order], theta[turns.order]
+    turns = replace(turns, order=np.arange(len(theta)))
+    if turns.kind == "short":
+        bad = [outlying_columns(row) for row in values_of_rows(data)]
+        return from_metric_alone(clean(data, bad), theta, where, search)
+    found, table = register(data, turns, search)
+    columns = data.shape[-1]
+    half_acquisition = turns.kind == "full" and abs(found.center - (columns - 1) / 2) > columns / 8
+    warnings: list[str] = []
+    second, curve = cross_check(table, theta, turns, found, half_acquisition, warnings)
+    if half_acquisition and abs(found.center - second) > max(disagreement, 3 * found.sigma):
+        found = by_values_if_better(found, *facing_pairs(table, turns, PAIRS))
+    slope, slope_error, tilted, sigma, row = tilt_of(found, where)
+    if abs(found.center - second) > max(disagreement, 3 * sigma):
+        warnings.append(disagreement_warning(found.center, second))
+    if tilted:
+        warnings.append(tilt_warning(slope, slope * float(np.ptp(where))))
+    return CenterEstimate(
+        center=found.center,
+        sigma=sigma,
+        agreement=abs(found.center - second),
+        method="overlap" if half_acquisition else "registration",
+        metric_center=second,
+        second_method="none" if np.isnan(second) else "overlap" if half_acquisition else "metric",
+        tilt_deg=float(np.degrees(np.arctan(slope))),
+        tilt_sigma=float(np.degrees(slope_error)),
+        tilted=tilted,
+        row=row,
+        side=side_of(found.center, columns) if half_acquisition else "",
+        overlap=overlap_of(found.center, columns),
+        rows=where,
+        row_centers=found.row_center,
+        curve=found.curve,
+        metric_curve=curve,
+        warnings=tuple(warnings),
+    )
+
+
+def disagreement_warning(center: float, second: float) -> str:
+    """Say that two methods disagree."""
+    return (
+        f"the second method puts the centre at {second:.2f}, {abs(center - second):.2f} pixels from the {center:.2f} "
+        "that is used; look at both with `xct center`"
+    )
+
+
+def tilt_warning(slope: float, shift: float) -> str:
+    """Say that the axis is tilted: the centre's slope with the row, and its move over the rows used, pixels."""
+    return (
+        f"the rotation axis is tilted by {np.degrees(np.arctan(slope)):.4f} degrees in the detector's plane: "
+        f"the centre moves by {shift:.2f} pixels over the rows used"
+    )
+
+
+def register(data: Array, turns: HalfTurns, search: tuple[float, float] | None) -> tuple[PairCenter, Array]:
+    """Registration from coarse to fine; also returns the sinograms with outlying columns left out."""
+    columns = data.shape[-1]
+    values = values_of_rows(data)
+    pairs = facing_pairs(data, turns, PAIRS)
+    bad = [outlying_columns(row) for row in values]
+    first, second = (clean(half, bad) for half in pairs)
+    start, match, chance = coarse_center(first.reshape(-1, columns), second.reshape(-1, columns))
+    if match < max(WEAK_MATCH, 5 * chance) and turns.kind == "full":
+        smooth = center_from_values(first, second)
+        if smooth.misfit < WEAK_MISFIT:
+            start, match = smooth.center, 1 - smooth.misfit
+    if match < max(WEAK_MATCH, 5 * chance):
+        raise ValueError(
+            f"the centre of rotation was not found: projections half a turn apart match at most {match:.2f} of 1; "
+            "choose rows with more structure, check the angles, or give the centre"
+        )
+    for _ in range(2):
+        bad = unlike_mirror_image(values, *pairs, start)
+        pair = center_from_pair(*(clean(half, bad) for half in pairs), start=start)
+        start = pair.center
+    table = clean(data, bad)
+    found = center_from_turns(table, turns, pair.center, pull=pair.pull)
+    low, high = search if search is not None else (0.0, columns - 1.0)
+    if not low <= found.center <= high:
+        raise ValueError(
+            f"the centre of rotation {found.center:.2f} lies outside the columns {low:g} to {high:g} searched; "
+            "widen the search or give the centre"
+        )
+    return found, table
+
+
+def by_values_if_better(found: PairCenter, first: Array, second: Array) -> PairCenter:
+    """Take the centre at which values agree half a turn apart, where they agree far better than at what was found."""
+    values = center_from_values(first, second)
+    if values.misfit > 0.25 * misfit(first, second, found.center):
+        return found
+    moved = found.row_center + values.center - found.center
+    return replace(found, center=values.center, sigma=values.sigma, sigma_of_noise=values.sigma, row_center=moved)
+
+
+def cross_check(
+    table: Array,
+    angles: Array,
+    turns: HalfTurns,
+    found: PairCenter,
+    half_acquisition: bool,
+    warnings: list[str],
+) -> tuple[float, Array]:
+    """Centre by the second method (nan where it fails, with a warning) and its curve."""
+    if half_acquisition:
+        first, second = facing_pairs(table, turns, 32)
+        columns = table.shape[-1]
+        overlap, _, _ = coarse_center(first.reshape(-1, columns), second.reshape(-1, columns))
+        return overlap, np.zeros((2, 0))
+    best = np.sort(np.argsort(-found.row_weight, kind="stable")[:METRIC_ROWS])
+    try:
+        # searched around the middle of the detector on its own, not around the answer
+        return center_from_metric(table[:, best], angles)
+    except ValueError as error:
+        warnings.append(f"no cross-check of the centre: {error}")
+        return float("nan"), np.zeros((2, 0))
+
+
+def tilt_of(found: PairCenter, rows: Array) -> tuple[float, float, bool, float, float]:
+    """Slope of the centre with the row, its error, whether it is significant; the centre's sigma and its row."""
+    weight = found.row_weight
+    row = float((weight * rows).sum() / weight.sum())
+    lever = rows - row
+    moment = float((weight * lever**2).sum())
+    if len(rows) < 4 or moment <= 0:
+        return float("nan"), float("nan"), False, found.sigma, row
+    offset = found.row_center - found.center
+    slope = float((weight * lever * offset).sum() / moment)
+    rest = offset - slope * lever
+    freedom = len(rows) - 2
+    widen = small_sample(freedom)
+    scatter = float((weight * rest**2).sum()) / freedom
+    error = float(np.sqrt(scatter / moment)) * widen
+    tilted = abs(slope) > 4 * error and abs(slope) * float(np.ptp(rows)) > 0.1
+    if not tilted:
+        return slope, error, False, found.sigma, row
+    straight = widen * np.sqrt(scatter / float(weight.sum()))
+    return slope, error, True, float(np.hypot(max(straight, found.sigma_of_noise), 0.002)), row
+
+
+def from_metric_alone(table: Array, angles: Array, rows: Array, search: tuple[float, float] | None) -> CenterEstimate:
+    """Centre of a scan too far from half a turn for registration; sigma from the spread over rows."""
+    content = row_content(np.ascontiguousarray(table[:: max(1, len(table) // 16)]))
+    best = np.sort(np.argsort(-content, kind="stable")[:METRIC_ROWS])
+    center, curve = center_from_metric(table[:, best], angles, search=search)
+    single = [center_from_metric(table[:, [r]], angles, search=(center - 10, center + 10))[0] for r in best]
+    spread = float(np.std(single, ddof=1)) if len(single) > 1 else 1.0
+    nan = float("nan")
+    warning = (
+        f"the angles do not come within {np.degrees(np.pi - half_turns(angles).theta[-1]):.1f} degrees of half a turn: "
+        "the centre is from the sinogram metric alone, good to about a pixel; give it where it is known"
+    )
+    return CenterEstimate(
+        center=center,
+        sigma=max(0.5, small_sample(max(len(single) - 1, 1)) * spread / np.sqrt(len(single))),
+        agreement=nan,
+        method="metric",
+        metric_center=center,
+        second_method="none",
+        tilt_deg=nan,
+        tilt_sigma=nan,
+        tilted=False,
+        row=float(np.mean(rows[best])),
+        side="",
+        overlap=overlap_of(center, table.shape[-1]),
+        rows=rows[best],
+        row_centers=np.asarray(single),
+        curve=curve,
+        metric_curve=curve,
+        warnings=(warning,),
+    )

@@ -1,0 +1,1 @@
+"""The steps of the reconstruction: from sinograms to the volume of a scan."""

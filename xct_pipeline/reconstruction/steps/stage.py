@@ -1,0 +1,325 @@
+"""Sinograms to a volume of attenuation, as block operations and as the pass that writes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from xct_pipeline.acquisition.steps import Frame, scan_identity
+from xct_pipeline.config import Astra, Config, Fourier, ReconstructionBase, Tomopy
+from xct_pipeline.correction.steps.fields import LEVEL_BYTES, MARGIN_BYTES, Fields, sample_rows
+from xct_pipeline.correction.steps.samples import integrals_of_angles, integrals_of_rows
+from xct_pipeline.correction.steps.stage import on_counts
+from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, Source, inside
+from xct_pipeline.engine.execution import load_estimate, save_estimate
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.reconstruction import external, fourier, half_acquisition, truncation
+from xct_pipeline.reconstruction.center.find import CenterEstimate, choose_rows, find_center, row_content
+from xct_pipeline.scan import Scan, ScanError
+from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.store import Store
+
+GROUP = 16  # slices that a run computes together; aligned to detector row 0
+THICKNESSES = (64, 48, 32, 16)
+CONTENT_ANGLES = 8  # projections from which rows are chosen for the centre
+CENTER_ROWS = 12
+LEAST_EDGE = 0.1  # line integral at the detector's edge from which a sample is said to reach beyond it
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What the reconstruction of one scan needs to know.
+
+    Attributes
+    ----------
+    angles : numpy.ndarray
+        Radians, one per projection.
+    rows, columns : int
+        Of the working frame.
+    center : float
+        Column of the axis in the working frame.
+    pixel_um : float or None
+        Edge of a working pixel; None reconstructs in 1/pixel.
+    size : int
+        Side of a slice.
+    side : str or None
+        ``left`` or ``right`` where the axis lies near that edge of a 360-degree scan (half acquisition).
+    """
+
+    angles: Array
+    rows: int
+    columns: int
+    center: float
+    pixel_um: float | None
+    size: int
+    side: half_acquisition.Side | None = None
+
+
+def side_of(settings: ReconstructionBase, angles: Array, columns: int, center: float) -> half_acquisition.Side | None:
+    """Return the edge that the axis of a half acquisition lies near, None for an ordinary scan."""
+    if settings.half_acquisition in ("left", "right"):
+        return settings.half_acquisition
+    middle = (columns - 1) / 2
+    whole_turn = np.ptp(np.unwrap(np.asarray(angles))) > 0.97 * 2 * np.pi
+    if settings.half_acquisition == "none" or not whole_turn or abs(center - middle) < columns / 8:
+        return None
+    return "left" if center < middle else "right"
+
+
+def unit_of(pixel_um: float | None) -> str:
+    """Return the unit of a reconstruction."""
+    return "1/cm" if pixel_um is not None else "1/pixel"
+
+
+def reconstruct_op(settings: ReconstructionBase, geometry: Geometry, first_row: int) -> BlockOp:
+    """Return the operation from line integrals (angle, row, column) to a volume (z, y, x).
+
+    Parameters
+    ----------
+    settings : section of the configuration
+    geometry : Geometry
+    first_row : int
+        Detector row of the volume's first slice.
+    """
+    kernel, parameters, scratch = _kernel(settings, geometry)
+    # weighting the rays needs no interpolation, but only a linear method may weight them
+    linear = isinstance(settings, Fourier) or (isinstance(settings, Astra) and settings.algorithm == "FBP")
+    group = _slices_together(settings)
+
+    def needs(region: Region) -> Region:
+        z = region[0]
+        first = (z.start + first_row) // group * group
+        stop = min(geometry.rows, -(-(z.stop + first_row) // group) * group)
+        return slice(0, len(geometry.angles)), slice(first, stop), slice(0, geometry.columns)
+
+    return BlockOp(
+        f"reconstruction.{parameters['method']}", parameters.pop("version"),
+        partial(_apply, kernel=kernel, geometry=geometry, first_row=first_row, circle=settings.circle, linear=linear),
+        {**parameters, "geometry": vars(geometry), "circle": settings.circle}, needs, lambda region: scratch,  # noqa: ARG005
+    )  # fmt: skip
+
+
+def _slices_together(settings: ReconstructionBase) -> int:
+    """Return how many slices share their last bits, aligned to detector row 0; a preview computes no more."""
+    alone = isinstance(settings, Astra) or (isinstance(settings, Tomopy) and settings.algorithm != "gridrec")
+    return 1 if alone else GROUP
+
+
+def _apply(
+    block: Any,
+    source: Region,
+    target: Region,
+    *,
+    kernel: Any,
+    geometry: Geometry,
+    first_row: int,
+    circle: bool,
+    linear: bool,
+) -> tuple[Any, dict[str, int]]:
+    sinograms, angles, center = block, geometry.angles, geometry.center
+    far = {"left": ("right",), "right": ("left",)}  # of a half acquisition, the edge near the axis sees the sample
+    sides = ("left", "right") if geometry.side is None else far[geometry.side]
+    truncated = truncation.is_truncated(block, least=LEAST_EDGE, sides=sides)
+    if geometry.side is not None:
+        join = half_acquisition.weigh if linear else half_acquisition.stitch
+        sinograms, angles, center = join(sinograms, angles, center=center, side=geometry.side)
+    volume = kernel(sinograms, angles, center=center)
+    if circle:
+        volume = fourier.mask_circle(volume)
+    rows = slice(target[0].start + first_row, target[0].stop + first_row)
+    (kept,) = inside((source[1],), (rows,))
+    return volume[kept], {"truncated_rows": int(truncated[kept].sum())}
+
+
+def truncation_warning(rows: int, of: int) -> str:
+    """Say that the sample reaches beyond the detector."""
+    return (
+        f"the sample reaches beyond the detector in {rows} of {of} rows: what lies outside the circle that every "
+        "projection sees is not there, and values inside are biased; see docs/reconstruction.md"
+    )
+
+
+def _kernel(settings: ReconstructionBase, geometry: Geometry) -> tuple[Any, dict[str, Any], int]:
+    """Return the reconstruction function, what its result depends on, and its scratch memory."""
+    common: dict[str, Any] = {"size": geometry.size, "pixel_size_um": geometry.pixel_um}
+    options: dict[str, Any]
+    match settings:
+        case Fourier():
+            chosen = fourier.resolve_fft(settings.fft)
+            options = {
+                "filter": settings.filter, "cutoff": settings.cutoff, "order": settings.order, "pad": settings.pad,
+                "kernel_width": settings.kernel_width, "fft": chosen,
+            }  # fmt: skip
+            scratch = fourier.scratch_bytes(
+                len(geometry.angles), geometry.columns, geometry.size, center=geometry.center
+            )
+            if geometry.side is not None:
+                scratch += 4 * GROUP * len(geometry.angles) * geometry.columns
+            return (
+                partial(fourier.reconstruct, **common, **options),
+                {"method": "fourier", "version": 1, **options},
+                scratch,
+            )
+        case Astra():
+            options = {
+                "algorithm": settings.algorithm,
+                "iterations": settings.iterations,
+                "filter": settings.filter,
+            }
+            scratch = 4 * (4 * geometry.size**2 + 4 * len(geometry.angles) * geometry.columns)
+            return (
+                partial(external.reconstruct_astra, **common, **options),
+                {"method": "astra", "version": 1, **options},
+                scratch,
+            )
+        case Tomopy():
+            options = {"algorithm": settings.algorithm, "options": dict(settings.options)}
+            scratch = 4 * GROUP * (geometry.size**2 + 4 * len(geometry.angles) * geometry.columns)
+            return (
+                partial(external.reconstruct_tomopy, **common, **options),
+                {"method": "tomopy", "version": 1, **options},
+                scratch,
+            )
+        case _:
+            raise AssertionError(f"no kernel for {settings!r}")
+
+
+def geometry_of(
+    settings: ReconstructionBase, scan: Scan, frame: Frame, center: float, pixel_um: float | None
+) -> Geometry:
+    """Return the geometry of a scan; `center` is a column of the working frame."""
+    side = side_of(settings, scan.angles, frame.columns, center)
+    size = frame.columns if side is None else half_acquisition.full_size(frame.columns, center, side)
+    return Geometry(scan.angles, frame.rows, frame.columns, center, pixel_um, size, side)
+
+
+def given_center(column: float) -> CenterEstimate:
+    """Return a centre that the user gave."""
+    nan, none = math.nan, np.zeros((2, 0))
+    return CenterEstimate(
+        column,
+        nan,
+        nan,
+        "given",
+        nan,
+        "none",
+        nan,
+        nan,
+        False,
+        nan,
+        "",
+        nan,
+        np.zeros(0),
+        np.zeros(0),
+        none,
+        none,
+        (),
+    )
+
+
+def estimate_center(config: Config, scan: Scan, frame: Frame, fields: Fields, store: Store | None) -> CenterEstimate:
+    """Find the centre of rotation from rows chosen for their content, in detector columns; cached in the store.
+
+    Raises
+    ------
+    ScanError
+        No centre can be found.
+    """
+    settings = config.correction
+    ops = [op.identity() for op in on_counts(settings, scan, frame, fields)]
+    key = {**scan_identity(scan), "frame": vars(frame), "ops": ops, "version": 2}
+    cached = load_estimate(store, f"{scan.name}/center", key)
+    if cached is None:
+        try:
+            content = row_content(integrals_of_angles(scan, frame, fields, CONTENT_ANGLES))
+            rows = choose_rows(content, CENTER_ROWS)
+            sinograms = integrals_of_rows(settings, scan, frame, fields, rows.tolist())
+            found = find_center(sinograms, scan.angles, rows)
+        except ValueError as error:
+            raise ScanError(f"{scan.name}: {error}") from None
+        cached = {name: np.asarray(value) for name, value in vars(found).items()}
+        save_estimate(store, f"{scan.name}/center", key, cached)
+    return _in_detector_columns(_restored(cached), frame)
+
+
+def estimate_bytes(frame: Frame) -> int:
+    """Predict the memory of estimating the air level and the centre of a scan (measured on simulated scans)."""
+    sinogram = frame.angles * frame.columns
+    margin = len(sample_rows(frame, frame.columns, MARGIN_BYTES)) * sinogram * 40
+    level = min(frame.rows * sinogram, max(LEVEL_BYTES // 8, 4 * sinogram)) * 10
+    return int(max(margin, level, CENTER_ROWS * sinogram * 24))
+
+
+def _restored(values: Mapping[str, Array]) -> CenterEstimate:
+    """Return an estimate from the arrays it was cached as."""
+    plain: dict[str, Any] = {name: value.item() if value.ndim == 0 else value for name, value in values.items()}
+    plain["warnings"] = tuple(str(text) for text in values["warnings"])
+    return CenterEstimate(**plain)
+
+
+def _in_detector_columns(found: CenterEstimate, frame: Frame) -> CenterEstimate:
+    if frame.binning == 1 and frame.first_column == 0:
+        return found
+    moved = [np.stack([frame.to_detector(c[0]), c[1]]) for c in (found.curve, found.metric_curve)]
+    return replace(
+        found, center=frame.to_detector(found.center), metric_center=frame.to_detector(found.metric_center),
+        sigma=found.sigma * frame.binning, agreement=found.agreement * frame.binning,
+        row_centers=frame.to_detector(found.row_centers), curve=moved[0], metric_curve=moved[1],
+    )  # fmt: skip
+
+
+def common_center(found: Sequence[CenterEstimate]) -> CenterEstimate:
+    """Return one centre for all scans: the mean weighted by the inverse variances, with the spread as a warning."""
+    centers = np.array([estimate.center for estimate in found])
+    sigmas = np.array([max(estimate.sigma, 1e-3) if np.isfinite(estimate.sigma) else 1e-3 for estimate in found])
+    weights = sigmas**-2
+    center = float((weights * centers).sum() / weights.sum())
+    chi = math.sqrt(float((weights * (centers - center) ** 2).sum()) / max(len(found) - 1, 1))
+    sigma = float(weights.sum() ** -0.5) * max(1.0, chi)
+    warnings = found[0].warnings
+    if chi > 3:
+        warnings += (
+            f"one centre for all, but they spread over {np.ptp(centers):.2f} pixels: the axis moved between scans",
+        )
+    return replace(found[0], center=center, sigma=sigma, method=f"common ({found[0].method})", warnings=warnings)
+
+
+def volume_image(name: str, geometry: Geometry, rows: tuple[int, int], thickness: int) -> Image:
+    """Return the image of a scan's volume: (z, y, x), rows of the detector along z."""
+    shape = (rows[1] - rows[0], geometry.size, geometry.size)
+    return Image(
+        f"scans/{name}/volume", ("z", "y", "x"), shape, "float32", unit_of(geometry.pixel_um), thickness,
+        level_count(shape, thickness), geometry.pixel_um, (float(rows[0]), 0.0, 0.0),
+    )  # fmt: skip
+
+
+def volume_pass(
+    name: str, source: Source, before: Sequence[BlockOp], settings: ReconstructionBase, geometry: Geometry,
+    rows: tuple[int, int], inputs: Mapping[str, Any], limits: Resources, store: Store | None = None,
+) -> Pass:  # fmt: skip
+    """Return the pass from a source of projections to a scan's volume.
+
+    The shard's thickness is the store's where the volume exists already; else the largest for which every worker
+    has work and a task fits in its share of the memory.
+    """
+    op = reconstruct_op(settings, geometry, rows[0])
+    size = geometry.size
+
+    def build(thickness: int) -> Pass:
+        image = volume_image(name, geometry, rows, thickness)
+        return Pass(image, source, (*before, op), (GROUP, size, size), (rows[0], 0, 0), inputs, limits.on_device)
+
+    existing = store.existing_layout(f"scans/{name}/volume") if store is not None else None
+    if existing is not None and existing[0] % GROUP == 0:
+        return build(existing[0])
+    for thickness in THICKNESSES:
+        candidate = build(thickness)
+        enough = len(candidate.shards()) >= 2 * limits.workers
+        if enough and candidate.memory() * limits.workers < limits.memory:
+            return candidate
+    return build(THICKNESSES[-1])

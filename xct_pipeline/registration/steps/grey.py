@@ -1,0 +1,106 @@
+"""The grey scale of one scan: gain and offset from the matching, or from materials whose regions are named or found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from xct_pipeline.config import MaskSettings, Registration
+from xct_pipeline.engine.blocks import Array
+from xct_pipeline.registration import calibration, masks, warp
+from xct_pipeline.registration import transform as tf
+from xct_pipeline.registration.rigid import Registration as Found
+from xct_pipeline.registration.steps.masks import Mask
+from xct_pipeline.registration.steps.volumes import Volume, finest_level
+from xct_pipeline.store.store import Store
+
+
+def grey_scale(
+    settings: Registration, found: Found, reference: Volume, moving: Volume, store: Store
+) -> dict[str, Array]:
+    """Return gain and offset, their errors, and the residual on what was not fitted."""
+    method = settings.calibration.method
+    fallback = {
+        "gain": 1.0,
+        "offset": 0.0,
+        "gain_sigma": 0.0,
+        "offset_sigma": 0.0,
+        "check": np.nan,
+        "check_sigma": np.nan,
+    }
+    warnings: list[str] = []
+    if method == "none":
+        return _arrays(fallback, warnings)
+    from_match = {**fallback, "gain": found.gain, "offset": found.offset}
+    single = settings.mask == "auto" or settings.mask.min_attenuation or settings.mask.label
+    if method == "registration" or (method == "auto" and not single):
+        return _arrays(from_match, warnings)
+    try:
+        return _arrays(_from_materials(settings, found, reference, moving, store), warnings)
+    except ValueError as error:
+        if method == "regions":
+            raise
+        warnings.append(f"grey scale from the matched parts, not from gas and mask: {error}")
+        if settings.mask == "auto":
+            # what changed was matched too: the correction itself is how far it may be off
+            from_match |= {"gain_sigma": abs(found.gain - 1), "offset_sigma": abs(found.offset)}
+        return _arrays(from_match, warnings)
+
+
+def _arrays(values: Mapping[str, float], warnings: list[str]) -> dict[str, Array]:
+    return {
+        **{name: np.array(value, float) for name, value in values.items()},
+        "warnings": np.array(warnings, dtype=str),
+    }
+
+
+def _from_materials(
+    settings: Registration, found: Found, reference: Volume, moving: Volume, store: Store
+) -> dict[str, float]:
+    """Calibrate on materials, measured on the finest matched level with the moving volume in the reference's frame."""
+    level = finest_level(reference)
+    fixed = np.asarray(reference.array(store, level)[:])
+    box: Any = tuple(slice(0, n) for n in fixed.shape)
+    moved = warp.warp_block(
+        np.asarray(moving.array(store, level)[:]), tf.to_level(found.transform, float(2**level)), box,
+        shape=fixed.shape, order="linear",
+    )  # fmt: skip
+    regions, fitted = _regions(settings, fixed, level, store)
+    known = np.isfinite(moved)
+    values = [{name: _mean(name, v, mask & known) for name, mask in regions.items()} for v in (fixed, moved)]
+    grey = calibration.calibrate(values[0], values[1], fitted)
+    check, check_sigma = next(iter(grey.checks.values()), (np.nan, np.nan))
+    return {
+        "gain": grey.gain, "offset": grey.offset, "gain_sigma": grey.gain_sigma, "offset_sigma": grey.offset_sigma,
+        "check": check, "check_sigma": check_sigma,
+    }  # fmt: skip
+
+
+def _mean(name: str, volume: Array, mask: Array) -> calibration.RegionMean:
+    try:
+        return calibration.region_mean(volume, mask)
+    except ValueError as error:
+        raise ValueError(f"grey value of {name}: {error}") from None
+
+
+def _regions(settings: Registration, fixed: Array, level: int, store: Store) -> tuple[dict[str, Array], list[str]]:
+    named = settings.calibration.regions
+    if named:
+        regions = {}
+        for name, region in named.items():
+            mask = MaskSettings(cylinder=region.cylinder, box=region.box, label=region.label, grow=0)
+            regions[name] = Mask(mask, fixed, level, store)[0 : fixed.shape[0]]
+        return regions, settings.calibration.fitted or list(named)[:2]
+    if settings.mask == "auto":
+        matched = masks.attenuation_mask(fixed, minimum=calibration.dense_threshold(fixed), grow=0)
+    else:
+        plain = settings.mask.model_copy(update={"grow": 0})
+        matched = Mask(plain, fixed, level, store)[0 : fixed.shape[0]]
+    gas = calibration.gas_mask(fixed) & ~matched
+    regions = {"mask": matched, "gas": gas}
+    rest = np.isfinite(fixed) & ~masks.label_mask((matched | gas).astype(np.uint8), [1], grow=3)
+    if rest.sum() > 4096:
+        regions["rest"] = rest
+    return regions, ["mask", "gas"]

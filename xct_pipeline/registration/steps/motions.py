@@ -1,0 +1,126 @@
+"""The motion and grey scale of one scan, from the levels of two volumes in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xct_pipeline.config import MaskSettings, Registration, StartMotion
+from xct_pipeline.engine.blocks import Array
+from xct_pipeline.engine.execution import load_estimate, save_estimate
+from xct_pipeline.engine.resources import Need, Resources
+from xct_pipeline.engine.scheduling import release_memory, share_one_heap
+from xct_pipeline.registration import transform as tf
+from xct_pipeline.registration import warp
+from xct_pipeline.registration.levels import Level, RegistrationError
+from xct_pipeline.registration.rigid import register
+from xct_pipeline.registration.steps.grey import grey_scale
+from xct_pipeline.registration.steps.masks import Mask, painted_digest
+from xct_pipeline.registration.steps.volumes import Motion, Volume, finest_level, matched_level
+from xct_pipeline.store.store import Store
+
+VERSION = 5
+MATCHING_RATE = 2e6  # voxels of the matched level per CPU-second
+MATCHING_COPIES = 9  # of a matched level; 8.6 measured, while gas is looked for in one of two volumes
+
+
+def estimate_motion(
+    settings: Registration, reference: Volume, moving: Volume, store: Store, limits: Resources
+) -> Motion:
+    """Find a scan's motion against the reference and its grey scale; cached in the store.
+
+    Raises
+    ------
+    RegistrationError
+        Volumes that do not fit together, an unusable mask, no convergence; the message names the scan.
+    """
+    if reference.name == moving.name:
+        return Motion(moving.name, tf.identity())
+    key = _key(settings, reference, moving)
+    cached = load_estimate(store, f"{moving.name}/motion", key)
+    if cached is None:
+        try:
+            cached = _register(settings, reference, moving, store, limits)
+        except ValueError as error:
+            raise RegistrationError(f"{moving.name}: {error}") from None
+        save_estimate(store, f"{moving.name}/motion", key, cached)
+        release_memory()
+    values: dict[str, Any] = {name: a.item() if a.ndim == 0 else a for name, a in cached.items()}
+    factor = warp.mean_variance_factor(values["transform"], reference.shape, settings.order)
+    return Motion(
+        moving.name, **{**values, "warnings": tuple(str(w) for w in cached["warnings"])}, variance_factor=factor
+    )
+
+
+def _key(settings: Registration, reference: Volume, moving: Volume) -> dict[str, Any]:
+    """Return everything that the motion of a scan depends on."""
+    key: dict[str, Any] = {
+        "version": VERSION, "reference": reference.identity, "moving": moving.identity,
+        "settings": settings.model_dump(mode="json", exclude={"order", "local", "fragments", "start"}),
+    }  # fmt: skip
+    if moving.name in settings.start:
+        key["start"] = settings.start[moving.name].model_dump()
+    if isinstance(settings.mask, MaskSettings) and settings.mask.painted is not None:
+        key["settings"]["mask"]["painted"] = painted_digest(Path(settings.mask.painted))
+    return key
+
+
+def start_transform(motion: StartMotion, shape: Sequence[int]) -> tf.Matrix:
+    """Return the transform (voxels of the reference to voxels of the scan) that a start in the configuration means."""
+    middle = (np.array(shape) - 1) / 2
+    return tf.invert(tf.rigid(np.radians(motion.rotation), motion.shift, middle))
+
+
+def _register(
+    settings: Registration, reference: Volume, moving: Volume, store: Store, limits: Resources
+) -> dict[str, Array]:
+    _require_alike(reference, moving)
+    share_one_heap()
+    matching_need(reference.shape, reference.levels, 1).workers(limits)  # refuses what does not fit
+    given = settings.start.get(moving.name)
+    start = None if given is None else start_transform(given, reference.shape)
+    with ThreadPoolExecutor(limits.workers) as pool:
+        found = register(
+            _levels(settings, reference, moving, store), model=settings.method, smoothing=settings.smoothing,
+            start=start, search=start is None, max_shift=settings.max_shift, max_rotation=settings.max_rotation,
+            memory=0.3 * limits.memory, parallel_map=pool.map,
+        )  # fmt: skip
+    grey = grey_scale(settings, found, reference, moving, store)
+    return {
+        "transform": found.transform, "residual": np.array(found.residual), "tre_self": np.array(found.tre_self),
+        "iterations": np.array(found.iterations), "kept": np.array(found.kept), **grey,
+    }  # fmt: skip
+
+
+def _require_alike(reference: Volume, moving: Volume) -> None:
+    for what, a, b in (
+        ("shape", reference.shape, moving.shape),
+        ("voxel size", reference.voxel_um, moving.voxel_um),
+        ("unit", reference.unit, moving.unit),
+    ):
+        if a != b:
+            raise RegistrationError(f"its {what} is {b} but that of the reference {reference.name} is {a}")
+
+
+def matching_need(shape: Sequence[int], levels: int, scans: int) -> Need:
+    """Return what finding the motions and grey scales of some scans takes, one after the other.
+
+    Both volumes of the finest matched level, smoothed or resampled, and what finding the gas in one of them takes.
+    """
+    level = matched_level(shape, levels)
+    voxels = float(np.prod([n >> level for n in shape]))
+    return Need("matching", scans, int(MATCHING_COPIES * 4 * voxels), alone=True, cpu_s=scans * voxels / MATCHING_RATE)
+
+
+def _levels(settings: Registration, reference: Volume, moving: Volume, store: Store) -> Iterator[Level]:
+    finest = finest_level(reference)
+    for level in reversed(range(finest, min(reference.levels, finest + 4))):
+        fixed = reference.array(store, level)
+        if min(fixed.shape) < 8 and level > finest:
+            continue
+        mask = None if settings.mask == "auto" else Mask(settings.mask, fixed, level, store)
+        yield Level(fixed, moving.array(store, level), mask, float(2**level))

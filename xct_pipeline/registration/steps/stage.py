@@ -1,0 +1,173 @@
+"""Volumes in time to one frame: the motion and grey scale of each scan, and the pass that resamples all of them.
+
+``stage_volumes`` finds what is in the store, ``stage_motions`` (with ``stage_masks`` and ``stage_grey``) estimates,
+``stage_warp`` resamples, ``stage_local`` looks for what moved by itself and ``stage_tables`` writes down; other stages
+use what is named in ``__all__`` here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xct_pipeline.config import Config, MaskSettings, Registration
+from xct_pipeline.engine.execution import PassResult, Progress, plane_counts, run_passes, silent
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.registration import transform as tf
+from xct_pipeline.registration.levels import RegistrationError
+from xct_pipeline.registration.steps.local import DISPLACEMENT_UNITS, FRAGMENT_UNITS, displacement_table, fragment_table
+from xct_pipeline.registration.steps.masks import Mask, check_painted, with_files
+from xct_pipeline.registration.steps.motions import estimate_motion
+from xct_pipeline.registration.steps.needs import forecast
+from xct_pipeline.registration.steps.tables import UNITS, motion_table
+from xct_pipeline.registration.steps.volumes import (
+    Motion,
+    Registered,
+    Volume,
+    ceramic_threshold,
+    find_volume,
+    finest_level,
+    reference_index,
+)
+from xct_pipeline.registration.steps.warp import GRANULE, PATH, series_image, series_pass, whole_chunks
+from xct_pipeline.store.store import Store
+
+__all__ = [
+    "GRANULE",
+    "PATH",
+    "Mask",
+    "Motion",
+    "Registered",
+    "RegistrationError",
+    "RegistrationResult",
+    "Volume",
+    "ceramic_threshold",
+    "check",
+    "check_files",
+    "estimate_motion",
+    "find_volume",
+    "finest_level",
+    "forecast",
+    "reference_index",
+    "run",
+    "series_image",
+    "series_pass",
+    "whole_chunks",
+    "with_files",
+]
+
+log = logging.getLogger("xct")
+
+
+@dataclass(frozen=True)
+class RegistrationResult:
+    """How the stage ended.
+
+    Attributes
+    ----------
+    motions : tuple of Motion
+        One per scan; those that failed carry their problem.
+    volume : Volume
+        The reference's.
+    reference : int
+    passes : tuple of PassResult
+    """
+
+    motions: tuple[Motion, ...]
+    volume: Volume
+    reference: int
+    passes: tuple[PassResult, ...]
+
+
+def check(settings: Registration, names: Sequence[str]) -> None:
+    """Raise RegistrationError where the settings name scans that are not in the series."""
+    reference = names[reference_index(settings, names)]
+    unknown = sorted(set(settings.start) - set(names))
+    if unknown:
+        raise RegistrationError(f"registration.start names {', '.join(unknown)}; the scans are {', '.join(names)}")
+    if reference in settings.start:
+        raise RegistrationError(f"registration.start names {reference}, which is the reference and does not move")
+
+
+def check_files(config: Config, shape: Sequence[int]) -> None:
+    """Raise RegistrationError where a painted mask is missing or does not fit volumes of `shape`."""
+    settings = with_files(config)
+    if isinstance(settings.mask, MaskSettings) and settings.mask.painted is not None:
+        check_painted(Path(settings.mask.painted), shape)
+
+
+def run(
+    settings: Registration, names: Sequence[str], problems: Sequence[str | None], times_s: Sequence[float | None],
+    store: Store, limits: Resources, progress: Progress = silent,
+) -> RegistrationResult:  # fmt: skip
+    """Register every scan of a series with its reference, resample it, write the table of motions.
+
+    Raises
+    ------
+    RegistrationError
+        The reference cannot be used; a problem of any other scan is in its Motion.
+    """
+    reference = reference_index(settings, names)
+    if problems[reference] is not None:
+        raise RegistrationError(f"the reference {names[reference]} cannot be used: {problems[reference]}")
+    fixed = find_volume(store, names[reference])
+    settings = _in_known_units(settings, fixed)
+    volumes: list[Volume | None] = []
+    motions: list[Motion] = []
+    for name, problem in zip(names, problems, strict=True):
+        volume, motion = _one_motion(settings, name, problem, fixed, store, limits)
+        for warning in motion.warnings:
+            log.warning("%s: %s", name, warning)
+        volumes.append(volume)
+        motions.append(motion)
+    step = series_pass(settings, volumes, motions, reference, times_s, store, limits)
+    done = run_passes(store, [step], limits, progress)
+    without_data = plane_counts(store, step, "without_data")
+    store.write_table("registration", motion_table(motions, fixed.voxel_um, without_data), UNITS)
+    _look_locally(settings, volumes, motions, reference, store, limits)
+    return RegistrationResult(tuple(motions), fixed, reference, tuple(done))
+
+
+def _in_known_units(settings: Registration, fixed: Volume) -> Registration:
+    """Return the settings without thresholds in 1/cm where the volumes have no unit of length."""
+    mask = settings.mask
+    if fixed.unit == "1/cm" or mask == "auto" or (mask.min_attenuation is None and mask.max_attenuation is None):
+        return settings
+    log.warning(
+        "the voxel size is unknown: registration.mask cannot use an attenuation in 1/cm; what does not change is found "
+        "automatically in its place"
+    )
+    left = mask.cylinder is not None or mask.box is not None or mask.label is not None
+    new = mask.model_copy(update={"min_attenuation": None, "max_attenuation": None}) if left else "auto"
+    return settings.model_copy(update={"mask": new})
+
+
+def _look_locally(
+    settings: Registration, volumes: Sequence[Volume | None], motions: Sequence[Motion], reference: int, store: Store,
+    limits: Resources,
+) -> None:  # fmt: skip
+    """Write the tables of displacement and of fragments, where they are asked for."""
+    if settings.local is not None:
+        failed = [k for k, motion in enumerate(motions) if motion.problem]
+        names = [motion.name for motion in motions]
+        table = displacement_table(settings.local, store, names, reference, failed, limits)
+        store.write_table("displacement", table, DISPLACEMENT_UNITS)
+    if settings.fragments:
+        table = fragment_table(settings, store, volumes, motions, reference, limits)
+        for problem in table["problem"].dropna():
+            log.warning("%s", problem)
+        store.write_table("fragments", table, FRAGMENT_UNITS)
+
+
+def _one_motion(
+    settings: Registration, name: str, problem: str | None, fixed: Volume, store: Store, limits: Resources
+) -> tuple[Volume | None, Motion]:
+    if problem is not None:
+        return None, Motion(name, tf.identity(), problem=problem)
+    try:
+        volume = find_volume(store, name)
+        return volume, estimate_motion(settings, fixed, volume, store, limits)
+    except RegistrationError as error:
+        return None, Motion(name, tf.identity(), problem=str(error))

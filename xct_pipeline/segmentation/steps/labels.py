@@ -1,0 +1,269 @@
+"""The pass that turns the registered series into labels of materials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, assert_never
+
+import numpy as np
+
+from xct_pipeline.config import (
+    Config,
+    Segmentation,
+    SegmentClassifier,
+    SegmentHysteresis,
+    SegmentOtsu,
+    SegmentValues,
+    SegmentWatershed,
+)
+from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Reduction, Region, image_source, inside, size_of, widen
+from xct_pipeline.engine.execution import PassResult, Progress, image_identity, measure, run_passes
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.registration.steps.stage import PATH, series_image
+from xct_pipeline.segmentation import threshold, watershed
+from xct_pipeline.segmentation.classifier import PER_SCALE, Forest, classify, feature_halo
+from xct_pipeline.segmentation.denoise import denoise
+from xct_pipeline.segmentation.steps import series as stage_series
+from xct_pipeline.segmentation.steps.classifier import trained_forest
+from xct_pipeline.segmentation.steps.series import (
+    SCRATCH,
+    VERSION,
+    BoxSource,
+    Facts,
+    box_source,
+    boxes,
+    by_scan,
+    inputs_of,
+    of_scan,
+)
+from xct_pipeline.segmentation.steps.thresholds import Thresholds, denoise_reach, denoising_of
+from xct_pipeline.store.files import read_attributes, write_group
+from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.store import Store
+
+FLOOD_BYTES = 36  # per voxel that the watershed looks at, where most are at a face
+DENOISE_BYTES = 24
+
+
+def labels_path() -> str:
+    """Return where the labels of materials are in a store."""
+    return "registered/labels/materials"
+
+
+def material_names(settings: Segmentation) -> dict[int, str]:
+    """Return the name of each label; 0 stands for voxels without data."""
+    return {k + 1: name for k, name in enumerate(settings.materials)}
+
+
+def labels_pass(
+    config: Config, settings: Segmentation, facts: Facts, chosen: Thresholds | None, store: Store, limits: Resources,
+    granule: tuple[int, int, int] | None = None,
+) -> Pass:  # fmt: skip
+    """Return the pass that labels all scans; `granule` changes what is computed at a time, never the result."""
+    frame = (len(facts.names), *facts.volume.shape)
+    ops = [*denoise_op(settings, frame), _segment_op(config, settings, facts, chosen, frame, store, limits)]
+    image = labels_image(settings, facts, chosen, limits)
+    source, inputs = image_source(store, PATH), {"registered": image_identity(store, PATH)}
+    return Pass(image, source, tuple(ops), (1, *(granule or labels_granule(settings))), (0,) * 4, inputs)
+
+
+def labels_image(settings: Segmentation, facts: Facts, chosen: Thresholds | None, limits: Resources) -> Image:
+    """Return the image of the labels of all scans."""
+    names = {str(k): n for k, n in material_names(settings).items()}
+    attributes = {
+        "time_s": list(facts.times_s), "names": names, "thresholds": list(chosen.values) if chosen else None
+    }  # fmt: skip
+    image = series_image(
+        labels_path(), facts.volume, len(facts.names), "uint8", "", limits, attributes, labels=True
+    )  # fmt: skip
+    return whole_granules(image) if isinstance(settings, SegmentHysteresis) else image
+
+
+def labels_granule(settings: Segmentation) -> tuple[int, int, int]:
+    """Return what is labelled at a time."""
+    return stage_series.FINE_GRANULE if isinstance(settings, SegmentClassifier) else stage_series.GRANULE
+
+
+def whole_granules(image: Image) -> Image:
+    """Return the image with shards of whole granules, the blocks that connected components were labelled in."""
+    return replace(
+        image, thickness=stage_series.GRANULE[0], levels=level_count(image.shape[1:], stage_series.GRANULE[0])
+    )
+
+
+def _needs(region: Region, halo: int, frame: tuple[int, ...]) -> Region:
+    return widen(region, (0, halo, halo, halo), frame)
+
+
+def _scratch(region: Region, halo: int, frame: tuple[int, ...], factor: int) -> int:
+    return size_of(_needs(region, halo, frame)) * factor
+
+
+def block_op(
+    name: str, function: Any, parameters: Mapping[str, Any], halo: int, frame: tuple[int, ...], factor: int, size: int
+) -> BlockOp:
+    """Return an operation with a halo that takes `factor` bytes of scratch for each voxel it looks at."""
+    return BlockOp(
+        f"segmentation.{name}", VERSION, function, parameters, partial(_needs, halo=halo, frame=frame),
+        partial(_scratch, halo=halo, frame=frame, factor=factor), size,
+    )  # fmt: skip
+
+
+def denoise_op(settings: Segmentation, frame: tuple[int, ...]) -> list[BlockOp]:
+    """Return the operation that denoises, none where it is not wanted."""
+    denoising = denoising_of(settings)
+    if denoising["method"] == "none":
+        return []
+    function = partial(_denoise_block, denoising=denoising)
+    return [block_op("denoise", function, denoising, denoise_reach(settings), frame, DENOISE_BYTES, 4)]
+
+
+def _denoise_block(block: Any, before: Region, after: Region, *, denoising: Mapping[str, Any]) -> Any:
+    return denoise(block[0], core=inside(before[1:], after[1:]), **denoising)[None]
+
+
+def segment_memory(settings: Segmentation) -> tuple[int, int]:
+    """Return the halo of the operation that makes labels, and its bytes of scratch for each voxel it looks at."""
+    match settings:
+        case SegmentOtsu() | SegmentValues():
+            return 0, 4
+        case SegmentWatershed():
+            return watershed.watershed_halo(sigma=settings.sigma, reach=settings.reach), FLOOD_BYTES
+        case SegmentHysteresis():
+            return 0, 16
+        case SegmentClassifier():
+            return feature_halo(settings.sigmas), 4 * (1 + PER_SCALE * len(settings.sigmas)) + 12
+        case _:
+            assert_never(settings)
+
+
+def _segment_op(
+    config: Config, settings: Segmentation, facts: Facts, chosen: Thresholds | None, frame: tuple[int, ...],
+    store: Store, limits: Resources,
+) -> BlockOp:  # fmt: skip
+    halo, factor = segment_memory(settings)
+    op = partial(block_op, halo=halo, frame=frame, factor=factor, size=1)
+    match settings:
+        case SegmentOtsu() | SegmentValues():
+            assert chosen is not None
+            return op("thresholds", partial(_threshold_block, chosen=chosen.values), vars(chosen))
+        case SegmentWatershed():
+            assert chosen is not None
+            options = {
+                "sigma": settings.sigma, "blur": _blur(settings), "reach": settings.reach,
+                "connectivity": settings.connectivity,
+            }  # fmt: skip
+            function = partial(_watershed_block, chosen=chosen, options=options)
+            return op("watershed", function, {**vars(chosen), **options})
+        case SegmentHysteresis():
+            merged = _hysteresis_objects(settings, facts, store, limits)
+            options = {"weak": settings.weak, "strong": settings.strong, "connectivity": settings.connectivity}
+            function = partial(_hysteresis_block, merged={t: of_scan(merged, t) for t in facts.good}, options=options)
+            return op("hysteresis", function, options)
+        case SegmentClassifier():
+            forest = trained_forest(config, settings, facts, store)
+            function = partial(_classified_block, forest=forest, sigmas=tuple(settings.sigmas))
+            parameters = {"forest": forest._asdict(), "sigmas": settings.sigmas}
+            return op("classifier", function, parameters)
+        case _:
+            assert_never(settings)
+
+
+def _blur(settings: SegmentWatershed) -> float:
+    """Return the standard deviation of the blur of the images and of a Gaussian that denoises them, voxels."""
+    denoising = settings.denoise
+    return math.hypot(settings.blur, denoising.sigma if denoising.method == "gaussian" else 0.0)
+
+
+def _finish(classes: Any, block: Any) -> Any:
+    """Number classes from 1; 0 where there is no data."""
+    return np.where(np.isfinite(block), classes + np.uint8(1), np.uint8(0))[None]
+
+
+def _threshold_block(block: Any, before: Region, after: Region, *, chosen: Sequence[float]) -> Any:
+    values = block[0][inside(before[1:], after[1:])]
+    return _finish(threshold.apply_thresholds(values, chosen), values)
+
+
+def _watershed_block(
+    block: Any, before: Region, after: Region, *, chosen: Thresholds, options: Mapping[str, Any]
+) -> Any:
+    core = inside(before[1:], after[1:])
+    if not np.isfinite(block[0][core]).any():
+        return np.zeros((1, *(part.stop - part.start for part in core)), np.uint8)
+    assert chosen.edge is not None
+    classes = watershed.watershed_classes(
+        block[0], chosen.values, edge=chosen.edge, means=chosen.means, core=core, **options
+    )
+    return _finish(classes, block[0][core])
+
+
+def _hysteresis_objects(settings: SegmentHysteresis, facts: Facts, store: Store, limits: Resources) -> dict[str, Array]:
+    """Join the objects of all blocks of each scan."""
+    source = box_source(store, PATH, denoise_reach(settings))
+    options = {"weak": settings.weak, "strong": settings.strong, "connectivity": settings.connectivity}
+    chunk = partial(_hysteresis_chunk, source=source, denoising=denoising_of(settings), options=options)
+    regions = boxes(facts)
+    join = partial(threshold.combine_hysteresis, connectivity=settings.connectivity)
+    reduction = Reduction(
+        "segmentation/hysteresis", VERSION, chunk, partial(by_scan, regions=regions, combine=join),
+        {**options, "denoise": denoising_of(settings), "granule": stage_series.GRANULE},
+    )  # fmt: skip
+    return measure(store, reduction, source, regions, inputs_of(store), limits, SCRATCH["hysteresis"])
+
+
+def _hysteresis_chunk(
+    block: Array, region: Region, *, source: BoxSource, denoising: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, Array]:
+    values = denoise(block, core=source.core(region), **denoising)
+    return threshold.hysteresis_partial(values, region[1:], source.image.shape[1:], **options)
+
+
+def _hysteresis_block(
+    block: Any, before: Region, after: Region, *, merged: Mapping[int, Any], options: Mapping[str, Any]
+) -> Any:
+    t = after[0].start
+    if t not in merged:
+        return np.zeros(block.shape, np.uint8)
+    values = block[0][inside(before[1:], after[1:])]
+    return _finish(threshold.apply_hysteresis(values, after[1:], merged[t], **options).astype(np.uint8), values)
+
+
+def _classified_block(block: Any, before: Region, after: Region, *, forest: Forest, sigmas: tuple[float, ...]) -> Any:
+    core = inside(before[1:], after[1:])
+    if not np.isfinite(block[0][core]).any():
+        return np.zeros((1, *(part.stop - part.start for part in core)), np.uint8)
+    return classify(block[0], forest, sigmas=sigmas, core=core)[None]
+
+
+def describe_labels(store: Store, path: str, names: Mapping[int, str], colors: Sequence[str]) -> None:
+    """Add OME-Zarr's ``image-label`` to an image, and its name to the list of the labels group."""
+    from yaozarrs import v05
+
+    folder = store.path / path
+    attributes = read_attributes(folder)
+    palette = [
+        {"label-value": value, "rgba": [*bytes.fromhex(color[1:]), 255]}
+        for value, color in zip(names, colors, strict=True)
+    ]
+    entry: dict[str, Any] = {"source": {"image": "../../"}}
+    if names:
+        entry |= {"colors": palette,
+                  "properties": [{"label-value": value, "name": name} for value, name in names.items()]}  # fmt: skip
+    attributes["ome"] = {**attributes["ome"], "image-label": entry}
+    v05.LabelImage.model_validate(attributes["ome"])
+    write_group(folder, attributes)
+    group = folder.parent
+    there = sorted(p.name for p in group.iterdir() if (p / "zarr.json").exists())
+    write_group(group, {**read_attributes(group), "ome": {"version": "0.5", "labels": there}})
+
+
+def run_pass(store: Store, step: Pass, limits: Resources, progress: Progress) -> list[PassResult]:
+    """Run a pass; ValueError where it cannot be finished."""
+    done = run_passes(store, [step], limits, progress)
+    if done[0].problem:
+        raise ValueError(f"{step.name}: {done[0].problem}")
+    return done

@@ -1,0 +1,174 @@
+"""Reductions over the labels of each scan: volumes, surfaces, the interface, local thickness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from xct_pipeline.config import Segmentation
+from xct_pipeline.engine.blocks import Array, Reduction, Region, inside
+from xct_pipeline.engine.execution import measure
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.registration.steps.stage import PATH
+from xct_pipeline.segmentation import interface, properties, surface
+from xct_pipeline.segmentation.steps.labels import labels_path
+from xct_pipeline.segmentation.steps.series import (
+    SCRATCH,
+    VERSION,
+    BoxSource,
+    Facts,
+    box_source,
+    boxes,
+    by_scan,
+    inputs_of,
+    of_scan,
+)
+from xct_pipeline.store.store import Store
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What all measures share."""
+
+    settings: Segmentation
+    facts: Facts
+    store: Store
+    limits: Resources
+    names: Mapping[int, str]
+    ceramic: int
+
+    def reduce(
+        self, name: str, chunk: Any, combine: Any, source: BoxSource, regions: Sequence[Region],
+        parameters: Mapping[str, Any], *paths: str,
+    ) -> dict[str, Array]:  # fmt: skip
+        """Run a reduction over boxes, scan by scan."""
+        together = partial(by_scan, regions=regions, combine=combine)
+        reduction = Reduction(f"segmentation/{name}", VERSION, chunk, together, parameters)
+        inputs = inputs_of(self.store, labels_path(), *paths)
+        return measure(self.store, reduction, source, regions, inputs, self.limits, SCRATCH[name.split("_")[0]])
+
+
+def measure_materials(m: Measured) -> dict[str, Array]:
+    """Sum voxels and attenuation of every material, and its surface."""
+    source = box_source(m.store, labels_path(), surface.area_halo())
+    chunk = partial(_material_chunk, source=source, values=box_source(m.store, PATH))
+    return m.reduce("materials", chunk, _combine_sums, source, boxes(m.facts), {})
+
+
+def _material_chunk(block: Array, region: Region, *, source: BoxSource, values: BoxSource) -> dict[str, Array]:
+    core = source.core(region)
+    sums = properties.property_partial(block[core], region[1:], values.read(region))
+    return {**sums, **{f"area_{key}": v for key, v in surface.area_partial(block, core).items()}}
+
+
+def _combine_sums(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    areas = surface.combine_areas([{key: part[f"area_{key}"] for key in ("label", "area")} for part in parts])
+    return {**properties.combine_properties(parts), **{f"area_{key}": value for key, value in areas.items()}}
+
+
+def areas_of(found: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the part of a result that are areas."""
+    return {key: found[f"area_{key}"] for key in ("label", "area")}
+
+
+def ceramic_level(m: Measured, materials: Mapping[str, Array]) -> float | None:
+    """Return half-way between the ceramic's mean attenuation and that of the rest; None where it is not denser."""
+    voxels, total = np.zeros(2), np.zeros(2)
+    for t in m.facts.good:
+        sums = of_scan(materials, t)
+        mine = (sums["label"] == m.ceramic).astype(int)
+        voxels += np.bincount(mine, sums["measured"], 2)
+        total += np.bincount(mine, sums["sum"], 2)
+    if not voxels.all():
+        return None
+    rest, ceramic = total / voxels
+    return float(rest + ceramic) / 2 if ceramic > rest else None
+
+
+def measure_heights(m: Measured, level: float | None) -> dict[int, Array]:
+    """Return the planes fitted to the ceramic's surface (3, y, x) of every scan that shows one."""
+    options = m.settings.interface
+    source = box_source(m.store, labels_path(), (interface.height_halo(), 0, 0))
+    values = box_source(m.store, PATH, source.halo)
+    chunk = partial(
+        _height_chunk, source=source, values=values, ceramic=m.ceramic, direction=options.direction, level=level
+    )
+    combine = partial(_combine_heights, frame=m.facts.volume.shape, direction=options.direction)
+    parameters = {"ceramic": m.ceramic, "direction": options.direction, "level": level}
+    found = m.reduce("heights", chunk, combine, source, boxes(m.facts), parameters)
+    heights = {t: of_scan(found, t)["height"] for t in m.facts.good}
+    return {
+        t: interface.local_planes(height, smooth=options.smooth)
+        for t, height in heights.items()
+        if np.isfinite(height).any()
+    }
+
+
+def _height_chunk(
+    block: Array, region: Region, *, source: BoxSource, values: BoxSource, ceramic: int, direction: interface.Direction,
+    level: float | None,
+) -> dict[str, Array]:  # fmt: skip
+    find = partial(interface.height_partial, ceramic=ceramic, direction=direction)
+    found = find(block, region[1:], source.core(region))
+    if level is None or not np.isfinite(found["height"]).any():
+        return found
+    ends = found["height"] - 0.5 * direction  # the planes of voxels where columns end: values are read around these
+    planes = slice(int(np.nanmin(ends)), int(np.nanmax(ends)) + 1)
+    part = (region[0], planes, *region[2:])
+    labels = block[inside(source.span(region), source.span(part))]
+    return find(labels, part[1:], source.core(part), attenuation=values.read(part), level=level)
+
+
+def _combine_heights(
+    parts: Sequence[Mapping[str, Array]], *, frame: tuple[int, ...], direction: interface.Direction
+) -> dict[str, Array]:
+    try:
+        return {"height": interface.combine_heights(parts, frame, direction=direction)}
+    except ValueError:  # a scan without ceramic is no failure of the others
+        return {"height": np.full(frame[1:], np.nan)}
+
+
+def measure_contacts(m: Measured, planes: Mapping[int, Array]) -> dict[str, Array]:
+    """Look up what lies along the ceramic's surface in every scan that shows one."""
+    options = m.settings.interface
+    reach = max(options.offsets) + 1
+    heights = np.concatenate([p[0][np.isfinite(p[0])] for p in planes.values()])
+    low, high = int(np.floor(heights.min() - reach)), int(np.ceil(heights.max() + reach)) + 1
+    regions = [r for r in boxes(m.facts, planes=range(low, high)) if r[0].start in planes]
+    chunk = partial(_contact_chunk, planes=planes, offsets=options.offsets, direction=options.direction)
+    parameters = {"planes": planes, "offsets": options.offsets, "direction": options.direction}
+    source = box_source(m.store, labels_path())
+    return m.reduce("contacts", chunk, interface.combine_contacts, source, regions, parameters)
+
+
+def _contact_chunk(
+    block: Array, region: Region, *, planes: Mapping[int, Array], offsets: Sequence[float],
+    direction: interface.Direction,
+) -> dict[str, Array]:  # fmt: skip
+    return interface.contact_partial(block, region[1:], planes[region[0].start], offsets=offsets, direction=direction)
+
+
+def measure_thickness(m: Measured, labels: Sequence[int]) -> dict[str, Array]:
+    """Count local thicknesses of materials."""
+    options = m.settings.thickness
+    assert options is not None
+    source = box_source(m.store, labels_path(), surface.thickness_halo(options.largest))
+    chunk = partial(_thickness_chunk, source=source, labels=labels, largest=options.largest, bins=options.bins)
+    parameters = {"labels": labels, "largest": options.largest, "bins": options.bins}
+    return m.reduce("thickness", chunk, surface.combine_thicknesses, source, boxes(m.facts), parameters)
+
+
+def _thickness_chunk(
+    block: Array, region: Region, *, source: BoxSource, labels: Sequence[int], largest: float, bins: int
+) -> dict[str, Array]:
+    core = source.core(region)
+    counts = []
+    for value in labels:
+        thick = surface.local_thickness(block == value, largest=largest)[core]
+        found = surface.thickness_partial(thick, block[core], largest=largest, bins=bins, names=[value])
+        counts.append(found["counts"][0])
+    return {"counts": np.array(counts)}

@@ -1,0 +1,97 @@
+"""The registered series as the stage works on it: its facts, and boxes of it that reductions read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xct_pipeline.engine.blocks import Array, Region, cut, image_source, inside, widen
+from xct_pipeline.engine.execution import image_identity
+from xct_pipeline.registration.steps import stage as registration
+from xct_pipeline.registration.steps.stage import PATH, Registered
+from xct_pipeline.store.store import Store
+
+SCRATCH = {
+    "histogram": 5.5, "hysteresis": 8, "materials": 14, "heights": 17, "contacts": 5,
+    "thickness": 60, "objects": 20, "shapes": 4,
+}  # fmt: skip
+"""Memory of each reduction beyond what it reads, as a multiple of that, measured."""
+VERSION = 6  # of every operation and reduction of the stage
+GRANULE = registration.GRANULE
+FINE_GRANULE = (64, 128, 128)  # of the classifier, whose features take twenty times the memory of a block
+
+
+@dataclass(frozen=True)
+class Facts(Registered):
+    """The series to label; scans that failed get the label 0.
+
+    Attributes
+    ----------
+    times_s : tuple of float or None
+    """
+
+    times_s: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class BoxSource:
+    """Reads boxes (1, z, y, x) of a series as (z, y, x), with a halo that is clipped to the frame."""
+
+    image: Any
+    halo: tuple[int, int, int] = (0, 0, 0)
+
+    def span(self, region: Region) -> Region:
+        """Return the voxels (z, y, x) that are read for a region."""
+        return widen(region[1:], self.halo, self.image.shape[1:])
+
+    def core(self, region: Region) -> Region:
+        """Return the region without its halo, in indices of what is read."""
+        return inside(self.span(region), region[1:])
+
+    def read(self, region: Region) -> Array:
+        """Read a box."""
+        return np.asarray(self.image.read((region[0], *self.span(region)))[0])
+
+    def nbytes(self, region: Region) -> int:
+        """Return the bytes of reading it."""
+        return int(self.image.nbytes((region[0], *self.span(region))))
+
+
+def box_source(store: Store, path: str, halo: int | tuple[int, int, int] = 0) -> BoxSource:
+    """Return a source of boxes of an image of the store."""
+    return BoxSource(image_source(store, path), (halo,) * 3 if isinstance(halo, int) else halo)
+
+
+def boxes(facts: Facts, planes: range | None = None) -> list[Region]:
+    """Cut the volumes of all good scans into boxes of one grid; only those that touch `planes`, where given."""
+    return [
+        (slice(t, t + 1), *box)
+        for t in facts.good
+        for box in cut(tuple(slice(0, n) for n in facts.volume.shape), GRANULE)
+        if planes is None or (box[0].start < planes.stop and box[0].stop > planes.start)
+    ]
+
+
+def by_scan(
+    partials: list[dict[str, Array]], regions: Sequence[Region], combine: Callable[[list[dict[str, Array]]], Any]
+) -> dict[str, Array]:
+    """Combine the partial results of each scan on their own; keys are ``t0_...``."""
+    found: dict[str, Array] = {}
+    for t in dict.fromkeys(region[0].start for region in regions):
+        mine = [part for part, region in zip(partials, regions, strict=True) if region[0].start == t]
+        found |= {f"t{t}_{key}": value for key, value in combine(mine).items()}
+    return found
+
+
+def of_scan(found: Mapping[str, Array], t: int) -> dict[str, Array]:
+    """Return what `by_scan` found for one scan."""
+    start = f"t{t}_"
+    return {key.removeprefix(start): value for key, value in found.items() if key.startswith(start)}
+
+
+def inputs_of(store: Store, *paths: str) -> dict[str, str]:
+    """Return what identifies the registered series and other images."""
+    return {path: image_identity(store, path) for path in (PATH, *paths)}

@@ -1,0 +1,107 @@
+"""The tables of a labelled series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from xct_pipeline.engine.blocks import Array
+from xct_pipeline.engine.execution import PassResult, Progress
+from xct_pipeline.segmentation import label, tables
+from xct_pipeline.segmentation.steps.measures import (
+    Measured,
+    areas_of,
+    ceramic_level,
+    measure_contacts,
+    measure_heights,
+    measure_materials,
+    measure_thickness,
+)
+from xct_pipeline.segmentation.steps.objects import label_objects, measure_objects, objects_wanted
+from xct_pipeline.segmentation.steps.series import of_scan
+
+
+def write_tables(m: Measured, progress: Progress) -> tuple[list[PassResult], list[str]]:
+    """Measure the labels of all scans and write the tables; return the passes over objects, and warnings."""
+    facts, voxel = m.facts, m.facts.volume.voxel_um
+    materials = measure_materials(m)
+    rows = []
+    warnings = []
+    for t in facts.good:
+        sums = of_scan(materials, t)
+        rows += tables.label_rows(facts.names[t], sums, areas_of(sums), m.names, voxel)
+    table = pd.DataFrame(rows)
+    m.store.write_table("labels", table, tables.UNITS)
+    for name in dict.fromkeys(table.loc[table["voxels"] == 0, "name"]):
+        absent = table.loc[(table["voxels"] == 0) & (table["name"] == name), "scan"]
+        warnings.append(f"no voxel is {name} in {', '.join(absent)}")
+    planes: dict[int, Array] = {}
+    if m.settings.interface.offsets:
+        planes = measure_heights(m, ceramic_level(m, materials))
+        warnings += _write_interface(m, planes)
+    if m.settings.thickness is not None:
+        _write_thickness(m)
+    return _write_objects(m, planes, progress), warnings
+
+
+def _write_interface(m: Measured, planes: Mapping[int, Array]) -> list[str]:
+    warnings = [
+        f"{m.facts.names[t]}: no column ends in {m.names[m.ceramic]}, so no interface was measured"
+        for t in m.facts.good
+        if t not in planes
+    ]
+    if not planes:
+        return warnings
+    contacts = measure_contacts(m, planes)
+    rows: list[dict[str, Any]] = []
+    for t in planes:
+        name = m.facts.names[t]
+        try:
+            rows += tables.interface_rows(
+                name, of_scan(contacts, t), m.names, m.ceramic, m.settings.interface.offsets, m.facts.volume.voxel_um
+            )
+        except ValueError as error:
+            warnings.append(f"{name}: {error}")
+    if rows:
+        m.store.write_table("interface", pd.DataFrame(rows), tables.UNITS)
+    return warnings
+
+
+def _write_thickness(m: Measured) -> None:
+    options = m.settings.thickness
+    assert options is not None
+    labels = [label.find_label(m.names, name) for name in options.materials]
+    found = measure_thickness(m, labels)
+    rows = [
+        row
+        for t in m.facts.good
+        for row in tables.thickness_rows(
+            m.facts.names[t], of_scan(found, t)["counts"], labels, m.names, options.largest, m.facts.volume.voxel_um
+        )
+    ]
+    m.store.write_table("thickness", pd.DataFrame(rows), tables.UNITS)
+
+
+def _write_objects(m: Measured, planes: Mapping[int, Array], progress: Progress) -> list[PassResult]:
+    """Write the tables of objects and voids."""
+    wanted = objects_wanted(m.settings)
+    done: list[PassResult] = []
+    frames, voids = [], []
+    for name in wanted:
+        value = label.find_label(m.names, name)
+        found, passes = label_objects(m, value, progress)
+        done += passes
+        shapes = measure_objects(m, value, planes)
+        for t in m.facts.good:
+            sums = {k.removeprefix("sum_"): v for k, v in of_scan(found, t).items() if k.startswith("sum_")}
+            shape = of_scan(shapes, t)
+            away = {key: shape[f"distance_{key}"] for key in ("label", "distance")} if t in planes else None
+            columns = tables.object_columns(sums, areas_of(shape), away, m.facts.volume.shape, m.facts.volume.voxel_um)
+            frames.append(tables.object_frame(m.facts.names[t], value, name, columns))
+            voids.append(tables.void_row(m.facts.names[t], value, name, columns))
+    if wanted:
+        m.store.write_table("objects", pd.concat(frames, ignore_index=True), tables.UNITS)
+        m.store.write_table("voids", pd.DataFrame(voids), tables.UNITS)
+    return done

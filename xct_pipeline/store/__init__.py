@@ -1,0 +1,1 @@
+"""The zarr store of a sample: images, tables, estimates and markers, and what they were made from."""

@@ -1,0 +1,99 @@
+"""Volumes for the tools people already use: TIFF slices or HDF5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xct_pipeline.store.files import StoreError, read_attributes
+from xct_pipeline.store.store import Store
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def export_store(
+    store: Path, format: str = "tiff", output: Path | None = None, scans: Sequence[str] | None = None
+) -> Iterator[Path]:
+    """Write the volumes of a store, one after the other; yield what was written.
+
+    Parameters
+    ----------
+    store : Path
+    format : {"tiff", "hdf5"}
+        ``tiff``: a folder per scan, one float32 file per slice, with resolution and unit in its tags;
+        ``hdf5``: one file per scan, dataset ``volume`` with attributes ``units`` and ``voxel_size_um``.
+    output : Path, optional
+        Folder; ``<store>_export`` by default.
+    scans : sequence of str, optional
+        Names; all by default.
+
+    Raises
+    ------
+    StoreError
+        No such store or scan.
+    ValueError
+        Unknown format.
+    """
+    if format not in ("tiff", "hdf5"):
+        raise ValueError(f"--format {format}: choose tiff or hdf5")
+    source = Store(store)
+    if not source.exists():
+        raise StoreError(f"{store} is no store of xct")
+    known = source.attributes().get("scans", {})
+    there = [name for name in known if (store / "scans" / name / "volume" / "zarr.json").exists()]
+    missing = sorted(set(scans or ()) - set(there))
+    if missing or not there:
+        raise StoreError(f"{store} has no volume of {', '.join(missing) or 'any scan'}; it has: {', '.join(there)}")
+    names = list(scans or there)
+    folder = output or store.with_name(f"{store.stem}_export")
+    for name in names:
+        volume = source.open(f"scans/{name}/volume")
+        voxel = read_attributes(store / "scans" / name / "volume")["xct"]["identity"]["voxel_um"]
+        write = _write_tiff if format == "tiff" else _write_hdf5
+        folder.mkdir(parents=True, exist_ok=True)
+        yield write(volume, folder, name, voxel)
+
+
+def _planes(volume: xr.DataArray) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """Yield slices, reading one shard at a time."""
+    start = 0
+    for thickness in volume.data.chunks[0]:
+        block = volume.data[start : start + thickness].compute()
+        for k in range(thickness):
+            yield start + k, block[k]
+        start += thickness
+
+
+def _write_tiff(volume: xr.DataArray, folder: Path, name: str, voxel: float | None) -> Path:
+    import tifffile
+
+    target = folder / name
+    target.mkdir(exist_ok=True)
+    scale: dict[str, Any] = {}
+    if voxel is not None:
+        scale = {"resolution": (1e4 / voxel, 1e4 / voxel), "resolutionunit": "CENTIMETER"}
+    metadata = {"unit": volume.attrs["units"], "voxel_size_um": voxel}
+    for z, plane in _planes(volume):
+        tifffile.imwrite(target / f"{name}_{z:05d}.tif", plane, metadata=metadata, **scale)
+    return target
+
+
+def _write_hdf5(volume: xr.DataArray, folder: Path, name: str, voxel: float | None) -> Path:
+    import h5py
+
+    target = folder / f"{name}.h5"
+    part = folder / f"{name}.h5.part"
+    with h5py.File(part, "w") as file:
+        data = file.create_dataset("volume", shape=volume.shape, dtype="f4", chunks=True)
+        data.attrs["units"] = volume.attrs["units"]
+        if voxel is not None:
+            data.attrs["voxel_size_um"] = voxel
+        for z, plane in _planes(volume):
+            data[z] = plane
+    part.replace(target)
+    return target

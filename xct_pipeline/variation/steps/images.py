@@ -1,0 +1,248 @@
+"""The images of the stage: changes of attenuation and of density, flags, and the areal maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import zarr
+
+from xct_pipeline.config import Variation
+from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, inside, size_of, widen
+from xct_pipeline.engine.execution import image_identity
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.registration.steps.stage import GRANULE, PATH, series_image, whole_chunks
+from xct_pipeline.store.image import Image
+from xct_pipeline.store.store import Store
+from xct_pipeline.store.stored_array import StoredArray
+from xct_pipeline.variation import closure, mass, uncertainty
+from xct_pipeline.variation.steps.physics import OFFSET, Physics
+from xct_pipeline.variation.steps.series import ATTENUATION, DENSITY, FLAGS, VERSION, Series, pairs_of
+
+FACE = 64
+FLAG_MEANING = {**closure.FLAGS, FACE: "within a few voxels of a strong face, where motion and blur leave a dipole"}
+AREAL = {"areal": "mg/cm2", "areal_sigma": "mg/cm2"}
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Reads the difference of two planes in time of the registered series; (1, z, y, x) regions."""
+
+    folder: str
+    pairs: tuple[tuple[int, int], ...]
+    failed: tuple[int, ...] = ()
+
+    def read(self, region: Region) -> Array:
+        """Return moving - reference, zeros where they are one scan, NaN for a scan that failed."""
+        series = StoredArray(self.folder)
+        moving, fixed = self.pairs[region[0].start]
+        if moving in self.failed:
+            return np.full([part.stop - part.start for part in region], np.nan, np.float32)
+        later = np.asarray(series[(moving, *region[1:])])
+        if moving == fixed:
+            return np.zeros_like(later)[None]
+        return np.asarray(mass.change(np.asarray(series[(fixed, *region[1:])]), later))[None]
+
+    def nbytes(self, region: Region) -> int:
+        """Return the bytes of both planes, the difference, and the encoded chunks of one."""
+        return size_of(region) * 16 + size_of(whole_chunks(region[1:])) * 4
+
+
+def unchanged(block: Any, before: Region, after: Region) -> Any:
+    """Return what was read."""
+    del before, after
+    return block
+
+
+def change_pass(
+    series: Series, store: Store, limits: Resources, times: Sequence[float | None], consecutive: bool
+) -> Pass:
+    """Return the pass that writes the change of attenuation."""
+    path = ATTENUATION + "_consecutive" * consecutive
+    pairs = pairs_of(series, consecutive)
+    image = series_image(
+        path, series.volume, len(series.names), "float32", series.volume.unit, limits, {"time_s": list(times)}
+    )
+    source = PairSource(str(store.path.resolve() / PATH / "0"), pairs, series.failed)
+    inputs = {"registered": image_identity(store, PATH)}
+    op = BlockOp("change", VERSION, unchanged)
+    return Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=_planes(series, pairs))
+
+
+def _planes(series: Series, values: Sequence[Any]) -> tuple[Any, ...]:
+    """Return what each plane in time depends on: a value, and whether its scan failed."""
+    return tuple("failed" if k in series.failed else value for k, value in enumerate(values))
+
+
+@dataclass(frozen=True)
+class ChangeSource:
+    """Reads planes in time of images of changes: one, at two energies one of each, or two to be subtracted.
+
+    Attributes
+    ----------
+    folders : tuple of str
+        (t, z, y, x) arrays.
+    planes : tuple of tuple of int
+        What is read for each plane in time of the result.
+    """
+
+    folders: tuple[str, ...]
+    planes: tuple[tuple[int, ...], ...]
+
+    def read(self, region: Region) -> Array:
+        """Return (1 or 2, z, y, x)."""
+        arrays = [StoredArray(folder) for folder in self.folders]
+        planes = self.planes[region[0].start]
+        return np.stack([np.asarray(array[(k, *region[1:])]) for array in arrays for k in planes])
+
+    def nbytes(self, region: Region) -> int:
+        """Return the bytes of one or two blocks."""
+        blocks = len(self.folders) * max(len(planes) for planes in self.planes)
+        return int(size_of(region) * 4 * 1.3 * blocks)
+
+
+def density_passes(
+    series: Series, settings: Variation, physics: Physics, compositions: Sequence[float | None], store: Store,
+    limits: Resources, times: Sequence[float | None], second: Store | None, consecutive: bool,
+) -> list[Pass]:  # fmt: skip
+    """Return the passes that write the change of density of the species, and its flags.
+
+    The change between consecutive scans is that of `DENSITY`: where the closure is not linear in the change of
+    attenuation, the difference of the two changes against the reference.
+    """
+    suffix = "_consecutive" * consecutive
+    pairs = pairs_of(series, consecutive)
+    apart = consecutive and physics.closure in OFFSET
+    path = ATTENUATION if apart else ATTENUATION + suffix
+    stores = [store] if second is None else [store, second]
+    planes = tuple(pair if apart else (pair[0],) for pair in pairs)
+    source = ChangeSource(tuple(str(s.path.resolve() / path / "0") for s in stores), planes)
+    inputs = {"attenuation": [image_identity(s, path) for s in stores]}
+    attributes = {"time_s": list(times), "closure": physics.closure, "species": settings.species}
+    faces = Faces(
+        str(store.path.resolve() / PATH / "0"), series.reference, series.frame, face_gradient(series, store),
+        settings.shell_width,
+    )  # fmt: skip
+    parameters = {"closure": physics.closure, "anode": vars(physics.anode), "second_keV": settings.second_energy_keV}
+    w = tuple((compositions[k], compositions[j]) for k, j in pairs)
+    passes = []
+    for name, dtype, unit, flags in ((DENSITY + suffix, "float32", "g/cm3", False), (FLAGS, "uint8", "1", True)):
+        if flags and consecutive:
+            continue
+        more = {"flags": {str(bit): text for bit, text in FLAG_MEANING.items()}} if flags else {}
+        image = series_image(
+            name, series.volume, len(series.names), dtype, unit, limits, {**attributes, **more}, labels=flags
+        )
+        function = partial(
+            _density, physics=physics, compositions=w, same=tuple(k == j for k, j in pairs), failed=series.failed,
+            faces=faces if flags else None,
+        )  # fmt: skip
+        shell = {"face_gradient": faces.threshold, "shell_width": faces.width} if flags else {}
+        scratch = flags_bytes if flags else closure_bytes
+        op = BlockOp(f"closure.{physics.closure}", VERSION, function, {**parameters, **shell}, scratch=scratch)
+        depends = _planes(series, list(zip(pairs, w, strict=True)))
+        passes.append(Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=depends))
+    return passes
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The shell at strong faces of the reference scan, read by a task with its halo."""
+
+    folder: str
+    reference: int
+    frame: tuple[int, int, int]
+    threshold: float
+    width: int
+
+    def shell(self, region: Region) -> Array:
+        """Return the voxels of a (z, y, x) region that lie in the shell."""
+        halo = (uncertainty.shell_halo(self.width),) * 3
+        wide = widen(region, halo, self.frame)
+        series = StoredArray(self.folder)
+        block = np.nan_to_num(np.asarray(series[(self.reference, *wide)]))
+        marked = uncertainty.edge_shell(block, threshold=self.threshold, width=self.width)
+        return np.asarray(marked[inside(wide, region)])
+
+
+def face_gradient(series: Series, store: Store) -> float:
+    """Return the gradient (1/cm per voxel) from which a voxel of the reference scan lies at a strong face."""
+    array = StoredArray(store.path / PATH / "0")
+    planes = np.unique(np.linspace(0, series.frame[0] - 1, 16).astype(int))
+    sample = np.concatenate([np.asarray(array[series.reference, z])[::2, ::2].ravel() for z in planes.tolist()])
+    low, high = np.nanpercentile(sample, [1, 99])
+    return float(high - low) / 5
+
+
+def closure_bytes(region: Region) -> int:
+    """Return the scratch of a closure."""
+    return size_of(region) * 32
+
+
+def flags_bytes(region: Region) -> int:
+    """Return the scratch of a closure and of finding the shell at faces."""
+    return size_of(region) * 32
+
+
+def _density(
+    block: Any, before: Region, region: Region, *, physics: Physics,
+    compositions: tuple[tuple[float | None, float | None], ...], same: tuple[bool, ...], failed: tuple[int, ...],
+    faces: Faces | None,
+) -> Any:  # fmt: skip
+    del before
+    k = region[0].start
+    later, earlier = compositions[k]
+    if k in failed or same[k] or (physics.closure == "well_mixed" and None in (later, earlier)):
+        empty = np.zeros_like(block[:1]) if same[k] and k not in failed else np.full_like(block[:1], np.nan)
+        density, flags = empty, np.zeros(empty.shape, np.uint8)
+    elif len(block) > 1 and physics.both is None:
+        parts = [
+            closure.density_change(physics.closure, change[None], physics.anode, w_host=w)
+            for change, w in zip(block, (later, earlier), strict=True)
+        ]
+        density, flags = parts[0].species - parts[1].species, parts[0].flags
+    else:
+        second = block[1:] if physics.both is not None else None
+        found = closure.density_change(
+            physics.closure, block[:1], physics.anode, w_host=later, second=second, k=physics.both
+        )
+        density, flags = found.species, np.asarray(found.flags)
+    if faces is None:
+        return density
+    shell = faces.shell(region[1:])[None]
+    counts = {"impossible": int(np.count_nonzero(flags)), "near_face": int(shell.sum())}
+    return flags | np.where(shell, np.uint8(FACE), np.uint8(0)), counts
+
+
+def map_arrays(
+    series: Series,
+    store: Store,
+    physics: Physics,
+    settings: Variation,
+    times: Sequence[float | None],
+    consecutive: bool,
+    noise_voxels: Sequence[int],
+) -> dict[str, Any]:
+    """Prepare the images (t, y, x) of the areal maps and their errors, NaN throughout; return their arrays.
+
+    With the errors stands in how many voxels the noise of each scan's change was measured.
+    """
+    arrays = {}
+    shape = (len(series.names), *series.frame[1:])
+    for name, unit in AREAL.items():
+        more = {"noise_voxels": list(noise_voxels)} if name == "areal_sigma" else {}
+        image = Image(
+            f"variation/{name}{'_consecutive' * consecutive}", ("t", "y", "x"), shape, "float32", unit, 1,
+            voxel_um=series.volume.voxel_um,
+            attributes={
+                "time_s": list(times), "closure": physics.closure, "species": settings.species, **more
+            },
+        )  # fmt: skip
+        store.prepare(image)
+        arrays[name] = zarr.open_array(str(store.path / image.path / "0"), mode="r+")
+        for k in series.failed:
+            arrays[name][k] = np.nan
+    return arrays

@@ -1,0 +1,243 @@
+"""The noise of the differences between scans, measured brick by brick where nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, size_of, widen
+from xct_pipeline.engine.execution import image_identity, measure
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.registration.steps.stage import PATH
+from xct_pipeline.store.store import Store
+from xct_pipeline.store.stored_array import StoredArray
+from xct_pipeline.variation import cells, lags, mass
+from xct_pipeline.variation import noise as noises
+from xct_pipeline.variation.steps.quiet import HALO, QuietMask, bricks_of, chosen_bricks, sample
+from xct_pipeline.variation.steps.series import (
+    SCRATCH,
+    VERSION,
+    BoxSource,
+    RegionMask,
+    Series,
+    add_up,
+    box_source,
+    boxes_of,
+    pairs_of,
+)
+
+Pair = tuple[int, int]
+
+LAG = (6, 4, 4)
+LEVEL_BIN = 16
+LEAST = 1000  # quiet voxels
+ABOUT = 1_000_000  # quiet voxels, of whose mean the deviations are taken
+
+
+def noise_of_series(
+    series: Series, store: Store, mask: RegionMask, quiet: QuietMask, limits: Resources
+) -> dict[Pair, noises.Noise]:
+    """Measure the noise of the difference of every pair of scans, in planes without ceramic.
+
+    In the ceramic for pairs that have no such planes in common.
+
+    Raises
+    ------
+    ValueError
+        Too few voxels are quiet.
+    """
+    pairs = sorted({p for kind in (False, True) for p in pairs_of(series, kind) if p[0] != p[1] and good(series, p)})
+    found: dict[Pair, noises.Noise] = {}
+    level = None
+    for part in (quiet, *([replace(quiet, inside_solid=True)] if quiet.tells_solid else [])):
+        left = [pair for pair in pairs if pair not in found]
+        known, bricks, counts = chosen_bricks(part, series, store, limits) if left else (part, [], [])
+        if left and sum(counts) >= LEAST:
+            level = level_of_region(series, store, mask, limits) if level is None else level
+            found |= measure_noise(series, store, mask, known, left, (bricks, counts), level, limits)
+    if len(found) < len(pairs):
+        raise ValueError(
+            f"fewer than {LEAST} voxels are far from faces and changes in some of the scans: "
+            "give variation.noise_region"
+        )
+    return found
+
+
+def good(series: Series, pair: Pair) -> bool:
+    """Tell whether both scans of a pair are there."""
+    return not {*pair} & {*series.failed}
+
+
+def measure_noise(
+    series: Series, store: Store, mask: RegionMask, quiet: QuietMask, pairs: Sequence[Pair],
+    where: tuple[list[Region], list[int]], level: mass.Sums, limits: Resources,
+) -> dict[Pair, noises.Noise]:  # fmt: skip
+    """Measure the noise of pairs of scans in bricks, and how it varies over the region; pairs without voxels are left.
+
+    Parameters
+    ----------
+    where : (bricks, quiet voxels)
+        From `chosen_bricks`.
+    level : Sums
+        From `level_of_region`.
+    """
+    source = box_source(series, store, [series.reference], HALO)
+    height = next(n for n in (8, 4, 2, 1) if n <= max(len(mask.planes()), 1))
+    windows = (height, 1, 1), (height, LEVEL_BIN, LEVEL_BIN)
+    chunk = partial(_mean_chunk, source=source, quiet=quiet, pairs=tuple(pairs))
+    inputs = {
+        "registered": image_identity(store, PATH), "pairs": pairs, "quiet": quiet.identity(), "lag": LAG,
+        "inside_solid": quiet.inside_solid, "windows": windows,
+        "bricks": [[(part.start, part.stop) for part in brick] for brick in where[0]],
+    }  # fmt: skip
+    tag = "ceramic" if quiet.inside_solid else "quiet"
+    mean = measure(
+        store, Reduction(f"noise/mean_{tag}", VERSION, chunk, add_up, fold=True), source, sample(*where, ABOUT), inputs,
+        limits, SCRATCH["noise"],
+    )  # fmt: skip
+    about = mean["total"] / np.maximum(mean["count"], 1)
+    chunk = partial(_noise_chunk, source=source, quiet=quiet, pairs=tuple(pairs), about=about, windows=windows)
+    found = measure(
+        store, Reduction(f"noise/{tag}", VERSION, chunk, add_up, fold=True), source, where[0], inputs, limits,
+        SCRATCH["noise"], pairs_bytes(len(pairs)),
+    )  # fmt: skip
+    pooled = noises.pooled_level(mass.Sums((0,), found["level"], found["level_count"]))
+    spread = noises.spread(noises.noise_level(level, least=200)[0], (LEVEL_BIN, LEVEL_BIN), series.frame[1:]) / pooled
+    result = {}
+    for k, pair in enumerate(pairs):
+        sums = noises.about_mean(noises.LagSums(found["products"][k], found["pairs"][k]), found["total"][k])
+        if sums.pairs[LAG] < LEAST:
+            continue
+        covariance = noises.autocovariance(sums)
+        column, whole = (_inflation(covariance, found[f"window{w}"][k], size) for w, size in enumerate(windows))
+        result[pair] = noises.Noise(covariance, spread, column, whole, int(sums.pairs[LAG]))
+    return result
+
+
+def pairs_bytes(pairs: int) -> int:
+    """Return the bytes of the sums of some pairs of scans."""
+    return 16 * pairs * int(np.prod([2 * n + 1 for n in LAG]))
+
+
+def _inflation(covariance: Array, windows: Array, size: tuple[int, int, int]) -> float:
+    ratio, error, _ = noises.window_check(covariance, windows, size)
+    return float(ratio) if np.isfinite(ratio) and ratio > 1 + 2 * error else 1.0
+
+
+def level_of_region(series: Series, store: Store, mask: RegionMask, limits: Resources) -> mass.Sums:
+    """Sum the high-frequency noise of the reference scan over blocks of columns of a region."""
+    source = box_source(series, store, [series.reference])
+    inputs = {"registered": image_identity(store, PATH), "reference": series.reference, "region": mask.identity_of()}
+    chunk = partial(_level_chunk, source=source, mask=mask)
+    found = measure(
+        store, Reduction("noise/level", VERSION, chunk, add_up, fold=True), source,
+        bricks_of(mask.bounds()), inputs, limits, SCRATCH["noise/level"],
+    )  # fmt: skip
+    return mass.Sums((0, 0, 0), found["total"], found["count"])
+
+
+def _level_chunk(block: Array, region: Region, *, source: BoxSource, mask: RegionMask) -> dict[str, Array]:
+    wide = source.wide(region)
+    # a voxel's noise is that of its differences with those that follow
+    part = tuple(slice(p.start, min(p.stop + 1, w.stop)) for p, w in zip(region, wide, strict=True))
+    values, offset = np.nan_to_num(block[0][inside(wide, part)]), (0, part[1].start, part[2].start)
+    sums = noises.level_sums(values, mask.box(part), offset, (len(values), LEVEL_BIN, LEVEL_BIN))
+    sums = sums.full((1, *(-(-n // LEVEL_BIN) for n in mask.frame[1:])))
+    return {"total": sums.total, "count": sums.count}
+
+
+def _changes(source: BoxSource, pairs: Sequence[Pair], region: Region, still: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield the change of each pair of scans, and where it is known among the voxels of a mask; each scan read once."""
+    scans, held = StoredArray(source.folder), {}
+    for k, pair in enumerate(pairs):
+        for scan in pair:
+            if scan not in held:
+                held[scan] = np.asarray(scans[(scan, *region)])
+        change = held[pair[0]] - held[pair[1]]
+        yield change, still & np.isfinite(change)
+        held = {scan: values for scan, values in held.items() if any(scan in later for later in pairs[k + 1 :])}
+
+
+def _mean_chunk(
+    block: Array, region: Region, *, source: BoxSource, quiet: QuietMask, pairs: Sequence[Pair]
+) -> dict[str, Array]:
+    wide = source.wide(region)
+    still = quiet.box(block[0], wide)[inside(wide, region)]
+    found = [(change[use].sum(dtype=np.float64), use.sum()) for change, use in _changes(source, pairs, region, still)]
+    return {"total": np.array([t for t, _ in found]), "count": np.array([n for _, n in found], np.int64)}
+
+
+def _noise_chunk(
+    block: Array, region: Region, *, source: BoxSource, quiet: QuietMask, pairs: Sequence[Pair], about: Array,
+    windows: Sequence[tuple[int, int, int]],
+) -> dict[str, Array]:  # fmt: skip
+    """Sum products over pairs of voxels of a brick, deviations over its windows, and the reference's own noise."""
+    wide = source.wide(region)
+    core, mask = inside(wide, region), quiet.box(block[0], wide)
+    still = mask[core]
+    further = tuple(slice(part.start, part.stop + 1) for part in core)
+    level = noises.level_sums(np.nan_to_num(block[0][further]), mask[further], (0, 0, 0), mask.shape)
+    found: dict[str, list[Array]] = {name: [] for name in ("products", "pairs", "total", "window0", "window1")}
+    counted: Array | None = None
+    for mean, (change, use) in zip(about, _changes(source, pairs, region, still), strict=True):
+        values = np.where(use, change - np.float32(mean), np.float32(0))
+        whole = np.array_equal(use, still)
+        number = counted if whole and counted is not None else lags.pair_counts(use, use, LAG)
+        counted = number if whole else counted
+        found["pairs"].append(number)
+        found["products"].append(lags.products(values, use, LAG))
+        found["total"].append(values.sum(dtype=np.float64))
+        for k, size in enumerate(windows):
+            found[f"window{k}"].append(lags.window_sums(values, use, size))
+    result = {name: np.stack(parts) for name, parts in found.items()}
+    return result | {"level": level.total.ravel(), "level_count": level.count.ravel()}
+
+
+@dataclass(frozen=True)
+class NoSource:
+    """Reads nothing: masks read their labels themselves."""
+
+    def read(self, region: Region) -> Array:
+        """Return nothing."""
+        del region
+        return np.empty(0)
+
+    def nbytes(self, region: Region) -> int:
+        """Return the bytes of a mask and of counting its pairs."""
+        return 10 * size_of(tuple(slice(p.start, p.stop + 2 * n) for p, n in zip(region, LAG, strict=True)))
+
+
+def measure_pairs(
+    series: Series, store: Store, masks: Sequence[RegionMask], limits: Resources, name: str
+) -> cells.Pairs:
+    """Count the voxel pairs of sets of voxels at each lag, and their voxels per column block."""
+    inputs = {
+        "frame": series.frame, "masks": [[m.region.model_dump(), m.values] for m in masks],
+        "labels": masks[0].identity, "lag": LAG,
+    }  # fmt: skip
+    reduction = Reduction(f"pairs/{name}", VERSION, partial(_pairs_chunk, masks=tuple(masks)), add_up, fold=True)
+    boxes = boxes_of(masks[0].bounds())
+    found = measure(store, reduction, NoSource(), boxes, inputs, limits, scratch=1)
+    return cells.Pairs(found["pairs"], found["columns"], LEVEL_BIN)
+
+
+def _pairs_chunk(block: Array, region: Region, *, masks: tuple[RegionMask, ...]) -> dict[str, Array]:
+    del block
+    frame = masks[0].frame
+    wide = widen(region, LAG, frame)
+    wide = (slice(region[0].start, wide[0].stop), *wide[1:])  # what comes first in a pair lies in the region
+    own = inside(wide, region)
+    pairs, columns = [], []
+    for mask in masks:
+        wanted = mask.box(wide)
+        first = np.zeros_like(wanted)
+        first[own] = wanted[own]
+        pairs.append(lags.pair_counts(wanted, first, LAG))
+        count = wanted[own].sum(axis=0, dtype=np.float64)[None]
+        offset = (0, region[1].start, region[2].start)
+        sums = mass.bin_sums(count, np.ones(count.shape, bool), offset, (1, LEVEL_BIN, LEVEL_BIN))
+        columns.append(sums.full((1, *(-(-n // LEVEL_BIN) for n in frame[1:]))).total[0])
+    return {"pairs": np.stack(pairs), "columns": np.stack(columns)}

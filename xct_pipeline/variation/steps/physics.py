@@ -1,0 +1,195 @@
+"""From the configuration to what turns attenuation into mass: coefficients, closure, composition, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xct_pipeline.config import Config, RegionOfInterest, Registration, Variation
+from xct_pipeline.engine.blocks import Array
+from xct_pipeline.scan import Scan
+from xct_pipeline.variation import alloy, budget, closure, mass, noise
+from xct_pipeline.variation.anode import Anode
+from xct_pipeline.variation.attenuation import coefficients, energy_sensitivity
+from xct_pipeline.variation.steps.series import Series
+
+OFFSET = ("filled", "well_mixed")
+"""Closures whose change of density is not a multiple of the change of attenuation."""
+
+
+@dataclass(frozen=True)
+class Physics:
+    """What turns attenuation into mass.
+
+    Attributes
+    ----------
+    closure : str
+    anode : Anode
+    energy_keV : float or None
+    percent_per_keV : float
+        Of the species' coefficient.
+    both : ((species, host), (species, host)) or None
+        Coefficients (cm2/g) at two energies, for the closure that needs them.
+    """
+
+    closure: closure.ClosureName
+    anode: Anode
+    energy_keV: float | None
+    percent_per_keV: float
+    both: tuple[tuple[float, float], tuple[float, float]] | None = None
+
+    def slopes(self, w: float | None) -> tuple[float, ...]:
+        """Return the change of density per change of attenuation at each energy, g/cm3 per 1/cm."""
+        if self.both is not None:
+            return tuple(closure.dual_energy_inverse(self.both)[0].tolist())
+        return (closure.sensitivity(self.closure, self.anode, w_host=w),)
+
+    def density(self, changes: Sequence[Array], w: float | None) -> Array:
+        """Return the change of density of the species, g/cm3, of mean changes of attenuation (one per energy).
+
+        NaN where the composition that the closure needs is not known.
+        """
+        if self.closure == "well_mixed" and w is None:
+            return np.full_like(changes[0], np.nan)
+        second = changes[1] if len(changes) > 1 else None
+        found = closure.density_change(
+            self.closure, changes[0], self.anode, w_host=w, second=second, k=self.both if second is not None else None
+        )
+        return np.asarray(found.species)
+
+
+def refusals(settings: Variation, scans: Sequence[Scan | None], pixel_um: float | None) -> list[str]:
+    """Return why mass cannot be written."""
+    good = [scan for scan in scans if scan is not None]
+    reasons = []
+    if settings.closure is None:
+        reasons.append("no variation.closure is given, and a change of attenuation is not a mass without one")
+    if settings.region is None:
+        reasons.append("no variation.region says where the anode is")
+    if pixel_um is None and any(scan.pixel_size_um is None for scan in good):
+        reasons.append("the pixel size is unknown (acquisition.pixel_size_um)")
+    if energy_of(settings, scans) is None and settings.species not in settings.measured:
+        reasons.append("the photon energy is unknown (acquisition.energy_keV, or variation.measured)")
+    return reasons
+
+
+def energy_of(settings: Variation, scans: Sequence[Scan | None]) -> float | None:
+    """Return the photon energy, keV: as given, else that of the first scan that tells one."""
+    return settings.energy_keV or next((s.energy_keV for s in scans if s is not None and s.energy_keV), None)
+
+
+def check_region(name: str, region: RegionOfInterest, frame: tuple[int, int, int]) -> None:
+    """Raise ValueError where a region is empty or leaves the volume."""
+    try:
+        if region.cylinder is not None:
+            mass.check_cylinder(frame, region.cylinder.z, region.cylinder.radius)
+        if region.box is not None:
+            mass.check_box(frame, (region.box.z, region.box.y, region.box.x))
+    except ValueError as error:
+        raise ValueError(f"variation.{name}: {error}") from None
+
+
+def physics_of(settings: Variation, scans: Sequence[Scan | None]) -> Physics:
+    """Look up attenuation coefficients and describe the anode.
+
+    Raises
+    ------
+    ValueError
+        A formula that does not parse, an energy outside the tables, or a closure that lacks what it needs.
+    """
+    assert settings.closure is not None
+    energy = energy_of(settings, scans)
+    a = settings.anode
+    two = settings.closure == "dual_energy"
+    materials = (settings.species, a.host) if a.w_host is not None or two else (settings.species,)
+    k = coefficients(materials, energy, settings.measured)
+    anode = Anode(
+        k[settings.species], k.get(a.host, 0.0), a.w_host, a.density, a.filling, a.carbon_fraction, a.temperature_C,
+        a.density_model, None if a.density_table is None else tuple(a.density_table), a.boundaries,
+    )  # fmt: skip
+    if settings.closure == "well_mixed":
+        anode = replace(anode, boundaries=_liquidus(settings))
+    for name in (settings.closure, *settings.alternatives):
+        _check_closure(name, settings, anode)
+    if settings.closure == "well_mixed" and a.loading_mg is None:
+        raise ValueError("closure well_mixed needs variation.anode.loading_mg, the mass of alloy in the anode")
+    per_keV = (
+        energy_sensitivity(settings.species, energy) if energy and settings.species not in settings.measured else 0.0
+    )
+    both = _both_energies(settings, (k[settings.species], k.get(a.host, 0.0))) if two else None
+    return Physics(settings.closure, anode, energy, per_keV, both)
+
+
+def _check_closure(name: closure.ClosureName, settings: Variation, anode: Anode) -> None:
+    if name in ("na_only", "dual_energy"):
+        if name == "dual_energy" and settings.closure != "dual_energy":
+            raise ValueError("variation.alternatives: dual_energy needs the second energy; make it the closure")
+        return
+    if anode.w_host is None:
+        raise ValueError(
+            f"closure {name} needs variation.anode.w_host, the initial mass fraction of {settings.anode.host}"
+        )
+    closure.sensitivity(name, anode)
+
+
+def _liquidus(settings: Variation) -> tuple[float, float] | None:
+    """Return the liquidus compositions; None, where all metal counts as liquid, if nobody knows them."""
+    a = settings.anode
+    if a.boundaries is None and (settings.species, a.host) != ("Na", "K"):
+        return None
+    try:
+        low, high = alloy.liquid_range(a.temperature_C, a.boundaries)
+    except ValueError:
+        if a.boundaries is not None:
+            raise
+        return None
+    return (low, high) if (low, high) != (0.0, 1.0) else None
+
+
+def _both_energies(settings: Variation, first: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the coefficients (species, host) at both energies for the closure of two energies."""
+    if settings.second_store is None or settings.second_energy_keV is None:
+        raise ValueError("closure dual_energy needs variation.second_store and second_energy_keV")
+    pair = (settings.species, settings.anode.host)
+    second = coefficients(pair, settings.second_energy_keV, {})
+    both = first, (second[pair[0]], second[pair[1]])
+    closure.dual_energy_inverse(both)
+    return both
+
+
+def errors_of(settings: Variation, physics: Physics, series: Series, pair: tuple[int, int]) -> budget.Errors:
+    """Collect the standard errors of what turns a pair of scans into a change of mass."""
+    moving, fixed = (series.motions[k] for k in pair)
+    shift = float(np.hypot(np.hypot(moving.tre_self, fixed.tre_self), settings.registration_error_voxel))
+    reach = min(series.frame[1:]) / 3
+    return budget.Errors(
+        shift_voxel=shift, rotation_rad=shift / reach,
+        gain=float(np.hypot(moving.gain_sigma, fixed.gain_sigma)),
+        offset=float(np.hypot(moving.offset_sigma, fixed.offset_sigma)),
+        table=settings.table_error, energy=abs(physics.percent_per_keV) / 100 * settings.energy_error_keV,
+        alternatives=tuple(closure.sensitivity(name, physics.anode) for name in settings.alternatives),
+    )  # fmt: skip
+
+
+def interpolation_of(config: Config, series: Series, planes: range) -> list[float]:
+    """Return how much of a voxel's white noise resampling left in each scan, in the middle of some planes.
+
+    A diagnostic: the noise of sums is measured on the resampled scans. 1 where nothing was resampled.
+    """
+    order = {"linear": 1, "cubic": 3, "quintic": 5}[(config.registration or Registration()).order]
+    middle = np.array([(planes[0] + planes[-1]) / 2, *((n - 1) / 2 for n in series.frame[1:])])
+    factors = []
+    for k, motion in enumerate(series.motions):
+        there = motion.transform[:, :3] @ np.floor(middle) + motion.transform[:, 3]
+        still = k == series.reference or np.array_equal(motion.transform, np.eye(3, 4))
+        factors.append(1.0 if still else noise.interpolation_factor((there % 1).tolist(), order))
+    return factors
+
+
+def reference_of(config: Config, names: Sequence[str]) -> int:
+    """Return the position of the reference scan among scans."""
+    from xct_pipeline.registration.steps.stage import reference_index
+
+    return 0 if config.registration is None else reference_index(config.registration, names)

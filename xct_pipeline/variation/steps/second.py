@@ -1,0 +1,53 @@
+"""The same series at a second energy, from its own store."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xct_pipeline.config import Config
+from xct_pipeline.registration.steps.stage import Motion, find_volume
+from xct_pipeline.store.store import Store
+from xct_pipeline.store.stored_array import StoredArray
+from xct_pipeline.variation.steps.series import ATTENUATION, Series
+
+
+def second_store(config: Config) -> Store | None:
+    """Return the store of the second energy, for the closure that needs one.
+
+    Raises
+    ------
+    ValueError
+        It is not there.
+    """
+    settings = config.variation
+    if settings is None or settings.closure != "dual_energy" or settings.second_store is None:
+        return None
+    folder = config.resolve(settings.second_store)
+    if not (folder / ATTENUATION / "0").is_dir():
+        raise ValueError(
+            f"variation.second_store: {folder / ATTENUATION} is not there; run the series of the second energy first"
+        )
+    return Store(folder)
+
+
+def check_second(store: Store, scans: int, frame: tuple[int, int, int]) -> None:
+    """Raise ValueError where a store holds another number of scans, or volumes of another size."""
+    shape = tuple(StoredArray(store.path / ATTENUATION / "0").shape)
+    if shape != (scans, *frame):
+        raise ValueError(
+            f"variation.second_store: {store.path} holds {shape[0]} scans of {' x '.join(map(str, shape[1:]))} voxels, "
+            f"this run {scans} of {' x '.join(map(str, frame))}; the two series must match"
+        )
+
+
+def second_series(store: Store, reference: int) -> Series:
+    """Return the series of the second energy as it was registered."""
+    table = store.read_table("registration")
+    names = tuple(str(name) for name in table["scan"])
+    problems = table["problem"].notna() if "problem" in table else np.zeros(len(names), bool)
+    failed = tuple(int(k) for k in np.flatnonzero(np.asarray(problems)))
+    motions = []
+    for _, row in table.iterrows():
+        gain, offset, shift = (float(row[key]) for key in ("gain_sigma", "offset_sigma", "tre_self"))
+        motions.append(Motion(str(row["scan"]), np.eye(3, 4), gain_sigma=gain, offset_sigma=offset, tre_self=shift))
+    return Series(names, failed, reference, find_volume(store, names[reference]), tuple(motions), (None,) * len(names))

@@ -1,0 +1,136 @@
+"""Registered volumes to changes of mass: what is checked before a run, and the run.
+
+The steps stand in the files beside this one: `stage_series` (pairs of scans, slabs, regions), `stage_physics` (what
+turns attenuation into mass), `stage_charge` (the cycler's log), `stage_images`, `stage_sums`, `stage_quiet` (where
+noise is measured), `stage_noise`, and `stage_tables`, which brings sums and noise together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xct_pipeline.config import Config, Registration
+from xct_pipeline.engine.execution import PassResult, Progress, run_passes, silent
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.scan import Scan
+from xct_pipeline.store.store import Store
+from xct_pipeline.variation.steps.charge import charge_of_series, compositions_of, series_times
+from xct_pipeline.variation.steps.images import change_pass, density_passes
+from xct_pipeline.variation.steps.needs import forecast
+from xct_pipeline.variation.steps.noise import noise_of_series
+from xct_pipeline.variation.steps.physics import check_region, physics_of, reference_of, refusals
+from xct_pipeline.variation.steps.quiet import quiet_part
+from xct_pipeline.variation.steps.second import check_second, second_series, second_store
+from xct_pipeline.variation.steps.series import Series
+from xct_pipeline.variation.steps.tables import Study, check_regions, write_maps_and_tables
+
+__all__ = ["Series", "VariationResult", "check", "forecast", "run", "series_times"]
+
+KINDS = (False, True)  # against the reference, against the scan before
+
+
+def check(config: Config, scans: Sequence[Scan | None], frame: tuple[int, int, int]) -> list[str]:
+    """Return everything in the configuration that would make mass impossible, before anything is computed.
+
+    Raises
+    ------
+    ValueError
+        A log, column, unit, formula, energy or region that is wrong: an error, where what is returned is a refusal.
+    """
+    settings = config.variation
+    assert settings is not None
+    for name, region in {"region": settings.region, **settings.regions, "noise_region": settings.noise_region}.items():
+        if region is not None:
+            check_region(name, region, frame)
+    names = [s.name if s else f"scan {k}" for k, s in enumerate(scans)]
+    charge = None
+    if config.electrochemistry is not None:
+        charge = charge_of_series(config, names, scans, reference_of(config, names))[2]
+    missing = refusals(settings, scans, config.acquisition.pixel_size_um)
+    if not missing:
+        physics = physics_of(settings, scans)
+        compositions_of(settings, physics, charge, len(scans))
+        second = second_store(config)
+        if second is not None:
+            check_second(second, len(scans), frame)
+    return missing
+
+
+@dataclass(frozen=True)
+class VariationResult:
+    """How the stage ended.
+
+    Attributes
+    ----------
+    passes : tuple of PassResult
+    refused : tuple of str
+        Why no mass was written; empty where it was.
+    warnings : tuple of str
+    """
+
+    passes: tuple[PassResult, ...]
+    refused: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def run(
+    config: Config, series: Series, store: Store, limits: Resources, progress: Progress = silent
+) -> VariationResult:
+    """Write the images and tables of the change of a registered series.
+
+    Raises
+    ------
+    ValueError
+        A region, log, formula or label that is wrong.
+    """
+    settings = config.variation
+    assert settings is not None
+    frame = series.frame
+    reasons = check(config, series.scans, frame)
+    if series.volume.unit != "1/cm":
+        reasons = reasons or [f"the volumes are in {series.volume.unit}"]
+    times, charge, record = series_times(series.scans), None, None
+    if config.electrochemistry is not None:
+        record, stamps, charge = charge_of_series(config, series.names, series.scans, series.reference)
+        times = stamps.time_s
+    stamps_s = tuple(float(t) if np.isfinite(t) else None for t in times)
+    done = run_passes(store, [change_pass(series, store, limits, stamps_s, kind) for kind in KINDS], limits, progress)
+    if reasons:
+        return VariationResult(tuple(done), tuple(reasons))
+    physics = physics_of(settings, series.scans)
+    compositions = compositions_of(settings, physics, charge, len(series.names))
+    second = _second(config, series)
+    if second is not None:
+        series = replace(series, failed=tuple(sorted({*series.failed, *second[0].failed})))
+    study = Study(
+        config, series, store, limits, physics, tuple(compositions), stamps_s, charge, record, second
+    )  # fmt: skip
+    check_regions(study)
+    for kind in KINDS:
+        steps = density_passes(
+            series, settings, physics, compositions, store, limits, stamps_s, second[1] if second else None, kind
+        )
+        done += run_passes(store, steps, limits, progress)
+    registration = config.registration or Registration()
+    quiet = [quiet_part(settings, registration, series, store, study.region)]
+    if second is not None:
+        # what is ceramic at the first energy says nothing about attenuation at the second
+        quiet.append(replace(quiet_part(settings, registration, *second, study.region), solid=None))
+    sources = [(series, store), *([second] if second is not None else [])]
+    noises = [
+        noise_of_series(*source, study.region, part, limits) for source, part in zip(sources, quiet, strict=True)
+    ]  # fmt: skip
+    warnings = write_maps_and_tables(replace(study, noise=tuple(noises)))
+    return VariationResult(tuple(done), (), tuple(warnings))
+
+
+def _second(config: Config, series: Series) -> tuple[Series, Store] | None:
+    """Return the series at the second energy, for the closure that needs one."""
+    store = second_store(config)
+    if store is None:
+        return None
+    check_second(store, len(series.names), series.frame)
+    return second_series(store, series.reference), store
