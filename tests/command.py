@@ -42,9 +42,14 @@ def executable() -> list[str]:
 def start(*args: object, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start a command in a process of its own."""
     return subprocess.Popen(
-        [*executable(), *map(str, args)], cwd=cwd, env={**os.environ, **SERIAL, **(env or {})}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        [*executable(), *map(str, args)],
+        cwd=cwd,
+        env={**os.environ, **SERIAL, **(env or {})},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def shell(*args: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 300) -> Ended:
@@ -84,9 +89,13 @@ def shards(store: Path, under: str = "scans") -> dict[str, bytes]:
 
 
 def write_config(
-    folder: Path, tables: Mapping[str, str] | None = None, *, scans: str = '["scan_*.nxs"]', output: str = "store.zarr",
+    folder: Path,
+    tables: Mapping[str, str] | None = None,
+    *,
+    scans: str = '["scan_*.nxs"]',
+    output: str = "store.zarr",
     name: str = "run.toml",
-) -> Path:  # fmt: skip
+) -> Path:
     """Write the usual configuration with some tables replaced, ``{"correction.stripe": 'method = "none"'}``.
 
     What is given for ``acquisition`` is added to the scans.

@@ -26,10 +26,16 @@ SIGMA = 0.06
 
 
 def write_store(
-    path: Path, loss: float = 1.0, shape: tuple[int, int, int] = SHAPE, voxel_um: float | None = VOXEL_UM,
-    tables: bool = True, maps: bool = True, registered: bool = True, scans: tuple[str, ...] = SCANS,
+    path: Path,
+    loss: float = 1.0,
+    shape: tuple[int, int, int] = SHAPE,
+    voxel_um: float | None = VOXEL_UM,
+    tables: bool = True,
+    maps: bool = True,
+    registered: bool = True,
+    scans: tuple[str, ...] = SCANS,
     warnings: tuple[tuple[str, str], ...] = (("scan_02", "5 <b>rows</b> were left uncorrected"),),
-) -> Store:  # fmt: skip
+) -> Store:
     """Write the store; `loss` scales what leaves the anode."""
     store = Store(path)
     store.claim({name: [f"../{name}.nxs"] for name in scans})
@@ -93,14 +99,30 @@ def cell(shape: tuple[int, int, int], loss: float, count: int) -> tuple[np.ndarr
 
 
 def put(
-    store: Store, path: str, axes: str, values: np.ndarray, unit: str, voxel_um: float | None,
-    attributes: dict[str, Any] | None = None, labels: bool = False,
-) -> None:  # fmt: skip
+    store: Store,
+    path: str,
+    axes: str,
+    values: np.ndarray,
+    unit: str,
+    voxel_um: float | None,
+    attributes: dict[str, Any] | None = None,
+    labels: bool = False,
+) -> None:
     """Write an image with its levels."""
     spatial = values.shape[1:] if axes[0] == "t" else values.shape
     levels = level_count(spatial, 16) if len(spatial) == 3 else 1
-    image = Image(path, tuple(axes), values.shape, str(values.dtype), unit, 16 if len(spatial) == 3 else 1, levels,
-                  voxel_um, labels=labels, attributes=attributes or {})  # fmt: skip
+    image = Image(
+        path,
+        tuple(axes),
+        values.shape,
+        str(values.dtype),
+        unit,
+        16 if len(spatial) == 3 else 1,
+        levels,
+        voxel_um,
+        labels=labels,
+        attributes=attributes or {},
+    )
     store.prepare(image)
     for level in range(levels):
         array = zarr.open_array(str(store.path / path / str(level)), mode="r+")
@@ -175,50 +197,126 @@ def write_tables(store: Store, loss: float = 1.0, scans: tuple[str, ...] = SCANS
     mass = [loss * full * k / 2 * (1.02 - 0.03 * k) for k in range(n)]
     faraday = [full * k / 2 for k in range(n)]
     noise = [0.0] + [3.1e-4] * (n - 1)
-    balance = pd.DataFrame({
-        "scan": scans, "time_s": TIMES_S[:n], "charge_C": CHARGE_C[:n], "voltage_V": (0.01, 0.01, 0.01)[:n],
-        "mass_change_mg": mass, "sigma_mg": [0.0] + [5.2e-4] * (n - 1), "faraday_mg": faraday, "sigma_noise_mg": noise,
-        "sigma_registration_mg": noise, "sigma_calibration_mg": [0.8 * s for s in noise],
-        "sigma_table_mg": [abs(m) * 0.01 for m in mass], "decision_limit_mg": [1.645 * 5.2e-4] * n,
-    })  # fmt: skip
+    balance = pd.DataFrame(
+        {
+            "scan": scans,
+            "time_s": TIMES_S[:n],
+            "charge_C": CHARGE_C[:n],
+            "voltage_V": (0.01, 0.01, 0.01)[:n],
+            "mass_change_mg": mass,
+            "sigma_mg": [0.0] + [5.2e-4] * (n - 1),
+            "faraday_mg": faraday,
+            "sigma_noise_mg": noise,
+            "sigma_registration_mg": noise,
+            "sigma_calibration_mg": [0.8 * s for s in noise],
+            "sigma_table_mg": [abs(m) * 0.01 for m in mass],
+            "decision_limit_mg": [1.645 * 5.2e-4] * n,
+        }
+    )
     store.write_table("mass_balance", balance, {"time_s": "s", "charge_C": "C", "voltage_V": "V", "sigma_mg": "mg"})
     fit = pd.DataFrame({"quantity": ["slope", "intercept"], "value": [0.981 * loss, 1e-4], "sigma": [0.021, 3e-4]})
     store.write_table("faraday", fit, {})
     time = np.linspace(0, 9000, 400)
     charge = np.clip((time - 600) / 3600, 0, 1) * 0.049 + np.clip((time - 4800) / 3600, 0, 1) * 0.049
     voltage = 0.01 + 0.4 * (np.gradient(charge) > 0) * (0.1 + charge**2 * 40)
-    store.write_table("cycler", pd.DataFrame({"time_s": time, "charge_C": charge, "voltage_V": voltage}),
-                      {"time_s": "s", "charge_C": "C", "voltage_V": "V"})  # fmt: skip
-    store.write_table("reconstruction", pd.DataFrame({
-        "scan": scans, "center": [80.97, 81.01, 81.56][:n], "center_sigma": 0.006, "center_method": "registration",
-        "unit": "1/cm", "voxel_size": VOXEL_UM, "problem": None,
-    }), {"center": "detector column", "voxel_size": "micrometre"})  # fmt: skip
+    store.write_table(
+        "cycler",
+        pd.DataFrame({"time_s": time, "charge_C": charge, "voltage_V": voltage}),
+        {"time_s": "s", "charge_C": "C", "voltage_V": "V"},
+    )
+    store.write_table(
+        "reconstruction",
+        pd.DataFrame(
+            {
+                "scan": scans,
+                "center": [80.97, 81.01, 81.56][:n],
+                "center_sigma": 0.006,
+                "center_method": "registration",
+                "unit": "1/cm",
+                "voxel_size": VOXEL_UM,
+                "problem": None,
+            }
+        ),
+        {"center": "detector column", "voxel_size": "micrometre"},
+    )
     matrix = {f"m{i}{j}": [float(i == j) if j < 3 else 7.5 * k for k in range(n)] for i in range(3) for j in range(4)}
-    store.write_table("registration", pd.DataFrame({
-        "scan": scans, "gain": [1, 1.004, 0.997][:n], "gain_sigma": [0, 0.001, 0.001][:n],
-        "residual": [0, 0.071, 0.074][:n], "tre_self": [0, 0.031, 0.035][:n], "iterations": [0, 9, 11][:n], **matrix,
-    }), {"residual": "1/cm", "tre_self": "voxel", "m03": "micrometre"})  # fmt: skip
+    store.write_table(
+        "registration",
+        pd.DataFrame(
+            {
+                "scan": scans,
+                "gain": [1, 1.004, 0.997][:n],
+                "gain_sigma": [0, 0.001, 0.001][:n],
+                "residual": [0, 0.071, 0.074][:n],
+                "tre_self": [0, 0.031, 0.035][:n],
+                "iterations": [0, 9, 11][:n],
+                **matrix,
+            }
+        ),
+        {"residual": "1/cm", "tre_self": "voxel", "m03": "micrometre"},
+    )
     _profiles(store, loss, scans)
 
 
 def _profiles(store: Store, loss: float, scans: tuple[str, ...]) -> None:
     depth, radius = np.arange(10, 250, 20.0), np.arange(10, 480, 20.0)
-    store.write_table("depth_profile", pd.DataFrame([
-        {"scan": s, "depth_um": d, "density_g_cm3": -0.1 * loss * k * np.exp(-d / 90), "voxels": 1700}
-        for k, s in enumerate(scans) for d in depth
-    ]), {"depth_um": "micrometre", "density_g_cm3": "g/cm3"})  # fmt: skip
-    store.write_table("radial_profile", pd.DataFrame([
-        {"scan": s, "radius_um": d, "density_g_cm3": -0.06 * loss * k * np.exp(-((d / 300) ** 2)), "voxels": 900}
-        for k, s in enumerate(scans) for d in radius
-    ]), {"radius_um": "micrometre", "density_g_cm3": "g/cm3"})  # fmt: skip
-    store.write_table("interface", pd.DataFrame([
-        {"scan": s, "material": m, "offset_voxels": o, "fraction": f + sign * 0.12 * loss * k}
-        for k, s in enumerate(scans) for o in (1.0, 2.0) for m, f, sign in (("nak", 0.93, -1), ("gas", 0.05, 1))
-    ]), {})  # fmt: skip
-    store.write_table("labels", pd.DataFrame([
-        {"scan": s, "label": v, "name": name, "voxels": 9000 * v, "volume_mm3": 0.07 * v + 0.01 * k * (-1) ** v,
-         "mean_attenuation": 0.5} for k, s in enumerate(scans) for v, name in NAMES.items()
-    ]), {"volume_mm3": "mm3", "mean_attenuation": "1/cm"})  # fmt: skip
+    store.write_table(
+        "depth_profile",
+        pd.DataFrame(
+            [
+                {"scan": s, "depth_um": d, "density_g_cm3": -0.1 * loss * k * np.exp(-d / 90), "voxels": 1700}
+                for k, s in enumerate(scans)
+                for d in depth
+            ]
+        ),
+        {"depth_um": "micrometre", "density_g_cm3": "g/cm3"},
+    )
+    store.write_table(
+        "radial_profile",
+        pd.DataFrame(
+            [
+                {
+                    "scan": s,
+                    "radius_um": d,
+                    "density_g_cm3": -0.06 * loss * k * np.exp(-((d / 300) ** 2)),
+                    "voxels": 900,
+                }
+                for k, s in enumerate(scans)
+                for d in radius
+            ]
+        ),
+        {"radius_um": "micrometre", "density_g_cm3": "g/cm3"},
+    )
+    store.write_table(
+        "interface",
+        pd.DataFrame(
+            [
+                {"scan": s, "material": m, "offset_voxels": o, "fraction": f + sign * 0.12 * loss * k}
+                for k, s in enumerate(scans)
+                for o in (1.0, 2.0)
+                for m, f, sign in (("nak", 0.93, -1), ("gas", 0.05, 1))
+            ]
+        ),
+        {},
+    )
+    store.write_table(
+        "labels",
+        pd.DataFrame(
+            [
+                {
+                    "scan": s,
+                    "label": v,
+                    "name": name,
+                    "voxels": 9000 * v,
+                    "volume_mm3": 0.07 * v + 0.01 * k * (-1) ** v,
+                    "mean_attenuation": 0.5,
+                }
+                for k, s in enumerate(scans)
+                for v, name in NAMES.items()
+            ]
+        ),
+        {"volume_mm3": "mm3", "mean_attenuation": "1/cm"},
+    )
 
 
 def _centres(store: Store, scans: tuple[str, ...]) -> None:
@@ -228,5 +326,10 @@ def _centres(store: Store, scans: tuple[str, ...]) -> None:
         trial = np.linspace(70, 92, 120)
         score = 1 / (1 + (trial - 81 - 0.3 * k) ** 2)
         metric = np.stack([trial[40:80], (trial[40:80] - 81 - 0.3 * k) ** 2 + 1])
-        np.savez(folder / "center.npz", center=81 + 0.3 * k, curve=np.stack([trial, score]), metric_curve=metric,
-                 method="registration")  # fmt: skip
+        np.savez(
+            folder / "center.npz",
+            center=81 + 0.3 * k,
+            curve=np.stack([trial, score]),
+            metric_curve=metric,
+            method="registration",
+        )

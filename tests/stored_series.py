@@ -40,9 +40,14 @@ def reference_volume(shape: Sequence[int]) -> Volume:
 
 
 def write_image(
-    store: Store, path: str, values: Sequence[np.ndarray], unit: str, inputs: Mapping[str, Any] | None = None,
-    limits: Resources = LIMITS, **more: Any,
-) -> None:  # fmt: skip
+    store: Store,
+    path: str,
+    values: Sequence[np.ndarray],
+    unit: str,
+    inputs: Mapping[str, Any] | None = None,
+    limits: Resources = LIMITS,
+    **more: Any,
+) -> None:
     """Write one volume per scan, in the frame of the first."""
     shape = values[0].shape
     image = series_image(path, reference_volume(shape), len(values), str(values[0].dtype), unit, limits, {}, **more)

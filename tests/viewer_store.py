@@ -20,8 +20,18 @@ MATERIALS = {1: ("gas", [60, 60, 60, 255]), 2: ("anode", [230, 160, 0, 255]), 3:
 def write_image(store, path, axes, values, unit, thickness=16, labels=False, levels=None, **attributes):
     spatial = values.shape[-3:] if axes[-3:] == ("z", "y", "x") else (64, *values.shape[-2:])
     count = level_count(spatial, thickness) if levels is None else levels
-    image = Image(path, axes, values.shape, values.dtype.name, unit, thickness, count, VOXEL_UM,
-                  labels=labels, attributes=attributes)  # fmt: skip
+    image = Image(
+        path,
+        axes,
+        values.shape,
+        values.dtype.name,
+        unit,
+        thickness,
+        count,
+        VOXEL_UM,
+        labels=labels,
+        attributes=attributes,
+    )
     store.prepare(image)
     step = (slice(None, None, 2),) * len(image.spatial)
     for level in range(count):
@@ -78,8 +88,10 @@ def make_sparse(folder: Path, planes=1600, side=1600, times=7) -> Path:
     ]
     note = {"time_s": [3600.0 * k for k in range(times)]}
     series = ("registered", "variation/attenuation", "variation/density")
-    images += [Image(path, ("t", "z", "y", "x"), (times, *shape), "float32", "1/cm", 64, levels, 2.0, attributes=note)
-               for path in series]  # fmt: skip
+    images += [
+        Image(path, ("t", "z", "y", "x"), (times, *shape), "float32", "1/cm", 64, levels, 2.0, attributes=note)
+        for path in series
+    ]
     for image in images:
         store.prepare(image)
         for level in range(2, levels):

@@ -99,12 +99,21 @@ def run(
     scans = _raw_files(plan, store)
     with store.lock(), _run_log(store), cluster_of(plan.limits):
         store.claim(scans)
-        store.update({"config": config.model_dump(mode="json"), "times_s": _times(plan.good),
-                      "facts": {item.name: _raw_facts(item) for item in plan.good}})  # fmt: skip
+        store.update(
+            {
+                "config": config.model_dump(mode="json"),
+                "times_s": _times(plan.good),
+                "facts": {item.name: _raw_facts(item) for item in plan.good},
+            }
+        )
         result = RunResult(store, _volumes(plan, store, progress, note))
         result = _over_time(plan, result, progress or silent, note)
-        store.update({"warnings": [[scan.name, text] for scan in result.scans for text in scan.warnings]
-                      + [["", text] for text in result.warnings]})  # fmt: skip
+        store.update(
+            {
+                "warnings": [[scan.name, text] for scan in result.scans for text in scan.warnings]
+                + [["", text] for text in result.warnings]
+            }
+        )
         return result
 
 

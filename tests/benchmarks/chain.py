@@ -48,7 +48,7 @@ def configuration(p: Problem, phase: bool, stripe: bool) -> Any:
             },
             "reconstruction": {"center": p.center},
         }
-    )  # fmt: skip
+    )
 
 
 def _ours(p: Problem, phase: bool = False, stripe: bool = True) -> Job:
@@ -230,9 +230,10 @@ def warp_ours(p: Problem) -> Job:
     volume, motion = _cell(p, 1), _true_motion(p)
     n = p.voxels
     boxes = [
-        (slice(z, min(z + 64, n)), slice(y, min(y + 256, n)), slice(0, n)) for z in range(0, n, 64)
+        (slice(z, min(z + 64, n)), slice(y, min(y + 256, n)), slice(0, n))
+        for z in range(0, n, 64)
         for y in range(0, n, 256)
-    ]  # fmt: skip
+    ]
 
     def call() -> Array:
         out = np.empty(volume.shape, np.float32)
@@ -248,9 +249,10 @@ def warp_scipy(p: Problem) -> Job:
 
     volume, motion = _cell(p, 1), _true_motion(p)
     return Job(
-        lambda: affine_transform(volume, motion[:, :3], motion[:, 3], order=3, mode="mirror"), p.voxels**3 / 1e6,
+        lambda: affine_transform(volume, motion[:, :3], motion[:, 3], order=3, mode="mirror"),
+        p.voxels**3 / 1e6,
         lambda got: _edge_error(p, got),
-    )  # fmt: skip
+    )
 
 
 def labels_ours(p: Problem) -> Job:
@@ -306,11 +308,17 @@ ENTRIES = [
 ]
 OVER_TIME = [
     Entry("registration", OURS, "rigid, mask, to full resolution, 2 threads", (), registration_ours),
-    Entry("registration", "SimpleITK", "Euler3D, mean squares, mask, 3 levels, 2 threads", ("SimpleITK",),
-          registration_simpleitk, slow=True),
+    Entry(
+        "registration",
+        "SimpleITK",
+        "Euler3D, mean squares, mask, 3 levels, 2 threads",
+        ("SimpleITK",),
+        registration_simpleitk,
+        slow=True,
+    ),
     Entry("warp", OURS, "cubic with prefilter, 1 task", (), warp_ours),
     Entry("warp", "scipy", "ndimage.affine_transform, order 3", (), warp_scipy),
     Entry("labels", OURS, "thresholds, watershed at faces, 1 task", (), labels_ours),
     Entry("labels", "scikit-image", "gaussian, sobel, watershed", ("skimage",), labels_skimage),
     Entry("maps", OURS, "change, density, sums along z of these and of six motions, 1 task", (), maps_ours),
-]  # fmt: skip
+]

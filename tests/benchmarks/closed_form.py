@@ -129,12 +129,7 @@ def _nufft(spectrum: Array, angles: Array, frequency: Array, size: int) -> Array
     values = spectrum.ravel() * np.exp(2j * np.pi * half * (kx + ky))
     out = np.zeros((size, size), np.complex128)
     ducc0.nufft.nu2u(
-        points=values,
-        coord=2 * np.pi * np.stack([ky, kx], axis=1),
-        forward=False,
-        epsilon=1e-12,
-        out=out,
-        nthreads=1,
+        points=values, coord=2 * np.pi * np.stack([ky, kx], axis=1), forward=False, epsilon=1e-12, out=out, nthreads=1
     )
     return out.real
 

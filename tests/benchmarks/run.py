@@ -33,8 +33,18 @@ from entry import OURS, Problem  # noqa: E402
 
 ENTRIES = [*steps.ENTRIES, *chain.ENTRIES, *chain.OVER_TIME]
 OVER_TIME = {entry.step for entry in chain.OVER_TIME}
-PEERS = ("algotom", "astra-toolbox", "scikit-image", "tomopy", "httomolib", "SimpleITK", "numpy", "scipy", "numba",
-         "ducc0")  # fmt: skip
+PEERS = (
+    "algotom",
+    "astra-toolbox",
+    "scikit-image",
+    "tomopy",
+    "httomolib",
+    "SimpleITK",
+    "numpy",
+    "scipy",
+    "numba",
+    "ducc0",
+)
 LIMIT_S = 900
 REPEATS = 2  # the same for every line: the least of more would flatter whoever got more
 
@@ -49,10 +59,16 @@ def run_one(number: int, problem: Problem) -> dict[str, Any]:
     cost, result = measure(job.call, REPEATS)
     error = None if job.error is None else float(job.error(result))
     return {
-        "step": entry.step, "tool": entry.tool, "settings": entry.settings, "units": job.units,
-        "repeats": REPEATS, "cpu_s": cost.cpu_s / job.units, "wall_s": cost.wall_s / job.units,
-        "peak_MB": cost.peak_MB, "error": error,
-    }  # fmt: skip
+        "step": entry.step,
+        "tool": entry.tool,
+        "settings": entry.settings,
+        "units": job.units,
+        "repeats": REPEATS,
+        "cpu_s": cost.cpu_s / job.units,
+        "wall_s": cost.wall_s / job.units,
+        "peak_MB": cost.peak_MB,
+        "error": error,
+    }
 
 
 def run_apart(number: int, problem: Problem) -> dict[str, Any]:
@@ -83,8 +99,14 @@ def run_all(problem: Problem, chosen: list[int], quiet: bool = False) -> list[di
         entry = ENTRIES[number]
         missing = [name for name in entry.needs if importlib.util.find_spec(name) is None]
         if missing:
-            rows.append({"step": entry.step, "tool": entry.tool, "settings": entry.settings,
-                         "problem": f"{missing[0]} is not installed"})  # fmt: skip
+            rows.append(
+                {
+                    "step": entry.step,
+                    "tool": entry.tool,
+                    "settings": entry.settings,
+                    "problem": f"{missing[0]} is not installed",
+                }
+            )
             continue
         rows.append(run_apart(number, problem))
         if not quiet:
@@ -98,8 +120,10 @@ def table(rows: list[dict[str, Any]]) -> str:
         step: min((r["cpu_s"] for r in rows if r["step"] == step and r["tool"] == OURS and "cpu_s" in r), default=None)
         for step in {row["step"] for row in rows}
     }
-    text = ["| step | tool | settings | CPU s | wall s | ratio | peak MB | error |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    text = [
+        "| step | tool | settings | CPU s | wall s | ratio | peak MB | error |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for row in rows:
         if "cpu_s" not in row:
             continue
@@ -119,8 +143,14 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def machine() -> dict[str, Any]:
     """Return what the figures were taken on."""
-    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                  if line.startswith("model name")), platform.processor())  # fmt: skip
+    model = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
     versions = {}
     for name in PEERS:
         try:
@@ -129,9 +159,13 @@ def machine() -> dict[str, Any]:
             if importlib.util.find_spec(name.replace("-toolbox", "").replace("scikit-image", "skimage")):
                 versions[name] = "built from source"
     return {
-        "time": time.strftime("%Y-%m-%d %H:%M:%S"), "cpu": model, "cores": len(os.sched_getaffinity(0)),
-        "load": os.getloadavg()[0], "python": platform.python_version(), "versions": versions,
-    }  # fmt: skip
+        "time": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "versions": versions,
+    }
 
 
 def main() -> None:
@@ -154,9 +188,10 @@ def main() -> None:
     size, voxels = (320, 96) if given.quick else (given.size, given.voxels)
     angles = {2048: 1801, 1024: 901, 320: 361}.get(size, round(size * 0.88) | 1)
     chosen = [
-        k for k, entry in enumerate(ENTRIES)
+        k
+        for k, entry in enumerate(ENTRIES)
         if not (given.quick and entry.slow) and (not given.only or any(text in entry.step for text in given.only))
-    ]  # fmt: skip
+    ]
     before = machine()
     with tempfile.TemporaryDirectory(prefix="xct-benchmark-") as folder:
         rows = run_all(Problem(size, angles, given.rows, voxels, Path(folder)), chosen)

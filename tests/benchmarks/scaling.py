@@ -82,8 +82,18 @@ def main() -> None:
         print("| --- | --- | --- | --- | --- | --- |")
         for workers in given.workers:
             for rows in given.rows:
-                command = [sys.executable, str(Path(__file__).resolve()), "--folder", folder, "--size", str(given.size),
-                           "--rows", str(rows), "--workers", str(workers)]  # fmt: skip
+                command = [
+                    sys.executable,
+                    str(Path(__file__).resolve()),
+                    "--folder",
+                    folder,
+                    "--size",
+                    str(given.size),
+                    "--rows",
+                    str(rows),
+                    "--workers",
+                    str(workers),
+                ]
                 found = [
                     json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
                     for _ in range(2)

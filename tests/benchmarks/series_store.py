@@ -49,8 +49,11 @@ def motion(scan: int) -> Array:
     for axis, (i, j) in enumerate([(1, 2), (2, 0), (0, 1)]):
         turn = np.eye(3)
         turn[[i, i, j, j], [i, j, i, j]] = (
-            np.cos(angles[axis]), -np.sin(angles[axis]), np.sin(angles[axis]), np.cos(angles[axis]),
-        )  # fmt: skip
+            np.cos(angles[axis]),
+            -np.sin(angles[axis]),
+            np.sin(angles[axis]),
+            np.cos(angles[axis]),
+        )
         matrix = turn @ matrix
     return np.column_stack([matrix, np.array([1.37, -2.61, 0.83]) * scan])
 
@@ -83,9 +86,12 @@ class CellSource:
         inverse = np.linalg.inv(np.vstack([about_middle(motion(self.scan), n), [0, 0, 0, 1]]))[:3]
         y, x = (np.arange(part.start, part.stop, dtype=np.float32) for part in region[1:])
         q = [
-            (inverse[k, 0] * z + inverse[k, 1] * y[:, None] + inverse[k, 2] * x[None] + inverse[k, 3] - (n - 1) / 2)
-            .astype(np.float32) / np.float32(n) for k in range(3)
-        ]  # fmt: skip
+            (
+                inverse[k, 0] * z + inverse[k, 1] * y[:, None] + inverse[k, 2] * x[None] + inverse[k, 3] - (n - 1) / 2
+            ).astype(np.float32)
+            / np.float32(n)
+            for k in range(3)
+        ]
         radius = np.hypot(q[1], q[2])
         edge = np.float32(1.0 / n)
 
@@ -134,9 +140,16 @@ def write(folder: Path, size: int, scans: int, workers: int = 2) -> None:
     for k, name in enumerate(scan_names(scans)):
         thickness = 64
         image = Image(
-            f"scans/{name}/volume", ("z", "y", "x"), (size, size, size), "float32", "1/cm", thickness,
-            level_count((size, size, size), thickness), VOXEL_UM, (0.0, 0.0, 0.0),
-        )  # fmt: skip
+            f"scans/{name}/volume",
+            ("z", "y", "x"),
+            (size, size, size),
+            "float32",
+            "1/cm",
+            thickness,
+            level_count((size, size, size), thickness),
+            VOXEL_UM,
+            (0.0, 0.0, 0.0),
+        )
         step = Pass(image, CellSource(size, k), (BlockOp("cell", 1, _same),), (64, size, size), (0, 0, 0), {"scan": k})
         (result,) = run_passes(store, [step], Resources(workers, 16 * 2**30))
         if result.problem:
@@ -151,16 +164,23 @@ def configuration(folder: Path, size: int, scans: int) -> Any:
     quiet = {"z": [round(0.8 * size), round(0.95 * size)], "radius": radius}
     return Config.model_validate(
         {
-            "output": str(folder), "acquisition": {"scans": [f"{name}.nxs" for name in scan_names(scans)],
-                                                   "pixel_size_um": VOXEL_UM, "energy_keV": 25.0},
+            "output": str(folder),
+            "acquisition": {
+                "scans": [f"{name}.nxs" for name in scan_names(scans)],
+                "pixel_size_um": VOXEL_UM,
+                "energy_keV": 25.0,
+            },
             "registration": {"mask": {"min_attenuation": 3.0}},
             "segmentation": {"method": "watershed", "classes": 3},
             "variation": {
-                "species": "Na", "closure": "na_only", "energy_keV": 25.0, "noise_region": {"cylinder": quiet},
+                "species": "Na",
+                "closure": "na_only",
+                "energy_keV": 25.0,
+                "noise_region": {"cylinder": quiet},
                 "region": {"cylinder": {"z": [low, high], "radius": radius}},
             },
         }
-    )  # fmt: skip
+    )
 
 
 def peak_bytes() -> int:
@@ -221,9 +241,12 @@ def _ceramic_corners(size: int) -> Array:
     reach = 0.36 * size
     middle = (size - 1) / 2
     return np.array(
-        [[middle + z * size, middle + a * reach, middle + b * reach]
-         for z in (-0.38, 0.0) for a, b in ((-1, 0), (1, 0), (0, -1), (0, 1))]
-    )  # fmt: skip
+        [
+            [middle + z * size, middle + a * reach, middle + b * reach]
+            for z in (-0.38, 0.0)
+            for a, b in ((-1, 0), (1, 0), (0, -1), (0, 1))
+        ]
+    )
 
 
 def main() -> None:

@@ -45,9 +45,10 @@ def normalise_algotom(p: Problem) -> Job:
     raw, flat, dark = scene.counts(p)
     data = raw.astype(np.float32)
     return Job(
-        lambda: -np.log(flat_field_correction(data, flat, dark)), p.rows,
+        lambda: -np.log(flat_field_correction(data, flat, dark)),
+        p.rows,
         lambda got: rms(got, _integrals(raw, flat, dark)),
-    )  # fmt: skip
+    )
 
 
 def normalise_tomopy(p: Problem) -> Job:
@@ -55,9 +56,10 @@ def normalise_tomopy(p: Problem) -> Job:
 
     raw, flat, dark = scene.counts(p)
     return Job(
-        lambda: tomopy.minus_log(tomopy.normalize(raw, flat[None], dark[None], ncore=2), ncore=2), p.rows,
+        lambda: tomopy.minus_log(tomopy.normalize(raw, flat[None], dark[None], ncore=2), ncore=2),
+        p.rows,
         lambda got: rms(got, _integrals(raw, flat, dark)),
-    )  # fmt: skip
+    )
 
 
 def zinger_ours(p: Problem) -> Job:
@@ -175,9 +177,8 @@ def _fourier(p: Problem, library: str) -> Job:
 
     data, theta = scene.sinograms(p), scene.angles(p)
     return Job(
-        lambda: reconstruct(data, theta, center=p.center, fft=library)[0], p.rows,
-        lambda got: scene.image_error(p, got),
-    )  # fmt: skip
+        lambda: reconstruct(data, theta, center=p.center, fft=library)[0], p.rows, lambda got: scene.image_error(p, got)
+    )
 
 
 def fourier_scipy(p: Problem) -> Job:
@@ -203,9 +204,11 @@ def _one_slice(p: Problem, function: Any, center: Any = None) -> Job:
     scene.exact(q)
     data, first = (scene.exact(r) if center is None else scene.centred(r, center(r.columns)) for r in (p, q))
     return Job(
-        lambda: function(data, scene.angles(p), p), 1, lambda got: scene.image_error(p, got),
+        lambda: function(data, scene.angles(p), p),
+        1,
+        lambda got: scene.image_error(p, got),
         lambda: function(first, scene.angles(q), q),
-    )  # fmt: skip
+    )
 
 
 def algotom_fbp(p: Problem) -> Job:
@@ -368,9 +371,8 @@ def center_tomopy(p: Problem) -> Job:
 
     data = scene.exact(p) + 0.01 * np.random.default_rng(0).standard_normal(scene.exact(p).shape, dtype=np.float32)
     return Job(
-        lambda: tomopy.find_center_vo(data[:, None], ncore=2), 1, lambda got: abs(got - p.center),
-        warm=lambda: None,
-    )  # fmt: skip
+        lambda: tomopy.find_center_vo(data[:, None], ncore=2), 1, lambda got: abs(got - p.center), warm=lambda: None
+    )
 
 
 T, A = ("tomopy",), ("algotom",)

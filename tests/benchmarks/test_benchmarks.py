@@ -41,10 +41,20 @@ def test_a_series_is_registered_labelled_and_mapped_within_its_memory(tmp_path):
     python(HERE / "series_store.py", "write", folder, "--size", size, "--scans", 2, cwd=root)
     found = json.loads(
         python(
-            HERE / "series_store.py", "run", folder, "--size", size, "--scans", 2, "--memory", "1.3GB", "--workers", 2,
+            HERE / "series_store.py",
+            "run",
+            folder,
+            "--size",
+            size,
+            "--scans",
+            2,
+            "--memory",
+            "1.3GB",
+            "--workers",
+            2,
             cwd=root,
         )
-    )  # fmt: skip
+    )
     assert not any(found["problems"])
     for stage in ("motions", "registered", "segmentation", "variation"):
         assert found[stage]["peak"] <= limit, found

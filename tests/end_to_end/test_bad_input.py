@@ -254,10 +254,15 @@ def test_every_error_of_a_configuration_at_once(capsys, tmp_path):
     ended = xct(capsys, "check", tmp_path / "run.toml")
     assert ended.code == 1
     for words in (
-        "seeds: unknown key; did you mean seed?", "acquisition.scan: unknown key; did you mean scans?",
-        "binning", "did you mean defects?", "treshold: unknown key; did you mean threshold?",
-        "reconstruction.filter", "reconstruction.centre: unknown key; did you mean center?", "reconstruction.cutoff",
-    ):  # fmt: skip
+        "seeds: unknown key; did you mean seed?",
+        "acquisition.scan: unknown key; did you mean scans?",
+        "binning",
+        "did you mean defects?",
+        "treshold: unknown key; did you mean threshold?",
+        "reconstruction.filter",
+        "reconstruction.centre: unknown key; did you mean center?",
+        "reconstruction.cutoff",
+    ):
         assert words in ended.err, (words, ended.err)
 
 

@@ -42,9 +42,12 @@ def test_peak_memory_of_every_stage(tmp_path, width, rows, angles):
 def peak_of(*args: object) -> int:
     """Run a command to its end in a process of its own; return the largest resident memory it had."""
     ended = subprocess.run(
-        [sys.executable, "-c", MEASURE, *executable(), *map(str, args)], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", MEASURE, *executable(), *map(str, args)],
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, **SERIAL},
-    )  # fmt: skip
+    )
     code, peak = map(int, ended.stdout.split())
     assert code == 0, ended.stderr
     return peak

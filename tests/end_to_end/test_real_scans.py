@@ -56,9 +56,11 @@ def test_savu_with_all_lines_of_the_angles(capsys, data_folder, tmp_path):
 
 def test_savu_with_a_range_of_angles(capsys, data_folder, tmp_path):
     file = savu_config(data_folder, tmp_path)
-    file.write_text(file.read_text().replace(
-        file.read_text().split("angles = ")[1].splitlines()[0], "{ start = -88.2, stop = 91.8, count = 91 }"
-    ))  # fmt: skip
+    file.write_text(
+        file.read_text().replace(
+            file.read_text().split("angles = ")[1].splitlines()[0], "{ start = -88.2, stop = 91.8, count = 91 }"
+        )
+    )
     facts = xct(capsys, "check", file, "--json").json["scans"][0]["facts"]
     assert facts["angle_first_deg"] == pytest.approx(-88.2)
     assert facts["angle_last_deg"] == pytest.approx(91.8)

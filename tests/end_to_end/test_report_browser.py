@@ -21,9 +21,16 @@ CHROMIUM = next(
 )
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+]
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +123,9 @@ def test_the_slider_moves_through_z(opened: tuple[Any, list[str]]) -> None:
     for k in (2, 16, 30):
         tab.evaluate(
             "k => { const r = document.querySelector('.viewer input[type=range]'); r.value = k;"
-            " r.dispatchEvent(new Event('input')); }", k
-        )  # fmt: skip
+            " r.dispatchEvent(new Event('input')); }",
+            k,
+        )
         cut = tab.evaluate("parseFloat(document.querySelector('.cut').style.bottom)")
         last = states[-1][0] if states else np.zeros(1)
         shown = pixels_once(tab, plane, lambda image, last=last: bool(np.abs(image - last).mean() > 3))

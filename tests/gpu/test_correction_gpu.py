@@ -8,10 +8,7 @@ from xct_pipeline.correction.defects import find as defects
 from xct_pipeline.device import cuda_problem, to_host
 
 cupy = pytest.importorskip("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(cuda_problem() is not None, reason=str(cuda_problem())),
-]
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(cuda_problem() is not None, reason=str(cuda_problem()))]
 
 
 @pytest.fixture

@@ -7,10 +7,7 @@ from xct_pipeline.device import cuda_problem
 from xct_pipeline.reconstruction import fourier, half_acquisition, truncation
 
 cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(cuda_problem() is not None, reason=str(cuda_problem())),
-]
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(cuda_problem() is not None, reason=str(cuda_problem()))]
 
 
 def scan(n_rows, n=96, n_angles=120):

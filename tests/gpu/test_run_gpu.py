@@ -16,10 +16,7 @@ from xct_pipeline.simulation.simulate import SimulationSettings, simulate
 from xct_pipeline.store.store import open_volume
 
 cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(device.cuda_problem() is not None, reason=str(device.cuda_problem())),
-]
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(device.cuda_problem() is not None, reason=str(device.cuda_problem()))]
 
 PHASE = {"method": "paganin", "delta_beta": 100.0, "distance_mm": 30.0}
 STRIPES: list[dict[str, Any]] = [

@@ -15,10 +15,7 @@ from xct_pipeline.engine.resources import Resources
 from xct_pipeline.segmentation import classifier, denoise, label, threshold, watershed
 
 cupy = pytest.importorskip("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(cuda_problem() is not None, reason=str(cuda_problem())),
-]
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(cuda_problem() is not None, reason=str(cuda_problem()))]
 
 
 @pytest.fixture

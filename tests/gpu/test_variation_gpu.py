@@ -8,10 +8,7 @@ from xct_pipeline.variation import closure, mass, noise, uncertainty
 from xct_pipeline.variation.anode import Anode
 
 cupy = pytest.importorskip("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(device.cuda_problem() is not None, reason=str(device.cuda_problem())),
-]
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(device.cuda_problem() is not None, reason=str(device.cuda_problem()))]
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,7 @@ from xct_pipeline.registration.masks import attenuation_mask, unchanged_mask
 from xct_pipeline.registration.warp import warp_block
 
 cupy = pytest.importorskip("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(cuda_problem() is not None, reason=str(cuda_problem())),
-]
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(cuda_problem() is not None, reason=str(cuda_problem()))]
 
 
 @pytest.mark.parametrize("order", ["linear", "cubic", "quintic"])

@@ -47,9 +47,12 @@ def make(shape, thickness: int, granule: int, offset: int, halo: int, values) ->
 
 
 cases = st.tuples(
-    st.tuples(st.integers(1, 40), st.integers(1, 12), st.integers(1, 70)), st.sampled_from([1, 2, 4, 16, 24, 32]),
-    st.integers(1, 20), st.integers(0, 40), st.integers(0, 3),
-)  # fmt: skip
+    st.tuples(st.integers(1, 40), st.integers(1, 12), st.integers(1, 70)),
+    st.sampled_from([1, 2, 4, 16, 24, 32]),
+    st.integers(1, 20),
+    st.integers(0, 40),
+    st.integers(0, 3),
+)
 
 
 @given(cases)

@@ -58,11 +58,7 @@ def test_measures_do_not_depend_on_the_blocks(volume, chunk, cube):
 def test_merging_commutes_and_keeps_the_total(seed):
     rng = np.random.default_rng(seed)
     parts = [
-        mass.Sums(
-            tuple(int(i) for i in rng.integers(0, 5, 2)),
-            rng.standard_normal((3, 4)),
-            rng.integers(0, 9, (3, 4)),
-        )
+        mass.Sums(tuple(int(i) for i in rng.integers(0, 5, 2)), rng.standard_normal((3, 4)), rng.integers(0, 9, (3, 4)))
         for _ in range(3)
     ]
     a = mass.merge(mass.merge(parts[0], parts[1]), parts[2])

@@ -15,8 +15,12 @@ NAMES = sorted(file.name for file in FOLDER.glob("*.toml"))
 
 def test_one_for_each_kind_of_experiment():
     assert set(NAMES) >= {
-        "operando_nak.toml", "beamline_batch.toml", "tiff_stack.toml", "half_acquisition.toml", "phase_contrast.toml",
-    }  # fmt: skip
+        "operando_nak.toml",
+        "beamline_batch.toml",
+        "tiff_stack.toml",
+        "half_acquisition.toml",
+        "phase_contrast.toml",
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -232,9 +232,11 @@ def test_regions_share_tasks_where_they_are_many(monkeypatch):
     monkeypatch.setattr(execution, "MOST_TASKS", 3)
     regions = [(slice(k, k + 1), slice(0, 40), slice(0, 90)) for k in range(20)]
     reduction = Reduction(
-        "start", 1, lambda block, region: {"start": np.array([region[0].start])},
+        "start",
+        1,
+        lambda block, region: {"start": np.array([region[0].start])},
         lambda parts: {"start": np.concatenate([p["start"] for p in parts])},
-    )  # fmt: skip
+    )
     assert execution.measure_need("start", Numbers(), regions).tasks == 3
     found = execution.measure(None, reduction, Numbers(), regions, {}, resources())
     np.testing.assert_array_equal(found["start"], np.arange(20))

@@ -53,17 +53,27 @@ def scan_and_fields() -> tuple[Scan, Frame, correction.Fields, np.ndarray]:
     counts[state.random(counts.shape) < 2e-3] *= 3
     counts = np.clip(np.round(counts), 0, 65535).astype(np.uint16)
     scan = Scan(
-        "golden", ArrayFrames(counts), np.linspace(0, np.pi, ANGLES, endpoint=False), pixel_size_um=2.0,
-        energy_keV=25.0, distance_mm=50.0, saturation=65535.0,
-    )  # fmt: skip
+        "golden",
+        ArrayFrames(counts),
+        np.linspace(0, np.pi, ANGLES, endpoint=False),
+        pixel_size_um=2.0,
+        energy_keV=25.0,
+        distance_mm=50.0,
+        saturation=65535.0,
+    )
     offset = np.zeros((ROWS, COLUMNS), np.float32)
     offset[:, 20] = 0.05
     dead = np.zeros((ROWS, COLUMNS), bool)
     dead[5, 40] = True
     fields = correction.Fields(
-        flat.astype(np.float32), flatfield.flat_weights(np.array([0.0, ANGLES]), ANGLES), dark.astype(np.float32),
-        np.linspace(1, 1.01, ANGLES), (4, 4), offset, dead,
-    )  # fmt: skip
+        flat.astype(np.float32),
+        flatfield.flat_weights(np.array([0.0, ANGLES]), ANGLES),
+        dark.astype(np.float32),
+        np.linspace(1, 1.01, ANGLES),
+        (4, 4),
+        offset,
+        dead,
+    )
     return scan, Frame(ANGLES, ROWS, COLUMNS, 0, 1), fields, counts
 
 
@@ -76,10 +86,11 @@ def operations() -> dict[str, tuple[object, np.ndarray]]:
     """Return every operation with the block that it is given."""
     scan, frame, fields, counts = scan_and_fields()
     full = config(
-        zinger={"method": "median"}, distortion={"method": "radial", "center": [31.0, 8.0], "coefficients": [1, 1e-4]},
+        zinger={"method": "median"},
+        distortion={"method": "radial", "center": [31.0, 8.0], "coefficients": [1, 1e-4]},
         phase={"method": "paganin", "delta_beta": 100.0},
         beam_hardening={"method": "polynomial", "coefficients": [1.0, 0.02]},
-    )  # fmt: skip
+    )
     found: dict[str, tuple[object, np.ndarray]] = {}
     for op in correction.to_integrals(full, scan, frame, fields):
         found[op.name] = (op, counts if op.name in ("zinger.median", "flatfield") else phantom())
@@ -144,11 +155,16 @@ def result(op: object, block: np.ndarray) -> dict[str, object]:
 
 
 NAMES = (
-    "zinger.median", "flatfield", "distortion.radial", "phase.paganin", "beam_hardening.polynomial",
-    *(f"stripe.{method}" for method in STRIPES), *(f"reconstruction.fourier.{name}" for name in FILTERS),
+    "zinger.median",
+    "flatfield",
+    "distortion.radial",
+    "phase.paganin",
+    "beam_hardening.polynomial",
+    *(f"stripe.{method}" for method in STRIPES),
+    *(f"reconstruction.fourier.{name}" for name in FILTERS),
     *(f"segmentation.denoise.{method}" for method in ("gaussian", "median", "tv")),
     *(f"segmentation.{name}" for name in ("thresholds", "watershed", "histogram", "area", "thickness", "height")),
-)  # fmt: skip
+)
 
 
 def test_every_operation_is_guarded():

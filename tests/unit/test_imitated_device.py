@@ -24,8 +24,12 @@ def run_on_imitation(*selection: str) -> None:
     path = os.pathsep.join([str(GPU / "imitation"), str(GPU)])
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *selection],
-        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-4000:]
     assert "skipped" not in done.stdout.splitlines()[-1], done.stdout[-1000:]
 
@@ -47,8 +51,10 @@ def test_cuda_sources_compile(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "kernel.ptx"
     done = subprocess.run(
         ["nvcc", "-ptx", "-arch=compute_75", "-Werror", "all-warnings", str(source), "-o", str(target)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert ".entry gather" in target.read_text()
 

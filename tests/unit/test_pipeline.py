@@ -40,8 +40,11 @@ def test_plan_is_pure_and_counts(folder):
     (item,) = layout.good
     assert item.passes[-1].image.shape == (32, 64, 64)
     assert [op.name for op in item.passes[-1].ops] == [
-        "zinger.median", "flatfield", "stripe.defects", "reconstruction.fourier",
-    ]  # fmt: skip
+        "zinger.median",
+        "flatfield",
+        "stripe.defects",
+        "reconstruction.fourier",
+    ]
     assert BASE_BYTES < layout.memory_bytes < 2 * BASE_BYTES
     assert [stage.stage for stage in layout.forecasts] == ["reconstruction"]
     assert layout.disk_bytes >= 32 * 64 * 64 * 4
@@ -84,8 +87,10 @@ def test_preview_of_one_scan_takes_its_own_centre(folder, tmp_path):
 def test_a_sample_wider_than_the_detector_is_told(folder, tmp_path):
     shutil.copy(folder / "scan_00.nxs", tmp_path / "scan_00.nxs")
     tables = {
-        "acquisition": "columns = [16, 48]", "correction.stripe": 'method = "none"', "reconstruction": "center = 32",
-    }  # fmt: skip
+        "acquisition": "columns = [16, 48]",
+        "correction.stripe": 'method = "none"',
+        "reconstruction": "center = 32",
+    }
     result = run(plan(load_config(write_config(tmp_path, tables)), until="reconstruction"))
     (scan,) = result.scans
     counted = scan.passes[-1].counts["truncated_rows"]

@@ -43,9 +43,12 @@ def test_arrays_count_by_value_shape_and_type():
 def test_another_process_hashes_alike():
     code = "from xct_pipeline.provenance import fingerprint; print(fingerprint({'b': {3, 1}, 'a': (1.5, 'x', None)}))"
     out = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True, text=True,
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
         check=True,
-    )  # fmt: skip
+    )
     assert out.stdout.strip() == provenance.fingerprint({"a": (1.5, "x", None), "b": {1, 3}})
 
 

@@ -219,9 +219,12 @@ def test_images_of_ngff_zarr_have_their_scale_in_micrometre(tmp_path, version):
     nz = pytest.importorskip("ngff_zarr", reason="ngff-zarr is not installed")
     data = np.random.default_rng(0).random((20, 32, 48), dtype=np.float32)
     image = nz.to_ngff_image(
-        data, dims=["z", "y", "x"], scale={"z": 2000.0, "y": 650.0, "x": 650.0},
-        translation={"z": 100.0, "y": 0.0, "x": 0.0}, axes_units=dict.fromkeys("zyx", "nanometer"),
-    )  # fmt: skip
+        data,
+        dims=["z", "y", "x"],
+        scale={"z": 2000.0, "y": 650.0, "x": 650.0},
+        translation={"z": 100.0, "y": 0.0, "x": 0.0},
+        axes_units=dict.fromkeys("zyx", "nanometer"),
+    )
     nz.to_ngff_zarr(str(tmp_path / "a.ome.zarr"), nz.to_multiscales(image, scale_factors=[2]), version=version)
     ((levels, keywords, kind),) = layers.read(tmp_path / "a.ome.zarr")
     assert kind == "image"
@@ -243,9 +246,12 @@ def test_images_of_ome_zarr_py_have_channels_labels_and_scale(tmp_path, version)
     root = zarr.open_group(str(tmp_path / "b.zarr"), mode="w", zarr_format=style.zarr_format)
     data = np.random.default_rng(1).integers(0, 4000, (2, 16, 40, 40)).astype("uint16")
     options = {
-        "axes": "czyx", "scale": {"c": 1.0, "z": 0.01, "y": 0.005, "x": 0.005}, "scale_factors": (2,), "fmt": style,
+        "axes": "czyx",
+        "scale": {"c": 1.0, "z": 0.01, "y": 0.005, "x": 0.005},
+        "scale_factors": (2,),
+        "fmt": style,
         "axes_units": dict.fromkeys("zyx", "millimeter"),
-    }  # fmt: skip
+    }
     write_image(data, root, **options, metadata={"omero": {"channels": [{"label": "a"}, {"label": "b"}]}})
     label = (data[:1] > 2000).astype("uint8")
     write_labels(label, root, name="bright", **options)

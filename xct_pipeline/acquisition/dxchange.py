@@ -17,11 +17,7 @@ from xct_pipeline.scan import Scan, ScanError
 
 
 def read_dxchange(
-    path: Path,
-    *,
-    pixel_size_um: float | None = None,
-    energy_keV: float | None = None,
-    reference: bool = False,
+    path: Path, *, pixel_size_um: float | None = None, energy_keV: float | None = None, reference: bool = False
 ) -> Scan:
     """Open a Data Exchange file.
 

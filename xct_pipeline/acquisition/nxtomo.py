@@ -242,12 +242,7 @@ def _image_key(detector: Any, n: int, path: Path, place: Place) -> tuple[npt.NDA
 
 
 def _angles(
-    file: h5py.File,
-    entry: h5py.Group,
-    place: Place,
-    key: npt.NDArray[np.int64],
-    path: Path,
-    warnings: list[str],
+    file: h5py.File, entry: h5py.Group, place: Place, key: npt.NDArray[np.int64], path: Path, warnings: list[str]
 ) -> tuple[npt.NDArray[np.float64], frozenset[Path]]:
     """Angles of the projections in radians, as recorded."""
     address, dataset = _angle_dataset(file, entry, place, len(key), path)

@@ -197,11 +197,15 @@ def _open_tiff(config: Config, table: TiffScan) -> OpenedScan:
         if isinstance(table.angles, AngleFile):
             angles = {**angles, "file": config.resolve(table.angles.file)}
         scan = open_tiff_scan(
-            table.name, files, angles=angles, **frames,
+            table.name,
+            files,
+            angles=angles,
+            **frames,
             pixel_size_um=table.pixel_size_um or acquisition.pixel_size_um,
             energy_keV=table.energy_keV or acquisition.energy_keV,
-            without_flats=acquisition.flats == "none", without_darks=acquisition.darks == "none",
-        )  # fmt: skip
+            without_flats=acquisition.flats == "none",
+            without_darks=acquisition.darks == "none",
+        )
     except (ScanError, OSError) as error:
         return OpenedScan(table.name, files, None, str(error))
     return OpenedScan(table.name, files, _supplied(scan, acquisition))

@@ -26,9 +26,19 @@ app = typer.Typer(
 )
 
 for command in (
-    inputs.init, inputs.check, trials.center, trials.preview, trials.sweep, runs.run, results.view, results.report,
-    results.info, results.export, inputs.simulate, runs.demo,
-):  # fmt: skip
+    inputs.init,
+    inputs.check,
+    trials.center,
+    trials.preview,
+    trials.sweep,
+    runs.run,
+    results.view,
+    results.report,
+    results.info,
+    results.export,
+    inputs.simulate,
+    runs.demo,
+):
     app.command()(command)
 
 

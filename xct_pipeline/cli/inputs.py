@@ -7,17 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xct_pipeline.cli.options import (
-    PARTIAL,
-    Cluster,
-    ConfigPath,
-    JsonFlag,
-    Memory,
-    Rows,
-    Workers,
-    plan_of,
-    print_json,
-)
+from xct_pipeline.cli.options import PARTIAL, Cluster, ConfigPath, JsonFlag, Memory, Rows, Workers, plan_of, print_json
 
 
 def init(

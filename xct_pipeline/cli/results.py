@@ -7,10 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xct_pipeline.cli.options import (
-    JsonFlag,
-    print_json,
-)
+from xct_pipeline.cli.options import JsonFlag, print_json
 
 
 def info(

@@ -85,9 +85,12 @@ def store_facts(store: Any) -> dict[str, Any]:
         if "ome" in found and "identity" in found.get("xct", {}):
             xct = found["xct"]
             images[str(file.parent.relative_to(store.path))] = {
-                "shape": xct["identity"]["shape"], "axes": "".join(xct["identity"]["axes"]), "unit": xct["unit"],
-                "voxel_um": xct["identity"]["voxel_um"], "levels": xct["layout"][1],
-            }  # fmt: skip
+                "shape": xct["identity"]["shape"],
+                "axes": "".join(xct["identity"]["axes"]),
+                "unit": xct["unit"],
+                "voxel_um": xct["identity"]["voxel_um"],
+                "levels": xct["layout"][1],
+            }
     tables = sorted(f.stem for f in (store.path / "tables").glob("*.csv"))
     return {
         "store": str(store.path),
@@ -132,11 +135,15 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
             entry |= {"facts": scan_facts(item.scan), "warnings": list(item.warnings)}
             entry["passes"] = [
                 {
-                    "image": step.image.path, "shape": step.image.shape, "unit": step.image.unit,
-                    "shards": len(step.shards()), "task_bytes": step.memory(), "ops": [op.name for op in step.ops],
+                    "image": step.image.path,
+                    "shape": step.image.shape,
+                    "unit": step.image.unit,
+                    "shards": len(step.shards()),
+                    "task_bytes": step.memory(),
+                    "ops": [op.name for op in step.ops],
                 }
                 for step in item.passes
-            ]  # fmt: skip
+            ]
         scans.append(entry)
     return {
         "store": str(plan.config.store_path),
@@ -154,16 +161,25 @@ def stage_facts(forecast: Forecast, limits: Resources) -> dict[str, Any]:
     """Return what a stage takes as plain values: all of it, and step by step."""
     steps = [
         {
-            "name": need.name, "tasks": need.tasks * need.repeated, "workers": need.workers(limits),
-            "task_bytes": need.task_bytes, "held_bytes": need.held_bytes, "memory_predicted": need.peak_bytes(limits),
+            "name": need.name,
+            "tasks": need.tasks * need.repeated,
+            "workers": need.workers(limits),
+            "task_bytes": need.task_bytes,
+            "held_bytes": need.held_bytes,
+            "memory_predicted": need.peak_bytes(limits),
             "cpu_s": need.cpu_s,
         }
         for need in forecast.needs
-    ]  # fmt: skip
+    ]
     return {
-        "stage": forecast.stage, "tasks": forecast.tasks, "memory_predicted": forecast.peak_bytes(limits),
-        "disk_bytes": forecast.disk_bytes, "cpu_s": forecast.cpu_s, "seconds": forecast.seconds(limits), "steps": steps,
-    }  # fmt: skip
+        "stage": forecast.stage,
+        "tasks": forecast.tasks,
+        "memory_predicted": forecast.peak_bytes(limits),
+        "disk_bytes": forecast.disk_bytes,
+        "cpu_s": forecast.cpu_s,
+        "seconds": forecast.seconds(limits),
+        "steps": steps,
+    }
 
 
 def print_plan(plan: Plan) -> None:
@@ -175,13 +191,16 @@ def print_plan(plan: Plan) -> None:
             continue
         scan, step = item.scan, item.passes[-1]
         table.add_row(
-            escape(item.name), " x ".join(map(str, scan.shape)), str(scan.flats.shape[0] if scan.flats else 0),
+            escape(item.name),
+            " x ".join(map(str, scan.shape)),
+            str(scan.flats.shape[0] if scan.flats else 0),
             str(scan.darks.shape[0] if scan.darks else 0),
             f"{scan.pixel_size_um:g} um" if scan.pixel_size_um else "unknown",
             f"{scan.energy_keV:g} keV" if scan.energy_keV else "unknown",
-            f"{' x '.join(map(str, step.image.shape))} {step.image.unit}", str(len(step.shards())),
+            f"{' x '.join(map(str, step.image.shape))} {step.image.unit}",
+            str(len(step.shards())),
             format_bytes(step.memory()),
-        )  # fmt: skip
+        )
     console = _console()
     console.print(table)
     _print_remarks([(item.name, item.problem, item.warnings) for item in plan.scans])
@@ -197,10 +216,14 @@ def _print_forecasts(plan: Plan) -> None:
     for forecast in plan.forecasts:
         largest = max(forecast.needs, key=lambda need: need.peak_bytes(limits))
         table.add_row(
-            forecast.stage, str(forecast.tasks), str(max(need.workers(limits) for need in forecast.needs)),
-            format_bytes(forecast.peak_bytes(limits)), f"{largest.name}: {format_bytes(largest.task_bytes)} per task",
-            format_bytes(forecast.disk_bytes), format_duration(forecast.seconds(limits)),
-        )  # fmt: skip
+            forecast.stage,
+            str(forecast.tasks),
+            str(max(need.workers(limits) for need in forecast.needs)),
+            format_bytes(forecast.peak_bytes(limits)),
+            f"{largest.name}: {format_bytes(largest.task_bytes)} per task",
+            format_bytes(forecast.disk_bytes),
+            format_duration(forecast.seconds(limits)),
+        )
     _console().print(table)
     seconds = sum(forecast.seconds(limits) for forecast in plan.forecasts)
     workers = max(need.workers(limits) for forecast in plan.forecasts for need in forecast.needs)
@@ -232,10 +255,15 @@ def _print_remarks(remarks: Iterable[tuple[str, str | None, Sequence[str]]]) -> 
 def center_facts(estimate: CenterEstimate) -> dict[str, Any]:
     """Return a centre as plain values."""
     return {
-        "center": estimate.center, "sigma": estimate.sigma, "agreement": estimate.agreement, "method": estimate.method,
-        "metric_center": estimate.metric_center, "tilt_deg": estimate.tilt_deg, "tilt_sigma_deg": estimate.tilt_sigma,
+        "center": estimate.center,
+        "sigma": estimate.sigma,
+        "agreement": estimate.agreement,
+        "method": estimate.method,
+        "metric_center": estimate.metric_center,
+        "tilt_deg": estimate.tilt_deg,
+        "tilt_sigma_deg": estimate.tilt_sigma,
         "warnings": list(estimate.warnings),
-    }  # fmt: skip
+    }
 
 
 def print_centers(found: Mapping[str, CenterEstimate]) -> None:
@@ -243,9 +271,14 @@ def print_centers(found: Mapping[str, CenterEstimate]) -> None:
     table = Table("scan", "centre", "sigma", "other method", "difference", "tilt", "method")
     for name, estimate in found.items():
         table.add_row(
-            escape(name), f"{estimate.center:.3f}", _number(estimate.sigma), _number(estimate.metric_center),
-            _number(estimate.agreement), _number(estimate.tilt_deg), estimate.method,
-        )  # fmt: skip
+            escape(name),
+            f"{estimate.center:.3f}",
+            _number(estimate.sigma),
+            _number(estimate.metric_center),
+            _number(estimate.agreement),
+            _number(estimate.tilt_deg),
+            estimate.method,
+        )
     _console().print(table)
     _print_remarks([(name, None, estimate.warnings) for name, estimate in found.items()])
 
@@ -258,17 +291,29 @@ def run_facts(result: RunResult) -> dict[str, Any]:
     """Return the result of a run as plain values."""
     scans = [
         {
-            "name": scan.name, "problem": scan.problem, "warnings": list(scan.warnings),
+            "name": scan.name,
+            "problem": scan.problem,
+            "warnings": list(scan.warnings),
             "center": center_facts(scan.center) if scan.center else None,
-            "images": {p.name: {"computed": p.computed, "reused": p.reused, "seconds": p.seconds, "counts": p.counts,
-                                "changed": list(p.changed)} for p in scan.passes},
+            "images": {
+                p.name: {
+                    "computed": p.computed,
+                    "reused": p.reused,
+                    "seconds": p.seconds,
+                    "counts": p.counts,
+                    "changed": list(p.changed),
+                }
+                for p in scan.passes
+            },
         }
         for scan in result.scans
-    ]  # fmt: skip
+    ]
     return {
-        "store": str(result.store.path), "scans": scans, "warnings": list(result.warnings),
+        "store": str(result.store.path),
+        "scans": scans,
+        "warnings": list(result.warnings),
         "refused": list(result.refused),
-    }  # fmt: skip
+    }
 
 
 def print_run(result: RunResult) -> None:
@@ -282,9 +327,14 @@ def print_run(result: RunResult) -> None:
         for passed in scan.passes:
             remark = f"recomputed: {'; '.join(passed.changed[:3])}" if passed.changed else ""
             table.add_row(
-                escape(scan.name), center, passed.name, str(passed.computed), str(passed.reused),
-                f"{passed.seconds:.1f}", escape(remark),
-            )  # fmt: skip
+                escape(scan.name),
+                center,
+                passed.name,
+                str(passed.computed),
+                str(passed.reused),
+                f"{passed.seconds:.1f}",
+                escape(remark),
+            )
     _console().print(table)
     _print_remarks([(scan.name, scan.problem, scan.warnings) for scan in result.scans])
     for warning in result.warnings:

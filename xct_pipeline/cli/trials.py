@@ -7,14 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xct_pipeline.cli.options import (
-    ConfigPath,
-    JsonFlag,
-    end_partial,
-    load,
-    print_json,
-    start_logging,
-)
+from xct_pipeline.cli.options import ConfigPath, JsonFlag, end_partial, load, print_json, start_logging
 
 
 def center(

@@ -1,12 +1,6 @@
 """The configuration of a run: frozen models, one module per table of the TOML file. `config_file` reads it."""
 
-from xct_pipeline.config.acquisition import (
-    Acquisition,
-    AngleFile,
-    AngleRange,
-    Around,
-    TiffScan,
-)
+from xct_pipeline.config.acquisition import Acquisition, AngleFile, AngleRange, Around, TiffScan
 from xct_pipeline.config.correction import (
     Air,
     BeamHardening,
@@ -30,34 +24,10 @@ from xct_pipeline.config.correction import (
     Zinger,
     ZingerMedian,
 )
-from xct_pipeline.config.reconstruction import (
-    Astra,
-    FilterName,
-    Fourier,
-    Reconstruction,
-    ReconstructionBase,
-    Tomopy,
-)
-from xct_pipeline.config.registration import (
-    Calibration,
-    LocalDisplacement,
-    MaskSettings,
-    Registration,
-    StartMotion,
-)
-from xct_pipeline.config.run import (
-    Config,
-    natural,
-)
-from xct_pipeline.config.section import (
-    Box,
-    Cylinder,
-    NoMethod,
-    OddInt,
-    RegionOfInterest,
-    Section,
-    Span,
-)
+from xct_pipeline.config.reconstruction import Astra, FilterName, Fourier, Reconstruction, ReconstructionBase, Tomopy
+from xct_pipeline.config.registration import Calibration, LocalDisplacement, MaskSettings, Registration, StartMotion
+from xct_pipeline.config.run import Config, natural
+from xct_pipeline.config.section import Box, Cylinder, NoMethod, OddInt, RegionOfInterest, Section, Span
 from xct_pipeline.config.segmentation import (
     DEFAULT_NAMES,
     LABEL_COLORS,
@@ -77,12 +47,7 @@ from xct_pipeline.config.segmentation import (
     SegmentWatershed,
     ThicknessSettings,
 )
-from xct_pipeline.config.variation import (
-    AnodeSettings,
-    ClosureName,
-    Electrochemistry,
-    Variation,
-)
+from xct_pipeline.config.variation import AnodeSettings, ClosureName, Electrochemistry, Variation
 
 __all__ = [
     "DEFAULT_NAMES",

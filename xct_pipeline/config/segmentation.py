@@ -107,8 +107,11 @@ class SegmentationBase(Section):
             raise ValueError(f"names {', '.join(names)}: each material needs a name of its own")
         if len(self.palette) != self.count:
             raise ValueError(f"{len(self.palette)} colors for {self.count} materials: give one each")
-        wanted = {"ceramic": [self.ceramic] if self.ceramic else [], "objects.materials": self.objects.materials or [],
-                  "thickness.materials": self.thickness.materials if self.thickness else []}  # fmt: skip
+        wanted = {
+            "ceramic": [self.ceramic] if self.ceramic else [],
+            "objects.materials": self.objects.materials or [],
+            "thickness.materials": self.thickness.materials if self.thickness else [],
+        }
         for key, used in wanted.items():
             unknown = [name for name in used if name not in names]
             if unknown:

@@ -318,15 +318,7 @@ def _fill_row(row):  # type: ignore[no-untyped-def]
 
 
 def _plain(  # the same sum in plain array operations: for CuPy, and the reference of the fast path (rel 1e-6)
-    xp: Any,
-    counts: Any,
-    dark: Any,
-    flats: Any,
-    index: Any,
-    weight: Any,
-    scale: Any,
-    limit: float,
-    floor: float,
+    xp: Any, counts: Any, dark: Any, flats: Any, index: Any, weight: Any, scale: Any, limit: float, floor: float
 ) -> tuple[Any, PixelCounts]:
     """Normalise and take -log with array operations."""
     groups, share = xp.asarray(index), xp.asarray(weight)[:, None, None]
@@ -342,11 +334,7 @@ def _plain(  # the same sum in plain array operations: for CuPy, and the referen
     bad = int(xp.count_nonzero(~good))
     if bad:
         p = _fill_plain(xp, p, good)
-    tally = (
-        int(xp.count_nonzero(low)),
-        int(xp.count_nonzero(counts >= limit)),
-        int(xp.count_nonzero(counts == 0)),
-    )
+    tally = (int(xp.count_nonzero(low)), int(xp.count_nonzero(counts >= limit)), int(xp.count_nonzero(counts == 0)))
     return p.astype(xp.float32), PixelCounts(int(counts.size), *tally, bad)
 
 

@@ -66,10 +66,7 @@ def filter_transmission(transmission: Any, length: float) -> Any:
     xp, fft = array_namespace(transmission), fft_of(transmission)
     rows, columns = transmission.shape[1:]
     pad = padding(length)
-    size = (
-        scipy.fft.next_fast_len(rows + 2 * pad, real=True),
-        scipy.fft.next_fast_len(columns + 2 * pad, real=True),
-    )
+    size = (scipy.fft.next_fast_len(rows + 2 * pad, real=True), scipy.fft.next_fast_len(columns + 2 * pad, real=True))
     low_pass = _transfer(size, length)
     window = xp.asarray(low_pass)
     index = [xp.asarray(_edge_index(n, total)) for n, total in zip((rows, columns), size, strict=True)]

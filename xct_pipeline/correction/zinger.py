@@ -14,9 +14,14 @@ Sign = Literal["positive", "negative", "both"]
 
 
 def remove_zingers(
-    block: Any, *, threshold: float = 0.2, size: int = 3, plane: Plane = "projection", sign: Sign = "positive",
+    block: Any,
+    *,
+    threshold: float = 0.2,
+    size: int = 3,
+    plane: Plane = "projection",
+    sign: Sign = "positive",
     rows: slice = slice(None),
-) -> tuple[Any, np.ndarray[Any, Any]]:  # fmt: skip
+) -> tuple[Any, np.ndarray[Any, Any]]:
     """Replace single outlying pixels by the median of their neighbourhood (selective median).
 
     A pixel is replaced where it lies beyond the median of its `size` x `size` neighbourhood by more than

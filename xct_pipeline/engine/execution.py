@@ -291,9 +291,14 @@ def _together(regions: Sequence[Region]) -> int:
 
 
 def measure_need(
-    name: str, source: Source, regions: Sequence[Region], scratch: float = 3.0, partial_bytes: int = 0,
-    fold: bool = False, cpu_s: float = 0.0,
-) -> Need:  # fmt: skip
+    name: str,
+    source: Source,
+    regions: Sequence[Region],
+    scratch: float = 3.0,
+    partial_bytes: int = 0,
+    fold: bool = False,
+    cpu_s: float = 0.0,
+) -> Need:
     """Return what a reduction takes; see `measure`."""
     chunk = int(max((source.nbytes(region) for region in regions), default=0) * (1 + scratch))
     held = 3 * partial_bytes if fold else len(regions) * partial_bytes  # of the sum, its copy and the cache
@@ -302,9 +307,15 @@ def measure_need(
 
 
 def measure(
-    store: Store | None, reduction: Reduction, source: Source, regions: Sequence[Region], inputs: Mapping[str, Any],
-    limits: Resources, scratch: float = 3.0, partial_bytes: int = 0,
-) -> dict[str, Array]:  # fmt: skip
+    store: Store | None,
+    reduction: Reduction,
+    source: Source,
+    regions: Sequence[Region],
+    inputs: Mapping[str, Any],
+    limits: Resources,
+    scratch: float = 3.0,
+    partial_bytes: int = 0,
+) -> dict[str, Array]:
     """Run a reduction over regions of a source, or return its cached result.
 
     Parameters

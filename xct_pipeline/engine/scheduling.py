@@ -32,9 +32,12 @@ _open: ContextVar[Any] = ContextVar("client of the run", default=None)
 
 
 def run_tasks(
-    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], need: Need, limits: Resources,
+    function: Callable[..., Any],
+    calls: Sequence[tuple[Any, ...]],
+    need: Need,
+    limits: Resources,
     folder: Path | None = None,
-) -> Iterator[Any]:  # fmt: skip
+) -> Iterator[Any]:
     """Call a function for each tuple of arguments, as many at a time as fit; yield results as they finish.
 
     Parameters
@@ -199,9 +202,12 @@ def _client(limits: Resources) -> Iterator[Any]:
 
 
 def run_cluster(
-    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], need: Need, limits: Resources,
+    function: Callable[..., Any],
+    calls: Sequence[tuple[Any, ...]],
+    need: Need,
+    limits: Resources,
     folder: Path | None = None,
-) -> Iterator[Any]:  # fmt: skip
+) -> Iterator[Any]:
     """Call a function for each tuple of arguments on a dask.distributed cluster; yield results as they finish.
 
     Of the worker processes of this machine as many work at a time as fit in the memory; those of other machines must

@@ -84,9 +84,8 @@ def _center_problem(name: str, center: float, scan: Scan) -> str:
 
 
 def scan_passes(
-    config: Config, scan: Scan, frame: Frame, fields: Fields, center: float, limits: Resources,
-    store: Store,
-) -> tuple[Pass, ...]:  # fmt: skip
+    config: Config, scan: Scan, frame: Frame, fields: Fields, center: float, limits: Resources, store: Store
+) -> tuple[Pass, ...]:
     """Return the passes of one scan: over projections where one is needed, then to the volume.
 
     Parameters

@@ -167,13 +167,7 @@ def reconstruct_tomopy(
 
 
 def _astra_slice(
-    astra: Any,
-    method: str,
-    projector: int,
-    geometry: Any,
-    sinogram: np.ndarray[Any, Any],
-    size: int,
-    iterations: int,
+    astra: Any, method: str, projector: int, geometry: Any, sinogram: np.ndarray[Any, Any], size: int, iterations: int
 ) -> np.ndarray[Any, Any]:
     """Run one algorithm on one sinogram; a new one each time, as ASTRA's continue from where they stopped."""
     ids = [astra.data2d.create("-sino", geometry, sinogram)]

@@ -99,12 +99,7 @@ def _binned(level: Level) -> Level:
     return Level(mean(level.reference), mean(level.moving), mask, 2.0 * level.scale)
 
 
-def prepare(
-    level: Level,
-    smoothing: float,
-    memory: float,
-    parallel_map: Callable[..., Iterable[Any]],
-) -> PreparedLevel:
+def prepare(level: Level, smoothing: float, memory: float, parallel_map: Callable[..., Iterable[Any]]) -> PreparedLevel:
     """Check a level and smooth it, in memory where `memory` bytes allow.
 
     RegistrationError for an empty mask or one without texture, ValueError for different shapes.
@@ -291,11 +286,23 @@ def sum_samples(p: PreparedLevel, s: Estimate, half: int = -1) -> Sums:
     def one(slab: tuple[int, int]) -> NDArray[np.float64]:
         moving, first = _moving_slab(p, *slab, s.transform)
         return accumulate(
-            _reference_slab(p, *slab), p.mask(*slab), moving, s.transform,
-            z_start=slab[0], moving_start=first, moving_size=p.level.moving.shape[0], margin=p.margin,
-            center=p.center, gain=s.gain, offset=s.offset, cut=s.cut, bin_width=2.0 * p.spread / BINS,
-            half=half, cell=p.cell, expected=p.expected,
-        )  # fmt: skip
+            _reference_slab(p, *slab),
+            p.mask(*slab),
+            moving,
+            s.transform,
+            z_start=slab[0],
+            moving_start=first,
+            moving_size=p.level.moving.shape[0],
+            margin=p.margin,
+            center=p.center,
+            gain=s.gain,
+            offset=s.offset,
+            cut=s.cut,
+            bin_width=2.0 * p.spread / BINS,
+            half=half,
+            cell=p.cell,
+            expected=p.expected,
+        )
 
     sums = add(list(p.parallel_map(one, _slabs(p.level.reference.shape))))
     n_mask, n_used = sums.moments[:2]

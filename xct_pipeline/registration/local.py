@@ -248,9 +248,16 @@ def _jacobian(fixed: Any, z: int, y: int, x: int, node: Any, half: int, j: Any) 
 
 @njit(cache=True, nogil=True)
 def _refine(
-    fixed: Any, coefficients: Any, base: Any, warp: Any, node: Any, half: int, n: int, max_iterations: int,
+    fixed: Any,
+    coefficients: Any,
+    base: Any,
+    warp: Any,
+    node: Any,
+    half: int,
+    n: int,
+    max_iterations: int,
     tolerance: float,
-) -> Any:  # fmt: skip
+) -> Any:
     """Match one window; `warp` (3 x 4, about the reference's origin) is changed to the result."""
     nan = np.nan
     for axis in range(3):

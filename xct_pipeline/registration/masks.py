@@ -64,8 +64,10 @@ def dilated(mask: Any, reach: int) -> Any:
         ahead, behind, done = mask.copy(), mask.copy(), 0
         while done < min(reach, mask.shape[axis] - 1):
             step = min(done + 1, reach - done, mask.shape[axis] - 1)
-            low, high = (tuple(part if k == axis else slice(None) for k in range(mask.ndim))
-                         for part in (slice(None, -step), slice(step, None)))  # fmt: skip
+            low, high = (
+                tuple(part if k == axis else slice(None) for k in range(mask.ndim))
+                for part in (slice(None, -step), slice(step, None))
+            )
             ahead[high] |= ahead[low].copy()
             behind[low] |= behind[high].copy()
             done += step

@@ -96,9 +96,24 @@ def accumulate(
     nz = mask.shape[0]
     out = np.zeros((nz, PARAMETERS * PARAMETERS + PARAMETERS + _MOMENTS + BINS))
     _accumulate(
-        reference, mask, moving, np.ascontiguousarray(transform, np.float64), z_start, moving_start, moving_size,
-        margin, center, gain, offset, cut, bin_width, half, cell, expected, out,
-    )  # fmt: skip
+        reference,
+        mask,
+        moving,
+        np.ascontiguousarray(transform, np.float64),
+        z_start,
+        moving_start,
+        moving_size,
+        margin,
+        center,
+        gain,
+        offset,
+        cut,
+        bin_width,
+        half,
+        cell,
+        expected,
+        out,
+    )
     return out
 
 
@@ -128,20 +143,34 @@ def sample_row(
             continue
         a, b, c = np.float32(qz - fz), np.float32(qy - fy), np.float32(qx - fx)
         a1, b1, c1 = one - a, one - b, one - c
-        wz = (a1 * a1 * a1 * sixth, two_thirds - a * a * (one - half * a), two_thirds - a1 * a1 * (one - half * a1),
-              a * a * a * sixth)  # fmt: skip
-        wy = (b1 * b1 * b1 * sixth, two_thirds - b * b * (one - half * b), two_thirds - b1 * b1 * (one - half * b1),
-              b * b * b * sixth)  # fmt: skip
-        wx = (c1 * c1 * c1 * sixth, two_thirds - c * c * (one - half * c), two_thirds - c1 * c1 * (one - half * c1),
-              c * c * c * sixth)  # fmt: skip
+        wz = (
+            a1 * a1 * a1 * sixth,
+            two_thirds - a * a * (one - half * a),
+            two_thirds - a1 * a1 * (one - half * a1),
+            a * a * a * sixth,
+        )
+        wy = (
+            b1 * b1 * b1 * sixth,
+            two_thirds - b * b * (one - half * b),
+            two_thirds - b1 * b1 * (one - half * b1),
+            b * b * b * sixth,
+        )
+        wx = (
+            c1 * c1 * c1 * sixth,
+            two_thirds - c * c * (one - half * c),
+            two_thirds - c1 * c1 * (one - half * c1),
+            c * c * c * sixth,
+        )
         total = np.float32(0.0)
         for i in range(4):
             plane = np.float32(0.0)
             for j in range(4):
                 line = (
-                    wx[0] * moving[iz + i, iy + j, ix] + wx[1] * moving[iz + i, iy + j, ix + 1]
-                    + wx[2] * moving[iz + i, iy + j, ix + 2] + wx[3] * moving[iz + i, iy + j, ix + 3]
-                )  # fmt: skip
+                    wx[0] * moving[iz + i, iy + j, ix]
+                    + wx[1] * moving[iz + i, iy + j, ix + 1]
+                    + wx[2] * moving[iz + i, iy + j, ix + 2]
+                    + wx[3] * moving[iz + i, iy + j, ix + 3]
+                )
                 plane += wy[j] * line
             total += wz[i] * plane
         if np.isnan(total):
@@ -152,10 +181,24 @@ def sample_row(
 
 @njit(cache=True, nogil=True)
 def _accumulate(
-    reference: Any, mask: Any, moving: Any, transform: Any, z_start: int, first: int, size: int, margin: int,
-    center: Any, gain: float, offset: float, cut: float, bin_width: float, half: int, cell: int, expected: Any,
+    reference: Any,
+    mask: Any,
+    moving: Any,
+    transform: Any,
+    z_start: int,
+    first: int,
+    size: int,
+    margin: int,
+    center: Any,
+    gain: float,
+    offset: float,
+    cut: float,
+    bin_width: float,
+    half: int,
+    cell: int,
+    expected: Any,
     out: Any,
-) -> None:  # fmt: skip
+) -> None:
     nz, ny, nx = mask.shape
     values = np.empty(nx, np.float32)
     used = np.empty(nx, np.bool_)
@@ -264,9 +307,16 @@ def _add_row(sums: Any, row: Any, uz: float, uy: float) -> None:
 
 @njit(cache=True, nogil=True)
 def residual_slab(
-    reference: Any, moving: Any, transform: Any, z_start: int, first: int, size: int, gain: float, offset: float,
+    reference: Any,
+    moving: Any,
+    transform: Any,
+    z_start: int,
+    first: int,
+    size: int,
+    gain: float,
+    offset: float,
     every: int = 1,
-) -> Any:  # fmt: skip
+) -> Any:
     """Return ``R - gain M(T p) - offset`` on a slab of the reference (as in `accumulate`), NaN without data.
 
     Only on every `every`-th plane, NaN on the others.

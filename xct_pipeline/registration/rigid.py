@@ -273,11 +273,7 @@ def _own_error(p: PreparedLevel, s: Estimate, model: str) -> float:
 
 
 def _relaxation(
-    current: float,
-    parameters: NDArray[np.float64],
-    before: NDArray[np.float64] | None,
-    sums: Sums,
-    model: str,
+    current: float, parameters: NDArray[np.float64], before: NDArray[np.float64] | None, sums: Sums, model: str
 ) -> float:
     """Return the factor by which the next step is taken longer than Gauss-Newton's.
 

@@ -49,13 +49,7 @@ def rotation_vector(matrix: ArrayLike) -> NDArray[np.float64]:
     """
     u, _, vt = np.linalg.svd(np.asarray(matrix, np.float64)[:, :3])
     rotation = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
-    axis = np.array(
-        [
-            rotation[2, 1] - rotation[1, 2],
-            rotation[0, 2] - rotation[2, 0],
-            rotation[1, 0] - rotation[0, 1],
-        ]
-    )
+    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
     sine = float(np.linalg.norm(axis)) / 2.0
     angle = float(np.arctan2(sine, (np.trace(rotation) - 1.0) / 2.0))
     return axis / 2.0 if sine < 1e-8 else axis / (2.0 * sine) * angle

@@ -191,8 +191,9 @@ def _warp(
     gone = None
     if has_missing:
         indices = _indices(region, 0, start, shape)
-        gone = xp.take(xp.take(xp.take(missing, xp.asarray(indices[0]), 0), xp.asarray(indices[1]), 1),
-                       xp.asarray(indices[2]), 2)  # fmt: skip
+        gone = xp.take(
+            xp.take(xp.take(missing, xp.asarray(indices[0]), 0), xp.asarray(indices[1]), 1), xp.asarray(indices[2]), 2
+        )
     a = np.ascontiguousarray(transform, np.float64)
     corner = np.array([s.start for s in output_box], np.int64)
     size = np.array(shape, np.int64)
@@ -258,9 +259,15 @@ def _interpolate_plain(
     offset = matrix @ corner + transform[:, 3] - first
     degree = {2: 1, 4: 3, 6: 5}[support_of(order)]
     out = ndimage.affine_transform(
-        coefficients, xp.asarray(matrix), offset=tuple(offset), output_shape=out_shape, output=np.float32,
-        order=degree, mode="nearest", prefilter=False,
-    )  # fmt: skip
+        coefficients,
+        xp.asarray(matrix),
+        offset=tuple(offset),
+        output_shape=out_shape,
+        output=np.float32,
+        order=degree,
+        mode="nearest",
+        prefilter=False,
+    )
     grid = [xp.arange(c, c + n, dtype=np.float64) for c, n in zip(corner, out_shape, strict=True)]
     outside = xp.zeros(out_shape, dtype=bool)
     position = []

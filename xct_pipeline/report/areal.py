@@ -188,18 +188,28 @@ def areal(contents: Contents) -> tuple[Any, str]:
     from plotly.subplots import make_subplots
 
     maps = areal_maps(contents)
-    chart = make_subplots(1, 3, subplot_titles=("change", "its standard error σ", "significance, change / σ"),
-                          horizontal_spacing=0.085)  # fmt: skip
+    chart = make_subplots(
+        1, 3, subplot_titles=("change", "its standard error σ", "significance, change / σ"), horizontal_spacing=0.085
+    )
     chart.update_layout(figure(430).layout)
     for position in range(len(maps.bins)):
         _add_scan(chart, maps, position)
     steps = [
-        {"label": contents.scans[t], "method": "restyle",
-         "args": [{"visible": [p == position for p in range(len(maps.bins)) for _ in range(4)]}]}
+        {
+            "label": contents.scans[t],
+            "method": "restyle",
+            "args": [{"visible": [p == position for p in range(len(maps.bins)) for _ in range(4)]}],
+        }
         for position, t in enumerate(maps.scans)
-    ]  # fmt: skip
-    slider = {"active": maps.last, "steps": steps, "currentvalue": {"prefix": "scan: "}, "pad": {"t": 38},
-              "len": 0.9, "x": 0.05}  # fmt: skip
+    ]
+    slider = {
+        "active": maps.last,
+        "steps": steps,
+        "currentvalue": {"prefix": "scan: "},
+        "pad": {"t": 38},
+        "len": 0.9,
+        "x": 0.05,
+    }
     chart.update_layout(sliders=[slider], showlegend=False, margin={"l": 60, "r": 70, "t": 35, "b": 45})
     _arrange(chart, maps)
     edge = length_text(float(f"{maps.bins[0].size * maps.level.step:.4g}"), maps.level.length)
@@ -225,20 +235,46 @@ def _add_scan(chart: Any, maps: Maps, position: int) -> None:
         (bins.ratio, "RdBu_r", -5, 5, "σ"),
     )
     for column, (z, colours, low, high, label) in enumerate(planes, 1):
-        bar = {"title": {"text": label, "side": "right"}, "thickness": 9, "len": 0.82,
-               "x": (0.278, 0.638, 1.0)[column - 1], "outlinewidth": 0.5}  # fmt: skip
+        bar = {
+            "title": {"text": label, "side": "right"},
+            "thickness": 9,
+            "len": 0.82,
+            "x": (0.278, 0.638, 1.0)[column - 1],
+            "outlinewidth": 0.5,
+        }
         chart.add_trace(
-            go.Heatmap(z=z.astype(np.float32), x=maps.x, y=maps.y, colorscale=colours, zmin=low, zmax=high,
-                       colorbar=bar, visible=last, hoverongaps=False,
-                       hovertemplate=f"x %{{x:.4g}} {maps.level.length}, y %{{y:.4g}} {maps.level.length}<br>"
-                       f"%{{z:.3g}} {label}<extra></extra>"), 1, column
-        )  # fmt: skip
+            go.Heatmap(
+                z=z.astype(np.float32),
+                x=maps.x,
+                y=maps.y,
+                colorscale=colours,
+                zmin=low,
+                zmax=high,
+                colorbar=bar,
+                visible=last,
+                hoverongaps=False,
+                hovertemplate=f"x %{{x:.4g}} {maps.level.length}, y %{{y:.4g}} {maps.level.length}<br>"
+                f"%{{z:.3g}} {label}<extra></extra>",
+            ),
+            1,
+            column,
+        )
     beyond = (np.abs(bins.ratio) > DECISION).astype(np.float32)
     if not beyond.any():
         chart.add_trace(go.Scatter(x=[], y=[], visible=False, showlegend=False), 1, 3)
         return
-    chart.add_trace(go.Scatter(**_outline(beyond > 0, maps), mode="lines", visible=last, showlegend=False,
-                               hoverinfo="skip", line={"color": INK, "width": 1}), 1, 3)  # fmt: skip
+    chart.add_trace(
+        go.Scatter(
+            **_outline(beyond > 0, maps),
+            mode="lines",
+            visible=last,
+            showlegend=False,
+            hoverinfo="skip",
+            line={"color": INK, "width": 1},
+        ),
+        1,
+        3,
+    )
 
 
 def _outline(mask: Array, maps: Maps) -> dict[str, Any]:

@@ -25,8 +25,17 @@ from xct_pipeline.report.drawing import (
 )
 
 FONT = {"family": "Inter, 'Helvetica Neue', Arial, sans-serif", "size": 12, "color": INK}
-AXIS = {"showline": True, "linecolor": "#9aa3ab", "gridcolor": "#e9ecef", "zeroline": False, "ticks": "outside",
-        "tickcolor": "#9aa3ab", "exponentformat": "none", "title_standoff": 8, "automargin": True}  # fmt: skip
+AXIS = {
+    "showline": True,
+    "linecolor": "#9aa3ab",
+    "gridcolor": "#e9ecef",
+    "zeroline": False,
+    "ticks": "outside",
+    "tickcolor": "#9aa3ab",
+    "exponentformat": "none",
+    "title_standoff": 8,
+    "automargin": True,
+}
 TERMS = {
     "sigma_noise_mg": ("counting noise", BLUE),
     "sigma_registration_mg": ("registration", VERMILION),
@@ -46,9 +55,19 @@ def figure(height: int = 380, **layout: Any) -> Any:
     import plotly.graph_objects as go
 
     margin = {"l": 70, "r": 20, "t": 30, "b": 55}
-    return go.Figure(layout={"template": "none", "height": height, "font": FONT, "margin": margin,
-                             "hovermode": "closest", "paper_bgcolor": "white", "plot_bgcolor": "white",
-                             "colorway": list(PALETTE), **layout})  # fmt: skip
+    return go.Figure(
+        layout={
+            "template": "none",
+            "height": height,
+            "font": FONT,
+            "margin": margin,
+            "hovermode": "closest",
+            "paper_bgcolor": "white",
+            "plot_bgcolor": "white",
+            "colorway": list(PALETTE),
+            **layout,
+        }
+    )
 
 
 def axes(chart: Any, xlabel: str, ylabel: str, **place: Any) -> None:
@@ -72,8 +91,12 @@ def centres(contents: Contents) -> Any:
                 found.append((k, name, kept))
     if not found:
         raise AbsentError("no estimate of a centre is kept in the store")
-    chart = make_subplots(1, 2, subplot_titles=("registration of opposite views: highest is best",
-                                                "second method: lowest is best"), horizontal_spacing=0.1)  # fmt: skip
+    chart = make_subplots(
+        1,
+        2,
+        subplot_titles=("registration of opposite views: highest is best", "second method: lowest is best"),
+        horizontal_spacing=0.1,
+    )
     chart.update_layout(figure(360).layout)
     for k, name, kept in found:
         for column, key in ((1, "curve"), (2, "metric_curve")):
@@ -82,9 +105,18 @@ def centres(contents: Contents) -> Any:
                 continue
             score = curve[1] / np.nanmax(np.abs(curve[1])) if np.nanmax(np.abs(curve[1]), initial=0) > 0 else curve[1]
             chart.add_trace(
-                go.Scatter(x=curve[0] - float(kept["center"]), y=score, name=name, legendgroup=name, mode="lines",
-                           showlegend=column == 1, line={"color": hue(k, len(contents.scans)), "width": 1.6}), 1, column
-            )  # fmt: skip
+                go.Scatter(
+                    x=curve[0] - float(kept["center"]),
+                    y=score,
+                    name=name,
+                    legendgroup=name,
+                    mode="lines",
+                    showlegend=column == 1,
+                    line={"color": hue(k, len(contents.scans)), "width": 1.6},
+                ),
+                1,
+                column,
+            )
     axes(chart, "trial centre − chosen centre, pixel", "score, relative")
     chart.add_vline(0, line={"color": GREY, "width": 1, "dash": "dot"})
     return chart
@@ -109,8 +141,13 @@ def residuals(contents: Contents) -> Any:
     for column, ((name,), _) in enumerate(kinds, 1):
         values = table[name] - 1 if name == "gain" else table[name]
         sigma = {"type": "data", "array": table["gain_sigma"]} if name == "gain" and "gain_sigma" in table else None
-        chart.add_trace(go.Scatter(x=table["scan"].astype(str), y=values, error_y=sigma, mode="markers",
-                                   marker={"color": BLUE, "size": 9}), 1, column)  # fmt: skip
+        chart.add_trace(
+            go.Scatter(
+                x=table["scan"].astype(str), y=values, error_y=sigma, mode="markers", marker={"color": BLUE, "size": 9}
+            ),
+            1,
+            column,
+        )
         unit = contents.units.get("registration", {}).get(name, "")
         label = {"tre_self": "error", "residual": "residual", "gain": "gain − 1"}[name]
         chart.update_yaxes(
@@ -129,8 +166,15 @@ def label_volumes(contents: Contents) -> Any:
     chart = figure(340)
     for k, (name, rows) in enumerate(table.groupby("name", sort=False)):
         x, _ = abscissa(contents, rows["scan"])
-        chart.add_trace(go.Scatter(x=x, y=rows["volume_mm3"], name=str(name), mode="lines+markers",
-                                   line={"color": PALETTE[k % len(PALETTE)]}))  # fmt: skip
+        chart.add_trace(
+            go.Scatter(
+                x=x,
+                y=rows["volume_mm3"],
+                name=str(name),
+                mode="lines+markers",
+                line={"color": PALETTE[k % len(PALETTE)]},
+            )
+        )
     axes(chart, abscissa(contents, contents.scans)[1], "volume, mm³")
     chart.update_yaxes(rangemode="tozero")
     return chart
@@ -162,9 +206,16 @@ def profile(contents: Contents, name: str, x: str, xlabel: str) -> Any:
         if str(scan) in chosen:
             k = chosen[str(scan)]
             band = next((c for c in ("sigma_density_g_cm3", "sigma_g_cm3", "density_sigma_g_cm3") if c in rows), None)
-            chart.add_trace(go.Scatter(x=rows[x], y=rows[y], name=str(scan), mode="lines",
-                                       error_y=None if band is None else {"array": rows[band], "thickness": 0.6},
-                                       line={"color": hue(k, len(contents.scans)), "width": 1.8}))  # fmt: skip
+            chart.add_trace(
+                go.Scatter(
+                    x=rows[x],
+                    y=rows[y],
+                    name=str(scan),
+                    mode="lines",
+                    error_y=None if band is None else {"array": rows[band], "thickness": 0.6},
+                    line={"color": hue(k, len(contents.scans)), "width": 1.8},
+                )
+            )
     axes(chart, xlabel, "change of density, g/cm³" if y == "density_g_cm3" else "change of attenuation, 1/cm")
     chart.add_hline(0, line={"color": GREY, "width": 1, "dash": "dot"})
     return chart
@@ -181,19 +232,47 @@ def faraday(contents: Contents) -> Any:
     chart = make_subplots(2, 1, row_heights=[0.74, 0.26], shared_xaxes=True, vertical_spacing=0.05)
     chart.update_layout(figure(480).layout)
     rows = table.sort_values("charge_C")
-    chart.add_trace(go.Scatter(x=rows["charge_C"], y=rows["faraday_mg"], name="Faraday's law", mode="lines",
-                               line={"color": GREY, "dash": "dash"}), 1, 1)  # fmt: skip
+    chart.add_trace(
+        go.Scatter(
+            x=rows["charge_C"],
+            y=rows["faraday_mg"],
+            name="Faraday's law",
+            mode="lines",
+            line={"color": GREY, "dash": "dash"},
+        ),
+        1,
+        1,
+    )
     fit = fitted(contents)
     if "slope" in fit:
         slope, error = fit["slope"]
         intercept = fit.get("intercept", (0.0, 0.0))[0]
         line = slope * rows["faraday_mg"] + intercept
-        chart.add_trace(go.Scatter(x=rows["charge_C"], y=line, name=f"fit, slope {slope:.3f} ± {error:.3f}",
-                                   mode="lines", line={"color": VERMILION}), 1, 1)  # fmt: skip
-    chart.add_trace(go.Scatter(x=rows["charge_C"], y=rows["mass_change_mg"], name="measured", mode="markers",
-                               text=rows["scan"], hovertemplate="%{text}<br>%{x:.4g} C<br>%{y:.4g} mg<extra></extra>",
-                               error_y={"array": rows["sigma_mg"], "thickness": 1.4, "width": 5},
-                               marker={"color": BLUE, "size": 9}), 1, 1)  # fmt: skip
+        chart.add_trace(
+            go.Scatter(
+                x=rows["charge_C"],
+                y=line,
+                name=f"fit, slope {slope:.3f} ± {error:.3f}",
+                mode="lines",
+                line={"color": VERMILION},
+            ),
+            1,
+            1,
+        )
+    chart.add_trace(
+        go.Scatter(
+            x=rows["charge_C"],
+            y=rows["mass_change_mg"],
+            name="measured",
+            mode="markers",
+            text=rows["scan"],
+            hovertemplate="%{text}<br>%{x:.4g} C<br>%{y:.4g} mg<extra></extra>",
+            error_y={"array": rows["sigma_mg"], "thickness": 1.4, "width": 5},
+            marker={"color": BLUE, "size": 9},
+        ),
+        1,
+        1,
+    )
     sigma = rows["sigma_mg"].where(rows["sigma_mg"] > 0)
     pull = (rows["mass_change_mg"] - rows["faraday_mg"]) / sigma
     chart.add_trace(
@@ -269,8 +348,15 @@ def contact(contents: Contents) -> Any:
             part = rows if offset is None else rows[rows["offset_voxels"] == offset]
             x, _ = abscissa(contents, part["scan"])
             name = str(material) if offset is None else f"{material}, {offset:g} voxels in"
-            chart.add_trace(go.Scatter(x=x, y=part["fraction"], name=name, mode="lines+markers",
-                                       line={"color": PALETTE[k % len(PALETTE)], "dash": dashes[j % 4]}))  # fmt: skip
+            chart.add_trace(
+                go.Scatter(
+                    x=x,
+                    y=part["fraction"],
+                    name=name,
+                    mode="lines+markers",
+                    line={"color": PALETTE[k % len(PALETTE)], "dash": dashes[j % 4]},
+                )
+            )
     axes(chart, abscissa(contents, contents.scans)[1], "share of the surface")
     chart.update_yaxes(range=[-0.02, 1.02])
     return chart

@@ -181,9 +181,17 @@ def open_level(contents: Contents, path: str, side: int, t: int | None = None) -
     scale = dataset["coordinateTransformations"][0]["scale"][spatial[-1]]
     base = datasets[0]["coordinateTransformations"][0]["scale"][spatial[-1]]
     return Level(
-        array, t if "t" in axes else None, "".join(axes[k] for k in spatial), shape, full, round(scale / base),
-        float(scale), "µm" if known else "voxel", str(xct.get("unit", "")), xct,
-    )  # fmt: skip
+        array,
+        t if "t" in axes else None,
+        "".join(axes[k] for k in spatial),
+        shape,
+        full,
+        round(scale / base),
+        float(scale),
+        "µm" if known else "voxel",
+        str(xct.get("unit", "")),
+        xct,
+    )
 
 
 def read_small(level: Level, side: int) -> tuple[Array, int]:
@@ -220,9 +228,14 @@ def read_contents(path: Path) -> Contents:
     scans = _scans(path, attributes, tables)
     registered = read_attributes(path / "registered").get("xct", {})
     return Contents(
-        store, attributes, scans, _times(scans, attributes, registered), _reference(scans, attributes), tables,
+        store,
+        attributes,
+        scans,
+        _times(scans, attributes, registered),
+        _reference(scans, attributes),
+        tables,
         {name.removesuffix(".csv"): columns for name, columns in units.items()},
-    )  # fmt: skip
+    )
 
 
 def _scans(path: Path, attributes: dict[str, Any], tables: dict[str, pd.DataFrame]) -> tuple[str, ...]:

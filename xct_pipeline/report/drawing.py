@@ -107,8 +107,14 @@ def diverging(limit: float) -> dict[str, Any]:
 def scale_bar(ax: Any, width: float, unit: str, color: str = "white") -> None:
     """Draw a scale bar at the lower left of a picture `width` wide, in axes' fractions."""
     length = bar_length(width)
-    ax.plot([0.05, 0.05 + length / width], [0.055, 0.055], color=color, linewidth=2.4, transform=ax.transAxes,
-            solid_capstyle="butt")  # fmt: skip
+    ax.plot(
+        [0.05, 0.05 + length / width],
+        [0.055, 0.055],
+        color=color,
+        linewidth=2.4,
+        transform=ax.transAxes,
+        solid_capstyle="butt",
+    )
     ax.text(0.05, 0.075, length_text(length, unit), color=color, fontsize=SMALL, transform=ax.transAxes, va="bottom")
 
 

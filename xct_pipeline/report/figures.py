@@ -7,14 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.report.contents import (
-    AbsentError,
-    Array,
-    Contents,
-    Level,
-    label_names,
-    open_level,
-)
+from xct_pipeline.report.contents import AbsentError, Array, Contents, Level, label_names, open_level
 from xct_pipeline.report.drawing import (
     INK,
     PALETTE,
@@ -87,11 +80,14 @@ def slices(contents: Contents) -> dict[str, Any]:
         "rows": [int(k * level.factor) for k in chosen],
         "shape": level.shape,
         "start": len(chosen) // 2,
-        "bars": [{"percent": 100 * bar / (n * level.step), "text": length_text(bar, level.length)}
-                 for n in (level.shape[2], level.shape[2], level.shape[1])],
-        "tone": tone, "unit": level.unit,
+        "bars": [
+            {"percent": 100 * bar / (n * level.step), "text": length_text(bar, level.length)}
+            for n in (level.shape[2], level.shape[2], level.shape[1])
+        ],
+        "tone": tone,
+        "unit": level.unit,
         "overlays": _overlays(contents, level, chosen),
-    }  # fmt: skip
+    }
 
 
 def _overlays(contents: Contents, level: Level, chosen: Sequence[int]) -> list[str]:
@@ -162,8 +158,12 @@ def differences(contents: Contents) -> str:
     axes = figure.subplots(len(rows), 4, squeeze=False, width_ratios=[1, 1, 1, 1])
     shown = None
     for row, (k, (unmoved, moved)) in zip(axes, rows, strict=True):
-        for ax, plane, text in zip(row, (unmoved[0], moved[0], unmoved[1], moved[1]),
-                                   ("x–y before", "x–y after", "x–z before", "x–z after"), strict=True):  # fmt: skip
+        for ax, plane, text in zip(
+            row,
+            (unmoved[0], moved[0], unmoved[1], moved[1]),
+            ("x–y before", "x–y after", "x–z before", "x–z after"),
+            strict=True,
+        ):
             shown = show(ax, plane, **diverging(limit))
             spread = np.sqrt(np.nanmean(np.square(plane, dtype=np.float64)))
             plain_axes(ax, f"{text}, rms {spread:.3g}")

@@ -193,10 +193,16 @@ def _leads(figure: Any, profile: Any, tops: Sequence[Any], contents: Contents, c
         if np.isfinite(contents.times_s[t]):
             figure.add_artist(
                 ConnectionPatch(
-                    (contents.times_s[t] / divisor, 0.0), (0.5, 1.18), profile.get_xaxis_transform(), ax.transAxes,
-                    color=PALETTE[0], linewidth=0.8, linestyle=(0, (2, 2)), alpha=0.8,
+                    (contents.times_s[t] / divisor, 0.0),
+                    (0.5, 1.18),
+                    profile.get_xaxis_transform(),
+                    ax.transAxes,
+                    color=PALETTE[0],
+                    linewidth=0.8,
+                    linestyle=(0, (2, 2)),
+                    alpha=0.8,
                 )
-            )  # fmt: skip
+            )
 
 
 def _voltage(contents: Contents) -> tuple[Array, Array, str] | None:
@@ -226,9 +232,17 @@ def _profile(ax: Any, contents: Contents, voltage: tuple[Array, Array, str], cho
         if np.isfinite(contents.times_s[t]):
             ax.axvline(contents.times_s[t] / divisor, color=PALETTE[0], linewidth=1.0 if t in chosen else 0.4)
             if t in chosen:
-                ax.annotate(name, (contents.times_s[t] / divisor, 1.0), xycoords=("data", "axes fraction"),
-                            fontsize=SMALL, color=PALETTE[0], ha="center", va="bottom", xytext=(0, 1),
-                            textcoords="offset points")  # fmt: skip
+                ax.annotate(
+                    name,
+                    (contents.times_s[t] / divisor, 1.0),
+                    xycoords=("data", "axes fraction"),
+                    fontsize=SMALL,
+                    color=PALETTE[0],
+                    ha="center",
+                    va="bottom",
+                    xytext=(0, 1),
+                    textcoords="offset points",
+                )
     try:
         table = contents.table("cycler", "time_s", "charge_C")
     except AbsentError:

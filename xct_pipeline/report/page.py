@@ -29,11 +29,16 @@ def render(contents: Contents) -> str:
     missing = [panel for _, panels in drawn if all(panel["absent"] for panel in panels) for panel in panels]
     interactive = any('class="chart' in panel["body"] for _, panels in sections for panel in panels)
     return template.render(
-        title=title(contents), store=contents.store.path.name, facts=facts(contents), sections=sections,
-        missing=missing, warnings=warnings_of(contents), plotly=Markup(get_plotlyjs()) if interactive else "",
+        title=title(contents),
+        store=contents.store.path.name,
+        facts=facts(contents),
+        sections=sections,
+        missing=missing,
+        warnings=warnings_of(contents),
+        plotly=Markup(get_plotlyjs()) if interactive else "",
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
         script=Markup((folder / "page.js").read_text(encoding="utf-8")),
-    )  # fmt: skip
+    )
 
 
 def title(contents: Contents) -> str:

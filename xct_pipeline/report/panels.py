@@ -23,9 +23,16 @@ def experiment(contents: Contents) -> Markup:
     rows = []
     for k, name in enumerate(contents.scans):
         start, end = spans.get(name) or (None, None)
-        rows.append({"scan": name, "raw file": ", ".join(files.get(name, [])) or "–", "start, s": start, "end, s": end,
-                     **_recorded(facts.get(name) or {}),
-                     "role": "reference" if k == contents.reference else ""})  # fmt: skip
+        rows.append(
+            {
+                "scan": name,
+                "raw file": ", ".join(files.get(name, [])) or "–",
+                "start, s": start,
+                "end, s": end,
+                **_recorded(facts.get(name) or {}),
+                "role": "reference" if k == contents.reference else "",
+            }
+        )
     if not rows:
         raise AbsentError("the store names no scans")
     return frame_markup(pd.DataFrame(rows)) + _shared_facts(facts)
@@ -87,9 +94,11 @@ def viewer(contents: Contents) -> Markup:
     """Draw the pristine cell: a slider through z beside two upright sections."""
     shown = figures.slices(contents)
     low, high, power = shown["tone"]
-    frames = [("x–y, y up", shown["planes"][shown["start"]], shown["shape"][1:], "plane"),
-              ("x–z, z up", shown["front"], (shown["shape"][0], shown["shape"][2]), "upright"),
-              ("y–z, z up", shown["side"], (shown["shape"][0], shown["shape"][1]), "upright")]  # fmt: skip
+    frames = [
+        ("x–y, y up", shown["planes"][shown["start"]], shown["shape"][1:], "plane"),
+        ("x–z, z up", shown["front"], (shown["shape"][0], shown["shape"][2]), "upright"),
+        ("y–z, z up", shown["side"], (shown["shape"][0], shown["shape"][1]), "upright"),
+    ]
     boxes = []
     for (name, source, (tall, wide), kind), bar in zip(frames, shown["bars"], strict=True):
         overlay = Markup('<img class="overlay" alt="" hidden>') if kind == "plane" and shown["overlays"] else ""

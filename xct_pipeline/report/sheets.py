@@ -137,9 +137,13 @@ def sweep_sheet(config: Config, change: str, z: int | None, scan: str | None, fi
     import tifffile
 
     about = {
-        "key": key, "values": [str(value) for value in values], "scan": name, "row": z, "unit": image.unit,
+        "key": key,
+        "values": [str(value) for value in values],
+        "scan": name,
+        "row": z,
+        "unit": image.unit,
         "pixel_um": image.voxel_um,
-    }  # fmt: skip
+    }
     tifffile.imwrite(file.with_suffix(".tif"), np.stack(slices), metadata={"axes": "QYX", "xct": about})
 
 

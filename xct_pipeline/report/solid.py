@@ -29,9 +29,14 @@ def changes_in_space(contents: Contents) -> tuple[Any, str]:
     chosen = shown_scans(len(contents.scans), SCANS)
     parts, meshes, (faint, solid) = _surfaces(contents, chosen)
     chart = make_subplots(
-        2, 2, column_widths=[0.58, 0.42], row_heights=[0.5, 0.5], horizontal_spacing=0.1, vertical_spacing=0.16,
+        2,
+        2,
+        column_widths=[0.58, 0.42],
+        row_heights=[0.5, 0.5],
+        horizontal_spacing=0.1,
+        vertical_spacing=0.16,
         specs=[[{"type": "scene", "rowspan": 2}, {"type": "xy"}], [None, {"type": "xy"}]],
-    )  # fmt: skip
+    )
     chart.update_layout(figure(560).layout)
     owner: list[int | None] = [None]
     _outline(chart, parts[0])
@@ -46,13 +51,22 @@ def changes_in_space(contents: Contents) -> tuple[Any, str]:
         for added in _marks(chart, contents, t, position == len(chosen) - 1):
             owner.append(position if added else None)
     steps = [
-        {"label": contents.scans[t], "method": "restyle",
-         "args": [{"visible": [who is None or who == position for who in owner]}]}
+        {
+            "label": contents.scans[t],
+            "method": "restyle",
+            "args": [{"visible": [who is None or who == position for who in owner]}],
+        }
         for position, t in enumerate(chosen)
-    ]  # fmt: skip
+    ]
     drawn = {trace.yaxis for trace in chart.data if trace.type == "scatter"}
-    slider = {"active": len(chosen) - 1, "steps": steps, "currentvalue": {"prefix": "scan: "}, "pad": {"t": 10},
-              "len": 0.55 if drawn else 0.96, "x": 0.02}  # fmt: skip
+    slider = {
+        "active": len(chosen) - 1,
+        "steps": steps,
+        "currentvalue": {"prefix": "scan: "},
+        "pad": {"t": 10},
+        "len": 0.55 if drawn else 0.96,
+        "x": 0.02,
+    }
     chart.update_layout(sliders=[slider], showlegend=False, margin={"l": 10, "r": 20, "t": 20, "b": 50})
     for name, axis in (("y", "axis"), ("y2", "axis2")):
         if name not in drawn:
@@ -105,9 +119,21 @@ def _mesh(mesh: tuple[Array, Array] | None, color: str, name: str, visible: bool
     (z, y, x), (i, j, k) = mesh[0].T, mesh[1].T
     small = np.uint16 if len(z) < 65536 else np.int32
     x, y, z = (np.ascontiguousarray(a, dtype=np.float32) for a in (x, y, z))
-    return go.Mesh3d(x=x, y=y, z=z, i=i.astype(small), j=j.astype(small), k=k.astype(small), color=color, name=name,
-                     opacity=opacity, visible=visible, hoverinfo="name", flatshading=False,
-                     lighting={"ambient": 0.55, "diffuse": 0.7, "specular": 0.15, "roughness": 0.7})  # fmt: skip
+    return go.Mesh3d(
+        x=x,
+        y=y,
+        z=z,
+        i=i.astype(small),
+        j=j.astype(small),
+        k=k.astype(small),
+        color=color,
+        name=name,
+        opacity=opacity,
+        visible=visible,
+        hoverinfo="name",
+        flatshading=False,
+        lighting={"ambient": 0.55, "diffuse": 0.7, "specular": 0.15, "roughness": 0.7},
+    )
 
 
 def _outline(chart: Any, part: Part) -> None:
@@ -132,8 +158,17 @@ def _curves(chart: Any, contents: Contents) -> int:
             continue
         if table["voltage_V"].notna().any():
             divisor = time_unit(contents.times_s)[0]
-            chart.add_trace(go.Scatter(x=table["time_s"] / divisor, y=table["voltage_V"], mode="lines", hoverinfo="x+y",
-                                       line={"color": INK, "width": 1.4}), 1, 2)  # fmt: skip
+            chart.add_trace(
+                go.Scatter(
+                    x=table["time_s"] / divisor,
+                    y=table["voltage_V"],
+                    mode="lines",
+                    hoverinfo="x+y",
+                    line={"color": INK, "width": 1.4},
+                ),
+                1,
+                2,
+            )
             chart.update_yaxes(title_text="voltage, V", row=1, col=2)
             count += 1
             break
@@ -154,8 +189,13 @@ def _curves(chart: Any, contents: Contents) -> int:
         )
         count += 1
         if "faraday_mg" in table and table["faraday_mg"].notna().any():
-            chart.add_trace(go.Scatter(x=x, y=table["faraday_mg"], name="Faraday's law", mode="lines",
-                                       line={"color": GREY, "dash": "dash"}), 2, 2)  # fmt: skip
+            chart.add_trace(
+                go.Scatter(
+                    x=x, y=table["faraday_mg"], name="Faraday's law", mode="lines", line={"color": GREY, "dash": "dash"}
+                ),
+                2,
+                2,
+            )
             count += 1
         chart.update_yaxes(title_text="mass change, mg", row=2, col=2)
     except AbsentError:
@@ -178,7 +218,12 @@ def _marks(chart: Any, contents: Contents, t: int, visible: bool) -> list[bool]:
             continue
         value = table.loc[table["scan"].astype(str) == name, column]
         if len(value) and np.isfinite(when):
-            chart.add_trace(go.Scatter(x=[when], y=[float(value.iloc[0])], mode="markers", marker=marker, name=name,
-                                       visible=visible), row, 2)  # fmt: skip
+            chart.add_trace(
+                go.Scatter(
+                    x=[when], y=[float(value.iloc[0])], mode="markers", marker=marker, name=name, visible=visible
+                ),
+                row,
+                2,
+            )
             added.append(True)
     return added

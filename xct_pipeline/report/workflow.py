@@ -56,13 +56,25 @@ def workflow(contents: Contents) -> str:
     areal, height, t = _areal(contents)
     makers: Sequence[Callable[[], Step]] = (
         lambda: _grey(contents, f"scans/{contents.scans[t]}/volume", t, height, "reconstructed", contents.scans[t]),
-        lambda: _grey(contents, "registered", t, height, "registered",
-                      f"{contents.scans[t]} in the frame of {contents.scans[contents.reference]}"),
+        lambda: _grey(
+            contents,
+            "registered",
+            t,
+            height,
+            "registered",
+            f"{contents.scans[t]} in the frame of {contents.scans[contents.reference]}",
+        ),
         lambda: _labels(contents, t, height),
-        lambda: _signed(contents, "variation/attenuation", t, height, "change of attenuation",
-                        f"minus {contents.scans[contents.reference]}; orange: the region"),
+        lambda: _signed(
+            contents,
+            "variation/attenuation",
+            t,
+            height,
+            "change of attenuation",
+            f"minus {contents.scans[contents.reference]}; orange: the region",
+        ),
         lambda: _signed(contents, "variation/density", t, height, "change of density", _species(contents)),
-    )  # fmt: skip
+    )
     steps = []
     for make in makers:
         try:
@@ -85,8 +97,16 @@ def _areal(contents: Contents) -> tuple[Step | None, float, int]:
     plane, step = maps.bins[maps.last].value, maps.bins[0].size * maps.level.step
     change = np.abs(np.nansum(ndimage.uniform_filter(np.nan_to_num(plane), 3), axis=1))
     height = float((change.argmax() + 0.5) / len(change)) if change.any() else 0.5
-    shown = Step("areal map", "the integral along z; dotted: the section", plane, plane.shape[1] * step,
-                 maps.level.length, maps.level.unit, diverging(symmetric([plane], 99.5)), line=height)  # fmt: skip
+    shown = Step(
+        "areal map",
+        "the integral along z; dotted: the section",
+        plane,
+        plane.shape[1] * step,
+        maps.level.length,
+        maps.level.unit,
+        diverging(symmetric([plane], 99.5)),
+        line=height,
+    )
     return shown, height, maps.scans[maps.last]
 
 
@@ -119,8 +139,16 @@ def _signed(contents: Contents, path: str, t: int, height: float, title: str, no
     window = (slice(0, level.shape[0]), slice(y, y + 1), slice(0, level.shape[2]))
     inside = region_mask(contents, level, window)[:, 0] & np.isfinite(plane)
     limit = symmetric([plane[inside] if inside.any() else plane], 99.0)
-    return Step(title, note, plane, level.shape[2] * level.step, level.length, level.unit, diverging(limit),
-                None if inside.all() else inside)  # fmt: skip
+    return Step(
+        title,
+        note,
+        plane,
+        level.shape[2] * level.step,
+        level.length,
+        level.unit,
+        diverging(limit),
+        None if inside.all() else inside,
+    )
 
 
 def _chain(steps: Sequence[Step]) -> str:
@@ -151,8 +179,16 @@ def _draw(figure: Any, ax: Any, step: Step, k: int) -> None:
     scale_bar(ax, step.width, step.length, INK if signed else "white")
     if step.names:
         handles = [Patch(color=color, label=name) for name, color in step.names]
-        ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=min(len(handles), 4),
-                  fontsize=SMALL, frameon=False, handlelength=1.2, columnspacing=1.2)  # fmt: skip
+        ax.legend(
+            handles=handles,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.02),
+            ncols=min(len(handles), 4),
+            fontsize=SMALL,
+            frameon=False,
+            handlelength=1.2,
+            columnspacing=1.2,
+        )
         return
     ax.set_xlabel(step.note, fontsize=SMALL + 0.5, color=GREY)
     bar = colour_bar(figure, shown, ax, plain_unit(step.unit), location="bottom", shrink=0.8, aspect=30, pad=0.02)

@@ -289,9 +289,16 @@ def classify(block: Any, forest: Forest, *, sigmas: Sequence[float] = SIGMAS, co
     stack = np.ascontiguousarray(to_host(features(block, sigmas=sigmas)[(slice(None), *core)]))
     labels = np.empty(stack.shape[1:], np.uint8)
     _vote(
-        stack.reshape(count, -1), forest.feature, forest.threshold, forest.child, forest.share, forest.roots,
-        forest.depths, forest.classes, labels.reshape(-1),
-    )  # fmt: skip
+        stack.reshape(count, -1),
+        forest.feature,
+        forest.threshold,
+        forest.child,
+        forest.share,
+        forest.roots,
+        forest.depths,
+        forest.classes,
+        labels.reshape(-1),
+    )
     return xp.where(xp.isfinite(block[core]), xp.asarray(labels), xp.uint8(0))
 
 
@@ -315,9 +322,16 @@ def _eigenvalues(zz: Any, yy: Any, xx: Any, zy: Any, zx: Any, yx: Any, values: A
 
 @njit(cache=True, nogil=True)
 def _vote(
-    columns: Any, feature: Any, threshold: Any, child: Any, share: Any, roots: Any, depths: Any, classes: Any,
+    columns: Any,
+    feature: Any,
+    threshold: Any,
+    child: Any,
+    share: Any,
+    roots: Any,
+    depths: Any,
+    classes: Any,
     labels: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Let all trees vote, many voxels in step: their ways down a tree are independent, so none waits for another."""
     count, n = columns.shape
     rows = np.empty((GROUP, count), np.float32)

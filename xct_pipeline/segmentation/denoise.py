@@ -33,9 +33,15 @@ def denoise_halo(method: Method, *, sigma: float = 1.0, radius: int = 1, iterati
 
 
 def denoise(
-    block: Any, method: Method, *, sigma: float = 1.0, radius: int = 1, weight: float = 0.1, iterations: int = 30,
+    block: Any,
+    method: Method,
+    *,
+    sigma: float = 1.0,
+    radius: int = 1,
+    weight: float = 0.1,
+    iterations: int = 30,
     core: Region | None = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """Denoise a block with its halo.
 
     Parameters

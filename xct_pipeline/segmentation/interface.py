@@ -35,9 +35,16 @@ def height_halo(depth: int = 3) -> int:
 
 
 def height_partial(
-    labels: Any, region: Region, core: Region, *, ceramic: int, direction: Direction = 1, depth: int = 3,
-    attenuation: Any = None, level: float | None = None,
-) -> Partial:  # fmt: skip
+    labels: Any,
+    region: Region,
+    core: Region,
+    *,
+    ceramic: int,
+    direction: Direction = 1,
+    depth: int = 3,
+    attenuation: Any = None,
+    level: float | None = None,
+) -> Partial:
     """Find where the ceramic ends in the columns of a block.
 
     Parameters
@@ -72,9 +79,15 @@ def height_partial(
     columns = (slice(None), core[1], core[2])
     height = np.full((core[1].stop - core[1].start, core[2].stop - core[2].start), np.nan)
     _find_ends(
-        solid[columns], values if attenuation is None else values[columns], np.nan if level is None else float(level),
-        core[0].start, core[0].stop, int(direction), int(depth), height,
-    )  # fmt: skip
+        solid[columns],
+        values if attenuation is None else values[columns],
+        np.nan if level is None else float(level),
+        core[0].start,
+        core[0].stop,
+        int(direction),
+        int(depth),
+        height,
+    )
     height += region[0].start - core[0].start
     return {"origin": np.array([region[1].start, region[2].start]), "height": height}
 
@@ -152,9 +165,14 @@ def local_planes(height: npt.ArrayLike, *, smooth: float = 2.0) -> npt.NDArray[n
 
 
 def contact_partial(
-    labels: Any, region: Region, planes: npt.ArrayLike, *, offsets: Sequence[float] = (1.0, 2.0, 3.0),
-    direction: Direction = 1, steepest: float = 60.0,
-) -> Partial:  # fmt: skip
+    labels: Any,
+    region: Region,
+    planes: npt.ArrayLike,
+    *,
+    offsets: Sequence[float] = (1.0, 2.0, 3.0),
+    direction: Direction = 1,
+    steepest: float = 60.0,
+) -> Partial:
     """Look up the materials along the surface's normal that lie in a block.
 
     Parameters
@@ -194,9 +212,13 @@ def combine_contacts(partials: Sequence[Mapping[str, Any]]) -> Partial:
 
 
 def contact_rows(
-    merged: Mapping[str, Any], names: Mapping[int, str], *, ceramic: int, voxel_size_um: float,
+    merged: Mapping[str, Any],
+    names: Mapping[int, str],
+    *,
+    ceramic: int,
+    voxel_size_um: float,
     offsets: Sequence[float] = (1.0, 2.0, 3.0),
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Return the rows of a table: one for every offset and material that may touch the ceramic.
 
     Parameters
@@ -297,9 +319,16 @@ def combine_distances(partials: Sequence[Mapping[str, Any]]) -> Partial:
 
 @njit(cache=True, nogil=True)
 def _find_nearest(
-    objects: Any, start: int, height: Any, cosine: Any, direction: float, deepest: float, least: int,
-    seen: Any, nearest: Any,
-) -> None:  # fmt: skip
+    objects: Any,
+    start: int,
+    height: Any,
+    cosine: Any,
+    direction: float,
+    deepest: float,
+    least: int,
+    seen: Any,
+    nearest: Any,
+) -> None:
     nz, ny, nx = objects.shape
     for z in range(nz):
         for y in range(ny):

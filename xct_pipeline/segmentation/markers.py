@@ -45,9 +45,15 @@ def marker_edge(means: npt.ArrayLike) -> float:
 
 
 def class_markers(
-    block: Any, gradient: Any, thresholds: Sequence[float], *, edge: float, blur: float = 0.0,
-    means: Sequence[float | None] | None = None, sigma: float = 1.0,
-) -> npt.NDArray[np.uint8]:  # fmt: skip
+    block: Any,
+    gradient: Any,
+    thresholds: Sequence[float],
+    *,
+    edge: float,
+    blur: float = 0.0,
+    means: Sequence[float | None] | None = None,
+    sigma: float = 1.0,
+) -> npt.NDArray[np.uint8]:
     """Return the class of every voxel that is certain: away from faces, or the middle of something small.
 
     A pore of a few voxels is steep all over, so no voxel of it is away from faces. Its middle is a local extreme, which

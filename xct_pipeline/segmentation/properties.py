@@ -63,8 +63,15 @@ def combine_properties(partials: Sequence[Mapping[str, Any]]) -> Partial:
     if not parts or not len(parts["label"]):
         empty = np.zeros((0, 3), np.int64)
         flat = np.zeros(0, np.int64)
-        return {"label": flat, "voxels": flat, "moment": empty, "low": empty, "high": empty,
-                "sum": np.zeros(0), "measured": flat}  # fmt: skip
+        return {
+            "label": flat,
+            "voxels": flat,
+            "moment": empty,
+            "low": empty,
+            "high": empty,
+            "sum": np.zeros(0),
+            "measured": flat,
+        }
     label, index = np.unique(parts["label"], return_inverse=True)
     result: Partial = {"label": label}
     for key in ("voxels", "moment", "sum", "measured"):
@@ -181,9 +188,18 @@ def summary(table: Mapping[str, Array], *, smallest_voxels: int = 1) -> dict[str
 
 @njit(cache=True, nogil=True)
 def _add_voxels(
-    labels: Any, values: Any, measure: bool, least: int, origin: Any,
-    voxels: Any, moment: Any, low: Any, high: Any, total: Any, measured: Any,
-) -> None:  # fmt: skip
+    labels: Any,
+    values: Any,
+    measure: bool,
+    least: int,
+    origin: Any,
+    voxels: Any,
+    moment: Any,
+    low: Any,
+    high: Any,
+    total: Any,
+    measured: Any,
+) -> None:
     """Add up the runs of each label in the rows, one after the other."""
     nz, ny, nx = labels.shape
     for z in range(nz):

@@ -171,10 +171,15 @@ def _sharpen(soft: Any, first: Any, strength: Any, field: Any) -> None:
             padded[1:-1] = soft[z, y]
             padded[0], padded[nx + 1] = padded[1], padded[nx]
             take_bend_off(
-                padded[first[2] :], soft[max(z - 1, 0), y, first[2] :], soft[min(z + 1, nz - 1), y, first[2] :],
-                soft[z, max(y - 1, 0), first[2] :], soft[z, min(y + 1, ny - 1), first[2] :], strength, np.float32(0),
+                padded[first[2] :],
+                soft[max(z - 1, 0), y, first[2] :],
+                soft[min(z + 1, nz - 1), y, first[2] :],
+                soft[z, max(y - 1, 0), first[2] :],
+                soft[z, min(y + 1, ny - 1), first[2] :],
+                strength,
+                np.float32(0),
                 field[k, j],
-            )  # fmt: skip
+            )
 
 
 @njit(cache=True, nogil=True)

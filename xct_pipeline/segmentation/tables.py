@@ -12,16 +12,34 @@ from xct_pipeline.segmentation.interface import contact_rows
 from xct_pipeline.segmentation.properties import property_table, summary, with_distance
 
 UNITS = {
-    "voxels": "voxels", "volume_mm3": "mm3", "mean_attenuation": "1/cm", "surface_area_mm2": "mm2",
-    "volume_um3": "micrometre3", "equivalent_diameter_um": "micrometre", "mean_attenuation_per_cm": "1/cm",
-    "surface_area_um2": "micrometre2", "sphericity": "1", "distance_to_interface_um": "micrometre",
-    "volume_mean_um3": "micrometre3", "volume_max_um3": "micrometre3", "diameter_median_um": "micrometre",
-    "distance_mean_um": "micrometre", "touching": "objects", "count": "objects", "offset_voxels": "voxel",
-    "offset_um": "micrometre", "fraction": "1", "area_um2": "micrometre2", "columns": "columns",
-    "ceramic_fraction": "1", "thickness_um": "micrometre", "edge": "1/cm per voxel", "threshold": "1/cm",
+    "voxels": "voxels",
+    "volume_mm3": "mm3",
+    "mean_attenuation": "1/cm",
+    "surface_area_mm2": "mm2",
+    "volume_um3": "micrometre3",
+    "equivalent_diameter_um": "micrometre",
+    "mean_attenuation_per_cm": "1/cm",
+    "surface_area_um2": "micrometre2",
+    "sphericity": "1",
+    "distance_to_interface_um": "micrometre",
+    "volume_mean_um3": "micrometre3",
+    "volume_max_um3": "micrometre3",
+    "diameter_median_um": "micrometre",
+    "distance_mean_um": "micrometre",
+    "touching": "objects",
+    "count": "objects",
+    "offset_voxels": "voxel",
+    "offset_um": "micrometre",
+    "fraction": "1",
+    "area_um2": "micrometre2",
+    "columns": "columns",
+    "ceramic_fraction": "1",
+    "thickness_um": "micrometre",
+    "edge": "1/cm per voxel",
+    "threshold": "1/cm",
     **{f"centroid_{axis}_um": "micrometre" for axis in "zyx"},
     **{f"bbox_{axis}_{end}_voxel": "voxel" for axis in "zyx" for end in ("from", "to")},
-}  # fmt: skip
+}
 
 
 def label_rows(
@@ -37,18 +55,25 @@ def label_rows(
         area = float(areas["area"][areas["label"] == label].sum())
         rows.append(
             {
-                "scan": scan, "label": label, "name": name, "voxels": voxels, "volume_mm3": voxels * (size * 1e-3) ** 3,
+                "scan": scan,
+                "label": label,
+                "name": name,
+                "voxels": voxels,
+                "volume_mm3": voxels * (size * 1e-3) ** 3,
                 "mean_attenuation": float(sums["sum"][here].sum()) / measured if measured else np.nan,
                 "surface_area_mm2": area * (size * 1e-3) ** 2,
             }
-        )  # fmt: skip
+        )
     return rows
 
 
 def object_columns(
-    sums: Mapping[str, Any], areas: Mapping[str, Any], distances: Mapping[str, Any] | None,
-    frame: Sequence[int], voxel_um: float | None,
-) -> dict[str, Any]:  # fmt: skip
+    sums: Mapping[str, Any],
+    areas: Mapping[str, Any],
+    distances: Mapping[str, Any] | None,
+    frame: Sequence[int],
+    voxel_um: float | None,
+) -> dict[str, Any]:
     """Return the properties of the objects of one material and scan; lengths are NaN without a voxel size."""
     size = voxel_um or 1.0
     table = property_table(sums, voxel_size_um=size, frame=frame, area=areas)
@@ -75,34 +100,51 @@ def void_row(scan: str, label: int, name: str, columns: Mapping[str, Any]) -> di
 
 
 def interface_rows(
-    scan: str, merged: Mapping[str, Any], names: Mapping[int, str], ceramic: int, offsets: Sequence[float],
+    scan: str,
+    merged: Mapping[str, Any],
+    names: Mapping[int, str],
+    ceramic: int,
+    offsets: Sequence[float],
     voxel_um: float | None,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Return one row for each offset and material that may touch the ceramic."""
     size = np.nan if voxel_um is None else voxel_um
     rows = contact_rows(merged, names, ceramic=ceramic, voxel_size_um=size, offsets=offsets)
     return [
         {
-            "scan": scan, "material": row["material"], "offset_voxels": row["offset_voxel"],
-            "fraction": row["contact_fraction"], "label": row["label"], "offset_um": row["offset_um"],
-            "area_um2": row["area_um2"], "columns": row["columns"], "ceramic_fraction": row["ceramic_fraction"],
+            "scan": scan,
+            "material": row["material"],
+            "offset_voxels": row["offset_voxel"],
+            "fraction": row["contact_fraction"],
+            "label": row["label"],
+            "offset_um": row["offset_um"],
+            "area_um2": row["area_um2"],
+            "columns": row["columns"],
+            "ceramic_fraction": row["ceramic_fraction"],
         }
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def thickness_rows(
-    scan: str, counts: np.ndarray[Any, Any], labels: Sequence[int], names: Mapping[int, str], largest: float,
+    scan: str,
+    counts: np.ndarray[Any, Any],
+    labels: Sequence[int],
+    names: Mapping[int, str],
+    largest: float,
     voxel_um: float | None,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Return one row for each material and bin of local thickness; the last bin also holds what is thicker."""
     size = np.nan if voxel_um is None else voxel_um
     width = largest / counts.shape[1]
     return [
         {
-            "scan": scan, "label": label, "name": names[label], "thickness_um": (k + 0.5) * width * size,
+            "scan": scan,
+            "label": label,
+            "name": names[label],
+            "thickness_um": (k + 0.5) * width * size,
             "voxels": int(counts[row, k]),
         }
         for row, label in enumerate(labels)
         for k in range(counts.shape[1])
-    ]  # fmt: skip
+    ]

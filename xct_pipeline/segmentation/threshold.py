@@ -341,9 +341,14 @@ def combine_hysteresis(partials: Sequence[Mapping[str, Any]], *, connectivity: i
 
 
 def apply_hysteresis(
-    block: Any, region: tuple[slice, ...], merged: Mapping[str, Any], *, weak: float, strong: float,
+    block: Any,
+    region: tuple[slice, ...],
+    merged: Mapping[str, Any],
+    *,
+    weak: float,
+    strong: float,
     connectivity: int = 26,
-) -> Any:  # fmt: skip
+) -> Any:
     """Return the voxels of the kept objects.
 
     Parameters

@@ -73,10 +73,17 @@ def watershed_halo(*, sigma: float = 1.0, reach: int = 8) -> int:
 
 
 def watershed_classes(
-    block: Any, thresholds: Sequence[float], *, edge: float, means: Sequence[float | None] | None = None,
-    sigma: float = 1.0, blur: float = 0.0, reach: int = 8, connectivity: int = 6,
+    block: Any,
+    thresholds: Sequence[float],
+    *,
+    edge: float,
+    means: Sequence[float | None] | None = None,
+    sigma: float = 1.0,
+    blur: float = 0.0,
+    reach: int = 8,
+    connectivity: int = 6,
     core: tuple[slice, ...] | None = None,
-) -> npt.NDArray[np.uint8]:  # fmt: skip
+) -> npt.NDArray[np.uint8]:
     """Label a block by thresholds away from faces and by the watershed at them.
 
     Parameters
@@ -136,9 +143,14 @@ def _number_from_zero(block: Any, limits: Any, labels: Any) -> None:
 
 
 def watershed(
-    field: Any, markers: Any, *, reach: int = 8, connectivity: int = 6, mask: Any = None,
+    field: Any,
+    markers: Any,
+    *,
+    reach: int = 8,
+    connectivity: int = 6,
+    mask: Any = None,
     core: tuple[slice, ...] | None = None,
-) -> npt.NDArray[np.uint8]:  # fmt: skip
+) -> npt.NDArray[np.uint8]:
     """Flood a block from its markers.
 
     Parameters
@@ -273,9 +285,20 @@ def _list_open(open_: Any, margin: int, bounds: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _look_around(
-    bits: Any, open_: Any, steps: Any, reach: int, bounds: Any, label: Any, place: Any,
-    height: Any, far: Any, beside: Any, top: Any, rest: Any, changed: Any,
-) -> int:  # fmt: skip
+    bits: Any,
+    open_: Any,
+    steps: Any,
+    reach: int,
+    bounds: Any,
+    label: Any,
+    place: Any,
+    height: Any,
+    far: Any,
+    beside: Any,
+    top: Any,
+    rest: Any,
+    changed: Any,
+) -> int:
     """Flood the voxels beside markers, and note of every voxel which steps lead to others that are to be flooded."""
     nz, ny, nx = label.shape
     found = 0

@@ -132,9 +132,17 @@ class SimulationSettings:
         """Return the same scans of the same cell without noise, defects, drift or blur (motion and axis kept)."""
         return replace(
             self,
-            angle_jitter_deg=0.0, photon_noise=False, psf_pixels=0.0, flat_structure=0.0, profile_drift=0.0,
-            beam_drift=0.0, dark_noise=0.0, defective_columns=0, dead_pixels=0, zinger_fraction=0.0,
-        )  # fmt: skip
+            angle_jitter_deg=0.0,
+            photon_noise=False,
+            psf_pixels=0.0,
+            flat_structure=0.0,
+            profile_drift=0.0,
+            beam_drift=0.0,
+            dark_noise=0.0,
+            defective_columns=0,
+            dead_pixels=0,
+            zinger_fraction=0.0,
+        )
 
 
 @dataclass(frozen=True, eq=False)

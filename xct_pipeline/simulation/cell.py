@@ -239,10 +239,7 @@ def _grown(cell: Cell, growth: float) -> list[Change]:
 def _depleted(site: Site, size: float, density: float) -> Change:
     half = 0.5 * site.height * size
     body = cylinder(
-        (CHANGE_BOTTOM + half, *site.centre),
-        (half, *site.radii),
-        1.0,
-        rotation=rotation_matrix((site.turn, 0.0, 0.0)),
+        (CHANGE_BOTTOM + half, *site.centre), (half, *site.radii), 1.0, rotation=rotation_matrix((site.turn, 0.0, 0.0))
     )
     return Change(body, sodium=-DEPLETED_SHARE * density, potassium=0.0)
 

@@ -158,9 +158,21 @@ def project(
         u_direction = (0.0, math.sin(angle), math.cos(angle))
         half = np.array([body.half_width(u_direction) for body in bodies])
         _project_frame(
-            frame, packed.kind, packed.centre, packed.inverse, values, packed.half_height, half,
-            math.cos(angle), math.sin(angle), center, axis_tilt, subrows, supersample, average == "intensity",
-        )  # fmt: skip
+            frame,
+            packed.kind,
+            packed.centre,
+            packed.inverse,
+            values,
+            packed.half_height,
+            half,
+            math.cos(angle),
+            math.sin(angle),
+            center,
+            axis_tilt,
+            subrows,
+            supersample,
+            average == "intensity",
+        )
     return out
 
 
@@ -252,10 +264,8 @@ def _subrows(
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _interval(
-    is_cylinder: bool,
-    q0: float, q1: float, q2: float,
-    v0: float, v1: float, v2: float,
-) -> tuple[float, float]:  # fmt: skip
+    is_cylinder: bool, q0: float, q1: float, q2: float, v0: float, v1: float, v2: float
+) -> tuple[float, float]:
     """Return the values of t between which the line q + t v lies inside the unit body (last <= first: nowhere)."""
     if is_cylinder:
         a = v1 * v1 + v2 * v2
@@ -284,9 +294,21 @@ def _interval(
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _project_frame(
-    frame: Any, kind: Any, centre: Any, inverse: Any, values: Any, half_height: Any, half_width: Any,
-    cosine: float, sine: float, center: float, tilt: float, subrows: Any, subcolumns: int, intensity: bool,
-) -> None:  # fmt: skip
+    frame: Any,
+    kind: Any,
+    centre: Any,
+    inverse: Any,
+    values: Any,
+    half_height: Any,
+    half_width: Any,
+    cosine: float,
+    sine: float,
+    center: float,
+    tilt: float,
+    subrows: Any,
+    subcolumns: int,
+    intensity: bool,
+) -> None:
     rows, columns = frame.shape
     roll_c, roll_s = math.cos(tilt), math.sin(tilt)
     middle = 0.5 * (rows - 1)
@@ -346,8 +368,10 @@ def _add_voxels(
                         m[0, 1] * dy + m[0, 2] * dx,
                         m[1, 1] * dy + m[1, 2] * dx,
                         m[2, 1] * dy + m[2, 2] * dx,
-                        m[0, 0], m[1, 0], m[2, 0],
-                    )  # fmt: skip
+                        m[0, 0],
+                        m[1, 0],
+                        m[2, 0],
+                    )
                     if last <= first:
                         continue
                     first, last = first + middle[0], last + middle[0]

@@ -105,9 +105,14 @@ class Image:
     def identity(self) -> dict[str, Any]:
         """What must be equal for an existing image to be continued."""
         return {
-            "axes": self.axes, "shape": self.shape, "dtype": self.dtype, "unit": self.unit,
-            "voxel_um": self.voxel_um, "origin": self.origin, "labels": self.labels,
-        }  # fmt: skip
+            "axes": self.axes,
+            "shape": self.shape,
+            "dtype": self.dtype,
+            "unit": self.unit,
+            "voxel_um": self.voxel_um,
+            "origin": self.origin,
+            "labels": self.labels,
+        }
 
 
 def level_count(shape: tuple[int, ...], thickness: int) -> int:
@@ -139,8 +144,12 @@ def ome_metadata(image: Image) -> dict[str, Any]:
         shift = [0.0 if axis == "t" else (origin[axis] + (2**level - 1) / 2) * step for axis in image.axes]
         transforms = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
         datasets.append({"path": str(level), "coordinateTransformations": transforms})
-    multiscale = {"name": image.path.rsplit("/", 1)[-1], "axes": axes, "datasets": datasets,
-                  "type": "nearest" if image.labels else "mean"}  # fmt: skip
+    multiscale = {
+        "name": image.path.rsplit("/", 1)[-1],
+        "axes": axes,
+        "datasets": datasets,
+        "type": "nearest" if image.labels else "mean",
+    }
     document = {"version": "0.5", "multiscales": [multiscale]}
     v05.Image.model_validate(document)
     return document

@@ -15,18 +15,7 @@ from typing import Any
 
 import numpy as np
 
-PACKAGES = (
-    "xct-pipeline",
-    "numpy",
-    "scipy",
-    "numba",
-    "zarr",
-    "dask",
-    "h5py",
-    "ducc0",
-    "astra-toolbox",
-    "xraydb",
-)
+PACKAGES = ("xct-pipeline", "numpy", "scipy", "numba", "zarr", "dask", "h5py", "ducc0", "astra-toolbox", "xraydb")
 
 
 def plain(value: Any) -> Any:

@@ -34,9 +34,22 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 __all__ = [
-    "CHUNK", "SPATIAL", "Image", "RefusedError", "Store", "StoreError", "StoredArray", "level_count", "ome_metadata",
-    "open_image", "open_table", "open_volume", "read_attributes", "write_atomic", "write_group",
-]  # fmt: skip
+    "CHUNK",
+    "SPATIAL",
+    "Image",
+    "RefusedError",
+    "Store",
+    "StoreError",
+    "StoredArray",
+    "level_count",
+    "ome_metadata",
+    "open_image",
+    "open_table",
+    "open_volume",
+    "read_attributes",
+    "write_atomic",
+    "write_group",
+]
 
 
 class Store:
@@ -153,14 +166,18 @@ class Store:
         self._parents(image.path)
         for level in range(image.levels):
             zarr.create_array(
-                store=str(folder / str(level)), shape=image.level_shape(level), shards=image.shard_shape(level),
-                chunks=image.chunk_shape(level), dtype=image.dtype, dimension_names=image.axes,
+                store=str(folder / str(level)),
+                shape=image.level_shape(level),
+                shards=image.shard_shape(level),
+                chunks=image.chunk_shape(level),
+                dtype=image.dtype,
+                dimension_names=image.axes,
                 fill_value=0 if np.dtype(image.dtype).kind in "iub" else math.nan,
                 compressors=[
                     BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=np.dtype(image.dtype).itemsize),
                     Crc32cCodec(),
                 ],
-            )  # fmt: skip
+            )
         self._describe(image)
         return True
 
@@ -171,9 +188,11 @@ class Store:
 
     def _describe(self, image: Image) -> None:
         xct = {
-            **provenance.plain(image.attributes), "unit": image.unit, "identity": provenance.plain(image.identity()),
+            **provenance.plain(image.attributes),
+            "unit": image.unit,
+            "identity": provenance.plain(image.identity()),
             "layout": [image.thickness, image.levels],
-        }  # fmt: skip
+        }
         ome = {"ome": ome_metadata(image)} if image.spatial else {}
         write_group(self.path / image.path, {**ome, "xct": xct})
 

@@ -124,9 +124,8 @@ NULL_TERMS = ("noise", "registration", "calibration")
 
 
 def evaluate(
-    measured: Sequence[Measured], density: Density, voxel_um: float, k_species: float,
-    pairs: Array | None = None,
-) -> Change:  # fmt: skip
+    measured: Sequence[Measured], density: Density, voxel_um: float, k_species: float, pairs: Array | None = None
+) -> Change:
     """Turn sums over a region into an areal map, a total and their errors.
 
     Parameters
@@ -202,9 +201,12 @@ def region_noise(found: Noise, count: Array, pairs: Array | None = None) -> floa
 
 
 def terms_of(
-    measured: Sequence[Measured], sums: Sequence[Mapping[str, Array]], noises: Sequence[Array], value: Array,
+    measured: Sequence[Measured],
+    sums: Sequence[Mapping[str, Array]],
+    noises: Sequence[Array],
+    value: Array,
     scale: float,
-) -> dict[str, Array]:  # fmt: skip
+) -> dict[str, Array]:
     """Return the standard errors of sums over cells by cause, in the unit of `value`.
 
     Parameters
@@ -264,20 +266,38 @@ def _closure_term(value: Array, errors: Errors, change: Array) -> Array:
 # -------------------------------------------------------------------------------------------------- tables
 
 BALANCE_UNITS = {
-    "time_s": "s", "charge_C": "C", "voltage_V": "V", "mass_change_mg": "mg", "sigma_mg": "mg", "faraday_mg": "mg",
-    **{f"sigma_{name}_mg": "mg" for name in TERMS}, "decision_limit_mg": "mg", "detection_limit_mg": "mg",
-    "decision_limit_mg_cm2": "mg/cm2", "detection_limit_mg_cm2": "mg/cm2", "pixel_detection_limit_mg_cm2": "mg/cm2",
+    "time_s": "s",
+    "charge_C": "C",
+    "voltage_V": "V",
+    "mass_change_mg": "mg",
+    "sigma_mg": "mg",
+    "faraday_mg": "mg",
+    **{f"sigma_{name}_mg": "mg" for name in TERMS},
+    "decision_limit_mg": "mg",
+    "detection_limit_mg": "mg",
+    "decision_limit_mg_cm2": "mg/cm2",
+    "detection_limit_mg_cm2": "mg/cm2",
+    "pixel_detection_limit_mg_cm2": "mg/cm2",
     "voxel_sigma_g_cm3": "g/cm3",
     "interpolation_factor": "1",
-    "mass_change_consecutive_mg": "mg", "sigma_consecutive_mg": "mg", "apparent_mass_mg": "mg", "lost_voxels": "voxels",
-    "mean_areal_mg_cm2": "mg/cm2", "voxels": "voxels", "charge_mAh": "mAh",
-}  # fmt: skip
+    "mass_change_consecutive_mg": "mg",
+    "sigma_consecutive_mg": "mg",
+    "apparent_mass_mg": "mg",
+    "lost_voxels": "voxels",
+    "mean_areal_mg_cm2": "mg/cm2",
+    "voxels": "voxels",
+    "charge_mAh": "mAh",
+}
 
 
 def balance_table(
-    names: Sequence[str], times: Sequence[float | None], charge: ScanCharge | None, changes: Sequence[Change | None],
-    consecutive: Sequence[Change | None], factors: Sequence[float] | None = None,
-) -> pd.DataFrame:  # fmt: skip
+    names: Sequence[str],
+    times: Sequence[float | None],
+    charge: ScanCharge | None,
+    changes: Sequence[Change | None],
+    consecutive: Sequence[Change | None],
+    factors: Sequence[float] | None = None,
+) -> pd.DataFrame:
     """Return one row per scan: time, charge, voltage, change of mass with its errors by cause."""
     rows = []
     nan = float("nan")
@@ -287,15 +307,21 @@ def balance_table(
         area = change.area_cm2 if change else nan
         rows.append(
             {
-                "scan": name, "time_s": times[k], "charge_C": charge.charge_C[k] if charge else nan,
+                "scan": name,
+                "time_s": times[k],
+                "charge_C": charge.charge_C[k] if charge else nan,
                 "voltage_V": charge.voltage_V[k] if charge else nan,
-                "mass_change_mg": change.mass_mg if change else nan, "sigma_mg": sigma,
+                "mass_change_mg": change.mass_mg if change else nan,
+                "sigma_mg": sigma,
                 "faraday_mg": charge.faraday_mg[k] + 0.0 if charge else nan,
                 **{f"sigma_{t}_mg": change.terms_mg[t] if change else nan for t in TERMS},
-                "decision_limit_mg": decision, "detection_limit_mg": detection,
-                "decision_limit_mg_cm2": decision / area, "detection_limit_mg_cm2": detection / area,
+                "decision_limit_mg": decision,
+                "detection_limit_mg": detection,
+                "decision_limit_mg_cm2": decision / area,
+                "detection_limit_mg_cm2": detection / area,
                 "pixel_detection_limit_mg_cm2": uncertainty.DETECTION * float(np.nanmean(change.areal_sigma))
-                if change else nan,
+                if change
+                else nan,
                 "voxel_sigma_g_cm3": change.voxel_sigma if change else nan,
                 "interpolation_factor": factors[k] if factors is not None and change else nan,
                 "mass_change_consecutive_mg": step.mass_mg if step else nan,
@@ -304,7 +330,7 @@ def balance_table(
                 "mean_areal_mg_cm2": float(np.nanmean(change.areal)) if change else nan,
                 "lost_voxels": change.lost if change else 0,
             }
-        )  # fmt: skip
+        )
     return pd.DataFrame(rows)
 
 
@@ -314,9 +340,14 @@ def balance_of(table: pd.DataFrame, scale: float, leakage: Any, ratio: float | N
     sigma = np.sqrt((independent**2).sum(axis=1))
     shared = float(sigma[sigma > 0].min()) / np.sqrt(2) if (sigma > 0).any() else 0.0  # the reference is in all of them
     return faraday_balance(
-        table["apparent_mass_mg"].to_numpy(float), sigma, table["faraday_mg"].to_numpy(float),
-        sigma_reference_mg=shared, scale=scale, leakage=leakage, leakage_ratio=ratio,
-    )  # fmt: skip
+        table["apparent_mass_mg"].to_numpy(float),
+        sigma,
+        table["faraday_mg"].to_numpy(float),
+        sigma_reference_mg=shared,
+        scale=scale,
+        leakage=leakage,
+        leakage_ratio=ratio,
+    )
 
 
 def write_balance(store: Any, table: pd.DataFrame, settings: Any, config: Any, physics: Any) -> list[str]:

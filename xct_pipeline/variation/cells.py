@@ -21,10 +21,19 @@ from xct_pipeline.variation.noise import Noise
 Array = npt.NDArray[Any]
 
 UNITS = {
-    "depth_um": "micrometre", "radius_um": "micrometre", "density_g_cm3": "g/cm3", "sigma_density_g_cm3": "g/cm3",
-    "areal_mg_cm2": "mg/cm2", "sigma_areal_mg_cm2": "mg/cm2", "mass_change_mg": "mg", "sigma_mg": "mg",
-    "voxels": "voxels", "z": "bin", "y": "bin", "x": "bin",
-}  # fmt: skip
+    "depth_um": "micrometre",
+    "radius_um": "micrometre",
+    "density_g_cm3": "g/cm3",
+    "sigma_density_g_cm3": "g/cm3",
+    "areal_mg_cm2": "mg/cm2",
+    "sigma_areal_mg_cm2": "mg/cm2",
+    "mass_change_mg": "mg",
+    "sigma_mg": "mg",
+    "voxels": "voxels",
+    "z": "bin",
+    "y": "bin",
+    "x": "bin",
+}
 
 
 @dataclass(frozen=True)
@@ -137,11 +146,16 @@ def cell_table(
     layer, volume = voxel_um * 1e-4 * 1e3, (voxel_um * 1e-4) ** 3 * 1e3
     return pd.DataFrame(
         {
-            "cell": used, "density_g_cm3": total / n, "sigma_density_g_cm3": sigma / n,
-            "areal_mg_cm2": total / n * layer, "sigma_areal_mg_cm2": sigma / n * layer,
-            "mass_change_mg": total * volume, "sigma_mg": sigma * volume, "voxels": n,
+            "cell": used,
+            "density_g_cm3": total / n,
+            "sigma_density_g_cm3": sigma / n,
+            "areal_mg_cm2": total / n * layer,
+            "sigma_areal_mg_cm2": sigma / n * layer,
+            "mass_change_mg": total * volume,
+            "sigma_mg": sigma * volume,
+            "voxels": n,
         }
-    )  # fmt: skip
+    )
 
 
 def region_tables(

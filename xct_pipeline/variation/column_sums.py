@@ -26,9 +26,16 @@ def by_name(table: Array, prefix: str = "") -> dict[str, Array]:
 
 
 def add_columns(
-    fixed: Array, moving: Array, known: Array, first: Sequence[int], place: Sequence[int],
-    frame: Sequence[int], maps: Array, index: Array, cells: Array,
-) -> None:  # fmt: skip
+    fixed: Array,
+    moving: Array,
+    known: Array,
+    first: Sequence[int],
+    place: Sequence[int],
+    frame: Sequence[int],
+    maps: Array,
+    index: Array,
+    cells: Array,
+) -> None:
     """Add the values of the voxels of some planes to maps and to cells.
 
     Parameters

@@ -109,9 +109,7 @@ def read_log(
         raise ValueError(f"the cycler's log {path} does not exist")
     if charge_sign not in (1, -1):
         raise ValueError(f"charge_sign must be 1 or -1, not {charge_sign}")
-    wanted: dict[Quantity, str | None] = {
-        "time": time, "charge": charge, "current": current, "voltage": voltage,
-    }  # fmt: skip
+    wanted: dict[Quantity, str | None] = {"time": time, "charge": charge, "current": current, "voltage": voltage}
     columns = _columns(path, next((c for c in (time, absolute_time, charge, current) if c), None))
     if path.suffix.lower() in (".mpt", ".mpr"):
         _biologic_defaults(wanted, columns, dated=absolute_time is not None)
@@ -305,9 +303,15 @@ def _table(header: str, rows: list[str], separator: str) -> dict[str, Any]:
     decimal = "," if separator != "," and any("," in row for row in rows[:50]) else "."
     body = "\n".join(row for row in rows if not row.startswith("#"))
     frame = pd.read_csv(
-        io.StringIO(body), sep=separator, decimal=decimal, header=None, names=names, usecols=range(len(names)),
-        skipinitialspace=True, low_memory=False,
-    )  # fmt: skip
+        io.StringIO(body),
+        sep=separator,
+        decimal=decimal,
+        header=None,
+        names=names,
+        usecols=range(len(names)),
+        skipinitialspace=True,
+        low_memory=False,
+    )
     return {name: frame[name].to_numpy() for name in names}
 
 

@@ -108,9 +108,7 @@ def scan_times(
             raise ValueError(f"scan {name} ends before it starts ({start} to {end})")
     zero = starts[0] if log_start is None else log_start
     begin = np.array([np.nan if s is None else _seconds(s, zero) for s in starts])
-    duration = np.array([
-        0.0 if s is None or e is None else _seconds(e, s) for s, e in zip(starts, ends, strict=True)
-    ])  # fmt: skip
+    duration = np.array([0.0 if s is None or e is None else _seconds(e, s) for s, e in zip(starts, ends, strict=True)])
     return ScanTimes(begin + duration / 2 - offset_s, duration)
 
 

@@ -259,9 +259,14 @@ def merge_surface(a: Sums, b: Sums, *, upward: bool = True) -> Sums:
 
 
 def depth_index(
-    surface: npt.NDArray[np.float64], offset: Index, shape: Index, *, upward: bool = True, xp: ModuleType = np,
+    surface: npt.NDArray[np.float64],
+    offset: Index,
+    shape: Index,
+    *,
+    upward: bool = True,
+    xp: ModuleType = np,
     cosine: npt.NDArray[np.float64] | None = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """Depth of each voxel of a block in the anode, in voxels from the local ceramic surface.
 
     0 is the first voxel beyond the ceramic, negative values lie in it. The distance along z is multiplied by

@@ -160,8 +160,9 @@ def draw(axes: Any, estimate: Any) -> None:
     """Draw the scores of both methods, each scaled to its own range."""
     axes.clear()
     for curve, label, colour in (
-        (estimate.curve, estimate.method, "tab:blue"), (estimate.metric_curve, estimate.second_method, "tab:orange")
-    ):  # fmt: skip
+        (estimate.curve, estimate.method, "tab:blue"),
+        (estimate.metric_curve, estimate.second_method, "tab:orange"),
+    ):
         if curve.shape[1]:
             low, high = curve[1].min(), curve[1].max()
             axes.plot(curve[0], (curve[1] - low) / (high - low or 1.0), color=colour, label=label)

@@ -189,9 +189,11 @@ def _with_depth(image: ome.OmeImage, volume: ome.OmeImage | None) -> ome.OmeImag
     if volume is not None:
         step, first, count = volume.scale[-3], volume.translate[-3], volume.arrays[0].shape[-3]
     return replace(
-        image, axes=("t", "z", "y", "x"), scale=(image.scale[0], step * count, *image.scale[1:]),
+        image,
+        axes=("t", "z", "y", "x"),
+        scale=(image.scale[0], step * count, *image.scale[1:]),
         translate=(0.0, first + step * (count - 1) / 2, *image.translate[1:]),
-    )  # fmt: skip
+    )
 
 
 # --------------------------------------------------------------------------------------------------- layers
@@ -201,9 +203,13 @@ def _common(image: ome.OmeImage, name: str, more: Mapping[str, Any]) -> dict[str
     xct = image.xct
     note = {"unit": xct.get("unit", ""), "time_s": xct.get("time_s"), **more}
     return {
-        "name": name, "scale": image.scale, "translate": image.translate, "axis_labels": image.axes,
-        "units": tuple(image.unit if axis in "zyx" else "pixel" for axis in image.axes), "metadata": {"xct": note},
-    }  # fmt: skip
+        "name": name,
+        "scale": image.scale,
+        "translate": image.translate,
+        "axis_labels": image.axes,
+        "units": tuple(image.unit if axis in "zyx" else "pixel" for axis in image.axes),
+        "metadata": {"xct": note},
+    }
 
 
 def _data(image: ome.OmeImage) -> list[Any]:
@@ -230,8 +236,15 @@ def _signed(image: ome.OmeImage, common: dict[str, Any], visible: bool) -> list[
         for side, colour, sign in (("gain", GAIN, 1), ("loss", LOSS, -1)):
             title = f"{common['name']}: {side} in 3-D"
             note = {**common["metadata"]["xct"], "side": side, "shown_in_3d": visible}
-            one = {"name": title, "metadata": {"xct": note}, "contrast_limits": (0.0, limits[1]),
-                   "colormap": one_sided(side, colour), "visible": False, "rendering": "mip", **style}  # fmt: skip
+            one = {
+                "name": title,
+                "metadata": {"xct": note},
+                "contrast_limits": (0.0, limits[1]),
+                "colormap": one_sided(side, colour),
+                "visible": False,
+                "rendering": "mip",
+                **style,
+            }
             layers.append(([level * np.asarray(sign, level.dtype) for level in data], {**common, **one}, "image"))
     return layers
 
@@ -305,10 +318,15 @@ def _channels(image: ome.OmeImage) -> list[ome.OmeImage]:
         name = about.get("label") or (image.name if image.arrays[0].shape[axis] == 1 else f"{image.name} channel {k}")
         split.append(
             replace(
-                image, name=str(name), axes=without(image.axes), arrays=arrays, scale=without(image.scale),
-                translate=without(image.translate), attributes={**image.attributes, "channel": about},
+                image,
+                name=str(name),
+                axes=without(image.axes),
+                arrays=arrays,
+                scale=without(image.scale),
+                translate=without(image.translate),
+                attributes={**image.attributes, "channel": about},
             )
-        )  # fmt: skip
+        )
     return split
 
 

@@ -106,9 +106,16 @@ class MassPanel(Panel):
             self.viewer.layers.remove(name)
         step, origin = self._grid()
         layer = self.viewer.add_shapes(
-            [data], shape_type=kind, name=name, scale=(step, step), translate=origin, units=("um", "um"),
-            edge_color=colour, face_color="transparent", edge_width=max(0.5, self._frame()[1] / 160),
-        )  # fmt: skip
+            [data],
+            shape_type=kind,
+            name=name,
+            scale=(step, step),
+            translate=origin,
+            units=("um", "um"),
+            edge_color=colour,
+            face_color="transparent",
+            edge_width=max(0.5, self._frame()[1] / 160),
+        )
         layer.mode = "select"
         self.viewer.layers.selection.active = layer
         return layer
@@ -271,9 +278,11 @@ def sums_of(store: Path, region: RegionOfInterest) -> dict[str, Any]:
     mapped = np.isfinite(sigma[:, columns]).all()
     limit = sigma[:, columns].sum(axis=1) * (step * 1e-4) ** 2 if mapped else np.full(len(masses), np.nan)
     return {
-        "time_s": np.asarray(density.coords["t"]), "mass_mg": np.array(masses), "limit_mg": limit,
+        "time_s": np.asarray(density.coords["t"]),
+        "mass_mg": np.array(masses),
+        "limit_mg": limit,
         "voxels": int(inside.sum()),
-    }  # fmt: skip
+    }
 
 
 def profiles_of(store: Path, ends: Array, z: int) -> tuple[Array, Array, list[str], str]:

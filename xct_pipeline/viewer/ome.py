@@ -19,9 +19,19 @@ Array = npt.NDArray[Any]
 BLOCK_BYTES = 16_000_000  # what is read together: inner chunks are joined until a block is this large
 SAMPLE = 4_000_000  # values that a contrast is found from
 MICROMETRES = {
-    "angstrom": 1e-4, "picometer": 1e-6, "nanometer": 1e-3, "micrometer": 1.0, "micron": 1.0, "um": 1.0,
-    "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6, "nm": 1e-3, "mm": 1e3, "\N{MICRO SIGN}m": 1.0,
-}  # fmt: skip
+    "angstrom": 1e-4,
+    "picometer": 1e-6,
+    "nanometer": 1e-3,
+    "micrometer": 1.0,
+    "micron": 1.0,
+    "um": 1.0,
+    "millimeter": 1e3,
+    "centimeter": 1e4,
+    "meter": 1e6,
+    "nm": 1e-3,
+    "mm": 1e3,
+    "\N{MICRO SIGN}m": 1.0,
+}
 
 
 class Guarded:
@@ -142,9 +152,14 @@ def open_ome(folder: Path, name: str | None = None) -> OmeImage:
     spatial = [unit for axis, unit in zip(axes, units, strict=True) if axis in "zyx"]
     known = bool(spatial) and all(unit in MICROMETRES for unit in spatial)
     return OmeImage(
-        title, axes, arrays, tuple(s * f for s, f in zip(scale, factor, strict=True)),
-        tuple(t * f for t, f in zip(translate, factor, strict=True)), "um" if known else "pixel", attributes,
-    )  # fmt: skip
+        title,
+        axes,
+        arrays,
+        tuple(s * f for s, f in zip(scale, factor, strict=True)),
+        tuple(t * f for t, f in zip(translate, factor, strict=True)),
+        "um" if known else "pixel",
+        attributes,
+    )
 
 
 def ome_attributes(folder: Path) -> dict[str, Any]:
@@ -169,10 +184,7 @@ def _axes(multiscale: Mapping[str, Any]) -> tuple[tuple[str, ...], list[str | No
 def _placement(dataset: Mapping[str, Any], multiscale: Mapping[str, Any], ndim: int) -> tuple[list[float], list[float]]:
     """Return scale and translation: the dataset's transformations, then those of the whole image."""
     scale, translate = [1.0] * ndim, [0.0] * ndim
-    for transform in [
-        *dataset.get("coordinateTransformations", ()),
-        *multiscale.get("coordinateTransformations", ()),
-    ]:
+    for transform in [*dataset.get("coordinateTransformations", ()), *multiscale.get("coordinateTransformations", ())]:
         if transform["type"] == "scale":
             scale = [a * float(b) for a, b in zip(scale, transform["scale"], strict=True)]
             translate = [a * float(b) for a, b in zip(translate, transform["scale"], strict=True)]

@@ -220,8 +220,12 @@ def placed(image: Any) -> dict[str, Any]:
     step = image.voxel_um or 1.0
     unit = "um" if image.voxel_um else "pixel"
     origin = (image.origin or (0.0, 0.0, 0.0))[-2:]
-    return {"scale": (step, step), "translate": tuple(o * step for o in origin), "units": (unit, unit),
-            "axis_labels": ("y", "x")}  # fmt: skip
+    return {
+        "scale": (step, step),
+        "translate": tuple(o * step for o in origin),
+        "units": (unit, unit),
+        "axis_labels": ("y", "x"),
+    }
 
 
 def volume_image(config: Config, scan: str) -> Any:

@@ -61,9 +61,8 @@ def demo_layers() -> list[Layer]:
 
     show_info("simulating a cell and running the pipeline on it; it appears here in a minute")
     create_worker(
-        make_demo, folder, _progress={"desc": "demonstration"},
-        _connect={"returned": lambda found: fill(viewer, found)},
-    )  # fmt: skip
+        make_demo, folder, _progress={"desc": "demonstration"}, _connect={"returned": lambda found: fill(viewer, found)}
+    )
     return []
 
 

@@ -93,11 +93,16 @@ def scan_layers(scan: Scan) -> list[Layer]:
         if kind in ("flats", "darks"):
             shown = ome.contrast(frames.read(slice(0, 1), whole))
         keywords = {
-            "name": f"{scan.name} {kind}", "axis_labels": AXES, "units": ("pixel", unit, unit),
-            "scale": (1.0, step, step), "contrast_limits": shown,
-            "colormap": "gray", "visible": kind == "projections", "multiscale": False,
+            "name": f"{scan.name} {kind}",
+            "axis_labels": AXES,
+            "units": ("pixel", unit, unit),
+            "scale": (1.0, step, step),
+            "contrast_limits": shown,
+            "colormap": "gray",
+            "visible": kind == "projections",
+            "multiscale": False,
             "metadata": {"xct": {"kind": kind, "scan": scan.name, "unit": "counts", **notes}},
-        }  # fmt: skip
+        }
         layers.append((_lazy(frames, f"{scan.name} {kind}", chunks), keywords, "image"))
     return layers
 

@@ -25,8 +25,11 @@ from xct_pipeline.viewer.section import FormFields
 Array = npt.NDArray[Any]
 
 BOARD, DIFFERENCE, PAINT, MASK = (
-    "register: checkerboard", "register: difference", "register: paint what does not change", "register: mask"
-)  # fmt: skip
+    "register: checkerboard",
+    "register: difference",
+    "register: paint what does not change",
+    "register: mask",
+)
 RAW, DONE = "as reconstructed", "registered"
 FIELDS = ("method", "reference", "order", "smoothing", "max_shift", "max_rotation")
 PAINT_VOXELS = 30_000_000  # a painted layer lies in memory; a coarser level is taken beyond
@@ -60,8 +63,23 @@ class RegisterPanel(Panel):
         nudges = Container(widgets=[*self.nudge.values(), self.turn], label="nudge")
         limits = Container(widgets=[self.masked, self.low, self.high], label="matched on")
         painting = Container(widgets=[self.paint, self.take, self.take_exactly], layout="horizontal", labels=False)
-        self.extend([self.source, self.fixed, self.moving, self.plane, self.size, nudges, self.begin, self.form, limits,
-                     painting, self.write, self.control, self.status])  # fmt: skip
+        self.extend(
+            [
+                self.source,
+                self.fixed,
+                self.moving,
+                self.plane,
+                self.size,
+                nudges,
+                self.begin,
+                self.form,
+                limits,
+                painting,
+                self.write,
+                self.control,
+                self.status,
+            ]
+        )
         self._work, self._masking = self.slot(), self.slot()
         self.file.changed.connect(self.refresh)
         self.moving.changed.connect(self.take_start)
@@ -153,9 +171,14 @@ class RegisterPanel(Panel):
             else:
                 scale, shift = _placement(reference)
                 layer = self.viewer.add_labels(
-                    np.zeros(reference.shape, np.uint8), name=PAINT, scale=scale, translate=shift, units=("um",) * 3,
-                    colormap=label_colours({1: np.array([0.2, 0.8, 0.2, 0.8])}), axis_labels=("z", "y", "x"),
-                )  # fmt: skip
+                    np.zeros(reference.shape, np.uint8),
+                    name=PAINT,
+                    scale=scale,
+                    translate=shift,
+                    units=("um",) * 3,
+                    colormap=label_colours({1: np.array([0.2, 0.8, 0.2, 0.8])}),
+                    axis_labels=("z", "y", "x"),
+                )
             layer.mode, layer.selected_label, layer.brush_size = "paint", 1, 12
             self.viewer.layers.selection.active = layer
             self.say("paint parts that do not change, in a few planes, then take the mask from them")
@@ -220,9 +243,15 @@ class RegisterPanel(Panel):
             self.viewer.layers[MASK].data = values.astype(np.uint8)
         else:
             self.viewer.add_labels(
-                values.astype(np.uint8), name=MASK, scale=scale, translate=shift, units=("um",) * 3, opacity=0.4,
-                colormap=label_colours({1: np.array([0.9, 0.8, 0.1, 1.0])}), axis_labels=("z", "y", "x"),
-            )  # fmt: skip
+                values.astype(np.uint8),
+                name=MASK,
+                scale=scale,
+                translate=shift,
+                units=("um",) * 3,
+                opacity=0.4,
+                colormap=label_colours({1: np.array([0.9, 0.8, 0.1, 1.0])}),
+                axis_labels=("z", "y", "x"),
+            )
         self.say(f"the mask holds {100 * float(values.mean()):.1f} % of the volume")
 
     def _reference(self) -> Any:

@@ -35,9 +35,14 @@ class RunControl(Container):  # type: ignore[misc]
     """
 
     def __init__(
-        self, panel: Panel, text: str, *, until: Callable[[], str | None], ready: Callable[[], bool] = lambda: True,
+        self,
+        panel: Panel,
+        text: str,
+        *,
+        until: Callable[[], str | None],
+        ready: Callable[[], bool] = lambda: True,
         finished: Callable[[Any], None] = lambda result: None,  # noqa: ARG005
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.panel, self.until, self.ready, self.finished = panel, until, ready, finished
         self.run = PushButton(text=text)
         self.stop = PushButton(text="Stop", enabled=False)
@@ -58,9 +63,13 @@ class RunControl(Container):  # type: ignore[misc]
             config = self.panel.load()
             self._halt.clear()
             worker = create_worker(
-                run_in_steps, config, self.until(), self._halt, _start_thread=False,
+                run_in_steps,
+                config,
+                self.until(),
+                self._halt,
+                _start_thread=False,
                 _progress={"desc": f"xct run {self.panel.path.name}"},
-            )  # fmt: skip
+            )
             worker.yielded.connect(self._step)
             worker.returned.connect(self._end)
             worker.errored.connect(lambda error: self._end(Problem(error)))

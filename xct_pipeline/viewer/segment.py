@@ -109,10 +109,16 @@ class SegmentPanel(Panel):
         if LABELS in self.viewer.layers:
             self.viewer.layers.remove(LABELS)
         self.viewer.add_labels(
-            labels, name=LABELS, scale=(float(y[1] - y[0]),) * 2, translate=(float(y[0]), float(x[0])), opacity=0.5,
-            units=("um", "um"), colormap=label_colours(colours),
-            features={"index": list(names), "name": list(names.values())}, metadata={"xct": {"names": names}},
-        )  # fmt: skip
+            labels,
+            name=LABELS,
+            scale=(float(y[1] - y[0]),) * 2,
+            translate=(float(y[0]), float(x[0])),
+            opacity=0.5,
+            units=("um", "um"),
+            colormap=label_colours(colours),
+            features={"index": list(names), "name": list(names.values())},
+            metadata={"xct": {"names": names}},
+        )
         shares = [f"{name} {100 * float((labels == k).mean()):.1f} %" for k, name in names.items()]
         self.say(", ".join(shares))
         self._draw()
@@ -156,9 +162,13 @@ class SegmentPanel(Panel):
                 place = [np.asarray(series.coords[axis]) for axis in ("z", "y", "x")]
                 step = float(place[1][1] - place[1][0])
                 self.viewer.add_labels(
-                    np.zeros(series.shape[1:], np.uint8), name=PAINT, scale=(step,) * 3, units=("um",) * 3,
-                    translate=[float(p[0]) for p in place], axis_labels=("z", "y", "x"),
-                )  # fmt: skip
+                    np.zeros(series.shape[1:], np.uint8),
+                    name=PAINT,
+                    scale=(step,) * 3,
+                    units=("um",) * 3,
+                    translate=[float(p[0]) for p in place],
+                    axis_labels=("z", "y", "x"),
+                )
             layer = self.viewer.layers[PAINT]
             layer.mode, layer.selected_label, layer.brush_size = "paint", 1, 5
             self.viewer.layers.selection.active = layer

@@ -32,9 +32,12 @@ def sweep_layers(path: Path) -> list[Layer]:
     step, unit = (about["pixel_um"], "um") if about["pixel_um"] else (1.0, "pixel")
     setting = about["key"].rsplit(".", 1)[-1]
     keywords = {
-        "name": f"{about['scan']}, row {about['row']}: {setting}, {about['unit']}", "scale": (1.0, step, step),
-        "units": ("pixel", unit, unit), "axis_labels": (setting, "y", "x"), "colormap": "gray",
+        "name": f"{about['scan']}, row {about['row']}: {setting}, {about['unit']}",
+        "scale": (1.0, step, step),
+        "units": ("pixel", unit, unit),
+        "axis_labels": (setting, "y", "x"),
+        "colormap": "gray",
         "contrast_limits": ome.contrast(stack.ravel()[:: max(1, stack.size // ome.SAMPLE)]),
         "metadata": {"xct": {"unit": about["unit"], "steps": [f"{setting} = {value}" for value in about["values"]]}},
-    }  # fmt: skip
+    }
     return [(stack, keywords, "image")]

@@ -109,8 +109,9 @@ def fill(viewer: Any, layers: list[Any]) -> list[Any]:
     if shown:
         viewer.layers.selection.active = shown[0]
     if added and viewer.dims.ndim > 2:
-        viewer.dims.current_step = tuple(int(n) // 2 if k >= viewer.dims.ndim - 3 else 0
-                                         for k, n in enumerate(viewer.dims.nsteps))  # fmt: skip
+        viewer.dims.current_step = tuple(
+            int(n) // 2 if k >= viewer.dims.ndim - 3 else 0 for k, n in enumerate(viewer.dims.nsteps)
+        )
     return added
 
 

@@ -70,8 +70,11 @@ def test_garbled_at_random_bytes(tmp_path):
     try:
         done = subprocess.run(
             [sys.executable, "-c", _GARBLE, str(path), str(here)],
-            env=environment, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
     except subprocess.TimeoutExpired:
         pytest.skip("the HDF5 library itself hung")
     if done.returncode < 0:
@@ -80,20 +83,44 @@ def test_garbled_at_random_bytes(tmp_path):
 
 
 STRANGE = [
-    np.float64(np.nan), "text", b"\xff\xfe\x80", np.array([], "f8"), np.array([1, 2, 3]), h5py.Empty("f4"),
-    np.array([[1.0]]), True, np.array(["a", "b"], dtype=h5py.string_dtype()), np.zeros(2, [("a", "i4"), ("b", "f8")]),
-    np.uint64(2**64 - 1), -1e308, "\u0000x"[1:], "𝔘𝔫𝔦", 1 + 2j, h5py.Reference(),
-]  # fmt: skip
+    np.float64(np.nan),
+    "text",
+    b"\xff\xfe\x80",
+    np.array([], "f8"),
+    np.array([1, 2, 3]),
+    h5py.Empty("f4"),
+    np.array([[1.0]]),
+    True,
+    np.array(["a", "b"], dtype=h5py.string_dtype()),
+    np.zeros(2, [("a", "i4"), ("b", "f8")]),
+    np.uint64(2**64 - 1),
+    -1e308,
+    "\u0000x"[1:],
+    "𝔘𝔫𝔦",
+    1 + 2j,
+    h5py.Reference(),
+]
 
 
 @pytest.mark.parametrize("value", STRANGE, ids=[str(i) for i in range(len(STRANGE))])
 def test_strange_values_everywhere(tmp_path, value):
     names = [
-        "definition", "title", "start_time", "end_time", "sample/name", "instrument/detector/x_pixel_size",
-        "instrument/detector/distance", "instrument/beam/incident_energy", "instrument/detector/image_key",
-        "instrument/detector/image_key_control", "instrument/detector/magnification", "sample/rotation_angle",
-        "instrument/detector/saturation_value", "instrument/detector/bit_depth_readout", "instrument/detector/data",
-    ]  # fmt: skip
+        "definition",
+        "title",
+        "start_time",
+        "end_time",
+        "sample/name",
+        "instrument/detector/x_pixel_size",
+        "instrument/detector/distance",
+        "instrument/beam/incident_energy",
+        "instrument/detector/image_key",
+        "instrument/detector/image_key_control",
+        "instrument/detector/magnification",
+        "sample/rotation_angle",
+        "instrument/detector/saturation_value",
+        "instrument/detector/bit_depth_readout",
+        "instrument/detector/data",
+    ]
     changes = [{name: value} for name in names] + [
         {f"{name}@{attribute}": value}
         for name in (

@@ -98,25 +98,45 @@ def test_facts_are_plain():
     facts = scan_facts(checked(make()))
     assert json.loads(json.dumps(facts)) == facts
     assert (facts["projections"], facts["rows"], facts["columns"], facts["flats_before"], facts["flats_after"]) == (
-        9, 10, 20, 2, 1,
-    )  # fmt: skip
+        9,
+        10,
+        20,
+        2,
+        1,
+    )
     assert facts["angle_step_deg"] == pytest.approx(22.5)
 
 
 @pytest.mark.parametrize(
     ("unit", "to", "factor"),
     [
-        ("deg", "radian", np.pi / 180), ("degrees", "radian", np.pi / 180), ("°", "radian", np.pi / 180),
-        ("Degrees", "radian", np.pi / 180), ("DEG", "radian", np.pi / 180),
-        ("rad", "radian", 1), ("mrad", "radian", 1e-3), ("radians", "radian", 1),
-        ("m", "micrometer", 1e6), ("mm", "micrometer", 1e3), ("um", "micrometer", 1), ("µm", "micrometer", 1),
-        ("μm", "micrometer", 1), ("microns", "micrometer", 1), ("nm", "micrometer", 1e-3),
+        ("deg", "radian", np.pi / 180),
+        ("degrees", "radian", np.pi / 180),
+        ("°", "radian", np.pi / 180),
+        ("Degrees", "radian", np.pi / 180),
+        ("DEG", "radian", np.pi / 180),
+        ("rad", "radian", 1),
+        ("mrad", "radian", 1e-3),
+        ("radians", "radian", 1),
+        ("m", "micrometer", 1e6),
+        ("mm", "micrometer", 1e3),
+        ("um", "micrometer", 1),
+        ("µm", "micrometer", 1),
+        ("μm", "micrometer", 1),
+        ("microns", "micrometer", 1),
+        ("nm", "micrometer", 1e-3),
         ("Angstrom", "micrometer", 1e-4),
-        ("A", "micrometer", 1e-4), ("metre", "micrometer", 1e6), ("eV", "keV", 1e-3), ("keV", "keV", 1),
-        ("kev", "keV", 1), ("KeV", "keV", 1), ("MeV", "keV", 1e3), ("GeV", "keV", 1e6),
+        ("A", "micrometer", 1e-4),
+        ("metre", "micrometer", 1e6),
+        ("eV", "keV", 1e-3),
+        ("keV", "keV", 1),
+        ("kev", "keV", 1),
+        ("KeV", "keV", 1),
+        ("MeV", "keV", 1e3),
+        ("GeV", "keV", 1e6),
         ("J", "keV", 6.241509074460763e15),
     ],
-)  # fmt: skip
+)
 def test_units(unit, to, factor):
     assert unit_factor(unit, to) == pytest.approx(factor, rel=1e-9)
 

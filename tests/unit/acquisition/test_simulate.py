@@ -282,10 +282,15 @@ def test_drift_follows_its_setting():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("scans", 0), ("angles", 2), ("columns", 8), ("photons", 1e6), ("stripped", 2.0), ("energy_keV", 0.0),
+        ("scans", 0),
+        ("angles", 2),
+        ("columns", 8),
+        ("photons", 1e6),
+        ("stripped", 2.0),
+        ("energy_keV", 0.0),
         ("defective_columns", 99),
     ],
-)  # fmt: skip
+)
 def test_bad_settings_are_named(name, value):
     with pytest.raises(ValueError, match=name):
         replace(SMALL, **{name: value})

@@ -72,8 +72,7 @@ def test_soft_and_external_links_of_datasets_and_groups(tmp_path):
 
 @pytest.mark.parametrize("name", [DATA, ANGLE, IMAGE_KEY])
 @pytest.mark.parametrize(
-    "target",
-    [h5py.ExternalLink("gone.h5", "/x"), h5py.ExternalLink("here.h5", "/nothing"), h5py.SoftLink("/nowhere")],
+    "target", [h5py.ExternalLink("gone.h5", "/x"), h5py.ExternalLink("here.h5", "/nothing"), h5py.SoftLink("/nowhere")]
 )
 def test_links_of_what_is_needed_that_lead_nowhere(tmp_path, name, target):
     put(tmp_path / "here.h5", "x", 1)

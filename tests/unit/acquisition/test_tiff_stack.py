@@ -29,9 +29,17 @@ def opened(folder, **changes):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"compression": "zlib"}, {"compression": "zlib", "predictor": True}, {"byteorder": ">"},
-                {"bigtiff": True}, {"rowsperstrip": 2}, {"tile": (16, 16)}]
-)  # fmt: skip
+    "options",
+    [
+        {},
+        {"compression": "zlib"},
+        {"compression": "zlib", "predictor": True},
+        {"byteorder": ">"},
+        {"bigtiff": True},
+        {"rowsperstrip": 2},
+        {"tile": (16, 16)},
+    ],
+)
 def test_one_image_a_file_in_natural_order(tmp_path, options):
     write_scan(tmp_path, **options)
     scan = opened(tmp_path, pixel_size_um=1.5, energy_keV=20)

@@ -11,18 +11,10 @@ from xct_pipeline.acquisition.steps import working_frame
 from xct_pipeline.config import Acquisition, Correction, ZingerMedian
 from xct_pipeline.correction import zinger
 from xct_pipeline.correction.air import Margin
-from xct_pipeline.correction.steps import (
-    defects as stage_defects,
-)
-from xct_pipeline.correction.steps import (
-    fields as stage_fields,
-)
-from xct_pipeline.correction.steps import (
-    samples as stage_samples,
-)
-from xct_pipeline.correction.steps import (
-    stage,
-)
+from xct_pipeline.correction.steps import defects as stage_defects
+from xct_pipeline.correction.steps import fields as stage_fields
+from xct_pipeline.correction.steps import samples as stage_samples
+from xct_pipeline.correction.steps import stage
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.scan import ArrayFrames, Scan
 
@@ -41,9 +33,14 @@ def make_scan(kind: type[ArrayFrames]) -> Scan:
     counts = rng.poisson(900, (40, 48, 64)).astype(np.uint16)
     flats, darks = rng.poisson(1000, (6, 48, 64)).astype(np.uint16), rng.poisson(20, (3, 48, 64)).astype(np.uint16)
     return Scan(
-        "s", kind(counts), np.linspace(0, np.pi, 40), ArrayFrames(flats), ArrayFrames(darks),
-        np.repeat([0.0, 40.0], 3), np.zeros(3),
-    )  # fmt: skip
+        "s",
+        kind(counts),
+        np.linspace(0, np.pi, 40),
+        ArrayFrames(flats),
+        ArrayFrames(darks),
+        np.repeat([0.0, 40.0], 3),
+        np.zeros(3),
+    )
 
 
 def test_rows_of_whole_frames_are_those_read_alone(monkeypatch):

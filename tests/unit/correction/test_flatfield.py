@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 
 from xct_pipeline.correction import flatfield
-from xct_pipeline.correction.flatfield import (
-    PixelCounts,
-    average_frames,
-    flat_weights,
-    group_flats,
-    line_integrals,
-)
+from xct_pipeline.correction.flatfield import PixelCounts, average_frames, flat_weights, group_flats, line_integrals
 
 
 def test_average_frames():

@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from xct_pipeline.correction.phase import (
-    delta_beta,
-    filter_transmission,
-    kernel_length,
-    padding,
-    retrieve_phase,
-)
+from xct_pipeline.correction.phase import delta_beta, filter_transmission, kernel_length, padding, retrieve_phase
 
 SETUP = {"delta_beta": 500.0, "energy_keV": 30.0, "distance_mm": 100.0, "pixel_size_um": 2.0}
 
@@ -22,10 +16,7 @@ def test_length_from_physics():
 
 def test_a_cosine_is_damped_by_the_transfer_function():
     length = 4.0
-    n, period = (
-        480,
-        48,
-    )  # a cosine that is even about both edges: in the middle the edge padding cannot matter
+    n, period = (480, 48)  # a cosine that is even about both edges: in the middle the edge padding cannot matter
     x = np.arange(n)
     wave = np.cos(2 * np.pi * x / period)
     t = (0.5 + 0.1 * wave[None, :] * np.ones((n, 1)))[None].astype(np.float32)

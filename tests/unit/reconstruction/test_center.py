@@ -92,9 +92,18 @@ def angle_set(kind):
 
 
 KINDS = [
-    "closed", "open", "descending", "wrapped", "jittered", "jittered open", "golden",
-    "199 degrees", "whole turn", "whole turn closed", "beyond a turn",
-]  # fmt: skip
+    "closed",
+    "open",
+    "descending",
+    "wrapped",
+    "jittered",
+    "jittered open",
+    "golden",
+    "199 degrees",
+    "whole turn",
+    "whole turn closed",
+    "beyond a turn",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -162,9 +171,12 @@ def test_defective_columns_are_left_out(sample):
 def test_walls_concentric_with_the_axis_are_no_defects():
     angles = angle_set("closed")
     thin = simulate(
-        angles, 95.0, counts=0, rows=1,
+        angles,
+        95.0,
+        counts=0,
+        rows=1,
         sample=lambda rng, r: [(0, 0, 70, 70, 0, 0.05), (0, 0, 69, 69, 0, -0.05), (20, 9, 8, 8, 0, 0.01)],
-    )  # fmt: skip
+    )
     assert outlying_columns(column_values(thin[:, 0]))[24:28].any()  # alone, a wall one pixel thick looks like a stripe
     assert not outlying_columns(column_values(thin[:, 0]), 95.0).any()
 

@@ -133,9 +133,15 @@ def _volume(turn: np.ndarray, offset: np.ndarray, pixel_um: float, average: str)
     angles = np.linspace(0, np.pi, ANGLES, endpoint=False)
     bodies = [disc(-40.0, FACE, RADIUS, CERAMIC), disc(FACE, 34.0, RADIUS, ANODE)]
     integrals = project(
-        [moved_body(body, turn, offset) for body in bodies], angles, rows=ROWS, columns=COLUMNS,
-        center=(COLUMNS - 1) / 2, pixel_size_um=pixel_um, supersample=4, average=average,
-    )  # fmt: skip
+        [moved_body(body, turn, offset) for body in bodies],
+        angles,
+        rows=ROWS,
+        columns=COLUMNS,
+        center=(COLUMNS - 1) / 2,
+        pixel_size_um=pixel_um,
+        supersample=4,
+        average=average,
+    )
     return reconstruct(
         integrals.astype(np.float32), angles, center=(COLUMNS - 1) / 2, pixel_size_um=pixel_um, fft="scipy"
     )
@@ -169,8 +175,10 @@ def main() -> None:
         for degrees in (0.3, 1.0, 3.0):
             a = across(step, degrees)
             sodium = a.shift_voxels * 2e-4 * (CERAMIC - ANODE) / SODIUM * 1e3
-            print(f"| {step} | {degrees} | {100 * a.interpolation:+.2f} % | {100 * a.detector:+.2f} % "
-                  f"| {a.shift_voxels:+.3f} | {sodium:+.2f} |")  # fmt: skip
+            print(
+                f"| {step} | {degrees} | {100 * a.interpolation:+.2f} % | {100 * a.detector:+.2f} % "
+                f"| {a.shift_voxels:+.3f} | {sodium:+.2f} |"
+            )
 
 
 if __name__ == "__main__":

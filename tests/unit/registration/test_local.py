@@ -26,11 +26,7 @@ def speckle(p):
 def displacement(p):
     """Return a smooth field: shear of 1 %, stretch of 0.5 % and a slow wave."""
     return np.stack(
-        [
-            1.3 + 0.5 * np.sin(2 * np.pi * p[1] / 300),
-            -0.7 + 0.01 * (p[2] - MIDDLE),
-            0.4 + 0.005 * (p[2] - MIDDLE),
-        ]
+        [1.3 + 0.5 * np.sin(2 * np.pi * p[1] / 300), -0.7 + 0.01 * (p[2] - MIDDLE), 0.4 + 0.005 * (p[2] - MIDDLE)]
     )
 
 

@@ -23,8 +23,14 @@ N = 64
 LIMITS = Resources(2, 4 * 2**30)
 MASK = {"min_attenuation": 3.0}
 COLUMNS = [
-    "scan", "gain", "offset", "residual", "tre_self", "iterations", *(f"m{i}{j}" for i in range(3) for j in range(4))
-]  # fmt: skip
+    "scan",
+    "gain",
+    "offset",
+    "residual",
+    "tre_self",
+    "iterations",
+    *(f"m{i}{j}" for i in range(3) for j in range(4)),
+]
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,17 @@ def _same(block: Any, before: Region, after: Region) -> Any:
 def put(store: Store, name: str, values: np.ndarray, voxel_um: float = VOXEL_UM) -> None:
     """Write a volume as the reconstruction leaves it."""
     shape = values.shape
-    image = Image(f"scans/{name}/volume", ("z", "y", "x"), shape, "float32", "1/cm", 32, level_count(shape, 32),
-                  voxel_um, (0.0, 0.0, 0.0))  # fmt: skip
+    image = Image(
+        f"scans/{name}/volume",
+        ("z", "y", "x"),
+        shape,
+        "float32",
+        "1/cm",
+        32,
+        level_count(shape, 32),
+        voxel_um,
+        (0.0, 0.0, 0.0),
+    )
     inputs = {"sum": float(values.sum(dtype=np.float64))}
     step = Pass(image, ArraySource(values), (BlockOp("same", 1, _same),), (32, *shape[1:]), (0, 0, 0), inputs)
     (done,) = run_passes(store, [step], LIMITS)
@@ -187,8 +202,11 @@ def test_named_regions_calibrate_and_the_third_is_a_check(series):
     with pytest.raises(RegistrationError, match="early: grey value of gas: the region has"):
         stage.estimate_motion(
             settings(calibration={"method": "regions", "regions": thin, "fitted": ["gas", "ceramic"]}),
-            fixed, moving, series, LIMITS,
-        )  # fmt: skip
+            fixed,
+            moving,
+            series,
+            LIMITS,
+        )
 
 
 def test_displacement_and_strain_on_nodes(series):
@@ -256,9 +274,7 @@ def test_what_fails_names_the_scan_and_leaves_the_others(series, tmp_path, caplo
     gone[-2:] = 0.0
     put(store, "gone", gone)
     names = ["early", "middle", "short", "coarse", "elsewhere", "gone", "raw"]
-    result = stage.run(
-        settings(), names, [None] * 6 + ["raw: its flats are missing"], [None] * 7, store, LIMITS
-    )  # fmt: skip
+    result = stage.run(settings(), names, [None] * 6 + ["raw: its flats are missing"], [None] * 7, store, LIMITS)
     problems = {motion.name: motion.problem for motion in result.motions}
     assert problems["early"] is problems["middle"] is None
     assert "short: its shape is (48, 64, 64) but that of the reference middle is (64, 64, 64)" in problems["short"]

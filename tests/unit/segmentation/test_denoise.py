@@ -31,8 +31,11 @@ def test_a_block_with_its_halo_gives_the_same_bits(volume: np.ndarray, method: s
         volume[20:23, 11, 12:15] = np.nan
     whole = denoise(volume, method, **options)
     halo = denoise_halo(method, **{k: v for k, v in options.items() if k != "weight"})
-    for region in [(slice(0, 16), slice(16, 32), slice(0, 40)), (slice(18, 30), slice(3, 17), slice(9, 21)),
-                   (slice(40, 48), slice(40, 50), slice(30, 40))]:  # fmt: skip
+    for region in [
+        (slice(0, 16), slice(16, 32), slice(0, 40)),
+        (slice(18, 30), slice(3, 17), slice(9, 21)),
+        (slice(40, 48), slice(40, 50), slice(30, 40)),
+    ]:
         outer = tuple(
             slice(max(0, r.start - halo), min(n, r.stop + halo)) for r, n in zip(region, volume.shape, strict=True)
         )

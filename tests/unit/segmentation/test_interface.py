@@ -185,8 +185,14 @@ def test_misuse_is_named() -> None:
     with pytest.raises(ValueError, match="needs both"):
         heights(labels, 64, attenuation=attenuation)
     with pytest.raises(ValueError, match="do not belong together"):
-        height_partial(labels, (slice(0, 32), slice(0, 16), slice(0, 16)), (slice(0, 32), slice(0, 16), slice(0, 16)),
-                       ceramic=CERAMIC, attenuation=attenuation[:4], level=1.0)  # fmt: skip
+        height_partial(
+            labels,
+            (slice(0, 32), slice(0, 16), slice(0, 16)),
+            (slice(0, 32), slice(0, 16), slice(0, 16)),
+            ceramic=CERAMIC,
+            attenuation=attenuation[:4],
+            level=1.0,
+        )
     with pytest.raises(ValueError, match="positive standard deviation"):
         local_planes(heights(labels, 64), smooth=0)
     with pytest.raises(ValueError, match="positive distances"):

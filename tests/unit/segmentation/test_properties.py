@@ -29,8 +29,10 @@ def labels() -> np.ndarray:
 def by_blocks(labels: np.ndarray, values: np.ndarray, size: int) -> dict[str, np.ndarray]:
     regions = [
         (slice(z, min(z + size, 40)), slice(y, min(y + size, 40)), slice(x, min(x + size, 60)))
-        for z in range(0, 40, size) for y in range(0, 40, size) for x in range(0, 60, size)
-    ]  # fmt: skip
+        for z in range(0, 40, size)
+        for y in range(0, 40, size)
+        for x in range(0, 60, size)
+    ]
     return combine_properties([property_partial(labels[r], r, values[r]) for r in regions])
 
 

@@ -142,10 +142,14 @@ METHODS = {
     "watershed": {},
     "hysteresis": {"method": "hysteresis", "weak": 2.0, "strong": 5.0, "denoise": {"method": "none"}},
     "classifier": {
-        "method": "classifier", "labels": "painted.tif", "z": [12, 26], "names": ["gas", "metal", "ceramic"],
-        "trees": 10, "sigmas": [1.0],
+        "method": "classifier",
+        "labels": "painted.tif",
+        "z": [12, 26],
+        "names": ["gas", "metal", "ceramic"],
+        "trees": 10,
+        "sigmas": [1.0],
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -195,8 +199,11 @@ def cell(shape: tuple[int, int, int], seed: int) -> np.ndarray:
 def test_labels_and_tables_are_equal_at_32_64_and_whole(tmp_path: Path, monkeypatch) -> None:
     volumes = [cell((70, 72, 76), 0)]
     volumes[0][:, :2] = np.nan
-    options = {"names": ["gas", "metal", "ceramic"], "objects": {"materials": ["gas", "metal"], "connectivity": 6},
-               "thickness": {"materials": ["gas"], "largest": 6}}  # fmt: skip
+    options = {
+        "names": ["gas", "metal", "ceramic"],
+        "objects": {"materials": ["gas", "metal"], "connectivity": 6},
+        "thickness": {"materials": ["gas"], "largest": 6},
+    }
     paths = [f"registered/labels/{name}" for name in ("materials", "objects_gas", "objects_metal")]
     names = ("labels", "objects", "voids", "interface", "thickness")
     found = []
@@ -388,9 +395,11 @@ def test_configurations_that_make_no_sense(tmp_path: Path, options, message) -> 
 
 def test_a_region_of_a_label_that_does_not_exist_is_found_before_running(tmp_path: Path) -> None:
     raw = {
-        "output": "store.zarr", "acquisition": {"scans": ["a"]}, "segmentation": {"classes": 3},
+        "output": "store.zarr",
+        "acquisition": {"scans": ["a"]},
+        "segmentation": {"classes": 3},
         "variation": {"region": {"label": "nak"}},
-    }  # fmt: skip
+    }
     with pytest.raises(ValueError, match=r"variation.region: there is no label 'nak'.*metal \(2\)"):
         stage.check(parse_config(raw, tmp_path))
     raw["variation"] = {"region": {"label": "metal"}}

@@ -33,10 +33,17 @@ def test_named_columns(log):
 @pytest.mark.parametrize(
     ("name", "unit"),
     [
-        ("time_s", "s"), ("time/h", "h"), ("Test Time (min)", "min"), ("Ewe/V", "V"), ("<I>/mA", "mA"),
-        ("(Q-Qo)/mA.h", "mA.h"), ("I [mA]", "mA"), ("Capacity(mAh)", "mAh"), ("voltage", None),
+        ("time_s", "s"),
+        ("time/h", "h"),
+        ("Test Time (min)", "min"),
+        ("Ewe/V", "V"),
+        ("<I>/mA", "mA"),
+        ("(Q-Qo)/mA.h", "mA.h"),
+        ("I [mA]", "mA"),
+        ("Capacity(mAh)", "mAh"),
+        ("voltage", None),
     ],
-)  # fmt: skip
+)
 def test_unit_in_the_name(name, unit):
     assert unit_of(name) == unit
 

@@ -63,10 +63,12 @@ def config_of(store: Store, registration: dict | None = None, **variation):
     data = {"closure": "na_only", "region": REGION, "energy_keV": 50.0, **variation}
     return parse_config(
         {
-            "output": str(store.path), "acquisition": {"scans": ["*.nxs"], "pixel_size_um": VOXEL},
-            "registration": registration or {"mask": {"min_attenuation": 4.0}}, "variation": data,
+            "output": str(store.path),
+            "acquisition": {"scans": ["*.nxs"], "pixel_size_um": VOXEL},
+            "registration": registration or {"mask": {"min_attenuation": 4.0}},
+            "variation": data,
         }
-    )  # fmt: skip
+    )
 
 
 def run(folder: Path, values=None, failed=(), reference=0, **variation) -> Store:
@@ -79,9 +81,11 @@ def run(folder: Path, values=None, failed=(), reference=0, **variation) -> Store
 
 def test_maps_and_tables_follow_from_the_voxels(tmp_path):
     store = run(
-        tmp_path, bins=[8, 16, 16], surface_attenuation=4.0,
+        tmp_path,
+        bins=[8, 16, 16],
+        surface_attenuation=4.0,
         regions={"left": {"box": {"z": [14, 30], "y": [20, 36], "x": [14, 30]}}},
-    )  # fmt: skip
+    )
     values, mask = volumes(), region_mask()
     delta = np.stack([v.astype(np.float64) - values[0] for v in values])
     table = store.read_table("mass_balance")

@@ -63,15 +63,15 @@ def column_statistics(
             f" ({3 * defects.SEGMENTS} are needed); choose another correction.stripe.method"
         )
     ops = on_counts(settings, scan, frame, fields)
-    inputs = {
-        **scan_identity(scan), "frame": asdict(frame), "ops": [op.identity() for op in ops],
-    }  # fmt: skip
+    inputs = {**scan_identity(scan), "frame": asdict(frame), "ops": [op.identity() for op in ops]}
     source, regions, partial_bytes = _parts(settings, scan, frame, ops)
     bands = isinstance(source, _Corrected)
     reduction = Reduction(
-        f"{scan.name}/columns", DEFECTS_VERSION, _band_chunk if bands else _segment_chunk,
+        f"{scan.name}/columns",
+        DEFECTS_VERSION,
+        _band_chunk if bands else _segment_chunk,
         _bands_combine if bands else partial(_segments_combine, angles=frame.angles),
-    )  # fmt: skip
+    )
     found = measure(store, reduction, source, regions, inputs, limits, _scratch(bands), partial_bytes)
     return found["statistics"]
 

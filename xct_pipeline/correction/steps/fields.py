@@ -74,9 +74,12 @@ def measure_fields(settings: Correction, scan: Scan, frame: Frame, store: Store 
         The flats are unusable (saturated, empty, no brighter than the darks), or a margin that was given is not air.
     """
     key = {
-        **scan_identity(scan), "frame": asdict(frame), "flatfield": settings.flatfield.model_dump(),
-        "air": settings.air.model_dump(), "version": 4,
-    }  # fmt: skip
+        **scan_identity(scan),
+        "frame": asdict(frame),
+        "flatfield": settings.flatfield.model_dump(),
+        "air": settings.air.model_dump(),
+        "version": 4,
+    }
     cached = load_estimate(store, f"{scan.name}/fields", key)
     if cached is None:
         check_flats(scan)
@@ -113,10 +116,13 @@ def _fields_of(found: Mapping[str, Array], frame: Frame) -> Fields:
         weights = flatfield.flat_weights(found["flat_position"], frame.angles)
     margin = found.get("margin")
     return Fields(
-        found.get("flats"), weights, found.get("dark"), found.get("air"),
+        found.get("flats"),
+        weights,
+        found.get("dark"),
+        found.get("air"),
         None if margin is None else (int(margin[0]), int(margin[1])),
         warnings=tuple(str(text) for text in found.get("warnings", np.array([]))),
-    )  # fmt: skip
+    )
 
 
 def _air(settings: Air, scan: Scan, frame: Frame, fields: Fields) -> dict[str, Array]:
@@ -188,11 +194,12 @@ def integrals_of(
 ) -> Array:
     """Return the line integrals of counts (angle, row, column), as flats, darks (and air, where known) make them."""
     p, _ = flatfield.line_integrals(
-        counts, None if fields.dark is None else fields.dark[rows, columns],
+        counts,
+        None if fields.dark is None else fields.dark[rows, columns],
         "none" if fields.flats is None else fields.flats[:, rows, columns],
         None if fields.weights is None else weights_at(fields.weights, angles),
         air=None if fields.air is None else fields.air[angles],
-    )  # fmt: skip
+    )
     return np.asarray(p)
 
 

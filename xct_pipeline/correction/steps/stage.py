@@ -69,10 +69,13 @@ def zinger_op(settings: Correction, frame: Frame) -> BlockOp | None:
             reach = chosen.size // 2
             halo = (0, reach, 0) if chosen.plane == "projection" else (reach, 0, 0)
             return BlockOp(
-                "zinger.median", 2,
+                "zinger.median",
+                2,
                 partial(_remove_zingers, threshold=chosen.threshold, size=chosen.size, plane=chosen.plane),
-                chosen.model_dump(), partial(widen, halo=halo, frame=frame.shape), partial(_bytes_per_value, count=4),
-            )  # fmt: skip
+                chosen.model_dump(),
+                partial(widen, halo=halo, frame=frame.shape),
+                partial(_bytes_per_value, count=4),
+            )
         case _:
             assert_never(chosen)
 
@@ -96,9 +99,13 @@ def normalise_op(settings: Correction, scan: Scan, frame: Frame, fields: Fields)
     saturation = scan.saturation
     weights = fields.weights
     parameters = {
-        "method": settings.flatfield.method, "air": fields.air, "dark": fields.dark, "flats": fields.flats,
-        "position": None if weights is None else weights.weight, "saturation": saturation,
-    }  # fmt: skip
+        "method": settings.flatfield.method,
+        "air": fields.air,
+        "dark": fields.dark,
+        "flats": fields.flats,
+        "position": None if weights is None else weights.weight,
+        "saturation": saturation,
+    }
     function = partial(_normalise, fields=fields, saturation=saturation)
     return BlockOp("flatfield", 1, function, parameters, scratch=partial(_bytes_per_value, count=0.5))
 
@@ -109,11 +116,13 @@ def _normalise(
     del source
     angles, rows, _ = target
     p, counts = flatfield.line_integrals(
-        block, None if fields.dark is None else _like(block, fields.dark[rows]),
+        block,
+        None if fields.dark is None else _like(block, fields.dark[rows]),
         "none" if fields.flats is None else _like(block, fields.flats[:, rows]),
         None if fields.weights is None else weights_at(fields.weights, angles),
-        air=None if fields.air is None else fields.air[angles], saturation=saturation,
-    )  # fmt: skip
+        air=None if fields.air is None else fields.air[angles],
+        saturation=saturation,
+    )
     return p, {name: getattr(counts, name) for name in ("clipped", "saturated", "zero", "nonfinite")}
 
 
@@ -169,9 +178,12 @@ def phase_op(settings: Correction, scan: Scan, frame: Frame) -> BlockOp | None:
                 )
             parameters = {"delta_beta": chosen.delta_beta, **known}
             return BlockOp(
-                "phase.paganin", 1, partial(_retrieve, parameters=parameters), parameters,
+                "phase.paganin",
+                1,
+                partial(_retrieve, parameters=parameters),
+                parameters,
                 scratch=partial(_bytes_per_value, count=20),
-            )  # fmt: skip
+            )
         case _:
             assert_never(chosen)
 
@@ -284,15 +296,24 @@ def projections_image(name: str, frame: Frame) -> Image:
     """Return the image of corrected projections: written by projections, read by rows."""
     thickness = min(4 * GROUP, -(-frame.angles // GROUP) * GROUP)
     return Image(
-        f"scans/{name}/projections", ("angle", "row", "column"), frame.shape, "float32", "", thickness,
+        f"scans/{name}/projections",
+        ("angle", "row", "column"),
+        frame.shape,
+        "float32",
+        "",
+        thickness,
         chunks=(thickness, min(GROUP, frame.rows), frame.columns),
-    )  # fmt: skip
+    )
 
 
 def projection_pass(
-    name: str, source: RawSource, ops: Sequence[BlockOp], frame: Frame, inputs: Mapping[str, Any],
+    name: str,
+    source: RawSource,
+    ops: Sequence[BlockOp],
+    frame: Frame,
+    inputs: Mapping[str, Any],
     on_device: bool = False,
-) -> Pass:  # fmt: skip
+) -> Pass:
     """Return the pass from counts to stored line integrals."""
     image = projections_image(name, frame)
     return Pass(image, source, tuple(ops), (GROUP, frame.rows, frame.columns), (0, 0, 0), inputs, on_device)

@@ -132,13 +132,7 @@ def remove_stripe_fitting(block: Any, *, order: int = 2, sigma: float | None = N
 
 
 def remove_large_stripe(
-    block: Any,
-    *,
-    snr: float = 3.0,
-    size: int = 51,
-    drop: float = 0.1,
-    normalize: bool = True,
-    model: Model = "offset",
+    block: Any, *, snr: float = 3.0, size: int = 51, drop: float = 0.1, normalize: bool = True, model: Model = "offset"
 ) -> Any:
     """Remove large stripes (algorithm 5).
 

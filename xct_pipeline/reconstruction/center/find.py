@@ -320,12 +320,7 @@ def by_values_if_better(found: PairCenter, first: Array, second: Array) -> PairC
 
 
 def cross_check(
-    table: Array,
-    angles: Array,
-    turns: HalfTurns,
-    found: PairCenter,
-    half_acquisition: bool,
-    warnings: list[str],
+    table: Array, angles: Array, turns: HalfTurns, found: PairCenter, half_acquisition: bool, warnings: list[str]
 ) -> tuple[float, Array]:
     """Centre by the second method (nan where it fails, with a warning) and its curve."""
     if half_acquisition:

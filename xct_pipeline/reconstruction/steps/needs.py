@@ -54,9 +54,12 @@ def _estimates_need(scans: Sequence[tuple[Scan, Frame]]) -> Need:
     averaging = 6 * max(frames[:2]) * frames[2]  # counts of two bytes, and what averaging them takes
     largest = max(averaging, *(estimate_bytes(frame) for _, frame in scans))
     return Need(
-        "flats, air and centre", len(scans), largest, alone=True,
+        "flats, air and centre",
+        len(scans),
+        largest,
+        alone=True,
         cpu_s=len(scans) * ESTIMATE_SECONDS + 50 * values * ESTIMATE_VALUE,
-    )  # fmt: skip
+    )
 
 
 def _held_bytes(scan: Scan, frame: Frame) -> int:

@@ -98,10 +98,13 @@ def reconstruct_op(settings: ReconstructionBase, geometry: Geometry, first_row: 
         return slice(0, len(geometry.angles)), slice(first, stop), slice(0, geometry.columns)
 
     return BlockOp(
-        f"reconstruction.{parameters['method']}", parameters.pop("version"),
+        f"reconstruction.{parameters['method']}",
+        parameters.pop("version"),
         partial(_apply, kernel=kernel, geometry=geometry, first_row=first_row, circle=settings.circle, linear=linear),
-        {**parameters, "geometry": vars(geometry), "circle": settings.circle}, needs, lambda region: scratch,  # noqa: ARG005
-    )  # fmt: skip
+        {**parameters, "geometry": vars(geometry), "circle": settings.circle},
+        needs,
+        lambda region: scratch,  # noqa: ARG005
+    )
 
 
 def _slices_together(settings: ReconstructionBase) -> int:
@@ -152,9 +155,13 @@ def _kernel(settings: ReconstructionBase, geometry: Geometry) -> tuple[Any, dict
         case Fourier():
             chosen = fourier.resolve_fft(settings.fft)
             options = {
-                "filter": settings.filter, "cutoff": settings.cutoff, "order": settings.order, "pad": settings.pad,
-                "kernel_width": settings.kernel_width, "fft": chosen,
-            }  # fmt: skip
+                "filter": settings.filter,
+                "cutoff": settings.cutoff,
+                "order": settings.order,
+                "pad": settings.pad,
+                "kernel_width": settings.kernel_width,
+                "fft": chosen,
+            }
             scratch = fourier.scratch_bytes(
                 len(geometry.angles), geometry.columns, geometry.size, center=geometry.center
             )
@@ -166,11 +173,7 @@ def _kernel(settings: ReconstructionBase, geometry: Geometry) -> tuple[Any, dict
                 scratch,
             )
         case Astra():
-            options = {
-                "algorithm": settings.algorithm,
-                "iterations": settings.iterations,
-                "filter": settings.filter,
-            }
+            options = {"algorithm": settings.algorithm, "iterations": settings.iterations, "filter": settings.filter}
             scratch = 4 * (4 * geometry.size**2 + 4 * len(geometry.angles) * geometry.columns)
             return (
                 partial(external.reconstruct_astra, **common, **options),
@@ -202,23 +205,7 @@ def given_center(column: float) -> CenterEstimate:
     """Return a centre that the user gave."""
     nan, none = math.nan, np.zeros((2, 0))
     return CenterEstimate(
-        column,
-        nan,
-        nan,
-        "given",
-        nan,
-        "none",
-        nan,
-        nan,
-        False,
-        nan,
-        "",
-        nan,
-        np.zeros(0),
-        np.zeros(0),
-        none,
-        none,
-        (),
+        column, nan, nan, "given", nan, "none", nan, nan, False, nan, "", nan, np.zeros(0), np.zeros(0), none, none, ()
     )
 
 
@@ -267,10 +254,15 @@ def _in_detector_columns(found: CenterEstimate, frame: Frame) -> CenterEstimate:
         return found
     moved = [np.stack([frame.to_detector(c[0]), c[1]]) for c in (found.curve, found.metric_curve)]
     return replace(
-        found, center=frame.to_detector(found.center), metric_center=frame.to_detector(found.metric_center),
-        sigma=found.sigma * frame.binning, agreement=found.agreement * frame.binning,
-        row_centers=frame.to_detector(found.row_centers), curve=moved[0], metric_curve=moved[1],
-    )  # fmt: skip
+        found,
+        center=frame.to_detector(found.center),
+        metric_center=frame.to_detector(found.metric_center),
+        sigma=found.sigma * frame.binning,
+        agreement=found.agreement * frame.binning,
+        row_centers=frame.to_detector(found.row_centers),
+        curve=moved[0],
+        metric_curve=moved[1],
+    )
 
 
 def common_center(found: Sequence[CenterEstimate]) -> CenterEstimate:
@@ -293,15 +285,29 @@ def volume_image(name: str, geometry: Geometry, rows: tuple[int, int], thickness
     """Return the image of a scan's volume: (z, y, x), rows of the detector along z."""
     shape = (rows[1] - rows[0], geometry.size, geometry.size)
     return Image(
-        f"scans/{name}/volume", ("z", "y", "x"), shape, "float32", unit_of(geometry.pixel_um), thickness,
-        level_count(shape, thickness), geometry.pixel_um, (float(rows[0]), 0.0, 0.0),
-    )  # fmt: skip
+        f"scans/{name}/volume",
+        ("z", "y", "x"),
+        shape,
+        "float32",
+        unit_of(geometry.pixel_um),
+        thickness,
+        level_count(shape, thickness),
+        geometry.pixel_um,
+        (float(rows[0]), 0.0, 0.0),
+    )
 
 
 def volume_pass(
-    name: str, source: Source, before: Sequence[BlockOp], settings: ReconstructionBase, geometry: Geometry,
-    rows: tuple[int, int], inputs: Mapping[str, Any], limits: Resources, store: Store | None = None,
-) -> Pass:  # fmt: skip
+    name: str,
+    source: Source,
+    before: Sequence[BlockOp],
+    settings: ReconstructionBase,
+    geometry: Geometry,
+    rows: tuple[int, int],
+    inputs: Mapping[str, Any],
+    limits: Resources,
+    store: Store | None = None,
+) -> Pass:
     """Return the pass from a source of projections to a scan's volume.
 
     The shard's thickness is the store's where the volume exists already; else the largest for which every worker

@@ -15,17 +15,33 @@ from xct_pipeline.reconstruction.steps.stage import unit_of
 from xct_pipeline.store.store import Store
 
 TABLE_UNITS = {
-    "center": "detector column", "center_sigma": "pixel", "center_agreement": "pixel", "tilt": "degree",
-    "voxel_size": "micrometre", "seconds": "s", "clipped": "pixels", "saturated": "pixels", "zero": "pixels",
-    "nonfinite": "pixels", "zingers": "pixels", "defective": "pixels", "margin_left": "columns",
-    "margin_right": "columns", "truncated_rows": "rows",
-}  # fmt: skip
+    "center": "detector column",
+    "center_sigma": "pixel",
+    "center_agreement": "pixel",
+    "tilt": "degree",
+    "voxel_size": "micrometre",
+    "seconds": "s",
+    "clipped": "pixels",
+    "saturated": "pixels",
+    "zero": "pixels",
+    "nonfinite": "pixels",
+    "zingers": "pixels",
+    "defective": "pixels",
+    "margin_left": "columns",
+    "margin_right": "columns",
+    "truncated_rows": "rows",
+}
 
 
 def table_row(
-    name: str, opened: bool, center: CenterEstimate | None, margin: tuple[int, int] | None, pixel: float | None,
-    passes: Sequence[PassResult], problem: str | None,
-) -> dict[str, Any]:  # fmt: skip
+    name: str,
+    opened: bool,
+    center: CenterEstimate | None,
+    margin: tuple[int, int] | None,
+    pixel: float | None,
+    passes: Sequence[PassResult],
+    problem: str | None,
+) -> dict[str, Any]:
     """Return the row of one scan.
 
     Parameters

@@ -64,18 +64,25 @@ def _from_materials(
     fixed = np.asarray(reference.array(store, level)[:])
     box: Any = tuple(slice(0, n) for n in fixed.shape)
     moved = warp.warp_block(
-        np.asarray(moving.array(store, level)[:]), tf.to_level(found.transform, float(2**level)), box,
-        shape=fixed.shape, order="linear",
-    )  # fmt: skip
+        np.asarray(moving.array(store, level)[:]),
+        tf.to_level(found.transform, float(2**level)),
+        box,
+        shape=fixed.shape,
+        order="linear",
+    )
     regions, fitted = _regions(settings, fixed, level, store)
     known = np.isfinite(moved)
     values = [{name: _mean(name, v, mask & known) for name, mask in regions.items()} for v in (fixed, moved)]
     grey = calibration.calibrate(values[0], values[1], fitted)
     check, check_sigma = next(iter(grey.checks.values()), (np.nan, np.nan))
     return {
-        "gain": grey.gain, "offset": grey.offset, "gain_sigma": grey.gain_sigma, "offset_sigma": grey.offset_sigma,
-        "check": check, "check_sigma": check_sigma,
-    }  # fmt: skip
+        "gain": grey.gain,
+        "offset": grey.offset,
+        "gain_sigma": grey.gain_sigma,
+        "offset_sigma": grey.offset_sigma,
+        "check": check,
+        "check_sigma": check_sigma,
+    }
 
 
 def _mean(name: str, volume: Array, mask: Array) -> calibration.RegionMean:

@@ -38,23 +38,33 @@ SEARCHED = 3_000_000  # voxels of the boxes in which a fragment is looked for; l
 
 STRAINS = ("zz", "yy", "xx", "zy", "zx", "yx")
 DISPLACEMENT_UNITS = {
-    **dict.fromkeys(("z", "y", "x", "dz", "dy", "dx"), "voxel"), "correlation": "1", "residual": "1/cm",
+    **dict.fromkeys(("z", "y", "x", "dz", "dy", "dx"), "voxel"),
+    "correlation": "1",
+    "residual": "1/cm",
     **{f"strain_{pair}": "1" for pair in STRAINS},
-}  # fmt: skip
+}
 FRAGMENT_UNITS = {
-    "voxels": "voxels", **dict.fromkeys(("z", "y", "x", "dz", "dy", "dx", "tre_self"), "voxel"),
-    **dict.fromkeys(("rotation_z", "rotation_y", "rotation_x"), "degree"), "residual": "1/cm", "correlation": "1",
-    "kept": "1", **{f"m{i}{j}": "micrometre" if j == 3 else "1" for i in range(3) for j in range(4)},
-}  # fmt: skip
+    "voxels": "voxels",
+    **dict.fromkeys(("z", "y", "x", "dz", "dy", "dx", "tre_self"), "voxel"),
+    **dict.fromkeys(("rotation_z", "rotation_y", "rotation_x"), "degree"),
+    "residual": "1/cm",
+    "correlation": "1",
+    "kept": "1",
+    **{f"m{i}{j}": "micrometre" if j == 3 else "1" for i in range(3) for j in range(4)},
+}
 
 
 # --------------------------------------------------------------------------------------------- displacement
 
 
 def displacement_table(
-    settings: LocalDisplacement, store: Store, names: Sequence[str], reference: int, failed: Sequence[int],
+    settings: LocalDisplacement,
+    store: Store,
+    names: Sequence[str],
+    reference: int,
+    failed: Sequence[int],
     limits: Resources,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Correlate windows of each registered scan with the reference on a grid of nodes; cached in the store.
 
     Returns
@@ -85,9 +95,11 @@ def _displacement(
     """Return the fields of `local.Displacement` on the grid, found tile by tile."""
     tiles = list(_tiles(grid.shape[:3], settings.spacing))
     fields: dict[str, Array] = {
-        "vector": np.full(grid.shape, np.nan), "correlation": np.full(grid.shape[:3], np.nan),
-        "residual": np.full(grid.shape[:3], np.nan), "status": np.zeros(grid.shape[:3], np.int8),
-    }  # fmt: skip
+        "vector": np.full(grid.shape, np.nan),
+        "correlation": np.full(grid.shape[:3], np.nan),
+        "residual": np.full(grid.shape[:3], np.nan),
+        "status": np.zeros(grid.shape[:3], np.int8),
+    }
     calls = [(tile, settings, series, grid[tile], reference, t) for tile in tiles]
     for tile, found in run_tasks(_correlate_tile, calls, displacement_need(settings, grid, 1), limits):
         for field, values in fields.items():
@@ -157,9 +169,13 @@ class Fragment(NamedTuple):
 
 
 def fragment_table(
-    settings: Registration, store: Store, volumes: Sequence[Volume | None], motions: Sequence[Motion], reference: int,
+    settings: Registration,
+    store: Store,
+    volumes: Sequence[Volume | None],
+    motions: Sequence[Motion],
+    reference: int,
     limits: Resources,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Register each named fragment by itself, beginning from its scan's motion; cached in the store.
 
     Returns
@@ -215,16 +231,25 @@ def _extent(mask: Mask, thickness: int = 64) -> tuple[Array, Array, int]:
 
 
 def _fragment_row(
-    settings: Registration, fragment: Fragment, fixed: Volume, moving: Volume, motion: Motion, store: Store,
+    settings: Registration,
+    fragment: Fragment,
+    fixed: Volume,
+    moving: Volume,
+    motion: Motion,
+    store: Store,
     limits: Resources,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     row: dict[str, Any] = {"scan": moving.name, "fragment": fragment.name, "voxels": fragment.voxels}
     region = settings.fragments[fragment.name].model_dump(mode="json")
     key = {
-        "version": VERSION, "region": region, "smoothing": settings.smoothing, "start": motion.transform.tolist(),
-        "reference": fixed.identity, "moving": moving.identity,
+        "version": VERSION,
+        "region": region,
+        "smoothing": settings.smoothing,
+        "start": motion.transform.tolist(),
+        "reference": fixed.identity,
+        "moving": moving.identity,
         "range": [settings.max_rotation, settings.max_shift],
-    }  # fmt: skip
+    }
     cache = f"{moving.name}/fragment_{provenance.fingerprint(fragment.name)[:16]}"  # a name may be no file's
     found = load_estimate(store, cache, key)
     if found is None:
@@ -237,17 +262,24 @@ def _fragment_row(
     beyond = tf.compose(tf.invert(motion.transform), found["transform"])
     moved, turned = tf.apply(beyond, middle) - middle, np.degrees(tf.rotation_vector(beyond))
     return {
-        **row, **dict(zip(("z", "y", "x"), middle, strict=True)), **dict(zip(("dz", "dy", "dx"), moved, strict=True)),
+        **row,
+        **dict(zip(("z", "y", "x"), middle, strict=True)),
+        **dict(zip(("dz", "dy", "dx"), moved, strict=True)),
         **dict(zip(("rotation_z", "rotation_y", "rotation_x"), turned, strict=True)),
         **{name: found[name].item() for name in ("tre_self", "residual", "correlation", "kept")},
         **tf.to_row(tf.voxels_to_um(found["transform"], fixed.voxel_um or 1.0)),
-    }  # fmt: skip
+    }
 
 
 def _match_fragment(
-    settings: Registration, fragment: Fragment, fixed: Volume, moving: Volume, motion: Motion, store: Store,
+    settings: Registration,
+    fragment: Fragment,
+    fixed: Volume,
+    moving: Volume,
+    motion: Motion,
+    store: Store,
     limits: Resources,
-) -> dict[str, Array]:  # fmt: skip
+) -> dict[str, Array]:
     """Register the box about a fragment with the part of the scan where the scan's motion puts it."""
     level, box = fragment.level, fragment.box
     scale = 2.0**level
@@ -260,15 +292,19 @@ def _match_fragment(
     mask = fragment.mask[box[0]][:, box[1], box[2]]
     shift = _rough_shift(volumes[0], volumes[1], mask)
     found = register(
-        [Level(*volumes, mask, 1.0)], start=_shifted(start, corner, shift - other), smoothing=settings.smoothing,
-        max_shift=settings.max_shift and settings.max_shift / scale, max_rotation=settings.max_rotation,
+        [Level(*volumes, mask, 1.0)],
+        start=_shifted(start, corner, shift - other),
+        smoothing=settings.smoothing,
+        max_shift=settings.max_shift and settings.max_shift / scale,
+        max_rotation=settings.max_rotation,
         memory=0.3 * limits.memory,
-    )  # fmt: skip
+    )
     values = {"tre_self": scale * found.tre_self, "residual": found.residual, "correlation": found.correlation}
     return {
-        "transform": tf.from_level(_shifted(found.transform, -corner, other), scale), "kept": np.array(found.kept),
+        "transform": tf.from_level(_shifted(found.transform, -corner, other), scale),
+        "kept": np.array(found.kept),
         **{name: np.array(value) for name, value in values.items()},
-    }  # fmt: skip
+    }
 
 
 def _rough_shift(fixed: Array, moving: Array, mask: Array) -> Array:

@@ -59,9 +59,11 @@ def estimate_motion(
 def _key(settings: Registration, reference: Volume, moving: Volume) -> dict[str, Any]:
     """Return everything that the motion of a scan depends on."""
     key: dict[str, Any] = {
-        "version": VERSION, "reference": reference.identity, "moving": moving.identity,
+        "version": VERSION,
+        "reference": reference.identity,
+        "moving": moving.identity,
         "settings": settings.model_dump(mode="json", exclude={"order", "local", "fragments", "start"}),
-    }  # fmt: skip
+    }
     if moving.name in settings.start:
         key["start"] = settings.start[moving.name].model_dump()
     if isinstance(settings.mask, MaskSettings) and settings.mask.painted is not None:
@@ -85,15 +87,25 @@ def _register(
     start = None if given is None else start_transform(given, reference.shape)
     with ThreadPoolExecutor(limits.workers) as pool:
         found = register(
-            _levels(settings, reference, moving, store), model=settings.method, smoothing=settings.smoothing,
-            start=start, search=start is None, max_shift=settings.max_shift, max_rotation=settings.max_rotation,
-            memory=0.3 * limits.memory, parallel_map=pool.map,
-        )  # fmt: skip
+            _levels(settings, reference, moving, store),
+            model=settings.method,
+            smoothing=settings.smoothing,
+            start=start,
+            search=start is None,
+            max_shift=settings.max_shift,
+            max_rotation=settings.max_rotation,
+            memory=0.3 * limits.memory,
+            parallel_map=pool.map,
+        )
     grey = grey_scale(settings, found, reference, moving, store)
     return {
-        "transform": found.transform, "residual": np.array(found.residual), "tre_self": np.array(found.tre_self),
-        "iterations": np.array(found.iterations), "kept": np.array(found.kept), **grey,
-    }  # fmt: skip
+        "transform": found.transform,
+        "residual": np.array(found.residual),
+        "tre_self": np.array(found.tre_self),
+        "iterations": np.array(found.iterations),
+        "kept": np.array(found.kept),
+        **grey,
+    }
 
 
 def _require_alike(reference: Volume, moving: Volume) -> None:

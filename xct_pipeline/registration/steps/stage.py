@@ -99,9 +99,14 @@ def check_files(config: Config, shape: Sequence[int]) -> None:
 
 
 def run(
-    settings: Registration, names: Sequence[str], problems: Sequence[str | None], times_s: Sequence[float | None],
-    store: Store, limits: Resources, progress: Progress = silent,
-) -> RegistrationResult:  # fmt: skip
+    settings: Registration,
+    names: Sequence[str],
+    problems: Sequence[str | None],
+    times_s: Sequence[float | None],
+    store: Store,
+    limits: Resources,
+    progress: Progress = silent,
+) -> RegistrationResult:
     """Register every scan of a series with its reference, resample it, write the table of motions.
 
     Raises
@@ -145,9 +150,13 @@ def _in_known_units(settings: Registration, fixed: Volume) -> Registration:
 
 
 def _look_locally(
-    settings: Registration, volumes: Sequence[Volume | None], motions: Sequence[Motion], reference: int, store: Store,
+    settings: Registration,
+    volumes: Sequence[Volume | None],
+    motions: Sequence[Motion],
+    reference: int,
+    store: Store,
     limits: Resources,
-) -> None:  # fmt: skip
+) -> None:
     """Write the tables of displacement and of fragments, where they are asked for."""
     if settings.local is not None:
         failed = [k for k, motion in enumerate(motions) if motion.problem]

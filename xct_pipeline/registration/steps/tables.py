@@ -11,10 +11,19 @@ from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.steps.volumes import Motion
 
 UNITS = {
-    "gain": "1", "offset": "1/cm", "gain_sigma": "1", "offset_sigma": "1/cm", "residual": "1/cm", "tre_self": "voxel",
-    "check": "1/cm", "check_sigma": "1/cm", "variance_factor": "1", "kept": "1", "without_data": "voxels",
+    "gain": "1",
+    "offset": "1/cm",
+    "gain_sigma": "1",
+    "offset_sigma": "1/cm",
+    "residual": "1/cm",
+    "tre_self": "voxel",
+    "check": "1/cm",
+    "check_sigma": "1/cm",
+    "variance_factor": "1",
+    "kept": "1",
+    "without_data": "voxels",
     **{f"m{i}{j}": "micrometre" if j == 3 else "1" for i in range(3) for j in range(4)},
-}  # fmt: skip
+}
 
 
 def motion_table(motions: Sequence[Motion], voxel_um: float | None, without_data: Sequence[int]) -> pd.DataFrame:
@@ -26,11 +35,19 @@ def motion_table(motions: Sequence[Motion], voxel_um: float | None, without_data
     for motion, missing in zip(motions, without_data, strict=True):
         matrix = tf.voxels_to_um(motion.transform, voxel_um or 1.0)
         row = {
-            "gain": motion.gain, "offset": motion.offset, "residual": motion.residual,
-            "tre_self": motion.tre_self, "iterations": motion.iterations, **tf.to_row(matrix),
-            "gain_sigma": motion.gain_sigma, "offset_sigma": motion.offset_sigma, "check": motion.check,
-            "check_sigma": motion.check_sigma, "kept": motion.kept, "variance_factor": motion.variance_factor,
-        }  # fmt: skip
+            "gain": motion.gain,
+            "offset": motion.offset,
+            "residual": motion.residual,
+            "tre_self": motion.tre_self,
+            "iterations": motion.iterations,
+            **tf.to_row(matrix),
+            "gain_sigma": motion.gain_sigma,
+            "offset_sigma": motion.offset_sigma,
+            "check": motion.check,
+            "check_sigma": motion.check_sigma,
+            "kept": motion.kept,
+            "variance_factor": motion.variance_factor,
+        }
         if motion.problem is not None:
             row = dict.fromkeys(row, np.nan)
         rows.append({"scan": motion.name, **row, "without_data": missing, "problem": motion.problem})

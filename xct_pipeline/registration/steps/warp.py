@@ -63,9 +63,14 @@ class SeriesSource:
 
 
 def series_pass(
-    settings: Registration, volumes: Sequence[Volume | None], motions: Sequence[Motion], reference: int,
-    times_s: Sequence[float | None], store: Store, limits: Resources,
-) -> Pass:  # fmt: skip
+    settings: Registration,
+    volumes: Sequence[Volume | None],
+    motions: Sequence[Motion],
+    reference: int,
+    times_s: Sequence[float | None],
+    store: Store,
+    limits: Resources,
+) -> Pass:
     """Return the pass that resamples every scan into the reference's frame, and copies the reference."""
     fixed = volumes[reference]
     assert fixed is not None
@@ -79,10 +84,12 @@ def series_pass(
         PATH, fixed, len(volumes), "float32", fixed.unit, limits, {"time_s": list(times_s)}, store=store
     )
     op = BlockOp(
-        f"warp.{settings.order}", VERSION,
+        f"warp.{settings.order}",
+        VERSION,
         partial(_resample, source=source, scales=tuple((m.gain, m.offset) for m in motions), shape=fixed.shape),
-        {"order": settings.order}, scratch=partial(_warp_scratch, source=source),
-    )  # fmt: skip
+        {"order": settings.order},
+        scratch=partial(_warp_scratch, source=source),
+    )
     planes = tuple(
         {"volume": v.identity if v else None, "transform": t, "gain": m.gain, "offset": m.offset}
         for v, t, m in zip(volumes, transforms, motions, strict=True)
@@ -91,9 +98,16 @@ def series_pass(
 
 
 def series_image(
-    path: str, fixed: Volume, count: int, dtype: str, unit: str, limits: Resources, attributes: Mapping[str, Any],
-    labels: bool = False, store: Store | None = None,
-) -> Image:  # fmt: skip
+    path: str,
+    fixed: Volume,
+    count: int,
+    dtype: str,
+    unit: str,
+    limits: Resources,
+    attributes: Mapping[str, Any],
+    labels: bool = False,
+    store: Store | None = None,
+) -> Image:
     """Return a (t, z, y, x) image in the reference's frame.
 
     The shards' thickness is that of the image in the store where there is one: other shards would write to the same
@@ -108,9 +122,17 @@ def series_image(
             break
         thickness //= 2
     return Image(
-        path, ("t", "z", "y", "x"), (count, *fixed.shape), dtype, unit, thickness,
-        level_count(fixed.shape, thickness), fixed.voxel_um, labels=labels, attributes=attributes,
-    )  # fmt: skip
+        path,
+        ("t", "z", "y", "x"),
+        (count, *fixed.shape),
+        dtype,
+        unit,
+        thickness,
+        level_count(fixed.shape, thickness),
+        fixed.voxel_um,
+        labels=labels,
+        attributes=attributes,
+    )
 
 
 def _warp_scratch(region: Region, source: SeriesSource) -> int:
@@ -124,9 +146,14 @@ def _box3(region: Region) -> tuple[slice, slice, slice]:
 
 
 def _resample(
-    block: Any, before: Region, region: Region, *, source: SeriesSource, scales: Sequence[tuple[float, float]],
+    block: Any,
+    before: Region,
+    region: Region,
+    *,
+    source: SeriesSource,
+    scales: Sequence[tuple[float, float]],
     shape: tuple[int, int, int],
-) -> tuple[Any, dict[str, int]]:  # fmt: skip
+) -> tuple[Any, dict[str, int]]:
     del before
     t = region[0].start
     transform, box = source.boxes[t], source.box(region)
@@ -138,12 +165,7 @@ def _resample(
     else:
         origin = tuple(part.start for part in box)
         values = warp.warp_block(
-            block,
-            np.asarray(transform),
-            _box3(region[1:]),
-            shape=shape,
-            origin=origin,
-            order=source.order,
+            block, np.asarray(transform), _box3(region[1:]), shape=shape, origin=origin, order=source.order
         )
         gain, offset = scales[t]
         values = (values * np.float32(gain) + np.float32(offset)).astype(np.float32)

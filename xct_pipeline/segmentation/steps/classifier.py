@@ -35,10 +35,15 @@ def trained_forest(config: Config, settings: SegmentClassifier, facts: Facts, st
     if lost:
         raise ValueError(f"{file}: {', '.join(lost)} is painted but has no registered volume; paint another scan")
     key = {
-        "version": VERSION, "seed": config.seed, "trees": settings.trees, "depth": settings.depth,
-        "sigmas": settings.sigmas, "denoise": denoising_of(settings), "painted": [tuple(plane) for plane in planes],
+        "version": VERSION,
+        "seed": config.seed,
+        "trees": settings.trees,
+        "depth": settings.depth,
+        "sigmas": settings.sigmas,
+        "denoise": denoising_of(settings),
+        "painted": [tuple(plane) for plane in planes],
         "inputs": inputs_of(store),
-    }  # fmt: skip
+    }
     found = load_estimate(store, "segmentation/forest", key)
     if found is None:
         samples = []

@@ -59,9 +59,14 @@ def material_names(settings: Segmentation) -> dict[int, str]:
 
 
 def labels_pass(
-    config: Config, settings: Segmentation, facts: Facts, chosen: Thresholds | None, store: Store, limits: Resources,
+    config: Config,
+    settings: Segmentation,
+    facts: Facts,
+    chosen: Thresholds | None,
+    store: Store,
+    limits: Resources,
     granule: tuple[int, int, int] | None = None,
-) -> Pass:  # fmt: skip
+) -> Pass:
     """Return the pass that labels all scans; `granule` changes what is computed at a time, never the result."""
     frame = (len(facts.names), *facts.volume.shape)
     ops = [*denoise_op(settings, frame), _segment_op(config, settings, facts, chosen, frame, store, limits)]
@@ -73,12 +78,8 @@ def labels_pass(
 def labels_image(settings: Segmentation, facts: Facts, chosen: Thresholds | None, limits: Resources) -> Image:
     """Return the image of the labels of all scans."""
     names = {str(k): n for k, n in material_names(settings).items()}
-    attributes = {
-        "time_s": list(facts.times_s), "names": names, "thresholds": list(chosen.values) if chosen else None
-    }  # fmt: skip
-    image = series_image(
-        labels_path(), facts.volume, len(facts.names), "uint8", "", limits, attributes, labels=True
-    )  # fmt: skip
+    attributes = {"time_s": list(facts.times_s), "names": names, "thresholds": list(chosen.values) if chosen else None}
+    image = series_image(labels_path(), facts.volume, len(facts.names), "uint8", "", limits, attributes, labels=True)
     return whole_granules(image) if isinstance(settings, SegmentHysteresis) else image
 
 
@@ -107,9 +108,14 @@ def block_op(
 ) -> BlockOp:
     """Return an operation with a halo that takes `factor` bytes of scratch for each voxel it looks at."""
     return BlockOp(
-        f"segmentation.{name}", VERSION, function, parameters, partial(_needs, halo=halo, frame=frame),
-        partial(_scratch, halo=halo, frame=frame, factor=factor), size,
-    )  # fmt: skip
+        f"segmentation.{name}",
+        VERSION,
+        function,
+        parameters,
+        partial(_needs, halo=halo, frame=frame),
+        partial(_scratch, halo=halo, frame=frame, factor=factor),
+        size,
+    )
 
 
 def denoise_op(settings: Segmentation, frame: tuple[int, ...]) -> list[BlockOp]:
@@ -141,9 +147,14 @@ def segment_memory(settings: Segmentation) -> tuple[int, int]:
 
 
 def _segment_op(
-    config: Config, settings: Segmentation, facts: Facts, chosen: Thresholds | None, frame: tuple[int, ...],
-    store: Store, limits: Resources,
-) -> BlockOp:  # fmt: skip
+    config: Config,
+    settings: Segmentation,
+    facts: Facts,
+    chosen: Thresholds | None,
+    frame: tuple[int, ...],
+    store: Store,
+    limits: Resources,
+) -> BlockOp:
     halo, factor = segment_memory(settings)
     op = partial(block_op, halo=halo, frame=frame, factor=factor, size=1)
     match settings:
@@ -153,9 +164,11 @@ def _segment_op(
         case SegmentWatershed():
             assert chosen is not None
             options = {
-                "sigma": settings.sigma, "blur": _blur(settings), "reach": settings.reach,
+                "sigma": settings.sigma,
+                "blur": _blur(settings),
+                "reach": settings.reach,
                 "connectivity": settings.connectivity,
-            }  # fmt: skip
+            }
             function = partial(_watershed_block, chosen=chosen, options=options)
             return op("watershed", function, {**vars(chosen), **options})
         case SegmentHysteresis():
@@ -209,9 +222,12 @@ def _hysteresis_objects(settings: SegmentHysteresis, facts: Facts, store: Store,
     regions = boxes(facts)
     join = partial(threshold.combine_hysteresis, connectivity=settings.connectivity)
     reduction = Reduction(
-        "segmentation/hysteresis", VERSION, chunk, partial(by_scan, regions=regions, combine=join),
+        "segmentation/hysteresis",
+        VERSION,
+        chunk,
+        partial(by_scan, regions=regions, combine=join),
         {**options, "denoise": denoising_of(settings), "granule": stage_series.GRANULE},
-    )  # fmt: skip
+    )
     return measure(store, reduction, source, regions, inputs_of(store), limits, SCRATCH["hysteresis"])
 
 
@@ -251,8 +267,10 @@ def describe_labels(store: Store, path: str, names: Mapping[int, str], colors: S
     ]
     entry: dict[str, Any] = {"source": {"image": "../../"}}
     if names:
-        entry |= {"colors": palette,
-                  "properties": [{"label-value": value, "name": name} for value, name in names.items()]}  # fmt: skip
+        entry |= {
+            "colors": palette,
+            "properties": [{"label-value": value, "name": name} for value, name in names.items()],
+        }
     attributes["ome"] = {**attributes["ome"], "image-label": entry}
     v05.LabelImage.model_validate(attributes["ome"])
     write_group(folder, attributes)

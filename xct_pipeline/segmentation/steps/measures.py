@@ -42,9 +42,15 @@ class Measured:
     ceramic: int
 
     def reduce(
-        self, name: str, chunk: Any, combine: Any, source: BoxSource, regions: Sequence[Region],
-        parameters: Mapping[str, Any], *paths: str,
-    ) -> dict[str, Array]:  # fmt: skip
+        self,
+        name: str,
+        chunk: Any,
+        combine: Any,
+        source: BoxSource,
+        regions: Sequence[Region],
+        parameters: Mapping[str, Any],
+        *paths: str,
+    ) -> dict[str, Array]:
         """Run a reduction over boxes, scan by scan."""
         together = partial(by_scan, regions=regions, combine=combine)
         reduction = Reduction(f"segmentation/{name}", VERSION, chunk, together, parameters)
@@ -109,9 +115,15 @@ def measure_heights(m: Measured, level: float | None) -> dict[int, Array]:
 
 
 def _height_chunk(
-    block: Array, region: Region, *, source: BoxSource, values: BoxSource, ceramic: int, direction: interface.Direction,
+    block: Array,
+    region: Region,
+    *,
+    source: BoxSource,
+    values: BoxSource,
+    ceramic: int,
+    direction: interface.Direction,
     level: float | None,
-) -> dict[str, Array]:  # fmt: skip
+) -> dict[str, Array]:
     find = partial(interface.height_partial, ceramic=ceramic, direction=direction)
     found = find(block, region[1:], source.core(region))
     if level is None or not np.isfinite(found["height"]).any():
@@ -146,9 +158,13 @@ def measure_contacts(m: Measured, planes: Mapping[int, Array]) -> dict[str, Arra
 
 
 def _contact_chunk(
-    block: Array, region: Region, *, planes: Mapping[int, Array], offsets: Sequence[float],
+    block: Array,
+    region: Region,
+    *,
+    planes: Mapping[int, Array],
+    offsets: Sequence[float],
     direction: interface.Direction,
-) -> dict[str, Array]:  # fmt: skip
+) -> dict[str, Array]:
     return interface.contact_partial(block, region[1:], planes[region[0].start], offsets=offsets, direction=direction)
 
 

@@ -29,9 +29,17 @@ from xct_pipeline.segmentation.steps.thresholds import denoise_reach, gradient_s
 from xct_pipeline.store.image import Image
 
 RATES = {
-    "histogram": 18e6, "hysteresis": 10e6, "labels": 15e6, "materials": 22e6, "heights": 85e6, "contacts": 500e6,
-    "thickness": 2e6, "objects": 65e6, "numbers": 75e6, "shapes": 33e6,
-}  # fmt: skip
+    "histogram": 18e6,
+    "hysteresis": 10e6,
+    "labels": 15e6,
+    "materials": 22e6,
+    "heights": 85e6,
+    "contacts": 500e6,
+    "thickness": 2e6,
+    "objects": 65e6,
+    "numbers": 75e6,
+    "shapes": 33e6,
+}
 """Voxels per CPU-second of each step."""
 
 

@@ -40,7 +40,7 @@ def objects_image(name: str, facts: Facts, limits: Resources) -> Image:
     attributes = {"time_s": list(facts.times_s)}
     image = series_image(
         objects_path(name), facts.volume, len(facts.names), "int32", "", limits, attributes, labels=True
-    )  # fmt: skip
+    )
     return whole_granules(image)
 
 
@@ -49,9 +49,12 @@ def label_objects(m: Measured, value: int, progress: Progress) -> tuple[dict[str
     options = m.settings.objects
     source, regions = box_source(m.store, labels_path()), boxes(m.facts)
     chunk = partial(
-        _object_chunk, value=value, connectivity=options.connectivity, frame=m.facts.volume.shape,
+        _object_chunk,
+        value=value,
+        connectivity=options.connectivity,
+        frame=m.facts.volume.shape,
         values=box_source(m.store, PATH),
-    )  # fmt: skip
+    )
     combine = partial(_combine_objects, connectivity=options.connectivity, smallest=options.smallest)
     parameters = {"value": value, **options.model_dump(exclude={"materials"}), "granule": stage_series.GRANULE}
     found = m.reduce(f"objects_{value}", chunk, combine, source, regions, parameters)

@@ -15,9 +15,15 @@ from xct_pipeline.registration.steps.stage import PATH, Registered
 from xct_pipeline.store.store import Store
 
 SCRATCH = {
-    "histogram": 5.5, "hysteresis": 8, "materials": 14, "heights": 17, "contacts": 5,
-    "thickness": 60, "objects": 20, "shapes": 4,
-}  # fmt: skip
+    "histogram": 5.5,
+    "hysteresis": 8,
+    "materials": 14,
+    "heights": 17,
+    "contacts": 5,
+    "thickness": 60,
+    "objects": 20,
+    "shapes": 4,
+}
 """Memory of each reduction beyond what it reads, as a multiple of that, measured."""
 VERSION = 6  # of every operation and reduction of the stage
 GRANULE = registration.GRANULE

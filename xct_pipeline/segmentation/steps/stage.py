@@ -23,9 +23,18 @@ from xct_pipeline.store.store import Store
 log = logging.getLogger("xct")
 
 __all__ = [
-    "Facts", "SegmentationResult", "check", "find_thresholds", "forecast", "label_values", "labels_pass", "labels_path",
-    "material_names", "run", "stored_names",
-]  # fmt: skip
+    "Facts",
+    "SegmentationResult",
+    "check",
+    "find_thresholds",
+    "forecast",
+    "label_values",
+    "labels_pass",
+    "labels_path",
+    "material_names",
+    "run",
+    "stored_names",
+]
 
 
 def stored_names(store: Store) -> dict[int, str]:

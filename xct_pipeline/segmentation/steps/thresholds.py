@@ -108,10 +108,14 @@ def _histogram(settings: SegmentOtsu | SegmentWatershed, facts: Facts, store: St
     smooth = partial(_smoothed, source=source, denoising=denoising_of(settings), gradient=gradient)
     most = histogram_bins(settings.bins, gradient)
     reduction = Reduction(
-        "segmentation/histogram", VERSION, partial(_count_chunk, smooth=smooth, bins=most),
+        "segmentation/histogram",
+        VERSION,
+        partial(_count_chunk, smooth=smooth, bins=most),
         partial(threshold.combine_histograms, bins=most),
-        {"denoise": denoising_of(settings), "gradient": gradient, "bins": settings.bins}, fold=True, for_device=True,
-    )  # fmt: skip
+        {"denoise": denoising_of(settings), "gradient": gradient, "bins": settings.bins},
+        fold=True,
+        for_device=True,
+    )
     size = 8 * math.prod(most)
     found = measure(store, reduction, source, regions, inputs_of(store), limits, SCRATCH["histogram"], size)
     low, high = threshold.span_of(found)

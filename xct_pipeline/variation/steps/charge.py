@@ -28,10 +28,15 @@ def charge_of_series(
     settings = config.electrochemistry
     assert settings is not None
     record = read_log(
-        config.resolve(settings.log), time=settings.time, charge=settings.charge, current=settings.current,
-        voltage=settings.voltage, absolute_time=settings.absolute_time, units=settings.units,
+        config.resolve(settings.log),
+        time=settings.time,
+        charge=settings.charge,
+        current=settings.current,
+        voltage=settings.voltage,
+        absolute_time=settings.absolute_time,
+        units=settings.units,
         charge_sign=settings.charge_sign,
-    )  # fmt: skip
+    )
     starts = [scan.start if scan else None for scan in scans]
     ends = [scan.end if scan else None for scan in scans]
     absent = [k for k, scan in enumerate(scans) if scan is None]

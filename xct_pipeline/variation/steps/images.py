@@ -105,9 +105,16 @@ class ChangeSource:
 
 
 def density_passes(
-    series: Series, settings: Variation, physics: Physics, compositions: Sequence[float | None], store: Store,
-    limits: Resources, times: Sequence[float | None], second: Store | None, consecutive: bool,
-) -> list[Pass]:  # fmt: skip
+    series: Series,
+    settings: Variation,
+    physics: Physics,
+    compositions: Sequence[float | None],
+    store: Store,
+    limits: Resources,
+    times: Sequence[float | None],
+    second: Store | None,
+    consecutive: bool,
+) -> list[Pass]:
     """Return the passes that write the change of density of the species, and its flags.
 
     The change between consecutive scans is that of `DENSITY`: where the closure is not linear in the change of
@@ -123,9 +130,12 @@ def density_passes(
     inputs = {"attenuation": [image_identity(s, path) for s in stores]}
     attributes = {"time_s": list(times), "closure": physics.closure, "species": settings.species}
     faces = Faces(
-        str(store.path.resolve() / PATH / "0"), series.reference, series.frame, face_gradient(series, store),
+        str(store.path.resolve() / PATH / "0"),
+        series.reference,
+        series.frame,
+        face_gradient(series, store),
         settings.shell_width,
-    )  # fmt: skip
+    )
     parameters = {"closure": physics.closure, "anode": vars(physics.anode), "second_keV": settings.second_energy_keV}
     w = tuple((compositions[k], compositions[j]) for k, j in pairs)
     passes = []
@@ -137,9 +147,13 @@ def density_passes(
             name, series.volume, len(series.names), dtype, unit, limits, {**attributes, **more}, labels=flags
         )
         function = partial(
-            _density, physics=physics, compositions=w, same=tuple(k == j for k, j in pairs), failed=series.failed,
+            _density,
+            physics=physics,
+            compositions=w,
+            same=tuple(k == j for k, j in pairs),
+            failed=series.failed,
             faces=faces if flags else None,
-        )  # fmt: skip
+        )
         shell = {"face_gradient": faces.threshold, "shell_width": faces.width} if flags else {}
         scratch = flags_bytes if flags else closure_bytes
         op = BlockOp(f"closure.{physics.closure}", VERSION, function, {**parameters, **shell}, scratch=scratch)
@@ -188,10 +202,16 @@ def flags_bytes(region: Region) -> int:
 
 
 def _density(
-    block: Any, before: Region, region: Region, *, physics: Physics,
-    compositions: tuple[tuple[float | None, float | None], ...], same: tuple[bool, ...], failed: tuple[int, ...],
+    block: Any,
+    before: Region,
+    region: Region,
+    *,
+    physics: Physics,
+    compositions: tuple[tuple[float | None, float | None], ...],
+    same: tuple[bool, ...],
+    failed: tuple[int, ...],
     faces: Faces | None,
-) -> Any:  # fmt: skip
+) -> Any:
     del before
     k = region[0].start
     later, earlier = compositions[k]
@@ -235,12 +255,15 @@ def map_arrays(
     for name, unit in AREAL.items():
         more = {"noise_voxels": list(noise_voxels)} if name == "areal_sigma" else {}
         image = Image(
-            f"variation/{name}{'_consecutive' * consecutive}", ("t", "y", "x"), shape, "float32", unit, 1,
+            f"variation/{name}{'_consecutive' * consecutive}",
+            ("t", "y", "x"),
+            shape,
+            "float32",
+            unit,
+            1,
             voxel_um=series.volume.voxel_um,
-            attributes={
-                "time_s": list(times), "closure": physics.closure, "species": settings.species, **more
-            },
-        )  # fmt: skip
+            attributes={"time_s": list(times), "closure": physics.closure, "species": settings.species, **more},
+        )
         store.prepare(image)
         arrays[name] = zarr.open_array(str(store.path / image.path / "0"), mode="r+")
         for k in series.failed:

@@ -31,9 +31,16 @@ from xct_pipeline.variation.steps.series import (
 from xct_pipeline.variation.steps.sums import maps_bytes, surface_threshold
 
 RATES = {
-    "change": 40e6, "density": 50e6, "flags": 30e6, "surface": 60e6, "sums": 15e6, "pairs": 60e6, "noise/survey": 30e6,
-    "noise/level": 20e6, "noise": 20e6,
-}  # fmt: skip
+    "change": 40e6,
+    "density": 50e6,
+    "flags": 30e6,
+    "surface": 60e6,
+    "sums": 15e6,
+    "pairs": 60e6,
+    "noise/survey": 30e6,
+    "noise/level": 20e6,
+    "noise": 20e6,
+}
 """Voxels per CPU-second of each step."""
 USED = 3  # voxels that are read for each quiet one
 LABELS = 4  # sets of voxels whose pairs are counted: materials

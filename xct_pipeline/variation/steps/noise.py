@@ -72,9 +72,15 @@ def good(series: Series, pair: Pair) -> bool:
 
 
 def measure_noise(
-    series: Series, store: Store, mask: RegionMask, quiet: QuietMask, pairs: Sequence[Pair],
-    where: tuple[list[Region], list[int]], level: mass.Sums, limits: Resources,
-) -> dict[Pair, noises.Noise]:  # fmt: skip
+    series: Series,
+    store: Store,
+    mask: RegionMask,
+    quiet: QuietMask,
+    pairs: Sequence[Pair],
+    where: tuple[list[Region], list[int]],
+    level: mass.Sums,
+    limits: Resources,
+) -> dict[Pair, noises.Noise]:
     """Measure the noise of pairs of scans in bricks, and how it varies over the region; pairs without voxels are left.
 
     Parameters
@@ -89,21 +95,36 @@ def measure_noise(
     windows = (height, 1, 1), (height, LEVEL_BIN, LEVEL_BIN)
     chunk = partial(_mean_chunk, source=source, quiet=quiet, pairs=tuple(pairs))
     inputs = {
-        "registered": image_identity(store, PATH), "pairs": pairs, "quiet": quiet.identity(), "lag": LAG,
-        "inside_solid": quiet.inside_solid, "windows": windows,
+        "registered": image_identity(store, PATH),
+        "pairs": pairs,
+        "quiet": quiet.identity(),
+        "lag": LAG,
+        "inside_solid": quiet.inside_solid,
+        "windows": windows,
         "bricks": [[(part.start, part.stop) for part in brick] for brick in where[0]],
-    }  # fmt: skip
+    }
     tag = "ceramic" if quiet.inside_solid else "quiet"
     mean = measure(
-        store, Reduction(f"noise/mean_{tag}", VERSION, chunk, add_up, fold=True), source, sample(*where, ABOUT), inputs,
-        limits, SCRATCH["noise"],
-    )  # fmt: skip
+        store,
+        Reduction(f"noise/mean_{tag}", VERSION, chunk, add_up, fold=True),
+        source,
+        sample(*where, ABOUT),
+        inputs,
+        limits,
+        SCRATCH["noise"],
+    )
     about = mean["total"] / np.maximum(mean["count"], 1)
     chunk = partial(_noise_chunk, source=source, quiet=quiet, pairs=tuple(pairs), about=about, windows=windows)
     found = measure(
-        store, Reduction(f"noise/{tag}", VERSION, chunk, add_up, fold=True), source, where[0], inputs, limits,
-        SCRATCH["noise"], pairs_bytes(len(pairs)),
-    )  # fmt: skip
+        store,
+        Reduction(f"noise/{tag}", VERSION, chunk, add_up, fold=True),
+        source,
+        where[0],
+        inputs,
+        limits,
+        SCRATCH["noise"],
+        pairs_bytes(len(pairs)),
+    )
     pooled = noises.pooled_level(mass.Sums((0,), found["level"], found["level_count"]))
     spread = noises.spread(noises.noise_level(level, least=200)[0], (LEVEL_BIN, LEVEL_BIN), series.frame[1:]) / pooled
     result = {}
@@ -133,9 +154,14 @@ def level_of_region(series: Series, store: Store, mask: RegionMask, limits: Reso
     inputs = {"registered": image_identity(store, PATH), "reference": series.reference, "region": mask.identity_of()}
     chunk = partial(_level_chunk, source=source, mask=mask)
     found = measure(
-        store, Reduction("noise/level", VERSION, chunk, add_up, fold=True), source,
-        bricks_of(mask.bounds()), inputs, limits, SCRATCH["noise/level"],
-    )  # fmt: skip
+        store,
+        Reduction("noise/level", VERSION, chunk, add_up, fold=True),
+        source,
+        bricks_of(mask.bounds()),
+        inputs,
+        limits,
+        SCRATCH["noise/level"],
+    )
     return mass.Sums((0, 0, 0), found["total"], found["count"])
 
 
@@ -171,9 +197,15 @@ def _mean_chunk(
 
 
 def _noise_chunk(
-    block: Array, region: Region, *, source: BoxSource, quiet: QuietMask, pairs: Sequence[Pair], about: Array,
+    block: Array,
+    region: Region,
+    *,
+    source: BoxSource,
+    quiet: QuietMask,
+    pairs: Sequence[Pair],
+    about: Array,
     windows: Sequence[tuple[int, int, int]],
-) -> dict[str, Array]:  # fmt: skip
+) -> dict[str, Array]:
     """Sum products over pairs of voxels of a brick, deviations over its windows, and the reference's own noise."""
     wide = source.wide(region)
     core, mask = inside(wide, region), quiet.box(block[0], wide)
@@ -215,9 +247,11 @@ def measure_pairs(
 ) -> cells.Pairs:
     """Count the voxel pairs of sets of voxels at each lag, and their voxels per column block."""
     inputs = {
-        "frame": series.frame, "masks": [[m.region.model_dump(), m.values] for m in masks],
-        "labels": masks[0].identity, "lag": LAG,
-    }  # fmt: skip
+        "frame": series.frame,
+        "masks": [[m.region.model_dump(), m.values] for m in masks],
+        "labels": masks[0].identity,
+        "lag": LAG,
+    }
     reduction = Reduction(f"pairs/{name}", VERSION, partial(_pairs_chunk, masks=tuple(masks)), add_up, fold=True)
     boxes = boxes_of(masks[0].bounds())
     found = measure(store, reduction, NoSource(), boxes, inputs, limits, scratch=1)

@@ -106,9 +106,17 @@ def physics_of(settings: Variation, scans: Sequence[Scan | None]) -> Physics:
     materials = (settings.species, a.host) if a.w_host is not None or two else (settings.species,)
     k = coefficients(materials, energy, settings.measured)
     anode = Anode(
-        k[settings.species], k.get(a.host, 0.0), a.w_host, a.density, a.filling, a.carbon_fraction, a.temperature_C,
-        a.density_model, None if a.density_table is None else tuple(a.density_table), a.boundaries,
-    )  # fmt: skip
+        k[settings.species],
+        k.get(a.host, 0.0),
+        a.w_host,
+        a.density,
+        a.filling,
+        a.carbon_fraction,
+        a.temperature_C,
+        a.density_model,
+        None if a.density_table is None else tuple(a.density_table),
+        a.boundaries,
+    )
     if settings.closure == "well_mixed":
         anode = replace(anode, boundaries=_liquidus(settings))
     for name in (settings.closure, *settings.alternatives):
@@ -165,12 +173,14 @@ def errors_of(settings: Variation, physics: Physics, series: Series, pair: tuple
     shift = float(np.hypot(np.hypot(moving.tre_self, fixed.tre_self), settings.registration_error_voxel))
     reach = min(series.frame[1:]) / 3
     return budget.Errors(
-        shift_voxel=shift, rotation_rad=shift / reach,
+        shift_voxel=shift,
+        rotation_rad=shift / reach,
         gain=float(np.hypot(moving.gain_sigma, fixed.gain_sigma)),
         offset=float(np.hypot(moving.offset_sigma, fixed.offset_sigma)),
-        table=settings.table_error, energy=abs(physics.percent_per_keV) / 100 * settings.energy_error_keV,
+        table=settings.table_error,
+        energy=abs(physics.percent_per_keV) / 100 * settings.energy_error_keV,
         alternatives=tuple(closure.sensitivity(name, physics.anode) for name in settings.alternatives),
-    )  # fmt: skip
+    )
 
 
 def interpolation_of(config: Config, series: Series, planes: range) -> list[float]:

@@ -95,9 +95,11 @@ class QuietMask:
     def identity(self) -> dict[str, Any]:
         """Return what the mask depends on, beside the reference scan."""
         return {
-            "region": None if self.region is None else self.region.identity_of(), "avoid": self.avoid.identity_of(),
-            "threshold": self.threshold, "solid": self.solid,
-        }  # fmt: skip
+            "region": None if self.region is None else self.region.identity_of(),
+            "avoid": self.avoid.identity_of(),
+            "threshold": self.threshold,
+            "solid": self.solid,
+        }
 
 
 def deep_inside(solid: Array) -> Array:
@@ -144,9 +146,11 @@ def chosen_bricks(
     source, bricks = box_source(series, store, [series.reference], HALO), bricks_of(quiet.bounds())
     rows = rows_of(bricks)
     inputs = {
-        "registered": image_identity(store, PATH), "reference": series.reference, "quiet": quiet.identity(),
+        "registered": image_identity(store, PATH),
+        "reference": series.reference,
+        "quiet": quiet.identity(),
         "brick": BRICK,
-    }  # fmt: skip
+    }
     chunk = partial(_survey_chunk, source=source, quiet=replace(quiet, inside_solid=False))
     reduction = Reduction("noise/survey", VERSION, chunk, _side_by_side)
     found = measure(store, reduction, source, rows, inputs, limits, SCRATCH["noise/survey"])

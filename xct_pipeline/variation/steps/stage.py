@@ -105,9 +105,7 @@ def run(
     second = _second(config, series)
     if second is not None:
         series = replace(series, failed=tuple(sorted({*series.failed, *second[0].failed})))
-    study = Study(
-        config, series, store, limits, physics, tuple(compositions), stamps_s, charge, record, second
-    )  # fmt: skip
+    study = Study(config, series, store, limits, physics, tuple(compositions), stamps_s, charge, record, second)
     check_regions(study)
     for kind in KINDS:
         steps = density_passes(
@@ -120,9 +118,7 @@ def run(
         # what is ceramic at the first energy says nothing about attenuation at the second
         quiet.append(replace(quiet_part(settings, registration, *second, study.region), solid=None))
     sources = [(series, store), *([second] if second is not None else [])]
-    noises = [
-        noise_of_series(*source, study.region, part, limits) for source, part in zip(sources, quiet, strict=True)
-    ]  # fmt: skip
+    noises = [noise_of_series(*source, study.region, part, limits) for source, part in zip(sources, quiet, strict=True)]
     warnings = write_maps_and_tables(replace(study, noise=tuple(noises)))
     return VariationResult(tuple(done), (), tuple(warnings))
 

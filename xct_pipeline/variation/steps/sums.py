@@ -30,9 +30,17 @@ PIECE = 4  # planes of a slab that are summed together
 
 
 def measure_sums(
-    series: Series, store: Store, settings: Variation, mask: RegionMask, pair: tuple[int, int], limits: Resources,
-    name: str, surface: Array | None = None, materials: Materials | None = None, profiles: bool = True,
-) -> dict[str, Array]:  # fmt: skip
+    series: Series,
+    store: Store,
+    settings: Variation,
+    mask: RegionMask,
+    pair: tuple[int, int],
+    limits: Resources,
+    name: str,
+    surface: Array | None = None,
+    materials: Materials | None = None,
+    profiles: bool = True,
+) -> dict[str, Array]:
     """Sum one pair of scans over a region: along z, and per cell (radius, depth, bin, material).
 
     Returns
@@ -45,14 +53,23 @@ def measure_sums(
     source = box_source(series, store, (fixed, moving))
     cells = CellsOfRegion(mask.frame, surface, settings.anode_above, settings.bins if profiles else None, materials)
     inputs = {
-        "registered": image_identity(store, PATH), "pair": pair, "region": mask.region.model_dump(),
-        "labels": mask.identity, "surface": surface, "above": settings.anode_above,
-        "bins": cells.bins, "materials": None if materials is None else materials.identity, "profiles": profiles,
-    }  # fmt: skip
+        "registered": image_identity(store, PATH),
+        "pair": pair,
+        "region": mask.region.model_dump(),
+        "labels": mask.identity,
+        "surface": surface,
+        "above": settings.anode_above,
+        "bins": cells.bins,
+        "materials": None if materials is None else materials.identity,
+        "profiles": profiles,
+    }
     reduction = Reduction(
-        f"sums/{name}_{series.names[moving]}_{series.names[fixed]}", VERSION,
-        partial(_sums_chunk, source=source, mask=mask, cells=cells), partial(_placed, frame=mask.frame), fold=True,
-    )  # fmt: skip
+        f"sums/{name}_{series.names[moving]}_{series.names[fixed]}",
+        VERSION,
+        partial(_sums_chunk, source=source, mask=mask, cells=cells),
+        partial(_placed, frame=mask.frame),
+        fold=True,
+    )
     boxes = boxes_of(mask.bounds())
     found = measure(store, reduction, source, boxes, inputs, limits, SCRATCH["sums"], maps_bytes(series.frame))
     result = column_sums.by_name(found["maps"]) | {"lost": found["lost"]}

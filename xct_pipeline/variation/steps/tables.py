@@ -106,9 +106,12 @@ def write_maps_and_tables(study: Study) -> list[str]:
             if consecutive and study.physics.closure in OFFSET:
                 density = _between(study, pair, measured[0].sums["count"])
             change = budget.evaluate(
-                measured, density, study.voxel_um, study.physics.anode.k_species,
+                measured,
+                density,
+                study.voxel_um,
+                study.physics.anode.k_species,
                 None if whole is None else whole.pairs[0],
-            )  # fmt: skip
+            )
             for name, array in maps.items():
                 array[k] = getattr(change, name).astype(np.float32)
             results[consecutive].append(budget.without_maps(change))
@@ -120,9 +123,14 @@ def write_maps_and_tables(study: Study) -> list[str]:
 
 
 def measure_pair(
-    study: Study, mask: RegionMask, pair: tuple[int, int], name: str, surface: Array | None = None,
-    materials: Materials | None = None, profiles: bool = False,
-) -> list[budget.Measured]:  # fmt: skip
+    study: Study,
+    mask: RegionMask,
+    pair: tuple[int, int],
+    name: str,
+    surface: Array | None = None,
+    materials: Materials | None = None,
+    profiles: bool = False,
+) -> list[budget.Measured]:
     """Measure one pair of scans over a region: sums, noise and errors, at each energy."""
     settings, physics, limits = study.settings, study.physics, study.limits
     slopes = physics.slopes(study.compositions[pair[0]])
@@ -162,9 +170,12 @@ def map_values(store: Store, name: str) -> Array:
 
 
 def write_tables(
-    study: Study, results: Mapping[bool, Sequence[budget.Change | None]],
-    profiles: Sequence[Mapping[str, pd.DataFrame] | None], totals: pd.DataFrame, materials: Sequence[pd.DataFrame],
-) -> list[str]:  # fmt: skip
+    study: Study,
+    results: Mapping[bool, Sequence[budget.Change | None]],
+    profiles: Sequence[Mapping[str, pd.DataFrame] | None],
+    totals: pd.DataFrame,
+    materials: Sequence[pd.DataFrame],
+) -> list[str]:
     """Write the tables of the stage; return warnings."""
     store, names, settings = study.store, study.series.names, study.settings
     factors = interpolation_of(study.config, study.series, study.region.planes())
@@ -217,23 +228,33 @@ def named_regions(study: Study, materials: Materials | None) -> tuple[pd.DataFra
                 continue
             measured = measure_pair(study, mask, pair, f"regions/{name}", None, materials)
             change = budget.evaluate(
-                measured, study.density(k), study.voxel_um, study.physics.anode.k_species,
+                measured,
+                study.density(k),
+                study.voxel_um,
+                study.physics.anode.k_species,
                 None if whole is None else whole.pairs[0],
-            )  # fmt: skip
+            )
             totals.append(
                 {
-                    "scan": series.names[k], "region": name, "voxels": int(measured[0].sums["count"].sum()),
-                    "mass_change_mg": change.mass_mg, "sigma_mg": change.sigma_mg,
+                    "scan": series.names[k],
+                    "region": name,
+                    "voxels": int(measured[0].sums["count"].sum()),
+                    "mass_change_mg": change.mass_mg,
+                    "sigma_mg": change.sigma_mg,
                 }
-            )  # fmt: skip
+            )
             parts += material_rows(study, k, name, measured, labelled, materials)
     return pd.DataFrame(totals), parts
 
 
 def material_rows(
-    study: Study, scan: int, region: str, measured: Sequence[budget.Measured], labelled: cells.Pairs | None,
+    study: Study,
+    scan: int,
+    region: str,
+    measured: Sequence[budget.Measured],
+    labelled: cells.Pairs | None,
     materials: Materials | None,
-) -> list[pd.DataFrame]:  # fmt: skip
+) -> list[pd.DataFrame]:
     """Return the change of mass of each material of the reference scan in a region; nothing without labels."""
     if materials is None or labelled is None:
         return []
