@@ -28,6 +28,7 @@ app = typer.Typer(
 for command in (
     inputs.init,
     inputs.check,
+    inputs.schema,
     trials.center,
     trials.preview,
     trials.sweep,

@@ -55,6 +55,19 @@ def check(
         raise typer.Exit(PARTIAL)
 
 
+def schema(markdown: Annotated[bool, typer.Option("--markdown", help="As a page of text instead.")] = False) -> None:
+    """Print every key of the configuration with type, default and meaning, as a JSON schema for editors.
+
+    Example: xct schema > run.schema.json
+    """
+    from xct_pipeline.config import reference
+
+    if markdown:
+        print(reference.markdown(), end="")
+    else:
+        print_json(reference.schema())
+
+
 def simulate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; made if need be.")],
     scans: Annotated[int, typer.Option(min=1, help="Number of scans, the pristine cell included.")] = 3,

@@ -13,51 +13,77 @@ class AngleFile(Section):
     """Angles in degrees from a text file, one a line."""
 
     file: str
+    """Text file, one angle in degrees a line."""
     lines: Span | None = None
+    """Which lines, half-open [first, stop]; all by default."""
 
 
 class AngleRange(Section):
     """Evenly spaced angles in degrees, both ends included."""
 
     start: float
+    """First angle, degrees."""
     stop: float
+    """Last angle, degrees."""
     count: Annotated[int, Field(ge=3)]
+    """Number of angles, both ends included."""
 
 
 class TiffScan(Section):
     """A scan stored as TIFF files; patterns are sorted naturally."""
 
     name: str
+    """Of the scan in the store."""
     projections: str | list[str]
+    """Files or patterns of the projections, sorted naturally."""
     flats: str | list[str] | None = None
+    """Files or patterns of the images of the open beam before the projections."""
     flats_after: str | list[str] | None = None
+    """The same after the projections."""
     darks: str | list[str] | None = None
+    """Files or patterns of the images without beam before the projections."""
     darks_after: str | list[str] | None = None
+    """The same after the projections."""
     angles: AngleFile | AngleRange
+    """Angle of each projection: a text file, or a range."""
     pixel_size_um: PositiveFloat | None = None
+    """Edge of a detector pixel on the sample, micrometre."""
     energy_keV: PositiveFloat | None = None
+    """Photon energy, keV."""
 
 
 class Around(Section):
     """Files recorded before and after the projections."""
 
     before: list[str] = []
+    """Files recorded before the projections."""
     after: list[str] = []
+    """Files recorded after the projections."""
 
 
 class Acquisition(Section):
     """Which raw scans there are, in time order, and what their files do not say."""
 
     scans: list[str] = []
+    """Raw files (NXtomo, NeXus, Data Exchange), names or patterns, in time order."""
     tiff: list[TiffScan] = []
+    """Scans stored as TIFF files."""
     flats: Literal["none"] | list[str] | Around | None = None
+    """Images of the open beam from other files; "none" goes without."""
     darks: Literal["none"] | list[str] | Around | None = None
+    """Images without beam from other files; "none" goes without."""
     pixel_size_um: PositiveFloat | None = None
+    """Edge of a detector pixel on the sample, micrometre, where the files do not say it."""
     energy_keV: PositiveFloat | None = None
+    """Photon energy, keV, where the files do not say it."""
     distance_mm: PositiveFloat | None = None
+    """From sample to detector, mm, where the files do not say it."""
     rows: Span | None = None
+    """Detector rows to use, half-open [first, stop]; all by default."""
     columns: Span | None = None
+    """Detector columns to use, half-open [first, stop]; all by default."""
     binning: Annotated[int, Field(ge=1, le=16)] = 1
+    """Pixels along rows and along columns that are averaged into one."""
 
     @model_validator(mode="after")
     def _check(self) -> Acquisition:

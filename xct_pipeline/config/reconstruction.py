@@ -21,8 +21,11 @@ class ReconstructionBase(Section):
     """What every method needs."""
 
     center: Annotated[Any, AfterValidator(_center)] = "auto"
+    """Column of the rotation axis: "auto" for each scan, "common" for all, a number, or a list of one per scan."""
     half_acquisition: Literal["auto", "none", "left", "right"] = "auto"
+    """Axis near the edge of the detector: "auto" where a whole turn was taken, or the side on which the axis lies."""
     circle: bool = False
+    """Set voxels outside the inscribed circle to zero."""
 
 
 FilterName = Literal["ram-lak", "shepp-logan", "cosine", "hann", "hamming", "butterworth"]
@@ -32,29 +35,43 @@ class Fourier(ReconstructionBase):
     """Direct Fourier reconstruction, gridding batched over slices."""
 
     method: Literal["fourier"] = "fourier"
+    """Direct Fourier reconstruction."""
     filter: FilterName = "ram-lak"
+    """Window on the ramp."""
     cutoff: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Frequency at which the window ends, as a share of the highest."""
     order: PositiveFloat = 8.0
+    """Of the Butterworth window."""
     pad: Literal["edge", "zero"] = "edge"
+    """What lies beyond the detector: the value at its edge, or zero."""
     kernel_width: Literal[4, 6] = 4
+    """Taps of the gridding kernel along each axis; 6 is slower and four times as exact."""
     fft: Literal["auto", "scipy", "ducc0"] = "auto"
+    """Library of the transforms; "auto" takes ducc0 where it is installed."""
 
 
 class Astra(ReconstructionBase):
     """The ASTRA toolbox, slice by slice on the CPU."""
 
     method: Literal["astra"]
+    """The ASTRA toolbox."""
     algorithm: Literal["FBP", "SIRT", "CGLS"] = "FBP"
+    """FBP, or one that iterates."""
     iterations: PositiveInt = 100
+    """Of SIRT and CGLS."""
     filter: FilterName = "ram-lak"
+    """Window on the ramp, for FBP."""
 
 
 class Tomopy(ReconstructionBase):
     """Any algorithm of tomopy (conda-forge only)."""
 
     method: Literal["tomopy"]
+    """tomopy."""
     algorithm: str = "gridrec"
+    """Its name in tomopy.recon."""
     options: dict[str, Any] = {}
+    """Passed on to tomopy.recon."""
 
 
 Reconstruction = Annotated[

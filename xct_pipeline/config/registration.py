@@ -15,12 +15,19 @@ class MaskSettings(Section):
     """The parts that do not change, on which scans are matched; several keys select what all of them select."""
 
     min_attenuation: float | None = None
+    """Voxels at least as dense, 1/cm."""
     max_attenuation: float | None = None
+    """Voxels at most as dense, 1/cm."""
     cylinder: Cylinder | None = None
+    """Within a radius of the rotation axis."""
     box: Box | None = None
+    """Between planes, rows and columns."""
     label: str | None = None
+    """A material of an earlier segmentation."""
     painted: str | None = None
+    """File of a mask that somebody painted: TIFF, zarr or OME-Zarr of the size of the reference volume."""
     grow: NonNegativeInt = 2
+    """Voxels by which the mask is grown, so that faces take part."""
 
     @model_validator(mode="after")
     def _check(self) -> MaskSettings:
@@ -38,15 +45,22 @@ class StartMotion(Section):
     """
 
     shift: tuple[Finite, Finite, Finite] = (0.0, 0.0, 0.0)
+    """Voxels along z, y, x."""
     rotation: tuple[Finite, Finite, Finite] = (0.0, 0.0, 0.0)
+    """Degrees about z, y, x."""
 
 
 class Calibration(Section):
     """Grey values of each scan on the scale of the reference scan."""
 
     method: Literal["auto", "regions", "registration", "none"] = "auto"
+    """"auto" from the materials of the mask; "regions" from regions that are named; "registration" from the match
+    itself; "none" leaves the grey scale as it is.
+    """
     regions: dict[str, RegionOfInterest] = {}
+    """Parts that do not change, by name."""
     fitted: list[str] = []
+    """Which regions make gain and offset; the others test them. All by default."""
 
     @model_validator(mode="after")
     def _check(self) -> Calibration:
@@ -64,23 +78,36 @@ class LocalDisplacement(Section):
     """Digital volume correlation on a grid of nodes: a diagnostic, never used to warp."""
 
     window: Annotated[int, Field(ge=8, le=128)] = 32
+    """Edge of the cube that is matched about each node, voxels."""
     spacing: Annotated[int, Field(ge=4)] = 32
+    """Between nodes, voxels."""
 
 
 class Registration(Section):
     """Every scan in the frame and on the grey scale of one of them."""
 
     method: Literal["rigid", "translation", "affine"] = "rigid"
+    """Which motions are searched: shifts; shifts and turns; or an affine map."""
     reference: NonNegativeInt | str = 0
+    """Position or name of the scan that all others are brought to."""
     mask: Literal["auto"] | MaskSettings = "auto"
+    """What does not change; "auto" leaves out what changed by itself."""
     order: Literal["linear", "cubic", "quintic"] = "cubic"
+    """Of the B-spline that resamples."""
     smoothing: Annotated[float, Field(ge=0, le=3)] = 0.7
+    """Gaussian before matching, a standard deviation in voxels."""
     max_shift: PositiveFloat | None = None
+    """A larger motion is an error, voxels; a quarter of the longest side by default."""
     max_rotation: PositiveFloat = 15.0
+    """A larger turn is an error, degrees."""
     start: dict[str, StartMotion] = {}
+    """Where the search begins, by the name of the scan."""
     calibration: Calibration = Calibration()
+    """Grey values on the scale of the reference."""
     local: LocalDisplacement | None = None
+    """Local displacement and strain, a diagnostic."""
     fragments: dict[str, RegionOfInterest] = {}
+    """Parts that are registered on their own, by name, a diagnostic."""
 
     @model_validator(mode="after")
     def _check(self) -> Registration:

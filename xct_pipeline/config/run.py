@@ -23,14 +23,23 @@ class Config(Section):
     """A run. `folder` is where the file lies; relative paths start there."""
 
     output: str
+    """The store that is written."""
     acquisition: Acquisition
+    """The raw scans."""
     correction: Correction = Correction()
+    """From counts to line integrals."""
     reconstruction: Reconstruction = Fourier()
+    """From sinograms to attenuation."""
     registration: Registration | None = None
+    """All scans in one frame."""
     segmentation: Segmentation | None = None
+    """Labels."""
     variation: Variation | None = None
+    """Changes of mass."""
     electrochemistry: Electrochemistry | None = None
+    """The log of the cycler."""
     seed: NonNegativeInt = 0
+    """Of every random draw."""
     folder: Path = Field(default=Path("."), exclude=True)
 
     @property

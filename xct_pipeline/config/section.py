@@ -19,7 +19,7 @@ from pydantic import (
 class Section(BaseModel):
     """A table of the file: nothing unknown in it, nothing changed after it was read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 Span = Annotated[tuple[NonNegativeInt, NonNegativeInt], Field(description="half-open range [first, stop]")]
@@ -38,6 +38,7 @@ class NoMethod(Section):
     """Leave the step out."""
 
     method: Literal["none"] = "none"
+    """Leave the step out."""
 
 
 def default_method(method: str) -> BeforeValidator:
@@ -53,23 +54,31 @@ class Cylinder(Section):
     """Voxels of the reference volume: planes z, half-open, and a radius in voxels about ((N-1)/2, (N-1)/2)."""
 
     z: Span
+    """Planes, half-open [first, stop]."""
     radius: PositiveFloat
+    """In voxels about the rotation axis; a voxel whose centre lies on it is inside."""
 
 
 class Box(Section):
     """Voxels of the reference volume, half-open along each axis."""
 
     z: Span
+    """Planes, half-open [first, stop]."""
     y: Span
+    """Rows of a plane, half-open."""
     x: Span
+    """Columns of a plane, half-open."""
 
 
 class RegionOfInterest(Section):
     """Part of the reference volume; what several keys select is what all of them select."""
 
     cylinder: Cylinder | None = None
+    """Within a radius of the rotation axis."""
     box: Box | None = None
+    """Between planes, rows and columns."""
     label: str | None = None
+    """Voxels of the reference scan that the segmentation gave this name."""
 
     @model_validator(mode="after")
     def _check(self) -> RegionOfInterest:
