@@ -158,7 +158,7 @@ def _back(image: Floats, data: Floats, columns: int, cosines: Angles, sines: Ang
             for a in range(len(cosines)):
                 c, s = cosines[a], sines[a]
                 reach = max(abs(c), abs(s))  # a ray this far away passes the pixel beside this one
-                length = 1.0 / reach
+                weight, slope = np.float32(1.0 / reach), np.float32(1.0 / reach**2)
                 for y in range(y0, min(y0 + TILE, ny)):
                     start = (y - middle_y) * s - middle_x * c + center
                     for x in range(x0, min(x0 + TILE, nx)):
@@ -166,10 +166,11 @@ def _back(image: Floats, data: Floats, columns: int, cosines: Angles, sines: Ang
                         k = int(u)
                         if u < 0 or k >= columns - 1:
                             continue
-                        v = np.float32(max(0.0, length * (1 - (u - k) * length)))
-                        w = np.float32(max(0.0, length * (1 - (k + 1 - u) * length)))
+                        fraction = np.float32(u - k)
+                        v = max(np.float32(0), weight - fraction * slope)
+                        w = max(np.float32(0), weight - (np.float32(1) - fraction) * slope)
                         at = (a * columns + k) * GROUP
-                        left, right = data[at : at + GROUP], data[at + GROUP : at + 2 * GROUP]
+                        rays = data[at : at + 2 * GROUP]
                         pixel = image[y, x]
                         for j in range(GROUP):
-                            pixel[j] += v * left[j] + w * right[j]
+                            pixel[j] += v * rays[j] + w * rays[GROUP + j]
