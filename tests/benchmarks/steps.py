@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,11 @@ def _stripe_job(p: Problem, rows: int, function: Any) -> Job:
     data, clean = scene.noisy(p)[:, :rows], scene.sinograms(p)[:, :rows]
     warm = scene.noisy(small(p))[:, :rows]
     return Job(lambda: function(data), rows, lambda got: rms(got, clean), lambda: function(warm))
+
+
+def stripes_left(p: Problem) -> Job:
+    """Do nothing: what every method has to be better than."""
+    return _stripe_job(p, p.rows, lambda d: d)
 
 
 def all_stripe_ours(p: Problem) -> Job:
@@ -251,6 +257,25 @@ def astra_fbp(p: Problem) -> Job:
     return _one_slice(p, call, lambda n: (n - 1) / 2)
 
 
+def iterations_ours(p: Problem, name: Any) -> Job:
+    from xct_pipeline.reconstruction.iterative import reconstruct_iterative
+
+    data, theta = scene.sinograms(p, 16), scene.angles(p)
+    return Job(
+        lambda: reconstruct_iterative(data, theta, center=p.center, algorithm=name, iterations=10)[0],
+        16,
+        lambda got: scene.image_error(p, got),
+        lambda: reconstruct_iterative(data[:8, :, :64], theta[:8], center=31.5, algorithm=name, iterations=1),
+    )
+
+
+def iterations_astra(p: Problem, name: Any) -> Job:
+    from xct_pipeline.reconstruction.external import reconstruct_astra
+
+    options = {"algorithm": name, "iterations": 10}
+    return _one_slice(p, lambda d, theta, q: reconstruct_astra(d[:, None], theta, center=q.center, **options)[0])
+
+
 def skimage_iradon(p: Problem) -> Job:
     from skimage.transform import iradon
 
@@ -386,6 +411,7 @@ ENTRIES = [
     Entry("all-stripe", OURS, "windows 61, 21", (), all_stripe_ours),
     Entry("all-stripe", "algotom", "windows 61, 21", A, all_stripe_algotom),
     Entry("all-stripe", "tomopy", f"windows 61, 21, {CORES}", T, all_stripe_tomopy),
+    Entry("all-stripe", "nothing done", "", (), stripes_left),
     Entry("Fourier-wavelet", OURS, "db5, 5 levels", (), wavelet_ours),
     Entry("Fourier-wavelet", "algotom", "db5, 5 levels", A, wavelet_algotom),
     Entry("Fourier-wavelet", "tomopy", f"db5, 5 levels, {CORES}", T, wavelet_tomopy),
@@ -401,6 +427,14 @@ ENTRIES = [
     Entry("reconstruction", "algotom", f"fbp (numba), padded to 2N, {CORES}", A, algotom_fbp, slow=True),
     Entry("reconstruction", "ASTRA", "FBP, linear, axis in the middle, 1 thread", ("astra",), astra_fbp, slow=True),
     Entry("reconstruction", "scikit-image", "iradon, 1 thread", ("skimage",), skimage_iradon, slow=True),
+    *(
+        Entry("10 iterations", tool, f"{name}, linear interpolation, 1 thread", needs, job, slow=True)
+        for name in ("SIRT", "CGLS")
+        for tool, needs, job in (
+            (OURS, (), functools.partial(iterations_ours, name=name)),
+            ("ASTRA", ("astra",), functools.partial(iterations_astra, name=name)),
+        )
+    ),
     Entry("write zarr", OURS, "sharded, levels, lz4 + bitshuffle, crc32c", (), write_ours),
     Entry("write zarr", "zarr", "one level, zstd (default)", ("zarr",), write_plain_zarr),
     Entry("centre, per scan", OURS, "12 rows, all angles, both methods", (), center_ours),
