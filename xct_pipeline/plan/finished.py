@@ -57,7 +57,7 @@ def finished_centers(
     """Return the centre of rotation of each scan as the last run found it, None where the store does not keep it."""
     found: list[CenterEstimate | None] = []
     for item in scans:
-        name = f"scans/{item.name}/center"
+        name = f"{item.name}/center"
         digest = record.digests.get(name)
         if item.center is not None:
             found.append(reconstruction.given_center(item.center))

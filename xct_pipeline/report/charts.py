@@ -83,7 +83,7 @@ def centres(contents: Contents) -> Any:
 
     found = []
     for k, name in enumerate(contents.scans):
-        file = contents.store.state / "estimates" / "scans" / name / "center.npz"
+        file = contents.store.state / "estimates" / name / "center.npz"
         if file.exists():
             with np.load(file, allow_pickle=False) as data:
                 kept = {key: data[key] for key in ("center", "curve", "metric_curve", "method") if key in data}

@@ -99,7 +99,7 @@ def _columns(
     source, regions, partial_bytes = _parts(settings, scan, frame, ops)
     bands = isinstance(source, _Corrected)
     return Reduction(
-        f"scans/{scan.name}/columns",
+        f"{scan.name}/columns",
         DEFECTS_VERSION,
         _band_chunk if bands else _segment_chunk,
         _bands_combine if bands else partial(_segments_combine, angles=frame.angles),

@@ -74,7 +74,7 @@ def fields_step(scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = Non
     margin = len(sample_rows(frame, frame.columns, MARGIN_BYTES)) * sinogram * 40
     level = min(frame.rows * sinogram, max(LEVEL_BYTES // 8, 4 * sinogram)) * 10
     need = Need("", 1, int(max(averaging, margin, level)), alone=True, cpu_s=FIELDS_S + FIELDS_VALUE_S * sinogram)
-    return Estimate(f"scans/{scan.name}/fields", 4, need, inputs or {})
+    return Estimate(f"{scan.name}/fields", 4, need, inputs or {})
 
 
 def measure_fields(

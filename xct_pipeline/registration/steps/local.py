@@ -113,7 +113,7 @@ def displacement_step(
 ) -> Estimate:
     """Return the step that correlates the nodes of a scan with the reference."""
     grid = local.node_grid(shape, settings.spacing, settings.window)
-    return Estimate(f"scans/{name}/displacement", VERSION, displacement_need(settings, grid), inputs or {})
+    return Estimate(f"{name}/displacement", VERSION, displacement_need(settings, grid), inputs or {})
 
 
 def displacement_need(settings: LocalDisplacement, grid: Array) -> Need:
@@ -215,7 +215,7 @@ def fragment_step(
 ) -> Estimate:
     """Return the step that registers a fragment of a scan by itself; it takes no more than the whole scan would."""
     need = matching_need(shape, levels)
-    return Estimate(f"scans/{name}/fragments/{path_name(fragment)}", VERSION, need, inputs or {})
+    return Estimate(f"{name}/fragments/{path_name(fragment)}", VERSION, need, inputs or {})
 
 
 def _fragment(name: str, region: RegionOfInterest, fixed: Volume, store: Store) -> Fragment | str:

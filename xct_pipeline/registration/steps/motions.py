@@ -31,7 +31,7 @@ MATCHING_COPIES = 9  # of a matched level; 8.6 measured, while gas is looked for
 
 def motion_step(name: str, shape: Sequence[int], levels: int, inputs: Mapping[str, Any] | None = None) -> Estimate:
     """Return the step that finds the motion and grey scale of a scan."""
-    return Estimate(f"scans/{name}/motion", VERSION, matching_need(shape, levels), inputs or {})
+    return Estimate(f"{name}/motion", VERSION, matching_need(shape, levels), inputs or {})
 
 
 def estimate_motion(
