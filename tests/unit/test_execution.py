@@ -245,6 +245,16 @@ def test_regions_share_tasks_where_they_are_many(monkeypatch):
     np.testing.assert_array_equal(found["start"], np.arange(20))
 
 
+def test_passes_that_run_together_share_the_workers():
+    first, second = blocks.side_by_side([make_pass(), make_pass(32)])
+    tasks = len(first.shards()) + len(second.shards())
+    assert first.need.tasks + first.need.beside == second.need.tasks + second.need.beside == tasks
+    together = execution.passes_need([first, second])
+    assert (together.tasks, together.beside) == (tasks, 0)
+    assert together.task_bytes == max(first.memory(), second.memory())
+    assert together.workers(Resources(64, 10**12)) == first.need.workers(Resources(64, 10**12)) == tasks
+
+
 def test_granules_follow_the_frame_not_the_image():
     step = make_pass(offset=(5, 0, 0))
     cuts = [(g[0].start, g[0].stop) for g in step.granules((slice(0, 37), slice(0, 40), slice(0, 90)))]

@@ -8,7 +8,7 @@ such as a motion). Stages make them from the configuration and from shapes. A ru
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote
@@ -201,11 +201,6 @@ class Stage:
     def seconds(self, limits: Resources) -> float:
         """Return how long it takes on this machine's workers, roughly."""
         return sum(need.cpu_s / need.workers(limits) for need in self.needs)
-
-
-def names_of(steps: Sequence[Step]) -> list[str]:
-    """Return the names of steps in their order."""
-    return [step.name for step in steps]
 
 
 def path_name(name: str) -> str:
