@@ -20,9 +20,12 @@ from xct_pipeline.acquisition.checks import scan_facts
 from xct_pipeline.config import Config
 from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.execution import PassResult, Progress, run_passes, silent
+from xct_pipeline.engine.record import finished, record_file, write_record
 from xct_pipeline.engine.resources import disk_problem
 from xct_pipeline.engine.scheduling import cluster_of, share_one_heap
+from xct_pipeline.engine.steps import Steps
 from xct_pipeline.plan.estimates import Prepared, prepare
+from xct_pipeline.plan.finished import finished_centers, run_key
 from xct_pipeline.plan.plan import STAGES, Plan, last_stage, plan
 from xct_pipeline.plan.scan import ScanPlan, pixel_um
 from xct_pipeline.reconstruction.center.find import CenterEstimate
@@ -53,13 +56,14 @@ class ScanResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended."""
+    """How a run ended; `unchanged` where nothing was to be done."""
 
     store: Store
     scans: tuple[ScanResult, ...]
     passes: tuple[PassResult, ...] = ()
     refused: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    unchanged: bool = False
 
     @property
     def failed(self) -> tuple[ScanResult, ...]:
@@ -98,6 +102,12 @@ def run(
     config, store = plan.config, Store(plan.config.store_path)
     scans = _raw_files(plan, store)
     with store.lock(), _run_log(store), cluster_of(plan.limits):
+        key = run_key(plan)
+        there = unchanged_run(plan, store, key)
+        if there is not None:
+            note("nothing was to be done")
+            return there
+        record_file(store).unlink(missing_ok=True)  # until this run has ended, too
         store.claim(scans)
         store.update(
             {
@@ -106,18 +116,40 @@ def run(
                 "facts": {item.name: _raw_facts(item) for item in plan.good},
             }
         )
-        result = RunResult(store, _volumes(plan, store, progress, note))
-        result = _over_time(plan, result, progress or silent, note)
+        steps = Steps(plan.steps)
+        result = RunResult(store, _volumes(plan, store, progress, note, steps))
+        result = _over_time(plan, result, progress or silent, note, steps)
         store.update(
             {
                 "warnings": [[scan.name, text] for scan in result.scans for text in scan.warnings]
                 + [["", text] for text in result.warnings]
             }
         )
+        write_record(store, key, steps, not result.failed, result.refused)
         return result
 
 
-def _over_time(plan: Plan, result: RunResult, progress: Progress, note: Callable[[str], None]) -> RunResult:
+def unchanged_run(plan: Plan, store: Store, key: str) -> RunResult | None:
+    """Return what the last run did where nothing is left to be done, else None."""
+    found = finished(store, key, plan.steps)
+    if found is None:
+        return None
+    record, images = found
+    told = store.attributes().get("warnings", [])
+    scans = []
+    for item, center in zip(plan.scans, finished_centers(plan.config, plan.scans, store, record), strict=True):
+        passes = tuple(images[step.name] for step in item.passes)
+        warnings = tuple(text for name, text in told if name == item.name)
+        scans.append(ScanResult(item.name, center, passes, warnings))
+    own = {step.name for item in plan.scans for step in item.passes}
+    others = tuple(image for name, image in images.items() if name not in own)
+    general = tuple(text for name, text in told if not name)
+    return RunResult(store, tuple(scans), others, tuple(record.refused), general, unchanged=True)
+
+
+def _over_time(
+    plan: Plan, result: RunResult, progress: Progress, note: Callable[[str], None], steps: Steps
+) -> RunResult:
     """Run the stages that see all scans together: registration, segmentation, variation."""
     last = last_stage(plan.config, plan.until)
     if last < STAGES.index("registration") or all(scan.problem for scan in result.scans):
@@ -125,20 +157,20 @@ def _over_time(plan: Plan, result: RunResult, progress: Progress, note: Callable
     note("registration")
     seconds = variation.series_times([item.scan for item in plan.scans])
     times = tuple(float(t) if np.isfinite(t) else None for t in seconds)
-    registered, result = _register(plan, result, times, progress)
+    registered, result = _register(plan, result, times, progress, steps)
     failed = tuple(k for k, motion in enumerate(registered.motions) if motion.problem)
     names = tuple(scan.name for scan in result.scans)
     if plan.config.segmentation is not None and last >= STAGES.index("segmentation"):
         note("segmentation")
         facts = segmentation.Facts(names, failed, registered.reference, registered.volume, times)
-        labelled = segmentation.run(plan.config, facts, result.store, plan.limits, progress)
+        labelled = segmentation.run(plan.config, facts, result.store, plan.limits, progress, steps)
         result = _with(result, labelled.passes, labelled.warnings)
     if last < STAGES.index("variation"):
         return result
     note("variation of mass")
     raw = tuple(item.scan for item in plan.scans)
     series = variation.Series(names, failed, registered.reference, registered.volume, registered.motions, raw)
-    found = variation.run(plan.config, series, result.store, plan.limits, progress)
+    found = variation.run(plan.config, series, result.store, plan.limits, progress, steps)
     return replace(_with(result, found.passes, found.warnings), refused=found.refused)
 
 
@@ -150,12 +182,12 @@ def _with(result: RunResult, passes: Sequence[PassResult], warnings: Sequence[st
 
 
 def _register(
-    plan: Plan, result: RunResult, times: Sequence[float | None], progress: Progress
+    plan: Plan, result: RunResult, times: Sequence[float | None], progress: Progress, steps: Steps
 ) -> tuple[registration.RegistrationResult, RunResult]:
     """Match every scan to the reference; one that cannot be matched carries its problem."""
     settings = registration.with_files(plan.config)
     names, problems = [scan.name for scan in result.scans], [scan.problem for scan in result.scans]
-    registered = registration.run(settings, names, problems, list(times), result.store, plan.limits, progress)
+    registered = registration.run(settings, names, problems, list(times), result.store, plan.limits, progress, steps)
     scans = []
     for scan, motion in zip(result.scans, registered.motions, strict=True):
         if motion.problem and not scan.problem:
@@ -166,17 +198,17 @@ def _register(
 
 
 def _volumes(
-    plan: Plan, store: Store, progress: Progress | None, note: Callable[[str], None]
+    plan: Plan, store: Store, progress: Progress | None, note: Callable[[str], None], steps: Steps
 ) -> tuple[ScanResult, ...]:
     """Bring every scan to its volume; what is held for it (flats, defects) is let go of at the end."""
-    prepared = prepare(plan.config, plan.scans, plan.limits, store, note)
-    results = _reconstruct(plan, prepared, store, progress)
+    prepared = prepare(plan.config, plan.scans, plan.limits, store, note, steps)
+    results = _reconstruct(plan, prepared, store, progress, steps)
     write_table(store, [_table_row(plan.config, *both) for both in zip(prepared, results, strict=True)])
     return results
 
 
 def _reconstruct(
-    plan: Plan, prepared: Sequence[Prepared], store: Store, progress: Progress | None
+    plan: Plan, prepared: Sequence[Prepared], store: Store, progress: Progress | None, steps: Steps
 ) -> tuple[ScanResult, ...]:
     """Run the passes of all scans: those over projections first, then those to volumes."""
     passes: dict[str, tuple[Pass, ...]] = {}
@@ -190,7 +222,7 @@ def _reconstruct(
     over_projections = {name: steps[0] for name, steps in passes.items() if len(steps) > 1}
     for wave in (over_projections, {name: steps[-1] for name, steps in passes.items()}):
         left = {name: step for name, step in wave.items() if not any(result.problem for result in done[name])}
-        found = run_passes(store, list(left.values()), plan.limits, progress or silent)
+        found = run_passes(store, list(left.values()), plan.limits, progress or silent, steps)
         for name, result in zip(left, found, strict=True):
             done[name].append(result)
     results = []

@@ -11,8 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.floating[Any]]
-
 
 class ScanError(ValueError):
     """Raw data that cannot be used. The message names the file, the dataset and what to do."""

@@ -399,7 +399,7 @@ def test_disk_is_full_while_flats_are_averaged(capsys, work, monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device", "fields.npz")
 
-    monkeypatch.setattr("xct_pipeline.correction.steps.fields.save_estimate", full)
+    monkeypatch.setattr("xct_pipeline.engine.execution.save_estimate", full)
     ended = xct(capsys, "run", work / "run.toml")
     assert (ended.code, "fields.npz: No space left on device; free some space" in ended.err) == (2, True)
 

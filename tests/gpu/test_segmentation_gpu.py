@@ -106,8 +106,8 @@ def test_a_reduction_counts_on_the_device(volume: np.ndarray[Any, Any]) -> None:
     regions = [(slice(z, z + 8), slice(0, 40), slice(0, 48)) for z in range(0, 32, 8)]
     found = []
     for where in (False, True):
-        reduction = Reduction("counts", 1, count, add_up, for_device=True)
-        found.append(measure(None, reduction, Blocks(volume), regions, {}, Resources(2, 2**32, on_device=where)))
+        reduction = Reduction("counts", 1, count, add_up, for_device=True, source=Blocks(volume), regions=regions)
+        found.append(measure(None, reduction, Resources(2, 2**32, on_device=where)))
     assert [int(part["here"][0]) for part in found] == [0, 4]
     assert found[0]["counts"].sum() == found[1]["counts"].sum() > 0
     assert np.abs(found[0]["counts"] - found[1]["counts"]).sum() <= 1e-3 * found[0]["counts"].sum()

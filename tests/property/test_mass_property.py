@@ -15,7 +15,7 @@ def volume():
     rng = np.random.default_rng(3)
     values = rng.standard_normal(SHAPE).astype(np.float32)
     ceramic = rng.random(SHAPE) > 0.98
-    return values, rng.integers(0, 5, SHAPE), ceramic
+    return values, ceramic
 
 
 def blocks(chunk):
@@ -23,7 +23,7 @@ def blocks(chunk):
         yield corner, tuple(slice(o, min(o + c, n)) for o, c, n in zip(corner, chunk, SHAPE, strict=True))
 
 
-def measures(values, labels, ceramic, chunk):
+def measures(values, ceramic, chunk):
     region = {"z": (10, 61), "radius": 21.0}
     parts = {}
 
@@ -35,8 +35,6 @@ def measures(values, labels, ceramic, chunk):
         mask = mass.cylinder_mask(SHAPE, offset, v.shape, **region)
         add("areal", mass.areal_sums(v, mask, offset))
         add("bins", mass.bin_sums(v, mask, offset, (7, 5, 9)))
-        add("labels", mass.index_sums(v, labels[box], 5, mask))
-        add("radial", mass.index_sums(v, mass.radial_index(SHAPE, offset, v.shape, width=3.0), 8))
         add("total", mass.region_sums(v, mask))
         add("surface", mass.surface_heights(ceramic[box], offset), mass.merge_surface)
     return parts

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
-from xct_pipeline.engine import execution
+from xct_pipeline.engine import blocks, execution
 from xct_pipeline.engine.blocks import BlockOp, Pass, Reduction, Region, image_source, inside, size_of, widen
 from xct_pipeline.engine.resources import Resources, resources
 from xct_pipeline.store.files import RefusedError, StoreError, marker_file
@@ -220,7 +220,8 @@ def test_measure_combines_in_order_and_is_cached(tmp_path):
         return {"start": np.concatenate([p["start"] for p in parts]), "sum": np.array(sum(p["sum"] for p in parts))}
 
     regions = [(slice(k, k + 1), slice(0, 40), slice(0, 90)) for k in range(20)]
-    run = lambda: execution.measure(store, Reduction("sum", 1, chunk, combine), Numbers(), regions, {}, resources())  # noqa: E731
+    step = Reduction("sum", 1, chunk, combine, source=Numbers(), regions=regions)
+    run = lambda: execution.measure(store, step, resources())  # noqa: E731
     result = run()
     np.testing.assert_array_equal(result["start"], np.arange(20))
     again = run()
@@ -229,17 +230,29 @@ def test_measure_combines_in_order_and_is_cached(tmp_path):
 
 
 def test_regions_share_tasks_where_they_are_many(monkeypatch):
-    monkeypatch.setattr(execution, "MOST_TASKS", 3)
+    monkeypatch.setattr(blocks, "MOST_TASKS", 3)
     regions = [(slice(k, k + 1), slice(0, 40), slice(0, 90)) for k in range(20)]
     reduction = Reduction(
         "start",
         1,
         lambda block, region: {"start": np.array([region[0].start])},
         lambda parts: {"start": np.concatenate([p["start"] for p in parts])},
+        source=Numbers(),
+        regions=regions,
     )
-    assert execution.measure_need("start", Numbers(), regions).tasks == 3
-    found = execution.measure(None, reduction, Numbers(), regions, {}, resources())
+    assert reduction.need.tasks == 3
+    found = execution.measure(None, reduction, resources())
     np.testing.assert_array_equal(found["start"], np.arange(20))
+
+
+def test_passes_that_run_together_share_the_workers():
+    first, second = blocks.side_by_side([make_pass(), make_pass(32)])
+    tasks = len(first.shards()) + len(second.shards())
+    assert first.need.tasks + first.need.beside == second.need.tasks + second.need.beside == tasks
+    together = execution.passes_need([first, second])
+    assert (together.tasks, together.beside) == (tasks, 0)
+    assert together.task_bytes == max(first.memory(), second.memory())
+    assert together.workers(Resources(64, 10**12)) == first.need.workers(Resources(64, 10**12)) == tasks
 
 
 def test_granules_follow_the_frame_not_the_image():

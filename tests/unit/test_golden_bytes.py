@@ -1,24 +1,32 @@
 """Results of every operation at its present version: a result that changes must raise the version.
 
 A shard is reused as long as its parameters, its inputs and the versions of its operations are the same. If a test here
-fails, either the change was not meant, or raise the operation's version in its ``stage*.py`` (so that stores recompute)
-and write new values: ``python tests/unit/test_golden_bytes.py``.
+fails, either the change was not meant, or raise the operation's version in its ``steps`` folder (so that stores
+recompute) and write new values: ``python tests/unit/test_golden_bytes.py`` (with ``tests`` in ``PYTHONPATH``).
+
+What is guarded is discovered: the methods from the models of the configuration, the steps from what a small series is
+planned with, and every place in the package that makes an operation or a reduction must have been reached by them.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.ndimage
+from golden_steps import KINDS, all_results, methods, places_of_makers, spied
 
 from xct_pipeline.acquisition.steps import Frame
-from xct_pipeline.config import Config, Correction
+from xct_pipeline.config import Config, Correction, SegmentOtsu
 from xct_pipeline.config.file import parse_config
 from xct_pipeline.correction import flatfield
+from xct_pipeline.correction.steps import defects as stage_defects
 from xct_pipeline.correction.steps import stage as correction
+from xct_pipeline.engine.resources import Resources
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.scan import ArrayFrames, Scan
 from xct_pipeline.segmentation import surface, threshold
@@ -29,8 +37,16 @@ from xct_pipeline.segmentation.steps.thresholds import Thresholds
 GOLDEN = Path(__file__).with_name("golden_results.json")
 ANGLES, ROWS, COLUMNS = 48, 16, 64
 REGION = (slice(0, ANGLES), slice(0, ROWS), slice(0, COLUMNS))
-STRIPES = ("defects", "all", "sorting", "filtering", "fitting", "large", "dead", "fourier_wavelet", "titarenko")
+STRIPES = methods(Correction.model_fields["stripe"].annotation)
 FILTERS = ("ram-lak", "hann", "butterworth")
+
+
+class WholeFrames(ArrayFrames):
+    """Frames that are decoded whole, whatever rows are read."""
+
+    @property
+    def chunk_rows(self) -> int:
+        return 10**6
 
 
 def phantom() -> np.ndarray:
@@ -122,7 +138,7 @@ def label_operations() -> dict[str, tuple[object, np.ndarray]]:
     volume, found = cell(), {}
     frame = (1, *volume.shape)
     chosen = Thresholds((0.3, 3.8), 0.3, (0.0, 0.6, 7.0))
-    for method in ("gaussian", "median", "tv"):
+    for method in methods(SegmentOtsu.model_fields["denoise"].annotation):
         settings = {"method": "values", "thresholds": list(chosen.values), "denoise": {"method": method}}
         whole = parse_config({"output": "s", "acquisition": {"scans": ["a"]}, "segmentation": settings})
         (op,) = stage_labels.denoise_op(whole.segmentation, frame)
@@ -149,38 +165,63 @@ def result(op: object, block: np.ndarray) -> dict[str, object]:
     source = (slice(0, 1), *REGION) if block.ndim == 4 else REGION
     target = (slice(0, ROWS), slice(0, COLUMNS), slice(0, COLUMNS)) if "reconstruction" in op.name else source
     values = op.function(block, source, target)
-    values = np.nan_to_num(np.asarray(values[0] if isinstance(values, tuple) else values, np.float64))
+    return sampled(op.version, values[0] if isinstance(values, tuple) else values)
+
+
+def statistics() -> dict[str, tuple[int, np.ndarray]]:
+    """Return the column statistics, by bands of rows and by parts of the rotation."""
+    scan, frame, fields, counts = scan_and_fields()
+    twice = {name: np.concatenate([getattr(fields, name)] * 2, axis=-2) for name in ("flats", "dark", "offset", "dead")}
+    fields, frame = replace(fields, **twice), replace(frame, rows=2 * ROWS)  # more rows than are computed together
+    settings = config(stripe={"method": "defects"})
+    found = {}
+    for name, kind in (("bands", ArrayFrames), ("parts", WholeFrames)):
+        each = replace(scan, projections=kind(np.concatenate([counts] * 2, axis=1)))
+        values = stage_defects.column_statistics(settings, each, frame, fields, None, Resources(1, 10**10))
+        found[f"columns.{name}"] = (stage_defects.columns_step(settings, each, frame).version, values)
+    return found
+
+
+def sampled(version: int, values: np.ndarray) -> dict[str, object]:
+    """Return the version of an operation and a sample of its result: 64 values, mean and spread."""
+    values = np.nan_to_num(np.asarray(values, np.float64))
     sample = values.ravel()[np.linspace(0, values.size - 1, 64).astype(int)]
-    return {"version": op.version, "values": [float(f"{v:.9g}") for v in (*sample, values.mean(), values.std())]}
+    return {"version": version, "values": [float(f"{v:.9g}") for v in (*sample, values.mean(), values.std())]}
 
 
-NAMES = (
-    "zinger.median",
-    "flatfield",
-    "distortion.radial",
-    "phase.paganin",
-    "beam_hardening.polynomial",
-    *(f"stripe.{method}" for method in STRIPES),
-    *(f"reconstruction.fourier.{name}" for name in FILTERS),
-    *(f"segmentation.denoise.{method}" for method in ("gaussian", "median", "tv")),
-    *(f"segmentation.{name}" for name in ("thresholds", "watershed", "histogram", "area", "thickness", "height")),
-)
+def everything(folder: Path) -> dict[str, dict[str, object]]:
+    """Return the golden values of all operations and reductions of the package."""
+    found = {name: result(*pair) for name, pair in operations().items()}
+    found |= {name: sampled(*pair) for name, pair in statistics().items()}
+    return found | {name: sampled(version, values) for name, version, values in all_results(folder)}
 
 
-def test_every_operation_is_guarded():
-    assert set(operations()) == set(NAMES) == set(json.loads(GOLDEN.read_text()))
+SEEN: set[tuple[str, str]] = set()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_changed_results_raise_the_version(name):
+@pytest.fixture(scope="module")
+def now(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in KINDS:
+            patch.setattr(kind, "__init__", spied(SEEN, kind))
+        return everything(tmp_path_factory.mktemp("golden"))
+
+
+def test_every_operation_and_reduction_of_the_package_is_guarded(now):
+    assert set(now) == set(json.loads(GOLDEN.read_text())), f"write the values with python {Path(__file__).name}"
+    assert places_of_makers() - SEEN == set()  # a place that makes one, but is not reached by any of the methods
+
+
+@pytest.mark.parametrize("name", json.loads(GOLDEN.read_text()) if GOLDEN.exists() else ())
+def test_changed_results_raise_the_version(name, now):
     stored = json.loads(GOLDEN.read_text())[name]
-    now = result(*operations()[name])
-    expected, values = np.array(stored["values"]), np.array(now["values"])
+    expected, values = np.array(stored["values"]), np.array(now[name]["values"])
     same = np.allclose(values, expected, rtol=2e-5, atol=2e-5 * np.abs(expected).max())  # CPUs differ in the last bits
-    if now["version"] != stored["version"]:
+    if now[name]["version"] != stored["version"]:
         pytest.fail(f"{name} has a new version: write its values with python {Path(__file__).name}")
-    assert same, f"the result of {name} changed but not its version {now['version']}: raise it in stage.py"
+    assert same, f"the result of {name} changed but not its version {now[name]['version']}: raise it"
 
 
 if __name__ == "__main__":
-    GOLDEN.write_text(json.dumps({name: result(*pair) for name, pair in operations().items()}, indent=0) + "\n")
+    with tempfile.TemporaryDirectory() as made:
+        GOLDEN.write_text(json.dumps(everything(Path(made)), indent=0) + "\n")

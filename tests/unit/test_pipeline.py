@@ -46,7 +46,7 @@ def test_plan_is_pure_and_counts(folder):
         "reconstruction.fourier",
     ]
     assert BASE_BYTES < layout.memory_bytes < 2 * BASE_BYTES
-    assert [stage.stage for stage in layout.forecasts] == ["reconstruction"]
+    assert [stage.stage for stage in layout.stages] == ["reconstruction"]
     assert layout.disk_bytes >= 32 * 64 * 64 * 4
     assert not config.store_path.exists()
 

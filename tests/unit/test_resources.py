@@ -7,7 +7,8 @@ import os
 import pytest
 
 from xct_pipeline.engine import resources as module
-from xct_pipeline.engine.resources import BASE_BYTES, Forecast, Need, Resources, disk_problem, format_bytes, resources
+from xct_pipeline.engine.resources import BASE_BYTES, Need, Resources, disk_problem, format_bytes, resources
+from xct_pipeline.engine.steps import Estimate, Stage
 from xct_pipeline.store.files import RefusedError
 
 MB = 10**6
@@ -32,6 +33,7 @@ def test_workers_that_fit():
     assert Need("x", 50, 100 * MB, held_bytes=100 * MB).workers(limits) == 2
     assert Need("x", 50, 10 * MB).workers(limits) == 8
     assert Need("x", 2, 10 * MB).workers(limits) == 2
+    assert Need("x", 2, 10 * MB, beside=3).workers(limits) == 5  # as many as there are of all that run together
     assert Need("x", 50, 100 * MB, alone=True).workers(limits) == 1
     assert Need("x", 50, 100 * MB, held_bytes=10 * MB).peak_bytes(limits) == BASE_BYTES + 310 * MB
     with pytest.raises(RefusedError, match=r"x needs .* for one task but the limit is .*raise --memory"):
@@ -57,8 +59,13 @@ def test_tasks_of_other_machines_take_none_of_this_memory():
 
 def test_a_stage_takes_what_its_largest_step_takes():
     limits = Resources(2, 10**10)
-    stage = Forecast("registration", (Need("a", 4, 10 * MB, cpu_s=6), Need("b", 3, 50 * MB, repeated=2, cpu_s=8)), MB)
-    assert stage.tasks == 4 + 2 * 3
+    steps = (
+        Estimate("a", 1, Need("", 4, 10 * MB, cpu_s=6)),
+        Estimate("b", 1, Need("", 6, 50 * MB, cpu_s=8, disk_bytes=MB)),
+    )
+    stage = Stage("registration", steps)
+    assert stage.tasks == 4 + 6
+    assert stage.disk_bytes == MB
     assert stage.peak_bytes(limits) == BASE_BYTES + 100 * MB
     assert stage.seconds(limits) == 7
 

@@ -48,15 +48,19 @@ def run(
     layout = plan_of(config, memory, workers, cluster, rows, until)
     with show.progress() as progress:
         result = pipeline.run(layout, progress, on_device=use_device(device))
-    from xct_pipeline.report import write_report
-
     if as_json:
         print_json(show.run_facts(result))
+    elif result.unchanged:
+        print(f"nothing was to be done: {result.store.path} is finished")
     else:
         show.print_run(result)
-    page = write_report(result.store.path)
-    if not as_json:
-        print(f"report: {page}")
+    page = result.store.path / "report.html"
+    if not (result.unchanged and page.exists()):
+        from xct_pipeline.report import write_report
+
+        page = write_report(result.store.path)
+        if not as_json:
+            print(f"report: {page}")
     if len(result.failed) == len(result.scans):
         raise typer.Exit(WRONG)
     if result.refused:  # also where some scans failed: more scans would not bring mass

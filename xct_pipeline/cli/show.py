@@ -18,7 +18,8 @@ from xct_pipeline.engine.resources import format_bytes
 
 if TYPE_CHECKING:
     from xct_pipeline.engine.execution import Progress, ShardResult
-    from xct_pipeline.engine.resources import Forecast, Resources
+    from xct_pipeline.engine.resources import Resources
+    from xct_pipeline.engine.steps import Stage
     from xct_pipeline.pipeline import RunResult
     from xct_pipeline.plan.plan import Plan
     from xct_pipeline.reconstruction.center.find import CenterEstimate
@@ -151,33 +152,33 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "memory_limit": plan.limits.memory,
         "memory_predicted": plan.memory_bytes,
         "disk_bytes": plan.disk_bytes,
-        "seconds": sum(forecast.seconds(plan.limits) for forecast in plan.forecasts),
-        "stages": [stage_facts(forecast, plan.limits) for forecast in plan.forecasts],
+        "seconds": sum(stage.seconds(plan.limits) for stage in plan.stages),
+        "stages": [stage_facts(stage, plan.limits) for stage in plan.stages],
         "scans": scans,
     }
 
 
-def stage_facts(forecast: Forecast, limits: Resources) -> dict[str, Any]:
+def stage_facts(stage: Stage, limits: Resources) -> dict[str, Any]:
     """Return what a stage takes as plain values: all of it, and step by step."""
     steps = [
         {
             "name": need.name,
-            "tasks": need.tasks * need.repeated,
+            "tasks": need.tasks,
             "workers": need.workers(limits),
             "task_bytes": need.task_bytes,
             "held_bytes": need.held_bytes,
             "memory_predicted": need.peak_bytes(limits),
             "cpu_s": need.cpu_s,
         }
-        for need in forecast.needs
+        for need in stage.needs
     ]
     return {
-        "stage": forecast.stage,
-        "tasks": forecast.tasks,
-        "memory_predicted": forecast.peak_bytes(limits),
-        "disk_bytes": forecast.disk_bytes,
-        "cpu_s": forecast.cpu_s,
-        "seconds": forecast.seconds(limits),
+        "stage": stage.stage,
+        "tasks": stage.tasks,
+        "memory_predicted": stage.peak_bytes(limits),
+        "disk_bytes": stage.disk_bytes,
+        "cpu_s": stage.cpu_s,
+        "seconds": stage.seconds(limits),
         "steps": steps,
     }
 
@@ -206,27 +207,27 @@ def print_plan(plan: Plan) -> None:
     _print_remarks([(item.name, item.problem, item.warnings) for item in plan.scans])
     for step in plan.good[0].passes:
         print(f"steps to {step.image.path}: {', '.join(op.name for op in step.ops)}")
-    _print_forecasts(plan)
+    _print_stages(plan)
 
 
-def _print_forecasts(plan: Plan) -> None:
+def _print_stages(plan: Plan) -> None:
     """Print what each stage takes, and the whole run."""
     limits = plan.limits
     table = Table("stage", "tasks", "at a time", "peak memory", "largest step", "disk, at most", "time, about")
-    for forecast in plan.forecasts:
-        largest = max(forecast.needs, key=lambda need: need.peak_bytes(limits))
+    for stage in plan.stages:
+        largest = max(stage.needs, key=lambda need: need.peak_bytes(limits))
         table.add_row(
-            forecast.stage,
-            str(forecast.tasks),
-            str(max(need.workers(limits) for need in forecast.needs)),
-            format_bytes(forecast.peak_bytes(limits)),
+            stage.stage,
+            str(stage.tasks),
+            str(max(need.workers(limits) for need in stage.needs)),
+            format_bytes(stage.peak_bytes(limits)),
             f"{largest.name}: {format_bytes(largest.task_bytes)} per task",
-            format_bytes(forecast.disk_bytes),
-            format_duration(forecast.seconds(limits)),
+            format_bytes(stage.disk_bytes),
+            format_duration(stage.seconds(limits)),
         )
     _console().print(table)
-    seconds = sum(forecast.seconds(limits) for forecast in plan.forecasts)
-    workers = max(need.workers(limits) for forecast in plan.forecasts for need in forecast.needs)
+    seconds = sum(stage.seconds(limits) for stage in plan.stages)
+    workers = max(need.workers(limits) for stage in plan.stages for need in stage.needs)
     print(
         f"store {plan.config.store_path}: at most {format_bytes(plan.disk_bytes)} on disk, "
         f"{workers} worker{'s' * (workers > 1)}, peak memory {format_bytes(plan.memory_bytes)} "
@@ -313,6 +314,7 @@ def run_facts(result: RunResult) -> dict[str, Any]:
         "scans": scans,
         "warnings": list(result.warnings),
         "refused": list(result.refused),
+        "unchanged": result.unchanged,
     }
 
 

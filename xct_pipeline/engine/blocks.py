@@ -12,13 +12,14 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline import device
+from xct_pipeline.engine.resources import Need
 from xct_pipeline.store import provenance
 from xct_pipeline.store.image import Image
 from xct_pipeline.store.store import Store
@@ -26,6 +27,7 @@ from xct_pipeline.store.stored_array import StoredArray
 
 Array = npt.NDArray[Any]
 Region = tuple[slice, ...]
+MOST_TASKS = 4096  # of one reduction
 
 
 class Source(Protocol):
@@ -100,6 +102,12 @@ class Pass:
         Compute on a CUDA device.
     planes : tuple
         Where the first axis is time: what each of its planes depends on beside the rest.
+    cpu_s : float
+        CPU-seconds of all tasks together, roughly.
+    held_bytes : int
+        Memory that is held beside the tasks.
+    beside : int
+        Tasks of other passes that run at the same time; see `side_by_side`.
     """
 
     image: Image
@@ -110,11 +118,26 @@ class Pass:
     inputs: Mapping[str, Any]
     on_device: bool = False
     planes: tuple[Any, ...] = ()
+    cpu_s: float = 0.0
+    held_bytes: int = 0
+    beside: int = 0
 
     @property
     def name(self) -> str:
         """The path of the image."""
         return self.image.path
+
+    @property
+    def need(self) -> Need:
+        """What it takes: tasks, memory, time, disk."""
+        tasks, disk = math.prod(self.image.grid), self.image.nbytes()
+        return Need(
+            self.name, tasks, self.memory(), self.held_bytes, self.on_device, self.cpu_s, self.beside, disk
+        )  # on a device one task at a time
+
+    def bind(self, known: Pass) -> Pass:
+        """Return the step with the data that `known` holds; its cost stays."""
+        return replace(known, cpu_s=self.cpu_s, held_bytes=self.held_bytes, beside=self.beside)
 
     def identity(self) -> dict[str, Any]:
         """Everything that the values of all planes depend on."""
@@ -132,6 +155,10 @@ class Pass:
         """Return the hash that a shard's marker holds."""
         plane = self.planes[shard[0]] if self.planes else None
         return provenance.fingerprint([self.identity(), plane])
+
+    def digests(self) -> list[str]:
+        """Return the hashes that the markers hold: one, or one for each plane in time."""
+        return [self.digest((plane,)) for plane in range(self.image.grid[0] if self.planes else 1)]
 
     def shards(self) -> list[tuple[int, ...]]:
         """Indices of all shards, in C order."""
@@ -184,6 +211,12 @@ class Pass:
         # what was read is held by no name here, so that the operations can let go of it
         result, counts = apply_ops(self.ops, self.source.read(regions[0]) if block is None else block, regions)
         return device.download(result), counts
+
+
+def side_by_side(passes: Sequence[Pass]) -> list[Pass]:
+    """Return passes that know of each other's tasks: they do not depend on each other and run at the same time."""
+    tasks = [math.prod(step.image.grid) for step in passes]
+    return [replace(step, beside=sum(tasks) - own) for step, own in zip(passes, tasks, strict=True)]
 
 
 def regions_of(ops: Sequence[BlockOp], target: Region) -> list[Region]:
@@ -263,14 +296,38 @@ def image_source(store: Store, path: str, level: int = 0, index: tuple[int, ...]
     return ImageSource(str(folder), array.shape[len(index) :], array.dtype.itemsize, index)
 
 
+def unbound(*known: Any) -> Any:
+    """Stand for a function that only the run knows."""
+    raise RuntimeError(f"a step was executed before its function was bound ({len(known)} arguments)")
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """The source of a reduction whose chunks read what they need themselves."""
+
+    bytes_per_voxel: int = 0
+
+    def read(self, region: Region) -> Array:
+        """Return nothing."""
+        del region
+        return np.empty(0)
+
+    def nbytes(self, region: Region) -> int:
+        """Return the bytes that a chunk takes for what it reads."""
+        return size_of(region) * self.bytes_per_voxel
+
+
 @dataclass(frozen=True)
 class Reduction:
     """A table or curve from blocks: partial results of regions, combined in the order of the regions.
 
+    It is planned before anything is computed; what only the run knows is put in with `bind`, and stands as `unbound`
+    until then.
+
     Attributes
     ----------
     name : str
-        Under which the result is cached in the store.
+        Of the step, and of the file in the store that its result is kept in: no two steps of a run share it.
     version : int
         Raised whenever the result changes for equal parameters.
     chunk : callable
@@ -284,6 +341,20 @@ class Reduction:
         order of the regions, and need not be held together.
     for_device : bool
         ``chunk`` takes blocks on a CUDA device too and gives the same numbers there; what it returns is on the host.
+    source : Source
+        What is read.
+    regions : sequence of Region
+        That are reduced, each by itself.
+    inputs : mapping
+        What identifies the input data.
+    scratch : float
+        Memory of a chunk as a multiple of what it reads, measured.
+    partial_bytes : int
+        Size of one partial result, where it is more than a few numbers.
+    cpu_s : float
+        CPU-seconds of all regions together, roughly.
+    held_bytes : int
+        Memory that is held beside the tasks and results.
     """
 
     name: str
@@ -293,3 +364,42 @@ class Reduction:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     fold: bool = False
     for_device: bool = False
+    source: Source = field(default_factory=Nothing)
+    regions: Sequence[Region] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    scratch: float = 3.0
+    partial_bytes: int = 0
+    cpu_s: float = 0.0
+    held_bytes: int = 0
+
+    @property
+    def together(self) -> int:
+        """How many regions one task reduces: one, unless that were more tasks than a scheduler likes."""
+        return max(1, -(-len(self.regions) // MOST_TASKS))
+
+    @property
+    def need(self) -> Need:
+        """What it takes: tasks, memory, time."""
+        read = max((self.source.nbytes(region) for region in self.regions), default=0)
+        # with folding: of the sum, its copy and the cache
+        held = (3 if self.fold else len(self.regions)) * self.partial_bytes + self.held_bytes
+        tasks = -(-len(self.regions) // self.together)
+        task = int(read * (1 + self.scratch)) + 2 * self.partial_bytes
+        return Need(self.name, tasks, task, held, cpu_s=self.cpu_s)
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that the result depends on."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "parameters": dict(self.parameters),
+            "inputs": dict(self.inputs),
+        }
+
+    def digests(self) -> list[str]:
+        """Return the hash under which the result is kept."""
+        return [provenance.fingerprint(self.identity())]
+
+    def bind(self, known: Reduction) -> Reduction:
+        """Return the step with the data that `known` holds; its cost stays."""
+        return replace(known, scratch=self.scratch, cpu_s=self.cpu_s, held_bytes=self.held_bytes)

@@ -9,8 +9,9 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,17 +19,16 @@ import numpy as np
 import zarr
 
 from xct_pipeline import device
-from xct_pipeline.engine.blocks import Array, Pass, Reduction, Region, Source, inside
+from xct_pipeline.engine.blocks import Array, Nothing, Pass, Reduction, Region, Source, inside
 from xct_pipeline.engine.pyramid import halved
 from xct_pipeline.engine.resources import Need, Resources
 from xct_pipeline.engine.scheduling import run_tasks
+from xct_pipeline.engine.steps import Estimate, Outcome, Steps
 from xct_pipeline.store import provenance
-from xct_pipeline.store.files import RefusedError, StoreError, marker_file, unwritable, write_atomic
+from xct_pipeline.store.files import RefusedError, StoreError, marker_file, read_attributes, unwritable, write_atomic
 from xct_pipeline.store.store import Store
 
 log = logging.getLogger("xct")
-
-MOST_TASKS = 4096  # of one reduction
 
 
 @dataclass(frozen=True)
@@ -138,15 +138,21 @@ def silent(result: ShardResult, done: int, total: int) -> None:
 
 
 def run_passes(
-    store: Store, passes: Sequence[Pass], limits: Resources, progress: Progress = silent
+    store: Store, passes: Sequence[Pass], limits: Resources, progress: Progress = silent, steps: Steps | None = None
 ) -> list[PassResult]:
     """Run passes that do not depend on each other, reusing every shard whose marker still holds.
+
+    Parameters
+    ----------
+    steps : Steps, optional
+        Of the run: what was planned is executed with the data that `passes` hold, and noted.
 
     Raises
     ------
     RefusedError
         One task needs more memory than the limit, or the disk is full or cannot be written.
     """
+    passes = passes if steps is None else [steps.bind(step) for step in passes]
     tasks: list[tuple[Pass, tuple[int, ...], str]] = []
     reused: dict[str, list[dict[str, Any]]] = {}
     changed: dict[str, tuple[str, ...]] = {}
@@ -162,7 +168,11 @@ def run_passes(
         progress(result, done, len(tasks))
         if result.fatal:
             raise RefusedError(f"{store.path}: {result.problem}; the same command goes on where this one ended")
-    return [_summary(step.name, results[step.name], reused[step.name], changed[step.name]) for step in passes]
+    found = [_summary(step.name, results[step.name], reused[step.name], changed[step.name]) for step in passes]
+    if steps is not None:
+        for step, ended in zip(passes, found, strict=True):
+            steps.note(step, "failed" if ended.problem else "executed" if ended.computed else "reused")
+    return found
 
 
 def _summary(name: str, results: list[ShardResult], kept: list[dict[str, Any]], why: tuple[str, ...]) -> PassResult:
@@ -227,6 +237,24 @@ def is_complete(store: Store, step: Pass) -> bool:
     )
 
 
+def finished_pass(store: Store, step: Pass, digests: Sequence[str]) -> PassResult | None:
+    """Return the result of a pass all of whose shards are there with these digests, one or one for each plane."""
+    if read_attributes(store.path / step.image.path).get("xct", {}).get("identity") != provenance.plain(
+        step.image.identity()
+    ):
+        return None
+    if len(digests) not in (1, step.image.grid[0]):
+        return None
+    kept = []
+    for shard in step.shards():
+        digest = digests[shard[0] if len(digests) > 1 else 0]
+        marker = _read_marker(marker_file(store.path, step.name, shard), digest)
+        if marker is None or not store.holds(step.image, shard):
+            return None
+        kept.append(marker)
+    return _summary(step.name, [], kept, ())
+
+
 def image_identity(store: Store, path: str) -> str:
     """Return a hash that changes whenever an image that a pass made would be made anew.
 
@@ -250,14 +278,13 @@ def _read_marker(file: Path, digest: str) -> dict[str, Any] | None:
     return marker if marker.get("fingerprint") == digest else None
 
 
-def passes_need(passes: Sequence[Pass], name: str = "", cpu_s: float = 0.0) -> Need:
+def passes_need(passes: Sequence[Pass]) -> Need:
     """Return what passes take that run together: their tasks, and the memory of the largest."""
-    largest = max(passes, key=Pass.memory, default=None)
-    tasks = sum(len(step.shards()) for step in passes)
-    if largest is None:
-        return Need(name, 0, 0)
-    on_device = any(step.on_device for step in passes)  # one task at a time
-    return Need(name or largest.name, tasks, largest.memory(), cpu_s=cpu_s, alone=on_device)
+    needs = [step.need for step in passes]
+    if not needs:
+        return Need("", 0, 0)
+    largest = max(needs, key=lambda need: need.task_bytes)
+    return replace(largest, tasks=sum(need.tasks for need in needs), beside=0, alone=any(need.alone for need in needs))
 
 
 def _execute(
@@ -285,90 +312,75 @@ def _run_chunks(
     return [(first + k, reduction.chunk(source.read(region), region)) for k, region in enumerate(regions)]
 
 
-def _together(regions: Sequence[Region]) -> int:
-    """Return how many regions one task reduces: one, unless that were more tasks than a scheduler likes."""
-    return max(1, -(-len(regions) // MOST_TASKS))
-
-
-def measure_need(
-    name: str,
-    source: Source,
-    regions: Sequence[Region],
-    scratch: float = 3.0,
-    partial_bytes: int = 0,
-    fold: bool = False,
-    cpu_s: float = 0.0,
-) -> Need:
-    """Return what a reduction takes; see `measure`."""
-    chunk = int(max((source.nbytes(region) for region in regions), default=0) * (1 + scratch))
-    held = 3 * partial_bytes if fold else len(regions) * partial_bytes  # of the sum, its copy and the cache
-    tasks = -(-len(regions) // _together(regions))
-    return Need(name, tasks, chunk + 2 * partial_bytes, held, cpu_s=cpu_s)
-
-
 def measure(
-    store: Store | None,
-    reduction: Reduction,
-    source: Source,
-    regions: Sequence[Region],
-    inputs: Mapping[str, Any],
-    limits: Resources,
-    scratch: float = 3.0,
-    partial_bytes: int = 0,
+    store: Store | None, reduction: Reduction, limits: Resources, steps: Steps | None = None
 ) -> dict[str, Array]:
-    """Run a reduction over regions of a source, or return its cached result.
+    """Run a reduction over the regions of its source, or return its result where the store keeps it.
 
     Parameters
     ----------
     store : Store or None
-        Where the result is cached; None computes it without a trace.
-    scratch : float
-        Memory of a chunk as a multiple of what it reads.
-    partial_bytes : int
-        Size of one partial result, where it is more than a few numbers.
+        Where the result is kept; None computes it without a trace.
+    steps : Steps, optional
+        Of the run: what was planned is executed with the data that `reduction` holds, and noted.
 
     Raises
     ------
     RefusedError
         One region needs more memory than the limit.
     """
-    key = {
-        "name": reduction.name,
-        "version": reduction.version,
-        "parameters": dict(reduction.parameters),
-        "inputs": dict(inputs),
-    }
-    cached = load_estimate(store, reduction.name, key)
-    if cached is not None:
-        return cached
-    need = measure_need(reduction.name, source, regions, scratch, partial_bytes, reduction.fold)
+    step = reduction if steps is None else steps.bind(reduction)
+    return estimated(store, step, partial(_reduced, store, step, limits), steps)
+
+
+def _reduced(store: Store | None, reduction: Reduction, limits: Resources) -> dict[str, Array]:
     on_device = limits.on_device and reduction.for_device
-    need = replace(need, alone=need.alone or on_device)  # one task at a time
-    step = _together(regions)
-    calls = [(k, reduction, source, tuple(regions[k : k + step]), on_device) for k in range(0, len(regions), step)]
+    need = replace(reduction.need, alone=on_device)  # one task at a time
+    source, regions, step = reduction.source, reduction.regions, reduction.together
+    lean = replace(reduction, source=Nothing(), regions=(), parameters={}, inputs={})  # what a task is told of it
+    calls = [(k, lean, source, tuple(regions[k : k + step]), on_device) for k in range(0, len(regions), step)]
     partials: dict[int, dict[str, Array]] = {}
     folder = None if store is None else store.state.resolve() / "parcels"
     result, done = None, 0
-    for k, partial in itertools.chain.from_iterable(run_tasks(_run_chunks, calls, need, limits, folder)):
-        partials[k] = partial
+    for k, partial_ in itertools.chain.from_iterable(run_tasks(_run_chunks, calls, need, limits, folder)):
+        partials[k] = partial_
         while reduction.fold and done in partials:
             following = partials.pop(done)
             result = reduction.combine([following] if result is None else [result, following])
             done += 1
-    if result is None:
-        result = reduction.combine([partials[k] for k in range(len(regions))])
-    save_estimate(store, reduction.name, key, result)
-    return result
+    return reduction.combine([partials[k] for k in range(len(regions))]) if result is None else result
+
+
+def estimated(
+    store: Store | None,
+    step: Reduction | Estimate,
+    compute: Callable[[], Mapping[str, Array]],
+    steps: Steps | None = None,
+) -> dict[str, Array]:
+    """Return the result of a step that the store keeps under its name and content hash, else compute and keep it."""
+    step = step if steps is None else steps.bind(step)
+    key = step.identity()
+    found = load_estimate(store, step.name, key)
+    outcome: Outcome = "reused"
+    if found is None:
+        found, outcome = dict(compute()), "executed"
+        save_estimate(store, step.name, key, found)
+    if steps is not None:
+        steps.note(step, outcome)
+    return found
 
 
 def load_estimate(store: Store | None, name: str, key: Mapping[str, Any]) -> dict[str, Array] | None:
     """Return a cached estimate whose key is the same, else None."""
-    if store is None:
-        return None
+    return None if store is None else load_kept(store, name, provenance.fingerprint(key))
+
+
+def load_kept(store: Store, name: str, digest: str) -> dict[str, Array] | None:
+    """Return what the store keeps under the name and content hash of a step, else None."""
     file = store.state / "estimates" / f"{name}.npz"
     try:
         with np.load(file, allow_pickle=False) as data:
-            if str(data["__key__"]) != provenance.fingerprint(key):
+            if str(data["__key__"]) != digest:
                 return None
             return {entry: data[entry] for entry in data.files if entry != "__key__"}
     except (OSError, ValueError, KeyError, EOFError):

@@ -48,21 +48,24 @@ class Need:
         Memory of one.
     held_bytes : int
         Memory beside the tasks, in the process that shares them out.
-    repeated : int
-        How often the tasks are gone through, for one pair of scans after the other.
     alone : bool
         Its tasks run one after the other, in the process that shares out the others.
     cpu_s : float
-        CPU-seconds of all tasks and repetitions together, roughly.
+        CPU-seconds of all tasks together, roughly.
+    beside : int
+        Tasks of other steps that run at the same time.
+    disk_bytes : int
+        Of the image that is written, uncompressed.
     """
 
     name: str
     tasks: int
     task_bytes: int
     held_bytes: int = 0
-    repeated: int = 1
     alone: bool = False
     cpu_s: float = 0.0
+    beside: int = 0
+    disk_bytes: int = 0
 
     def workers(self, limits: Resources) -> int:
         """Return how many tasks run at a time within the limits.
@@ -72,9 +75,10 @@ class Need:
         RefusedError
             Not even one fits in the memory.
         """
-        wanted = 1 if self.alone else min(limits.workers, max(self.tasks, 1))
+        tasks = max(self.tasks + self.beside, 1)
+        wanted = 1 if self.alone else min(limits.workers, tasks)
         if elsewhere(limits) and not self.alone:
-            return max(self.tasks, 1)  # the memory is that of other machines
+            return tasks  # the memory is that of other machines
         room = limits.memory - base_bytes(limits) - self.held_bytes
         if room < self.task_bytes:
             least = base_bytes(limits) + self.held_bytes + self.task_bytes
@@ -88,42 +92,6 @@ class Need:
         """Return the memory that the step takes on this machine, libraries included."""
         here = 0 if elsewhere(limits) and not self.alone else self.workers(limits) * self.task_bytes
         return base_bytes(limits) + self.held_bytes + here
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What a stage takes, known before it begins.
-
-    Attributes
-    ----------
-    stage : str
-    needs : tuple of Need
-        Its steps, one after the other.
-    disk_bytes : int
-        Of its images, uncompressed.
-    """
-
-    stage: str
-    needs: tuple[Need, ...]
-    disk_bytes: int
-
-    @property
-    def tasks(self) -> int:
-        """Of all steps."""
-        return sum(need.tasks * need.repeated for need in self.needs)
-
-    @property
-    def cpu_s(self) -> float:
-        """Of all steps, roughly."""
-        return sum(need.cpu_s for need in self.needs)
-
-    def peak_bytes(self, limits: Resources) -> int:
-        """Return the memory of the largest step."""
-        return max((need.peak_bytes(limits) for need in self.needs), default=base_bytes(limits))
-
-    def seconds(self, limits: Resources) -> float:
-        """Return how long it takes on this machine's workers, roughly."""
-        return sum(need.cpu_s / need.workers(limits) for need in self.needs)
 
 
 def available_cores() -> int:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from xct_pipeline.config import Config
-from xct_pipeline.correction.steps.defects import add_defects, column_statistics
+from xct_pipeline.correction.steps.defects import add_defects, column_statistics, defects_step
 from xct_pipeline.correction.steps.fields import Fields, measure_fields
 from xct_pipeline.engine.blocks import Array, Pass
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.steps import Steps
 from xct_pipeline.plan.scan import ScanPlan, pixel_um, scan_passes
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
@@ -44,16 +45,21 @@ class Prepared:
 
 
 def prepare(
-    config: Config, scans: Sequence[ScanPlan], limits: Resources, store: Store | None, note: Callable[[str], None]
+    config: Config,
+    scans: Sequence[ScanPlan],
+    limits: Resources,
+    store: Store | None,
+    note: Callable[[str], None],
+    steps: Steps | None = None,
 ) -> list[Prepared]:
-    """Estimate flats, air, detector defects and centres; what fails is noted at its scan."""
+    """Estimate flats, air, detector defects and centres; what fails is noted at its scan, the rest in `steps`."""
     prepared = [Prepared(item, warnings=list(item.warnings), problem=item.problem) for item in scans]
     for entry in prepared:
         if entry.item.scan is None or entry.item.frame is None:
             continue
         try:
             note(f"{entry.item.name}: flats, air and centre")
-            _estimate(entry, config, limits, store)
+            _estimate(entry, config, limits, store, steps)
         except (ScanError, ValueError, OSError) as error:
             if isinstance(error, OSError) and unwritable(error):
                 raise
@@ -66,27 +72,30 @@ def prepare(
     if config.correction.stripe.method == "defects" and good:
         note("detector defects, from all scans together")
         _find_defects(good, config)
+        if steps is not None:
+            frames = [entry.item.frame for entry in good if entry.item.frame is not None]
+            steps.note(steps.bind(defects_step(frames)), "executed")
     for entry in prepared:
         for warning in entry.warnings:
             log.warning("%s: %s", entry.item.name, warning)
     return prepared
 
 
-def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store | None) -> None:
+def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store | None, steps: Steps | None) -> None:
     """Measure what a scan tells by itself."""
     scan, frame = entry.item.scan, entry.item.frame
     assert scan is not None
     assert frame is not None
-    entry.fields = measure_fields(config.correction, scan, frame, store)
+    entry.fields = measure_fields(config.correction, scan, frame, store, steps)
     if entry.item.center is not None:
         entry.center = reconstruction.given_center(entry.item.center)
     else:
-        entry.center = reconstruction.estimate_center(config, scan, frame, entry.fields, store)
+        entry.center = reconstruction.estimate_center(config, scan, frame, entry.fields, store, steps)
     entry.warnings += [*entry.fields.warnings, *entry.center.warnings]
     if pixel_um(config, scan) is None:
         entry.warnings.append("no pixel size known: reconstructed in 1/pixel; give acquisition.pixel_size_um")
     if config.correction.stripe.method == "defects":
-        entry.columns = column_statistics(config.correction, scan, frame, entry.fields, store, limits)
+        entry.columns = column_statistics(config.correction, scan, frame, entry.fields, store, limits, steps)
 
 
 def _find_defects(good: Sequence[Prepared], config: Config) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from xct_pipeline.acquisition.steps import open_scans
-from xct_pipeline.config import Config
-from xct_pipeline.engine.resources import Forecast, Resources, resources
-from xct_pipeline.plan.forecasts import forecasts
-from xct_pipeline.plan.scan import ScanPlan, plan_scan
+from xct_pipeline.config import Config, Registration
+from xct_pipeline.engine.resources import Resources, resources
+from xct_pipeline.engine.steps import Stage, Step, Steps
+from xct_pipeline.plan.scan import ScanPlan, plan_scan, reconstruction_steps
+from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
+from xct_pipeline.store.store import Store
 from xct_pipeline.variation.steps import stage as variation
 
 STAGES = ("reconstruction", "registration", "segmentation", "variation")
@@ -29,15 +31,15 @@ class Plan:
     until : str or None
         The last stage.
     scans : tuple of ScanPlan
-    forecasts : tuple of Forecast
-        What each stage takes.
+    stages : tuple of Stage
+        The steps of each, as they are executed.
     """
 
     config: Config
     limits: Resources
     until: str | None
     scans: tuple[ScanPlan, ...]
-    forecasts: tuple[Forecast, ...]
+    stages: tuple[Stage, ...]
 
     @property
     def good(self) -> tuple[ScanPlan, ...]:
@@ -45,19 +47,24 @@ class Plan:
         return tuple(item for item in self.scans if item.scan is not None)
 
     @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of all stages, in the order they are executed."""
+        return tuple(step for stage in self.stages for step in stage.steps)
+
+    @property
     def workers(self) -> int:
         """Tasks at a time, while volumes are reconstructed."""
-        return self.forecasts[0].needs[-1].workers(self.limits)
+        return self.stages[0].needs[-1].workers(self.limits)
 
     @property
     def memory_bytes(self) -> int:
         """The peak memory that the run is predicted to take; RefusedError where one task does not fit."""
-        return max(forecast.peak_bytes(self.limits) for forecast in self.forecasts)
+        return max(stage.peak_bytes(self.limits) for stage in self.stages)
 
     @property
     def disk_bytes(self) -> int:
         """Size of all images, uncompressed."""
-        return sum(forecast.disk_bytes for forecast in self.forecasts)
+        return sum(stage.disk_bytes for stage in self.stages)
 
 
 def plan(config: Config, limits: Resources | None = None, until: str | None = None) -> Plan:
@@ -98,7 +105,38 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
         problems = "\n".join(f"  {item.problem}" for item in scans)
         raise ScanError(scans[0].problem or "" if len(scans) == 1 else f"no scan can be used:\n{problems}")
     stages = STAGES[: last_stage(config, until) + 1]
-    return Plan(config, limits, until, scans, tuple(forecasts(config, scans, limits, stages)))
+    planned = Plan(config, limits, until, scans, tuple(_stages(config, scans, limits, stages)))
+    Steps(planned.steps)  # refuses two of one name
+    return planned
+
+
+def _stages(config: Config, scans: Sequence[ScanPlan], limits: Resources, stages: Sequence[str]) -> Iterator[Stage]:
+    """Yield the steps of each of `stages` that is configured, from the scans that can be used."""
+    yield Stage("reconstruction", reconstruction_steps(config, scans))
+    good = [item for item in scans if item.scan is not None]
+    if "registration" not in stages or not good:
+        return
+    store, settings = Store(config.store_path), config.registration or Registration()
+    names = tuple(item.name for item in scans)
+    reference = registration.reference_index(settings, names)
+    volume = _planned_volume(next((item for item in good if item.name == names[reference]), good[0]))
+    yield Stage("registration", registration.plan_steps(settings, volume, names, reference, store, limits))
+    if "segmentation" in stages and config.segmentation is not None:
+        facts = segmentation.Facts(names, (), reference, volume, (None,) * len(names))
+        yield Stage("segmentation", segmentation.plan_steps(config, facts, store, limits))
+    if "variation" in stages and config.variation is not None:
+        raw = tuple(item.scan for item in scans)
+        motions = tuple(registration.Motion(name, tf.identity()) for name in names)
+        series = variation.Series(names, (), reference, volume, motions, raw)
+        known = volume.unit == "1/cm" and not variation.check(config, raw, volume.shape)
+        yield Stage("variation", variation.plan_steps(config, series, store, limits, known))
+
+
+def _planned_volume(item: ScanPlan) -> registration.Volume:
+    """Return the volume that a scan will have."""
+    image = item.passes[-1].image
+    z, y, x = image.shape
+    return registration.Volume(item.name, image.path, (z, y, x), image.levels, image.voxel_um, image.unit, "")
 
 
 def _all_errors(errors: Sequence[str]) -> ScanError:

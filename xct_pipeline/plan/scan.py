@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xct_pipeline.acquisition.steps import Frame, OpenedScan, RawSource, row_range, scan_identity, working_frame
-from xct_pipeline.config import Config
+from xct_pipeline.config import Config, StripeDefects
 from xct_pipeline.correction.steps import stage as correction
-from xct_pipeline.correction.steps.fields import Fields, nominal_fields
-from xct_pipeline.engine.blocks import Pass, Source
+from xct_pipeline.correction.steps.defects import columns_step, defects_step
+from xct_pipeline.correction.steps.fields import Fields, fields_step, nominal_fields
+from xct_pipeline.engine.blocks import Pass, Reduction, Source, side_by_side
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.steps import Estimate, Step
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.scan import Scan, ScanError
 from xct_pipeline.store import provenance
@@ -98,7 +101,7 @@ def scan_passes(
     rows = row_range(frame, config.acquisition)
     passes: list[Pass] = []
     source: Source = raw
-    first = correction.to_integrals(config.correction, scan, frame, fields)
+    first, before_s = correction.to_integrals(config.correction, scan, frame, fields), correction.correction_s(frame)
     if correction.whole_projections(config.correction, scan, frame, rows):
         passes.append(correction.projection_pass(scan.name, raw, first, frame, inputs, limits.on_device))
         source, first = correction.stored_projections(store, scan.name, frame), ()
@@ -106,9 +109,39 @@ def scan_passes(
     ops = (*first, *correction.on_sinograms(config.correction, scan, frame, fields))
     geometry = reconstruction.geometry_of(config.reconstruction, scan, frame, center, pixel_um(config, scan))
     passes.append(
-        reconstruction.volume_pass(scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, store)
+        reconstruction.volume_pass(
+            scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, store, before_s
+        )
     )
     return tuple(passes)
+
+
+def reconstruction_steps(config: Config, scans: Sequence[ScanPlan]) -> tuple[Step, ...]:
+    """Return the steps from the counts of some scans to their volumes, as they are executed."""
+    known = [(item, item.scan, item.frame) for item in scans if item.scan is not None and item.frame is not None]
+    steps: list[Step] = []
+    judged = isinstance(config.correction.stripe, StripeDefects)
+    for item, scan, frame in known:
+        steps.append(fields_step(scan, frame))
+        steps += [] if item.center is not None else [reconstruction.center_step(scan, frame)]
+        steps += [columns_step(config.correction, scan, frame)] if judged else []
+    if judged and known:
+        steps.append(defects_step([frame for _, _, frame in known]))
+    held = sum(4 * ((2 if scan.flats is not None else 0) + 2) * frame.rows * frame.columns for _, scan, frame in known)
+    over_projections = [item.passes[0] for item, _, _ in known if len(item.passes) > 1]
+    steps += [*side_by_side(over_projections), *side_by_side([item.passes[-1] for item, _, _ in known])]
+    return tuple(with_held(step, held) for step in steps)
+
+
+def with_held(step: Step, held_bytes: int) -> Step:
+    """Return a step while which more memory is held: the flats, darks and defects of all scans."""
+    match step:
+        case Pass() | Reduction():
+            return replace(step, held_bytes=step.held_bytes + held_bytes)
+        case Estimate():
+            return replace(step, cost=replace(step.cost, held_bytes=step.cost.held_bytes + held_bytes))
+        case _:
+            raise TypeError(f"{step.name} is no step that holds memory")
 
 
 def pixel_um(config: Config, scan: Scan) -> float | None:

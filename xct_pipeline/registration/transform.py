@@ -101,12 +101,6 @@ def voxels_to_um(transform: ArrayLike, voxel_size: float | Sequence[float]) -> M
     return np.column_stack([a[:, :3] * size[:, None] / size[None, :], a[:, 3] * size])
 
 
-def um_to_voxels(transform: ArrayLike, voxel_size: float | Sequence[float]) -> Matrix:
-    """Change a transform from micrometre to voxels (`voxel_size` in um, one number or (z, y, x))."""
-    size = np.broadcast_to(np.asarray(voxel_size, np.float64), (3,))
-    return voxels_to_um(transform, [1.0 / float(s) for s in size])
-
-
 def to_level(transform: ArrayLike, scale: float) -> Matrix:
     """Change a transform of full-size voxels into one of voxels `scale` times larger (a pyramid level).
 

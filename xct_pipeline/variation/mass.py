@@ -196,20 +196,6 @@ def bin_index(offset: Index, shape: Index, size: Index, counts: Index, *, xp: Mo
     return (z[:, None, None] * counts[1] + y[:, None]) * counts[2] + x
 
 
-def index_sums(values: Any, index: Any, cells: int, mask: Any = None) -> Sums:
-    """Sum of a block's values per integer `index` from 0 to ``cells - 1``; other indices are left out.
-
-    With labels as `index` these are the totals per label; with `depth_index` or `radial_index` a profile.
-    """
-    xp = array_namespace(index)
-    keep = (index >= 0) & (index < cells)
-    keep = keep if mask is None else keep & mask
-    chosen = index[keep].astype(xp.int64)
-    total = xp.bincount(chosen, weights=values[keep].astype(xp.float64), minlength=cells)
-    count = xp.bincount(chosen, minlength=cells)
-    return Sums((0,), np.asarray(to_host(total)), to_host(count).astype(np.int64))
-
-
 def region_sums(values: Any, mask: Any) -> Sums:
     """Sum of a block's values inside `mask`, as one cell."""
     xp = array_namespace(values)
@@ -322,11 +308,6 @@ def radial_index(frame: Index, offset: Index, shape: Index, *, width: float = 1.
 def areal_map(sums: Sums, voxel_size_um: float) -> npt.NDArray[np.float64]:
     """Areal change of mass, mg/cm2, from `areal_sums` of a density; NaN where the region has no voxel."""
     return np.where(sums.count > 0, sums.total * voxel_size_um * UM_TO_CM * 1e3, np.nan)
-
-
-def line_integral(sums: Sums, voxel_size_um: float) -> npt.NDArray[np.float64]:
-    """Integral along z of an attenuation from `areal_sums`, dimensionless; NaN outside the region."""
-    return np.where(sums.count > 0, sums.total * voxel_size_um * UM_TO_CM, np.nan)
 
 
 def mass_mg(sums: Sums, voxel_size_um: float) -> npt.NDArray[np.float64]:

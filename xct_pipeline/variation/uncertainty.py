@@ -7,7 +7,7 @@ together, so its term is worked out on sums over the region and never divided by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,22 +15,12 @@ import numpy.typing as npt
 
 from xct_pipeline.device import array_namespace, is_cupy, ndimage_of
 from xct_pipeline.variation import faces
-from xct_pipeline.variation.mass import UM_TO_CM, Sums
+from xct_pipeline.variation.mass import Sums
 
 Array = npt.NDArray[np.float64]
 
 DECISION, DETECTION = 1.645, 3.29
 """Limits in units of sigma, for 5 % errors of either kind (L. A. Currie, Anal. Chem. 40 (1968) 586)."""
-
-
-def areal_factor(sensitivity: float, voxel_size_um: float) -> float:
-    """Factor from a sum of attenuation along z (1/cm, voxels) to mg/cm2 of the species."""
-    return abs(sensitivity) * voxel_size_um * UM_TO_CM * 1e3
-
-
-def mass_factor(sensitivity: float, voxel_size_um: float) -> float:
-    """Factor from a sum of attenuation over voxels (1/cm, voxels) to mg of the species."""
-    return abs(sensitivity) * (voxel_size_um * UM_TO_CM) ** 3 * 1e3
 
 
 def limits(sigma: Any) -> tuple[Any, Any]:
@@ -45,23 +35,9 @@ def combine(terms: Mapping[str, Any]) -> Any:
     return np.sqrt(sum(np.square(np.asarray(term, dtype=np.float64)) for term in terms.values()))
 
 
-def parameter_term(result: Callable[[float], Any], value: float, sigma: float) -> Any:
-    """Error of a result from the error of one parameter, by a central difference over +-sigma.
-
-    For the tables (a coefficient with 1 to 3 %), the energy, the initial composition, the loading: give the
-    function from the parameter to the map or total. The sign is kept out; the term is never negative.
-    """
-    return np.abs(np.asarray(result(value + sigma)) - np.asarray(result(value - sigma))) / 2
-
-
 def relative_term(mass: Any, relative: float) -> Any:
     """Error of a mass that is inversely proportional to an uncertain coefficient (linear closures)."""
     return np.abs(mass) * relative
-
-
-def energy_term(mass: Any, percent_per_keV: float, sigma_keV: float) -> Any:
-    """Error from the photon energy for a linear closure; see `attenuation.energy_sensitivity`."""
-    return np.abs(mass) * abs(percent_per_keV) / 100 * sigma_keV
 
 
 def closure_term(results: Sequence[Any]) -> Any:
@@ -88,7 +64,7 @@ def calibration_term(
     Returns
     -------
     numpy.ndarray
-        Standard deviation per cell; multiply by `areal_factor` or `mass_factor`.
+        Standard deviation per cell; 1/cm times voxels.
     """
     second = covariance if covariance_reference is None else covariance_reference
     variance = np.zeros(moving.total.shape)

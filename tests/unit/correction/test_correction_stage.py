@@ -79,7 +79,7 @@ def test_statistics_of_columns_read_whole_frames_once():
         fields = stage_fields.measure_fields(settings, scan, frame, None)
         reads.clear()
         found.append(stage_defects.column_statistics(settings, scan, frame, fields, None, Resources(2, 10**10)))
-        need = stage_defects.statistics_need(settings, scan, frame)
+        need = stage_defects.columns_step(settings, scan, frame).need
         assert need.tasks == (3 if kind is ArrayFrames else 8)
     assert found[0].shape == (9, 48, 64)
     np.testing.assert_array_equal(*found)

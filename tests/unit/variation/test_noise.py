@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage as ndi
 
-from xct_pipeline.variation import attenuation, lags, mass, noise, uncertainty
+from xct_pipeline.variation import attenuation, lags, mass, noise
 
 
 def reconstructed_noise(seed, slices, n, dense=0.0, angles=180):
@@ -75,7 +75,7 @@ def test_white_noise_over_a_hundred_slices():
     d = b - a
     covariance = noise.autocovariance(noise.lag_sums(d, np.ones(d.shape, bool), lag=(3, 3, 3), mean=float(d.mean())))
     sigma = np.sqrt(noise.column_variance(covariance, np.array([0, 100])))
-    sigma = sigma * uncertainty.areal_factor(1 / k, 2.0)
+    sigma = sigma * 1 / k * 2e-4 * 1e3
     assert sigma[0] == 0
     assert sigma[1] == pytest.approx(0.5044, rel=0.03)
 

@@ -44,6 +44,10 @@ def stored(tmp_path, lost: int = 0) -> tuple[Series, Store]:
 QUIET = QuietMask(None, ANODE, 1.0, 4.0)
 
 
+def chosen(quiet: QuietMask, series: Series, store: Store):
+    return stage_quiet.chosen_bricks(quiet, series, stage_quiet.survey(quiet, series, store, LIMITS))
+
+
 @pytest.fixture
 def small_bricks(monkeypatch):
     monkeypatch.setattr(stage_quiet, "BRICK", (16, 16, 32))
@@ -63,7 +67,7 @@ def test_bricks_tile_their_box_and_rows_hold_them():
 
 def test_the_survey_counts_the_mask_of_the_whole(tmp_path, small_bricks):
     series, store = stored(tmp_path)
-    known, bricks, counts = stage_quiet.chosen_bricks(QUIET, series, store, LIMITS)
+    known, bricks, counts = chosen(QUIET, series, store)
     whole = tuple(slice(0, n) for n in SHAPE)
     mask = known.box(volumes()[0], whole)
     assert known.crowded[:11].all()
@@ -73,7 +77,7 @@ def test_the_survey_counts_the_mask_of_the_whole(tmp_path, small_bricks):
     assert mask[30:, 10:50, 20:50].all()
     assert sum(counts) == mask.sum()
     assert [int(mask[brick].sum()) for brick in bricks] == counts
-    inside = stage_quiet.chosen_bricks(replace(QUIET, inside_solid=True), series, store, LIMITS)
+    inside = chosen(replace(QUIET, inside_solid=True), series, store)
     mask = inside[0].box(volumes()[0], whole)
     assert not mask[10:].any()
     assert sum(inside[2]) == mask.sum() > 1000
@@ -81,9 +85,9 @@ def test_the_survey_counts_the_mask_of_the_whole(tmp_path, small_bricks):
 
 def test_enough_bricks_are_taken_from_everywhere(tmp_path, small_bricks, monkeypatch):
     series, store = stored(tmp_path)
-    everything = stage_quiet.chosen_bricks(QUIET, series, store, LIMITS)
+    everything = chosen(QUIET, series, store)
     monkeypatch.setattr(stage_quiet, "ENOUGH", sum(everything[2]) // 3)
-    _, bricks, counts = stage_quiet.chosen_bricks(QUIET, series, store, LIMITS)
+    _, bricks, counts = chosen(QUIET, series, store)
     assert bricks == everything[1][: len(bricks)]
     assert stage_quiet.ENOUGH <= sum(counts) < 1.3 * stage_quiet.ENOUGH
     for axis in range(3):
@@ -110,7 +114,7 @@ def test_noise_equals_that_of_the_whole_volume(tmp_path):
     series, store = stored(tmp_path, lost=4)
     values = volumes(4)
     found = stage_noise.noise_of_series(series, store, ANODE, QUIET, LIMITS)
-    mask = stage_quiet.chosen_bricks(QUIET, series, store, LIMITS)[0].box(values[0], tuple(slice(0, n) for n in SHAPE))
+    mask = chosen(QUIET, series, store)[0].box(values[0], tuple(slice(0, n) for n in SHAPE))
     for moving, fixed in found:
         change = values[moving] - values[fixed]
         use = mask & np.isfinite(change)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -16,13 +17,15 @@ from xct_pipeline.correction.defects.rows import along_rows
 from xct_pipeline.correction.steps.fields import GROUP, Fields, nominal_fields, whole_frames
 from xct_pipeline.correction.steps.stage import DEFECTS_VERSION, on_counts
 from xct_pipeline.engine.blocks import Array, BlockOp, Reduction, Region, apply_ops, regions_of, size_of
-from xct_pipeline.engine.execution import measure, measure_need
+from xct_pipeline.engine.execution import measure
 from xct_pipeline.engine.resources import Need, Resources
+from xct_pipeline.engine.steps import Estimate, Steps
 from xct_pipeline.scan import Scan, ScanError
 from xct_pipeline.store.store import Store
 
 STATISTICS_SCRATCH = 1.5  # memory of a band beyond what is read of it, as a multiple of that
 STATISTICS_RATE = 60e6  # values per CPU-second
+SEARCH_S = 3e-7  # CPU-seconds per byte of the statistics
 SEARCH_COPIES = 12  # of a band's statistics
 ALONG_ROWS = 120.0  # bytes for each pixel, whatever the number of scans
 
@@ -47,8 +50,31 @@ def add_defects(settings: Correction, scans: Sequence[tuple[Fields, Array]], cen
     return [result[k] for k in range(len(scans))]
 
 
+def columns_step(settings: Correction, scan: Scan, frame: Frame) -> Reduction:
+    """Return the step that measures what `add_defects` needs of a scan."""
+    return _columns(settings, scan, frame, on_counts(settings, scan, frame, nominal_fields(frame)), {})
+
+
+def defects_step(frames: Sequence[Frame]) -> Estimate:
+    """Return the step that finds defects in the statistics of all scans, which are held meanwhile."""
+    statistics = sum(statistics_bytes(frame) for frame in frames)
+    searching = max(search_bytes(frame, len(frames)) for frame in frames)
+    return Estimate("defects", DEFECTS_VERSION, Need("", 1, searching, statistics, True, SEARCH_S * statistics))
+
+
+def statistics_bytes(frame: Frame) -> int:
+    """Return the size of the column statistics of a scan."""
+    return 4 * (defects.SEGMENTS + 1) * frame.rows * frame.columns
+
+
 def column_statistics(
-    settings: Correction, scan: Scan, frame: Frame, fields: Fields, store: Store | None, limits: Resources
+    settings: Correction,
+    scan: Scan,
+    frame: Frame,
+    fields: Fields,
+    store: Store | None,
+    limits: Resources,
+    steps: Steps | None = None,
 ) -> Array:
     """Measure what `add_defects` needs of one scan; cached in the store.
 
@@ -64,16 +90,27 @@ def column_statistics(
         )
     ops = on_counts(settings, scan, frame, fields)
     inputs = {**scan_identity(scan), "frame": asdict(frame), "ops": [op.identity() for op in ops]}
+    return measure(store, _columns(settings, scan, frame, ops, inputs), limits, steps)["statistics"]
+
+
+def _columns(
+    settings: Correction, scan: Scan, frame: Frame, ops: tuple[BlockOp, ...], inputs: Mapping[str, Any]
+) -> Reduction:
     source, regions, partial_bytes = _parts(settings, scan, frame, ops)
     bands = isinstance(source, _Corrected)
-    reduction = Reduction(
+    return Reduction(
         f"{scan.name}/columns",
         DEFECTS_VERSION,
         _band_chunk if bands else _segment_chunk,
         _bands_combine if bands else partial(_segments_combine, angles=frame.angles),
+        source=source,
+        regions=regions,
+        inputs=inputs,
+        scratch=STATISTICS_SCRATCH if bands else 0.0,  # parts of the rotation count theirs themselves
+        partial_bytes=partial_bytes,
+        cpu_s=float(frame.angles * frame.rows * frame.columns) / STATISTICS_RATE,
+        held_bytes=3 * statistics_bytes(frame),  # its parts, their sum and the cache
     )
-    found = measure(store, reduction, source, regions, inputs, limits, _scratch(bands), partial_bytes)
-    return found["statistics"]
 
 
 def _parts(
@@ -97,20 +134,6 @@ def _parts(
         for first in range(0, frame.rows, GROUP)
     ]
     return corrected, regions, 0
-
-
-def _scratch(bands: bool) -> float:
-    """Return the memory of a part beyond what is read of it, as a multiple of that."""
-    return STATISTICS_SCRATCH if bands else 0.0
-
-
-def statistics_need(settings: Correction, scan: Scan, frame: Frame) -> Need:
-    """Return what `column_statistics` takes."""
-    ops = on_counts(settings, scan, frame, nominal_fields(frame))
-    source, regions, partial_bytes = _parts(settings, scan, frame, ops)
-    values = float(frame.angles * frame.rows * frame.columns)
-    scratch = _scratch(isinstance(source, _Corrected))
-    return measure_need("columns", source, regions, scratch, partial_bytes, cpu_s=values / STATISTICS_RATE)
 
 
 def search_bytes(frame: Frame, scans: int) -> int:

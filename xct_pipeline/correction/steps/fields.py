@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby, pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,12 +14,15 @@ from xct_pipeline.acquisition.steps import Frame, RawSource, scan_identity
 from xct_pipeline.config import Air, Correction
 from xct_pipeline.correction import air, flatfield
 from xct_pipeline.engine.blocks import Array
-from xct_pipeline.engine.execution import load_estimate, save_estimate
+from xct_pipeline.engine.execution import estimated
+from xct_pipeline.engine.resources import Need
+from xct_pipeline.engine.steps import Estimate, Steps
 from xct_pipeline.scan import Frames, Scan
 from xct_pipeline.store.store import Store
 
 MARGIN_BYTES = 24e6  # of the rows that the margin of air is looked for in
 LEVEL_BYTES = 128e6  # of the margin's pixels that the level of air is taken from
+FIELDS_S, FIELDS_VALUE_S = 1.5, 5e-7  # CPU-seconds of a scan, and per value of a sinogram more
 GROUP = 16  # rows that are computed together: raw chunks of more rows are read whole
 
 
@@ -63,7 +66,20 @@ def nominal_fields(frame: Frame) -> Fields:
 # ---------------------------------------------------------------------------------------------- estimates
 
 
-def measure_fields(settings: Correction, scan: Scan, frame: Frame, store: Store | None) -> Fields:
+def fields_step(scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = None) -> Estimate:
+    """Return the step that finds the fields of a scan."""
+    frames = max(s.shape[0] if s else 0 for s in (scan.flats, scan.darks))
+    averaging = 6 * frames * frame.rows * frame.columns * frame.binning**2  # counts of two bytes, and averaging them
+    sinogram = frame.angles * frame.columns
+    margin = len(sample_rows(frame, frame.columns, MARGIN_BYTES)) * sinogram * 40
+    level = min(frame.rows * sinogram, max(LEVEL_BYTES // 8, 4 * sinogram)) * 10
+    need = Need("", 1, int(max(averaging, margin, level)), alone=True, cpu_s=FIELDS_S + FIELDS_VALUE_S * sinogram)
+    return Estimate(f"{scan.name}/fields", 4, need, inputs or {})
+
+
+def measure_fields(
+    settings: Correction, scan: Scan, frame: Frame, store: Store | None, steps: Steps | None = None
+) -> Fields:
     """Average flats and darks, find the margin of air and the factor that scales each projection to it.
 
     Results are cached in the store.
@@ -78,15 +94,14 @@ def measure_fields(settings: Correction, scan: Scan, frame: Frame, store: Store 
         "frame": asdict(frame),
         "flatfield": settings.flatfield.model_dump(),
         "air": settings.air.model_dump(),
-        "version": 4,
     }
-    cached = load_estimate(store, f"{scan.name}/fields", key)
-    if cached is None:
+
+    def found() -> dict[str, Array]:
         check_flats(scan)
-        cached = _average(settings, scan, frame)
-        cached |= _air(settings.air, scan, frame, _fields_of(cached, frame))
-        save_estimate(store, f"{scan.name}/fields", key, cached)
-    return _fields_of(cached, frame)
+        averages = _average(settings, scan, frame)
+        return averages | _air(settings.air, scan, frame, _fields_of(averages, frame))
+
+    return _fields_of(estimated(store, fields_step(scan, frame, key), found, steps), frame)
 
 
 def _average(settings: Correction, scan: Scan, frame: Frame) -> dict[str, Array]:

@@ -39,6 +39,7 @@ from xct_pipeline.store.image import Image
 from xct_pipeline.store.store import Store
 
 DEFECTS_VERSION = 3
+COUNTS_RATE = 25e6  # values of the projections that are corrected per CPU-second
 HOSTILE_ROWS = 64  # raw chunks of more rows than this are read once, not once per group of rows
 COUNTS = ("clipped", "saturated", "zero", "nonfinite", "zingers", "defective", "stripe_columns", "untouched_rows")
 
@@ -316,7 +317,13 @@ def projection_pass(
 ) -> Pass:
     """Return the pass from counts to stored line integrals."""
     image = projections_image(name, frame)
-    return Pass(image, source, tuple(ops), (GROUP, frame.rows, frame.columns), (0, 0, 0), inputs, on_device)
+    granule = (GROUP, frame.rows, frame.columns)
+    return Pass(image, source, tuple(ops), granule, (0, 0, 0), inputs, on_device, cpu_s=correction_s(frame))
+
+
+def correction_s(frame: Frame) -> float:
+    """Return the CPU-seconds of correcting all counts of a scan, roughly."""
+    return frame.angles * frame.rows * frame.columns / COUNTS_RATE
 
 
 def stored_projections(store: Store, name: str, frame: Frame) -> ImageSource:

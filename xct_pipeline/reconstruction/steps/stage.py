@@ -12,12 +12,13 @@ import numpy as np
 
 from xct_pipeline.acquisition.steps import Frame, scan_identity
 from xct_pipeline.config import Astra, Config, Fourier, ReconstructionBase, Tomopy
-from xct_pipeline.correction.steps.fields import LEVEL_BYTES, MARGIN_BYTES, Fields, sample_rows
+from xct_pipeline.correction.steps.fields import Fields
 from xct_pipeline.correction.steps.samples import integrals_of_angles, integrals_of_rows
 from xct_pipeline.correction.steps.stage import on_counts
 from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, Source, inside
-from xct_pipeline.engine.execution import load_estimate, save_estimate
-from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.execution import estimated
+from xct_pipeline.engine.resources import Need, Resources
+from xct_pipeline.engine.steps import Estimate, Steps
 from xct_pipeline.reconstruction import external, fourier, half_acquisition, truncation
 from xct_pipeline.reconstruction.center.find import CenterEstimate, choose_rows, find_center, row_content
 from xct_pipeline.scan import Scan, ScanError
@@ -28,6 +29,9 @@ GROUP = 16  # slices that a run computes together; aligned to detector row 0
 THICKNESSES = (64, 48, 32, 16)
 CONTENT_ANGLES = 8  # projections from which rows are chosen for the centre
 CENTER_ROWS = 12
+CENTER_BYTES = 24  # for each value of the rows that it is found in, measured on simulated scans
+CENTER_S, CENTER_VALUE_S = 1.5, 5e-7  # CPU-seconds of a scan, and per value of a sinogram more
+GRID_S, VOXEL_S = 1e-8, 3e-8  # CPU-seconds per voxel of a row and angle, and per voxel
 LEAST_EDGE = 0.1  # line integral at the detector's edge from which a sample is said to reach beyond it
 
 
@@ -209,7 +213,16 @@ def given_center(column: float) -> CenterEstimate:
     )
 
 
-def estimate_center(config: Config, scan: Scan, frame: Frame, fields: Fields, store: Store | None) -> CenterEstimate:
+def center_step(scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = None) -> Estimate:
+    """Return the step that finds the centre of rotation of a scan."""
+    sinogram = frame.angles * frame.columns
+    need = Need("", 1, CENTER_ROWS * sinogram * CENTER_BYTES, alone=True, cpu_s=CENTER_S + CENTER_VALUE_S * sinogram)
+    return Estimate(f"{scan.name}/center", 2, need, inputs or {})
+
+
+def estimate_center(
+    config: Config, scan: Scan, frame: Frame, fields: Fields, store: Store | None, steps: Steps | None = None
+) -> CenterEstimate:
     """Find the centre of rotation from rows chosen for their content, in detector columns; cached in the store.
 
     Raises
@@ -219,9 +232,9 @@ def estimate_center(config: Config, scan: Scan, frame: Frame, fields: Fields, st
     """
     settings = config.correction
     ops = [op.identity() for op in on_counts(settings, scan, frame, fields)]
-    key = {**scan_identity(scan), "frame": vars(frame), "ops": ops, "version": 2}
-    cached = load_estimate(store, f"{scan.name}/center", key)
-    if cached is None:
+    key = {**scan_identity(scan), "frame": vars(frame), "ops": ops}
+
+    def search() -> dict[str, Array]:
         try:
             content = row_content(integrals_of_angles(scan, frame, fields, CONTENT_ANGLES))
             rows = choose_rows(content, CENTER_ROWS)
@@ -229,17 +242,14 @@ def estimate_center(config: Config, scan: Scan, frame: Frame, fields: Fields, st
             found = find_center(sinograms, scan.angles, rows)
         except ValueError as error:
             raise ScanError(f"{scan.name}: {error}") from None
-        cached = {name: np.asarray(value) for name, value in vars(found).items()}
-        save_estimate(store, f"{scan.name}/center", key, cached)
-    return _in_detector_columns(_restored(cached), frame)
+        return {name: np.asarray(value) for name, value in vars(found).items()}
+
+    return restored_center(estimated(store, center_step(scan, frame, key), search, steps), frame)
 
 
-def estimate_bytes(frame: Frame) -> int:
-    """Predict the memory of estimating the air level and the centre of a scan (measured on simulated scans)."""
-    sinogram = frame.angles * frame.columns
-    margin = len(sample_rows(frame, frame.columns, MARGIN_BYTES)) * sinogram * 40
-    level = min(frame.rows * sinogram, max(LEVEL_BYTES // 8, 4 * sinogram)) * 10
-    return int(max(margin, level, CENTER_ROWS * sinogram * 24))
+def restored_center(values: Mapping[str, Array], frame: Frame) -> CenterEstimate:
+    """Return an estimate from the arrays that the store keeps of it, in detector columns."""
+    return _in_detector_columns(_restored(values), frame)
 
 
 def _restored(values: Mapping[str, Array]) -> CenterEstimate:
@@ -307,6 +317,7 @@ def volume_pass(
     inputs: Mapping[str, Any],
     limits: Resources,
     store: Store | None = None,
+    before_s: float = 0.0,
 ) -> Pass:
     """Return the pass from a source of projections to a scan's volume.
 
@@ -318,7 +329,9 @@ def volume_pass(
 
     def build(thickness: int) -> Pass:
         image = volume_image(name, geometry, rows, thickness)
-        return Pass(image, source, (*before, op), (GROUP, size, size), (rows[0], 0, 0), inputs, limits.on_device)
+        granule, offset = (GROUP, size, size), (rows[0], 0, 0)
+        cpu_s = image.shape[0] * size * (len(geometry.angles) * GRID_S + size * VOXEL_S) + before_s
+        return Pass(image, source, (*before, op), granule, offset, inputs, limits.on_device, cpu_s=cpu_s)
 
     existing = store.existing_layout(f"scans/{name}/volume") if store is not None else None
     if existing is not None and existing[0] % GROUP == 0:

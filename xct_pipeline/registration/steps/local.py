@@ -5,7 +5,8 @@ Diagnostics only. Nothing is warped by them: that would move mass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,18 +14,19 @@ import pandas as pd
 
 from xct_pipeline.config import LocalDisplacement, MaskSettings, RegionOfInterest, Registration
 from xct_pipeline.engine.blocks import Array
-from xct_pipeline.engine.execution import image_identity, load_estimate, save_estimate
+from xct_pipeline.engine.execution import estimated, image_identity
 from xct_pipeline.engine.resources import Need, Resources
 from xct_pipeline.engine.scheduling import run_tasks
+from xct_pipeline.engine.steps import Estimate, Steps, path_name
 from xct_pipeline.registration import local
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import Level, RegistrationError
 from xct_pipeline.registration.rigid import register
 from xct_pipeline.registration.search import template_shift
 from xct_pipeline.registration.steps.masks import Mask
+from xct_pipeline.registration.steps.motions import matching_need
 from xct_pipeline.registration.steps.volumes import Motion, Volume, matched_level
 from xct_pipeline.registration.steps.warp import PATH
-from xct_pipeline.store import provenance
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 
@@ -64,6 +66,7 @@ def displacement_table(
     reference: int,
     failed: Sequence[int],
     limits: Resources,
+    steps: Steps | None = None,
 ) -> pd.DataFrame:
     """Correlate windows of each registered scan with the reference on a grid of nodes; cached in the store.
 
@@ -76,15 +79,13 @@ def displacement_table(
     """
     series = StoredArray(store.path / PATH / "0")
     grid = local.node_grid(series.shape[1:], settings.spacing, settings.window)
-    key = {"version": VERSION, "settings": settings.model_dump(mode="json"), "series": image_identity(store, PATH)}
+    key = {"settings": settings.model_dump(mode="json"), "series": image_identity(store, PATH)}
     tables = []
     for t, name in enumerate(names):
         if t == reference or t in failed:
             continue
-        found = load_estimate(store, f"{name}/displacement", key)
-        if found is None:
-            found = _displacement(settings, series, grid, reference, t, limits)
-            save_estimate(store, f"{name}/displacement", key, found)
+        step = displacement_step(settings, series.shape[1:], name, key)
+        found = estimated(store, step, partial(_displacement, settings, series, grid, reference, t, limits), steps)
         tables.append(_displacement_rows(name, grid, found, settings.spacing))
     return pd.concat(tables, ignore_index=True) if tables else _displacement_rows("", grid[:0], None, settings.spacing)
 
@@ -101,17 +102,25 @@ def _displacement(
         "status": np.zeros(grid.shape[:3], np.int8),
     }
     calls = [(tile, settings, series, grid[tile], reference, t) for tile in tiles]
-    for tile, found in run_tasks(_correlate_tile, calls, displacement_need(settings, grid, 1), limits):
+    for tile, found in run_tasks(_correlate_tile, calls, displacement_need(settings, grid), limits):
         for field, values in fields.items():
             values[tile] = getattr(found, field)
     return fields
 
 
-def displacement_need(settings: LocalDisplacement, grid: Array, scans: int) -> Need:
-    """Return what correlating the nodes of some scans with the reference takes."""
+def displacement_step(
+    settings: LocalDisplacement, shape: Sequence[int], name: str, inputs: Mapping[str, Any] | None = None
+) -> Estimate:
+    """Return the step that correlates the nodes of a scan with the reference."""
+    grid = local.node_grid(shape, settings.spacing, settings.window)
+    return Estimate(f"{name}/displacement", VERSION, displacement_need(settings, grid), inputs or {})
+
+
+def displacement_need(settings: LocalDisplacement, grid: Array) -> Need:
+    """Return what correlating the nodes of a scan with the reference takes."""
     side = settings.window + 2 * REACH
-    tiles = scans * sum(1 for _ in _tiles(grid.shape[:3], settings.spacing))
-    seconds = scans * grid[..., 0].size * float(settings.window) ** 3 * NODE_SECONDS
+    tiles = sum(1 for _ in _tiles(grid.shape[:3], settings.spacing))
+    seconds = grid[..., 0].size * float(settings.window) ** 3 * NODE_SECONDS
     return Need("displacement", tiles, 4 * TILE_COPIES * 2 * side * (side + TILE) ** 2, cpu_s=seconds)
 
 
@@ -175,6 +184,7 @@ def fragment_table(
     motions: Sequence[Motion],
     reference: int,
     limits: Resources,
+    steps: Steps | None = None,
 ) -> pd.DataFrame:
     """Register each named fragment by itself, beginning from its scan's motion; cached in the store.
 
@@ -196,8 +206,16 @@ def fragment_table(
             if isinstance(fragment, str):
                 rows.append({"scan": motion.name, "fragment": name, "problem": fragment})
             else:
-                rows.append(_fragment_row(settings, fragment, fixed, volume, motion, store, limits))
+                rows.append(_fragment_row(settings, fragment, fixed, volume, motion, store, limits, steps))
     return pd.DataFrame(rows, columns=["scan", "fragment", *FRAGMENT_UNITS, "problem"])
+
+
+def fragment_step(
+    fragment: str, shape: Sequence[int], levels: int, name: str, inputs: Mapping[str, Any] | None = None
+) -> Estimate:
+    """Return the step that registers a fragment of a scan by itself; it takes no more than the whole scan would."""
+    need = matching_need(shape, levels)
+    return Estimate(f"{name}/fragments/{path_name(fragment)}", VERSION, need, inputs or {})
 
 
 def _fragment(name: str, region: RegionOfInterest, fixed: Volume, store: Store) -> Fragment | str:
@@ -238,11 +256,11 @@ def _fragment_row(
     motion: Motion,
     store: Store,
     limits: Resources,
+    steps: Steps | None,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"scan": moving.name, "fragment": fragment.name, "voxels": fragment.voxels}
     region = settings.fragments[fragment.name].model_dump(mode="json")
     key = {
-        "version": VERSION,
         "region": region,
         "smoothing": settings.smoothing,
         "start": motion.transform.tolist(),
@@ -250,14 +268,12 @@ def _fragment_row(
         "moving": moving.identity,
         "range": [settings.max_rotation, settings.max_shift],
     }
-    cache = f"{moving.name}/fragment_{provenance.fingerprint(fragment.name)[:16]}"  # a name may be no file's
-    found = load_estimate(store, cache, key)
-    if found is None:
-        try:
-            found = _match_fragment(settings, fragment, fixed, moving, motion, store, limits)
-        except RegistrationError as error:
-            return {**row, "problem": f"{moving.name}, fragment {fragment.name}: {error}"}
-        save_estimate(store, cache, key, found)
+    step = fragment_step(fragment.name, fixed.shape, fixed.levels, moving.name, key)
+    match = partial(_match_fragment, settings, fragment, fixed, moving, motion, store, limits)
+    try:
+        found = estimated(store, step, match, steps)
+    except RegistrationError as error:
+        return {**row, "problem": f"{moving.name}, fragment {fragment.name}: {error}"}
     middle = fragment.middle
     beyond = tf.compose(tf.invert(motion.transform), found["transform"])
     moved, turned = tf.apply(beyond, middle) - middle, np.degrees(tf.rotation_vector(beyond))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 
 from xct_pipeline.config import MaskSettings, Registration, StartMotion
 from xct_pipeline.engine.blocks import Array
-from xct_pipeline.engine.execution import load_estimate, save_estimate
+from xct_pipeline.engine.execution import estimated
 from xct_pipeline.engine.resources import Need, Resources
 from xct_pipeline.engine.scheduling import release_memory, share_one_heap
+from xct_pipeline.engine.steps import Estimate, Steps
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration import warp
 from xct_pipeline.registration.levels import Level, RegistrationError
@@ -28,8 +29,18 @@ MATCHING_RATE = 2e6  # voxels of the matched level per CPU-second
 MATCHING_COPIES = 9  # of a matched level; 8.6 measured, while gas is looked for in one of two volumes
 
 
+def motion_step(name: str, shape: Sequence[int], levels: int, inputs: Mapping[str, Any] | None = None) -> Estimate:
+    """Return the step that finds the motion and grey scale of a scan."""
+    return Estimate(f"{name}/motion", VERSION, matching_need(shape, levels), inputs or {})
+
+
 def estimate_motion(
-    settings: Registration, reference: Volume, moving: Volume, store: Store, limits: Resources
+    settings: Registration,
+    reference: Volume,
+    moving: Volume,
+    store: Store,
+    limits: Resources,
+    steps: Steps | None = None,
 ) -> Motion:
     """Find a scan's motion against the reference and its grey scale; cached in the store.
 
@@ -40,15 +51,17 @@ def estimate_motion(
     """
     if reference.name == moving.name:
         return Motion(moving.name, tf.identity())
-    key = _key(settings, reference, moving)
-    cached = load_estimate(store, f"{moving.name}/motion", key)
-    if cached is None:
+    step = motion_step(moving.name, reference.shape, reference.levels, _key(settings, reference, moving))
+
+    def search() -> dict[str, Array]:
         try:
-            cached = _register(settings, reference, moving, store, limits)
+            return _register(settings, reference, moving, store, limits)
         except ValueError as error:
             raise RegistrationError(f"{moving.name}: {error}") from None
-        save_estimate(store, f"{moving.name}/motion", key, cached)
-        release_memory()
+        finally:
+            release_memory()
+
+    cached = estimated(store, step, search, steps)
     values: dict[str, Any] = {name: a.item() if a.ndim == 0 else a for name, a in cached.items()}
     factor = warp.mean_variance_factor(values["transform"], reference.shape, settings.order)
     return Motion(
@@ -59,7 +72,6 @@ def estimate_motion(
 def _key(settings: Registration, reference: Volume, moving: Volume) -> dict[str, Any]:
     """Return everything that the motion of a scan depends on."""
     key: dict[str, Any] = {
-        "version": VERSION,
         "reference": reference.identity,
         "moving": moving.identity,
         "settings": settings.model_dump(mode="json", exclude={"order", "local", "fragments", "start"}),
@@ -82,7 +94,7 @@ def _register(
 ) -> dict[str, Array]:
     _require_alike(reference, moving)
     share_one_heap()
-    matching_need(reference.shape, reference.levels, 1).workers(limits)  # refuses what does not fit
+    matching_need(reference.shape, reference.levels).workers(limits)  # refuses what does not fit
     given = settings.start.get(moving.name)
     start = None if given is None else start_transform(given, reference.shape)
     with ThreadPoolExecutor(limits.workers) as pool:
@@ -118,14 +130,14 @@ def _require_alike(reference: Volume, moving: Volume) -> None:
             raise RegistrationError(f"its {what} is {b} but that of the reference {reference.name} is {a}")
 
 
-def matching_need(shape: Sequence[int], levels: int, scans: int) -> Need:
-    """Return what finding the motions and grey scales of some scans takes, one after the other.
+def matching_need(shape: Sequence[int], levels: int) -> Need:
+    """Return what finding the motion and grey scale of a scan takes.
 
     Both volumes of the finest matched level, smoothed or resampled, and what finding the gas in one of them takes.
     """
     level = matched_level(shape, levels)
     voxels = float(np.prod([n >> level for n in shape]))
-    return Need("matching", scans, int(MATCHING_COPIES * 4 * voxels), alone=True, cpu_s=scans * voxels / MATCHING_RATE)
+    return Need("matching", 1, int(MATCHING_COPIES * 4 * voxels), alone=True, cpu_s=voxels / MATCHING_RATE)
 
 
 def _levels(settings: Registration, reference: Volume, moving: Volume, store: Store) -> Iterator[Level]:

@@ -9,18 +9,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from xct_pipeline.config import Config, MaskSettings, Registration
 from xct_pipeline.engine.execution import PassResult, Progress, plane_counts, run_passes, silent
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.steps import Step, Steps
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import RegistrationError
-from xct_pipeline.registration.steps.local import DISPLACEMENT_UNITS, FRAGMENT_UNITS, displacement_table, fragment_table
+from xct_pipeline.registration.steps.local import (
+    DISPLACEMENT_UNITS,
+    FRAGMENT_UNITS,
+    displacement_step,
+    displacement_table,
+    fragment_step,
+    fragment_table,
+)
 from xct_pipeline.registration.steps.masks import Mask, check_painted, with_files
-from xct_pipeline.registration.steps.motions import estimate_motion
-from xct_pipeline.registration.steps.needs import forecast
+from xct_pipeline.registration.steps.motions import estimate_motion, motion_step
 from xct_pipeline.registration.steps.tables import UNITS, motion_table
 from xct_pipeline.registration.steps.volumes import (
     Motion,
@@ -49,7 +58,7 @@ __all__ = [
     "estimate_motion",
     "find_volume",
     "finest_level",
-    "forecast",
+    "plan_steps",
     "reference_index",
     "run",
     "series_image",
@@ -59,6 +68,7 @@ __all__ = [
 ]
 
 log = logging.getLogger("xct")
+NOMINAL_DEGREES = 1.0  # of the turn that the blocks to be read are predicted for; a larger one is met with less workers
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,27 @@ def check_files(config: Config, shape: Sequence[int]) -> None:
         check_painted(Path(settings.mask.painted), shape)
 
 
+def plan_steps(
+    settings: Registration, volume: Volume, names: Sequence[str], reference: int, store: Store, limits: Resources
+) -> tuple[Step, ...]:
+    """Return the steps that register scans like `volume`, in the order they are executed.
+
+    Motions are not known yet: the boxes that are read are those of a turn of `NOMINAL_DEGREES`.
+    """
+    moving = [name for k, name in enumerate(names) if k != reference]
+    middle = (np.array(volume.shape) - 1) / 2
+    turned = tf.rigid(np.radians([NOMINAL_DEGREES] * 3) / np.sqrt(3), [2.0] * 3, middle)
+    motions, count = [Motion(name, turned) for name in names], len(names)
+    fixed = [replace(volume, name="")] * count
+    warped = series_pass(settings, fixed, motions, -1, [None] * count, store, limits)
+    steps: list[Step] = [*(motion_step(name, volume.shape, volume.levels) for name in moving), warped]
+    if settings.local is not None:
+        steps += [displacement_step(settings.local, volume.shape, name) for name in moving]
+    for fragment in settings.fragments:
+        steps += [fragment_step(fragment, volume.shape, volume.levels, name) for name in moving]
+    return tuple(steps)
+
+
 def run(
     settings: Registration,
     names: Sequence[str],
@@ -106,6 +137,7 @@ def run(
     store: Store,
     limits: Resources,
     progress: Progress = silent,
+    steps: Steps | None = None,
 ) -> RegistrationResult:
     """Register every scan of a series with its reference, resample it, write the table of motions.
 
@@ -122,16 +154,16 @@ def run(
     volumes: list[Volume | None] = []
     motions: list[Motion] = []
     for name, problem in zip(names, problems, strict=True):
-        volume, motion = _one_motion(settings, name, problem, fixed, store, limits)
+        volume, motion = _one_motion(settings, name, problem, fixed, store, limits, steps)
         for warning in motion.warnings:
             log.warning("%s: %s", name, warning)
         volumes.append(volume)
         motions.append(motion)
     step = series_pass(settings, volumes, motions, reference, times_s, store, limits)
-    done = run_passes(store, [step], limits, progress)
+    done = run_passes(store, [step], limits, progress, steps)
     without_data = plane_counts(store, step, "without_data")
     store.write_table("registration", motion_table(motions, fixed.voxel_um, without_data), UNITS)
-    _look_locally(settings, volumes, motions, reference, store, limits)
+    _look_locally(settings, volumes, motions, reference, store, limits, steps)
     return RegistrationResult(tuple(motions), fixed, reference, tuple(done))
 
 
@@ -156,27 +188,34 @@ def _look_locally(
     reference: int,
     store: Store,
     limits: Resources,
+    steps: Steps | None,
 ) -> None:
     """Write the tables of displacement and of fragments, where they are asked for."""
     if settings.local is not None:
         failed = [k for k, motion in enumerate(motions) if motion.problem]
         names = [motion.name for motion in motions]
-        table = displacement_table(settings.local, store, names, reference, failed, limits)
+        table = displacement_table(settings.local, store, names, reference, failed, limits, steps)
         store.write_table("displacement", table, DISPLACEMENT_UNITS)
     if settings.fragments:
-        table = fragment_table(settings, store, volumes, motions, reference, limits)
+        table = fragment_table(settings, store, volumes, motions, reference, limits, steps)
         for problem in table["problem"].dropna():
             log.warning("%s", problem)
         store.write_table("fragments", table, FRAGMENT_UNITS)
 
 
 def _one_motion(
-    settings: Registration, name: str, problem: str | None, fixed: Volume, store: Store, limits: Resources
+    settings: Registration,
+    name: str,
+    problem: str | None,
+    fixed: Volume,
+    store: Store,
+    limits: Resources,
+    steps: Steps | None,
 ) -> tuple[Volume | None, Motion]:
     if problem is not None:
         return None, Motion(name, tf.identity(), problem=problem)
     try:
         volume = find_volume(store, name)
-        return volume, estimate_motion(settings, fixed, volume, store, limits)
+        return volume, estimate_motion(settings, fixed, volume, store, limits, steps)
     except RegistrationError as error:
         return None, Motion(name, tf.identity(), problem=str(error))

@@ -19,9 +19,10 @@ from xct_pipeline.config import (
     SegmentValues,
     SegmentWatershed,
 )
-from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Reduction, Region, image_source, inside, size_of, widen
+from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Reduction, Region, inside, size_of, unbound, widen
 from xct_pipeline.engine.execution import PassResult, Progress, image_identity, measure, run_passes
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.steps import Steps
 from xct_pipeline.registration.steps.stage import PATH, series_image
 from xct_pipeline.segmentation import threshold, watershed
 from xct_pipeline.segmentation.classifier import PER_SCALE, Forest, classify, feature_halo
@@ -29,15 +30,15 @@ from xct_pipeline.segmentation.denoise import denoise
 from xct_pipeline.segmentation.steps import series as stage_series
 from xct_pipeline.segmentation.steps.classifier import trained_forest
 from xct_pipeline.segmentation.steps.series import (
-    SCRATCH,
     VERSION,
     BoxSource,
     Facts,
     box_source,
-    boxes,
-    by_scan,
+    box_step,
     inputs_of,
     of_scan,
+    series_source,
+    voxels,
 )
 from xct_pipeline.segmentation.steps.thresholds import Thresholds, denoise_reach, denoising_of
 from xct_pipeline.store.files import read_attributes, write_group
@@ -46,6 +47,7 @@ from xct_pipeline.store.store import Store
 
 FLOOD_BYTES = 36  # per voxel that the watershed looks at, where most are at a face
 DENOISE_BYTES = 24
+LABELS_RATE = 15e6  # voxels per CPU-second
 
 
 def labels_path() -> str:
@@ -66,13 +68,35 @@ def labels_pass(
     store: Store,
     limits: Resources,
     granule: tuple[int, int, int] | None = None,
+    steps: Steps | None = None,
 ) -> Pass:
     """Return the pass that labels all scans; `granule` changes what is computed at a time, never the result."""
     frame = (len(facts.names), *facts.volume.shape)
-    ops = [*denoise_op(settings, frame), _segment_op(config, settings, facts, chosen, frame, store, limits)]
+    op = _segment_op(config, settings, facts, chosen, frame, store, limits, steps)
+    step = _labels_pass(settings, facts, store, limits, op, chosen)
+    return replace(
+        step, granule=(1, *(granule or labels_granule(settings))), inputs={"registered": image_identity(store, PATH)}
+    )
+
+
+def planned_labels(settings: Segmentation, facts: Facts, store: Store, limits: Resources) -> Pass:
+    """Return the pass that labels all scans before what it depends on is known."""
+    halo, factor = segment_memory(settings)
+    frame = (len(facts.names), *facts.volume.shape)
+    name = "thresholds" if isinstance(settings, SegmentOtsu | SegmentValues) else settings.method
+    op = block_op(name, unbound, {}, halo, frame, factor, 1)
+    return _labels_pass(settings, facts, store, limits, op, None)
+
+
+def _labels_pass(
+    settings: Segmentation, facts: Facts, store: Store, limits: Resources, op: BlockOp, chosen: Thresholds | None
+) -> Pass:
     image = labels_image(settings, facts, chosen, limits)
-    source, inputs = image_source(store, PATH), {"registered": image_identity(store, PATH)}
-    return Pass(image, source, tuple(ops), (1, *(granule or labels_granule(settings))), (0,) * 4, inputs)
+    ops = (*denoise_op(settings, image.shape), op)
+    granule = (1, *labels_granule(settings))
+    return Pass(
+        image, series_source(facts, store, PATH, 4), ops, granule, (0,) * 4, {}, cpu_s=voxels(facts) / LABELS_RATE
+    )
 
 
 def labels_image(settings: Segmentation, facts: Facts, chosen: Thresholds | None, limits: Resources) -> Image:
@@ -154,6 +178,7 @@ def _segment_op(
     frame: tuple[int, ...],
     store: Store,
     limits: Resources,
+    steps: Steps | None = None,
 ) -> BlockOp:
     halo, factor = segment_memory(settings)
     op = partial(block_op, halo=halo, frame=frame, factor=factor, size=1)
@@ -172,12 +197,12 @@ def _segment_op(
             function = partial(_watershed_block, chosen=chosen, options=options)
             return op("watershed", function, {**vars(chosen), **options})
         case SegmentHysteresis():
-            merged = _hysteresis_objects(settings, facts, store, limits)
+            merged = _hysteresis_objects(settings, facts, store, limits, steps)
             options = {"weak": settings.weak, "strong": settings.strong, "connectivity": settings.connectivity}
             function = partial(_hysteresis_block, merged={t: of_scan(merged, t) for t in facts.good}, options=options)
             return op("hysteresis", function, options)
         case SegmentClassifier():
-            forest = trained_forest(config, settings, facts, store)
+            forest = trained_forest(config, settings, facts, store, steps)
             function = partial(_classified_block, forest=forest, sigmas=tuple(settings.sigmas))
             parameters = {"forest": forest._asdict(), "sigmas": settings.sigmas}
             return op("classifier", function, parameters)
@@ -214,21 +239,21 @@ def _watershed_block(
     return _finish(classes, block[0][core])
 
 
-def _hysteresis_objects(settings: SegmentHysteresis, facts: Facts, store: Store, limits: Resources) -> dict[str, Array]:
-    """Join the objects of all blocks of each scan."""
-    source = box_source(store, PATH, denoise_reach(settings))
+def _hysteresis_objects(
+    settings: SegmentHysteresis, facts: Facts, store: Store, limits: Resources, steps: Steps | None
+) -> dict[str, Array]:
+    step = replace(hysteresis_step(settings, facts, store), inputs=inputs_of(store))
+    return measure(store, step, limits, steps)
+
+
+def hysteresis_step(settings: SegmentHysteresis, facts: Facts, store: Store) -> Reduction:
+    """Return the step that joins the objects of all blocks of each scan."""
+    source = box_source(facts, store, PATH, 4, denoise_reach(settings))
     options = {"weak": settings.weak, "strong": settings.strong, "connectivity": settings.connectivity}
     chunk = partial(_hysteresis_chunk, source=source, denoising=denoising_of(settings), options=options)
-    regions = boxes(facts)
     join = partial(threshold.combine_hysteresis, connectivity=settings.connectivity)
-    reduction = Reduction(
-        "segmentation/hysteresis",
-        VERSION,
-        chunk,
-        partial(by_scan, regions=regions, combine=join),
-        {**options, "denoise": denoising_of(settings), "granule": stage_series.GRANULE},
-    )
-    return measure(store, reduction, source, regions, inputs_of(store), limits, SCRATCH["hysteresis"])
+    parameters = {**options, "denoise": denoising_of(settings), "granule": stage_series.GRANULE}
+    return box_step("hysteresis", chunk, join, source, facts, 8, 10e6, parameters)
 
 
 def _hysteresis_chunk(
@@ -279,9 +304,11 @@ def describe_labels(store: Store, path: str, names: Mapping[int, str], colors: S
     write_group(group, {**read_attributes(group), "ome": {"version": "0.5", "labels": there}})
 
 
-def run_pass(store: Store, step: Pass, limits: Resources, progress: Progress) -> list[PassResult]:
+def run_pass(
+    store: Store, step: Pass, limits: Resources, progress: Progress, steps: Steps | None = None
+) -> list[PassResult]:
     """Run a pass; ValueError where it cannot be finished."""
-    done = run_passes(store, [step], limits, progress)
+    done = run_passes(store, [step], limits, progress, steps)
     if done[0].problem:
         raise ValueError(f"{step.name}: {done[0].problem}")
     return done

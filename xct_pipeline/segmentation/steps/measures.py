@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -13,20 +12,11 @@ from xct_pipeline.config import Segmentation
 from xct_pipeline.engine.blocks import Array, Reduction, Region, inside
 from xct_pipeline.engine.execution import measure
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.steps import Steps
 from xct_pipeline.registration.steps.stage import PATH
-from xct_pipeline.segmentation import interface, properties, surface
+from xct_pipeline.segmentation import interface, label, properties, surface
 from xct_pipeline.segmentation.steps.labels import labels_path
-from xct_pipeline.segmentation.steps.series import (
-    SCRATCH,
-    VERSION,
-    BoxSource,
-    Facts,
-    box_source,
-    boxes,
-    by_scan,
-    inputs_of,
-    of_scan,
-)
+from xct_pipeline.segmentation.steps.series import BoxSource, Facts, box_source, box_step, boxes, inputs_of, of_scan
 from xct_pipeline.store.store import Store
 
 
@@ -41,28 +31,23 @@ class Measured:
     names: Mapping[int, str]
     ceramic: int
 
-    def reduce(
-        self,
-        name: str,
-        chunk: Any,
-        combine: Any,
-        source: BoxSource,
-        regions: Sequence[Region],
-        parameters: Mapping[str, Any],
-        *paths: str,
-    ) -> dict[str, Array]:
-        """Run a reduction over boxes, scan by scan."""
-        together = partial(by_scan, regions=regions, combine=combine)
-        reduction = Reduction(f"segmentation/{name}", VERSION, chunk, together, parameters)
+    steps: Steps | None = None
+
+    def source(self, path: str, itemsize: int = 1, halo: int | tuple[int, int, int] = 0) -> BoxSource:
+        """Return what reads boxes of an image of the series."""
+        return box_source(self.facts, self.store, path, itemsize, halo)
+
+    def reduce(self, step: Reduction, *paths: str) -> dict[str, Array]:
+        """Run a reduction over the labels and other images."""
         inputs = inputs_of(self.store, labels_path(), *paths)
-        return measure(self.store, reduction, source, regions, inputs, self.limits, SCRATCH[name.split("_")[0]])
+        return measure(self.store, replace(step, inputs=inputs), self.limits, self.steps)
 
 
-def measure_materials(m: Measured) -> dict[str, Array]:
-    """Sum voxels and attenuation of every material, and its surface."""
-    source = box_source(m.store, labels_path(), surface.area_halo())
-    chunk = partial(_material_chunk, source=source, values=box_source(m.store, PATH))
-    return m.reduce("materials", chunk, _combine_sums, source, boxes(m.facts), {})
+def materials_step(m: Measured) -> Reduction:
+    """Return the step that sums voxels and attenuation of every material, and its surface."""
+    source = m.source(labels_path(), 1, surface.area_halo())
+    chunk = partial(_material_chunk, source=source, values=m.source(PATH, 4))
+    return box_step("materials", chunk, _combine_sums, source, m.facts, 14, 22e6)
 
 
 def _material_chunk(block: Array, region: Region, *, source: BoxSource, values: BoxSource) -> dict[str, Array]:
@@ -95,17 +80,23 @@ def ceramic_level(m: Measured, materials: Mapping[str, Array]) -> float | None:
     return float(rest + ceramic) / 2 if ceramic > rest else None
 
 
-def measure_heights(m: Measured, level: float | None) -> dict[int, Array]:
-    """Return the planes fitted to the ceramic's surface (3, y, x) of every scan that shows one."""
+def heights_step(m: Measured, level: float | None) -> Reduction:
+    """Return the step that finds the ceramic's surface; `level` is known once the materials are measured."""
     options = m.settings.interface
-    source = box_source(m.store, labels_path(), (interface.height_halo(), 0, 0))
-    values = box_source(m.store, PATH, source.halo)
+    source = m.source(labels_path(), 1, (interface.height_halo(), 0, 0))
+    values = m.source(PATH, 4, source.halo)
     chunk = partial(
         _height_chunk, source=source, values=values, ceramic=m.ceramic, direction=options.direction, level=level
     )
     combine = partial(_combine_heights, frame=m.facts.volume.shape, direction=options.direction)
     parameters = {"ceramic": m.ceramic, "direction": options.direction, "level": level}
-    found = m.reduce("heights", chunk, combine, source, boxes(m.facts), parameters)
+    return box_step("heights", chunk, combine, source, m.facts, 17, 85e6, parameters)
+
+
+def measure_heights(m: Measured, level: float | None) -> dict[int, Array]:
+    """Return the planes fitted to the ceramic's surface (3, y, x) of every scan that shows one."""
+    options = m.settings.interface
+    found = m.reduce(heights_step(m, level))
     heights = {t: of_scan(found, t)["height"] for t in m.facts.good}
     return {
         t: interface.local_planes(height, smooth=options.smooth)
@@ -151,10 +142,18 @@ def measure_contacts(m: Measured, planes: Mapping[int, Array]) -> dict[str, Arra
     heights = np.concatenate([p[0][np.isfinite(p[0])] for p in planes.values()])
     low, high = int(np.floor(heights.min() - reach)), int(np.ceil(heights.max() + reach)) + 1
     regions = [r for r in boxes(m.facts, planes=range(low, high)) if r[0].start in planes]
+    return m.reduce(contacts_step(m, planes, regions))
+
+
+def contacts_step(
+    m: Measured, planes: Mapping[int, Array] | None = None, regions: Sequence[Region] | None = None
+) -> Reduction:
+    """Return the step that looks along the ceramic's surface, whose planes are known in the run."""
+    options, planes = m.settings.interface, planes or {}
     chunk = partial(_contact_chunk, planes=planes, offsets=options.offsets, direction=options.direction)
     parameters = {"planes": planes, "offsets": options.offsets, "direction": options.direction}
-    source = box_source(m.store, labels_path())
-    return m.reduce("contacts", chunk, interface.combine_contacts, source, regions, parameters)
+    combine = interface.combine_contacts
+    return box_step("contacts", chunk, combine, m.source(labels_path()), m.facts, 5, 500e6, parameters, regions)
 
 
 def _contact_chunk(
@@ -168,14 +167,15 @@ def _contact_chunk(
     return interface.contact_partial(block, region[1:], planes[region[0].start], offsets=offsets, direction=direction)
 
 
-def measure_thickness(m: Measured, labels: Sequence[int]) -> dict[str, Array]:
-    """Count local thicknesses of materials."""
+def thickness_step(m: Measured) -> Reduction:
+    """Return the step that counts local thicknesses of materials."""
     options = m.settings.thickness
     assert options is not None
-    source = box_source(m.store, labels_path(), surface.thickness_halo(options.largest))
+    labels = [label.find_label(m.names, name) for name in options.materials]
+    source = m.source(labels_path(), 1, surface.thickness_halo(options.largest))
     chunk = partial(_thickness_chunk, source=source, labels=labels, largest=options.largest, bins=options.bins)
     parameters = {"labels": labels, "largest": options.largest, "bins": options.bins}
-    return m.reduce("thickness", chunk, surface.combine_thicknesses, source, boxes(m.facts), parameters)
+    return box_step("thickness", chunk, surface.combine_thicknesses, source, m.facts, 60, 2e6, parameters)
 
 
 def _thickness_chunk(

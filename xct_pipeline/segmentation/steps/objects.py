@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from xct_pipeline.config import Segmentation
-from xct_pipeline.engine.blocks import Array, Pass, Region, image_source
+from xct_pipeline.engine.blocks import Array, Pass, Reduction, Region, unbound
 from xct_pipeline.engine.execution import PassResult, Progress, image_identity
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.steps import path_name
 from xct_pipeline.registration.steps.stage import PATH, series_image
 from xct_pipeline.segmentation import interface, label, properties, surface
 from xct_pipeline.segmentation.steps import series as stage_series
 from xct_pipeline.segmentation.steps.labels import block_op, describe_labels, labels_path, run_pass, whole_granules
 from xct_pipeline.segmentation.steps.measures import Measured, areas_of
-from xct_pipeline.segmentation.steps.series import BoxSource, Facts, box_source, boxes, of_scan
+from xct_pipeline.segmentation.steps.series import BoxSource, Facts, box_step, of_scan, voxels
 from xct_pipeline.store.image import Image
 
 NUMBER_BYTES = 16  # of scratch for each voxel, while objects are numbered
+NUMBER_RATE = 75e6  # voxels per CPU-second
 
 
 def objects_wanted(settings: Segmentation) -> list[str]:
@@ -32,7 +34,7 @@ def objects_wanted(settings: Segmentation) -> list[str]:
 
 def objects_path(name: str) -> str:
     """Return where the numbered objects of a material are in a store."""
-    return f"registered/labels/objects_{re.sub(r'[^0-9A-Za-z]+', '_', name)}"
+    return f"registered/labels/objects_{path_name(name)}"
 
 
 def objects_image(name: str, facts: Facts, limits: Resources) -> Image:
@@ -44,29 +46,50 @@ def objects_image(name: str, facts: Facts, limits: Resources) -> Image:
     return whole_granules(image)
 
 
-def label_objects(m: Measured, value: int, progress: Progress) -> tuple[dict[str, Array], list[PassResult]]:
-    """Find the connected components of a material in every scan and write them as an image of their numbers."""
+def object_steps(m: Measured, value: int) -> tuple[Reduction, Pass, Reduction]:
+    """Return the steps that find the objects of a material, write their numbers and measure their shapes."""
+    found = objects_step(m, value)
+    return found, numbers_pass(m, value, found.parameters, None), shapes_step(m, value, {})
+
+
+def objects_step(m: Measured, value: int) -> Reduction:
+    """Return the step that finds the connected components of a material in every scan."""
     options = m.settings.objects
-    source, regions = box_source(m.store, labels_path()), boxes(m.facts)
     chunk = partial(
         _object_chunk,
         value=value,
         connectivity=options.connectivity,
         frame=m.facts.volume.shape,
-        values=box_source(m.store, PATH),
+        values=m.source(PATH, 4),
     )
     combine = partial(_combine_objects, connectivity=options.connectivity, smallest=options.smallest)
     parameters = {"value": value, **options.model_dump(exclude={"materials"}), "granule": stage_series.GRANULE}
-    found = m.reduce(f"objects_{value}", chunk, combine, source, regions, parameters)
-    frame = (len(m.facts.names), *m.facts.volume.shape)
+    name = f"objects/{path_name(m.names[value])}"
+    return box_step(name, chunk, combine, m.source(labels_path()), m.facts, 20, 65e6, parameters)
+
+
+def numbers_pass(
+    m: Measured, value: int, parameters: Mapping[str, Any], merged: Mapping[int, dict[str, Array]] | None
+) -> Pass:
+    """Return the pass that writes the numbers of a material's objects; these are known once they have been found."""
     image = objects_image(m.names[value], m.facts, m.limits)
-    merged = {t: of_scan(found, t) for t in m.facts.good}
-    function = partial(_number_block, merged=merged, value=value, connectivity=options.connectivity)
-    op = block_op("objects", function, parameters, 0, frame, NUMBER_BYTES, 4)
-    inputs = {"labels": image_identity(m.store, labels_path())}
-    step = Pass(image, image_source(m.store, labels_path()), (op,), (1, *stage_series.GRANULE), (0,) * 4, inputs)
-    done = run_pass(m.store, step, m.limits, progress)
-    describe_labels(m.store, image.path, {}, [])
+    connectivity = m.settings.objects.connectivity
+    function = (
+        unbound if merged is None else partial(_number_block, merged=merged, value=value, connectivity=connectivity)
+    )
+    op = block_op("objects", function, parameters, 0, image.shape, NUMBER_BYTES, 4)
+    source, granule = m.source(labels_path()).image, (1, *stage_series.GRANULE)
+    return Pass(image, source, (op,), granule, (0,) * 4, {}, cpu_s=voxels(m.facts) / NUMBER_RATE)
+
+
+def label_objects(m: Measured, value: int, progress: Progress) -> tuple[dict[str, Array], list[PassResult]]:
+    """Find the connected components of a material in every scan and write them as an image of their numbers."""
+    step = objects_step(m, value)
+    found = m.reduce(step)
+    numbers = numbers_pass(m, value, step.parameters, {t: of_scan(found, t) for t in m.facts.good})
+    numbers = replace(numbers, inputs={"labels": image_identity(m.store, labels_path())})
+    done = run_pass(m.store, numbers, m.limits, progress, m.steps)
+    describe_labels(m.store, numbers.image.path, {}, [])
     return found, done
 
 
@@ -106,11 +129,16 @@ def _number_block(
 
 def measure_objects(m: Measured, value: int, planes: Mapping[int, Array]) -> dict[str, Array]:
     """Measure the surface of numbered objects and, on the anode's side, their distance from the ceramic."""
-    path = objects_path(m.names[value])
-    source = box_source(m.store, path, surface.area_halo())
+    return m.reduce(shapes_step(m, value, planes), objects_path(m.names[value]))
+
+
+def shapes_step(m: Measured, value: int, planes: Mapping[int, Array]) -> Reduction:
+    """Return the step that measures numbered objects; the planes of the ceramic's surface are known in the run."""
+    source = m.source(objects_path(m.names[value]), 4, surface.area_halo())
     chunk = partial(_shape_chunk, source=source, planes=planes, direction=m.settings.interface.direction)
     parameters = {"planes": planes, "direction": m.settings.interface.direction}
-    return m.reduce(f"shapes_{value}", chunk, _combine_shapes, source, boxes(m.facts), parameters, path)
+    name = f"shapes/{path_name(m.names[value])}"
+    return box_step(name, chunk, _combine_shapes, source, m.facts, 4, 33e6, parameters)
 
 
 def _shape_chunk(

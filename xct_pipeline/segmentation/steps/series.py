@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from xct_pipeline.engine.blocks import Array, Region, cut, image_source, inside, widen
+from xct_pipeline.engine.blocks import Array, ImageSource, Reduction, Region, cut, inside, widen
 from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.registration.steps.stage import PATH, Registered
 from xct_pipeline.store.store import Store
 
-SCRATCH = {
-    "histogram": 5.5,
-    "hysteresis": 8,
-    "materials": 14,
-    "heights": 17,
-    "contacts": 5,
-    "thickness": 60,
-    "objects": 20,
-    "shapes": 4,
-}
-"""Memory of each reduction beyond what it reads, as a multiple of that, measured."""
 VERSION = 6  # of every operation and reduction of the stage
 GRANULE = registration.GRANULE
 FINE_GRANULE = (64, 128, 128)  # of the classifier, whose features take twenty times the memory of a block
@@ -46,7 +36,7 @@ class Facts(Registered):
 class BoxSource:
     """Reads boxes (1, z, y, x) of a series as (z, y, x), with a halo that is clipped to the frame."""
 
-    image: Any
+    image: ImageSource
     halo: tuple[int, int, int] = (0, 0, 0)
 
     def span(self, region: Region) -> Region:
@@ -66,9 +56,57 @@ class BoxSource:
         return int(self.image.nbytes((region[0], *self.span(region))))
 
 
-def box_source(store: Store, path: str, halo: int | tuple[int, int, int] = 0) -> BoxSource:
-    """Return a source of boxes of an image of the store."""
-    return BoxSource(image_source(store, path), (halo,) * 3 if isinstance(halo, int) else halo)
+def box_source(
+    facts: Facts, store: Store, path: str, itemsize: int = 1, halo: int | tuple[int, int, int] = 0
+) -> BoxSource:
+    """Return a source of boxes of an image (t, z, y, x) of the series, which need not be there yet."""
+    return BoxSource(series_source(facts, store, path, itemsize), (halo,) * 3 if isinstance(halo, int) else halo)
+
+
+def series_source(facts: Facts, store: Store, path: str, itemsize: int) -> ImageSource:
+    """Return a source of an image (t, z, y, x) of the series, which need not be there yet."""
+    return ImageSource(str(store.path / path / "0"), (len(facts.names), *facts.volume.shape), itemsize)
+
+
+def voxels(facts: Facts) -> float:
+    """Return the voxels of all scans that are there."""
+    return float(len(facts.good) * np.prod(facts.volume.shape))
+
+
+def box_step(
+    name: str,
+    chunk: Any,
+    combine: Any,
+    source: BoxSource,
+    facts: Facts,
+    scratch: float,
+    rate: float,
+    parameters: Mapping[str, Any] | None = None,
+    regions: Sequence[Region] | None = None,
+) -> Reduction:
+    """Return a reduction over boxes of all scans, each scan's by itself.
+
+    Parameters
+    ----------
+    scratch : float
+        Memory of a chunk beyond what it reads, as a multiple of that, measured.
+    rate : float
+        Voxels per CPU-second.
+    regions : sequence of Region, optional
+        All boxes by default.
+    """
+    regions = boxes(facts) if regions is None else regions
+    return Reduction(
+        f"segmentation/{name}",
+        VERSION,
+        chunk,
+        partial(by_scan, regions=regions, combine=combine),
+        parameters or {},
+        source=source,
+        regions=regions,
+        scratch=scratch,
+        cpu_s=voxels(facts) / rate,
+    )
 
 
 def boxes(facts: Facts, planes: range | None = None) -> list[Region]:

@@ -5,18 +5,42 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
-from xct_pipeline.config import Config, SegmentClassifier
+from xct_pipeline.config import (
+    Config,
+    Segmentation,
+    SegmentClassifier,
+    SegmentHysteresis,
+    SegmentOtsu,
+    SegmentValues,
+    SegmentWatershed,
+)
 from xct_pipeline.engine.execution import PassResult, Progress, silent
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.steps import Step, Steps
 from xct_pipeline.segmentation import label
-from xct_pipeline.segmentation.steps.classifier import check_painted_file
-from xct_pipeline.segmentation.steps.labels import describe_labels, labels_pass, labels_path, material_names, run_pass
-from xct_pipeline.segmentation.steps.measures import Measured
-from xct_pipeline.segmentation.steps.needs import forecast
+from xct_pipeline.segmentation.steps.classifier import check_painted_file, forest_step
+from xct_pipeline.segmentation.steps.labels import (
+    describe_labels,
+    hysteresis_step,
+    labels_pass,
+    labels_path,
+    material_names,
+    planned_labels,
+    run_pass,
+)
+from xct_pipeline.segmentation.steps.measures import (
+    Measured,
+    contacts_step,
+    heights_step,
+    materials_step,
+    thickness_step,
+)
+from xct_pipeline.segmentation.steps.objects import object_steps, objects_wanted
 from xct_pipeline.segmentation.steps.series import Facts
 from xct_pipeline.segmentation.steps.tables import write_tables
-from xct_pipeline.segmentation.steps.thresholds import find_thresholds
+from xct_pipeline.segmentation.steps.thresholds import find_thresholds, histogram_step
 from xct_pipeline.store.files import read_attributes
 from xct_pipeline.store.store import Store
 
@@ -27,11 +51,11 @@ __all__ = [
     "SegmentationResult",
     "check",
     "find_thresholds",
-    "forecast",
     "label_values",
     "labels_pass",
     "labels_path",
     "material_names",
+    "plan_steps",
     "run",
     "stored_names",
 ]
@@ -78,6 +102,39 @@ def check(config: Config) -> None:
             raise ValueError(f"{key}: {error}") from None
 
 
+def plan_steps(config: Config, facts: Facts, store: Store, limits: Resources) -> tuple[Step, ...]:
+    """Return the steps that segment a series, in the order they are executed."""
+    settings = config.segmentation
+    assert settings is not None
+    steps: list[Step] = []
+    match settings:
+        case SegmentOtsu() | SegmentWatershed():
+            steps.append(histogram_step(settings, facts, store))
+        case SegmentHysteresis():
+            steps.append(hysteresis_step(settings, facts, store))
+        case SegmentClassifier():
+            steps.append(forest_step(settings))
+        case SegmentValues():
+            pass
+        case _:
+            assert_never(settings)
+    m = _measured(settings, facts, store, limits, None)
+    steps += [planned_labels(settings, facts, store, limits), materials_step(m)]
+    if settings.interface.offsets:
+        steps += [heights_step(m, None), contacts_step(m)]
+    if settings.thickness is not None:
+        steps.append(thickness_step(m))
+    for name in objects_wanted(settings):
+        steps += object_steps(m, label.find_label(m.names, name))
+    return tuple(steps)
+
+
+def _measured(settings: Segmentation, facts: Facts, store: Store, limits: Resources, steps: Steps | None) -> Measured:
+    names = material_names(settings)
+    ceramic = label.find_label(names, settings.ceramic or settings.materials[-1])
+    return Measured(settings, facts, store, limits, names, ceramic, steps)
+
+
 @dataclass(frozen=True)
 class SegmentationResult:
     """How the stage ended.
@@ -93,7 +150,12 @@ class SegmentationResult:
 
 
 def run(
-    config: Config, facts: Facts, store: Store, limits: Resources, progress: Progress = silent
+    config: Config,
+    facts: Facts,
+    store: Store,
+    limits: Resources,
+    progress: Progress = silent,
+    steps: Steps | None = None,
 ) -> SegmentationResult:
     """Label a registered series and write the tables of its labels.
 
@@ -104,18 +166,16 @@ def run(
     """
     settings = config.segmentation
     assert settings is not None
-    names = material_names(settings)
     try:
-        chosen = find_thresholds(settings, facts, store, limits)
-        step = labels_pass(config, settings, facts, chosen, store, limits)
+        chosen = find_thresholds(settings, facts, store, limits, steps)
+        step = labels_pass(config, settings, facts, chosen, store, limits, steps=steps)
     except ValueError as error:
         raise ValueError(f"segmentation: {error}") from None
     if chosen is not None:
         edge = "" if chosen.edge is None else f", faces from {chosen.edge:.4g} 1/cm per voxel"
         log.info("thresholds %s 1/cm%s", ", ".join(f"{value:.4g}" for value in chosen.values), edge)
-    done = run_pass(store, step, limits, progress)
-    describe_labels(store, labels_path(), names, settings.palette)
-    ceramic = label.find_label(names, settings.ceramic or settings.materials[-1])
-    measured = Measured(settings, facts, store, limits, names, ceramic)
+    done = run_pass(store, step, limits, progress, steps)
+    describe_labels(store, labels_path(), material_names(settings), settings.palette)
+    measured = _measured(settings, facts, store, limits, steps)
     more, warnings = write_tables(measured, progress)
     return SegmentationResult((*done, *more), tuple(warnings))

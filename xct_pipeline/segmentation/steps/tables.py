@@ -14,10 +14,11 @@ from xct_pipeline.segmentation.steps.measures import (
     Measured,
     areas_of,
     ceramic_level,
+    contacts_step,
+    materials_step,
     measure_contacts,
     measure_heights,
-    measure_materials,
-    measure_thickness,
+    thickness_step,
 )
 from xct_pipeline.segmentation.steps.objects import label_objects, measure_objects, objects_wanted
 from xct_pipeline.segmentation.steps.series import of_scan
@@ -26,7 +27,7 @@ from xct_pipeline.segmentation.steps.series import of_scan
 def write_tables(m: Measured, progress: Progress) -> tuple[list[PassResult], list[str]]:
     """Measure the labels of all scans and write the tables; return the passes over objects, and warnings."""
     facts, voxel = m.facts, m.facts.volume.voxel_um
-    materials = measure_materials(m)
+    materials = m.reduce(materials_step(m))
     rows = []
     warnings = []
     for t in facts.good:
@@ -53,6 +54,8 @@ def _write_interface(m: Measured, planes: Mapping[int, Array]) -> list[str]:
         if t not in planes
     ]
     if not planes:
+        if m.steps is not None:
+            m.steps.leave_out([contacts_step(m).name])
         return warnings
     contacts = measure_contacts(m, planes)
     rows: list[dict[str, Any]] = []
@@ -73,7 +76,7 @@ def _write_thickness(m: Measured) -> None:
     options = m.settings.thickness
     assert options is not None
     labels = [label.find_label(m.names, name) for name in options.materials]
-    found = measure_thickness(m, labels)
+    found = m.reduce(thickness_step(m))
     rows = [
         row
         for t in m.facts.good

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, assert_never
 
@@ -22,10 +22,11 @@ from xct_pipeline.config import (
 from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, widen
 from xct_pipeline.engine.execution import measure
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.steps import Steps
 from xct_pipeline.registration.steps.stage import PATH
 from xct_pipeline.segmentation import markers, threshold, watershed
 from xct_pipeline.segmentation.denoise import denoise, denoise_halo
-from xct_pipeline.segmentation.steps.series import SCRATCH, VERSION, BoxSource, Facts, box_source, boxes, inputs_of
+from xct_pipeline.segmentation.steps.series import VERSION, BoxSource, Facts, box_source, boxes, inputs_of, voxels
 from xct_pipeline.store.store import Store
 
 GRADIENT_BINS = 256
@@ -59,7 +60,9 @@ class Histogram:
     high: float
 
 
-def find_thresholds(settings: Segmentation, facts: Facts, store: Store, limits: Resources) -> Thresholds | None:
+def find_thresholds(
+    settings: Segmentation, facts: Facts, store: Store, limits: Resources, steps: Steps | None = None
+) -> Thresholds | None:
     """Return one set of thresholds for the whole series, from one histogram of all its voxels; None where none is used.
 
     Raises
@@ -71,10 +74,10 @@ def find_thresholds(settings: Segmentation, facts: Facts, store: Store, limits: 
         case SegmentValues():
             return Thresholds(tuple(settings.thresholds))
         case SegmentOtsu():
-            h = _histogram(settings, facts, store, limits)
+            h = _histogram(settings, facts, store, limits, steps)
             return Thresholds(_otsu(h, settings.classes))
         case SegmentWatershed():
-            h = _histogram(settings, facts, store, limits)
+            h = _histogram(settings, facts, store, limits, steps)
             values = tuple(settings.thresholds) if settings.thresholds else _otsu(h, settings.classes)
             means = threshold.class_means(h.counts, values, low=h.low, high=h.high)
             if np.isfinite(means).sum() < 2:
@@ -95,19 +98,30 @@ def _otsu(h: Histogram, classes: int) -> tuple[float, ...]:
     return tuple(threshold.multi_otsu(h.counts, low=h.low, high=h.high, classes=classes).tolist())
 
 
-def _histogram(settings: SegmentOtsu | SegmentWatershed, facts: Facts, store: Store, limits: Resources) -> Histogram:
+def _histogram(
+    settings: SegmentOtsu | SegmentWatershed, facts: Facts, store: Store, limits: Resources, steps: Steps | None
+) -> Histogram:
     """Return the histogram of all scans; without the voxels at faces where these are to be left out.
 
     Blurred faces of a dense material spread over all lighter values. Otsu's method, which weighs by the square of the
     difference, then gives them classes of their own and leaves two light materials in one. A voxel is at a face where
     its gradient is above Otsu's threshold of all gradients.
     """
+    step = replace(histogram_step(settings, facts, store), inputs=inputs_of(store))
+    found = measure(store, step, limits, steps)
+    low, high = threshold.span_of(found)
+    counts = found["counts"]
+    return Histogram(counts if gradient_scale(settings) is None else threshold.below_otsu(counts), low, high)
+
+
+def histogram_step(settings: SegmentOtsu | SegmentWatershed, facts: Facts, store: Store) -> Reduction:
+    """Return the step that counts the values of all scans."""
     gradient = gradient_scale(settings)
     halo = denoise_reach(settings) + (0 if gradient is None else watershed.gradient_halo(gradient))
-    source, regions = box_source(store, PATH, halo), boxes(facts)
+    source = box_source(facts, store, PATH, 4, halo)
     smooth = partial(_smoothed, source=source, denoising=denoising_of(settings), gradient=gradient)
     most = histogram_bins(settings.bins, gradient)
-    reduction = Reduction(
+    return Reduction(
         "segmentation/histogram",
         VERSION,
         partial(_count_chunk, smooth=smooth, bins=most),
@@ -115,12 +129,12 @@ def _histogram(settings: SegmentOtsu | SegmentWatershed, facts: Facts, store: St
         {"denoise": denoising_of(settings), "gradient": gradient, "bins": settings.bins},
         fold=True,
         for_device=True,
+        source=source,
+        regions=boxes(facts),
+        scratch=5.5,
+        partial_bytes=8 * math.prod(most),
+        cpu_s=voxels(facts) / 18e6,
     )
-    size = 8 * math.prod(most)
-    found = measure(store, reduction, source, regions, inputs_of(store), limits, SCRATCH["histogram"], size)
-    low, high = threshold.span_of(found)
-    counts = found["counts"]
-    return Histogram(counts if gradient is None else threshold.below_otsu(counts), low, high)
 
 
 def gradient_scale(settings: SegmentOtsu | SegmentWatershed) -> float | None:

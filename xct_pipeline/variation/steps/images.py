@@ -1,4 +1,4 @@
-"""The images of the stage: changes of attenuation and of density, flags, and the areal maps."""
+"""The images of the stage: changes of attenuation and of density, and flags."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import zarr
 
 from xct_pipeline.config import Variation
 from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, inside, size_of, widen
 from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.registration.steps.stage import GRANULE, PATH, series_image, whole_chunks
-from xct_pipeline.store.image import Image
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation import closure, mass, uncertainty
@@ -24,7 +22,7 @@ from xct_pipeline.variation.steps.series import ATTENUATION, DENSITY, FLAGS, VER
 
 FACE = 64
 FLAG_MEANING = {**closure.FLAGS, FACE: "within a few voxels of a strong face, where motion and blur leave a dipole"}
-AREAL = {"areal": "mg/cm2", "areal_sigma": "mg/cm2"}
+CHANGE_RATE, DENSITY_RATE, FLAGS_RATE = 40e6, 50e6, 30e6  # voxels per CPU-second
 
 
 @dataclass(frozen=True)
@@ -58,18 +56,24 @@ def unchanged(block: Any, before: Region, after: Region) -> Any:
 
 
 def change_pass(
-    series: Series, store: Store, limits: Resources, times: Sequence[float | None], consecutive: bool
+    series: Series,
+    store: Store,
+    limits: Resources,
+    times: Sequence[float | None],
+    consecutive: bool,
+    known: bool = True,
 ) -> Pass:
-    """Return the pass that writes the change of attenuation."""
+    """Return the pass that writes the change of attenuation; not `known` before the series is there."""
     path = ATTENUATION + "_consecutive" * consecutive
     pairs = pairs_of(series, consecutive)
     image = series_image(
         path, series.volume, len(series.names), "float32", series.volume.unit, limits, {"time_s": list(times)}
     )
     source = PairSource(str(store.path.resolve() / PATH / "0"), pairs, series.failed)
-    inputs = {"registered": image_identity(store, PATH)}
+    inputs = {"registered": image_identity(store, PATH)} if known else {}
     op = BlockOp("change", VERSION, unchanged)
-    return Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=_planes(series, pairs))
+    cpu_s = float(np.prod(image.shape)) / CHANGE_RATE
+    return Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=_planes(series, pairs), cpu_s=cpu_s)
 
 
 def _planes(series: Series, values: Sequence[Any]) -> tuple[Any, ...]:
@@ -114,8 +118,11 @@ def density_passes(
     times: Sequence[float | None],
     second: Store | None,
     consecutive: bool,
+    known: bool = True,
 ) -> list[Pass]:
     """Return the passes that write the change of density of the species, and its flags.
+
+    Not `known` before the changes of attenuation are there, from whose values a face is told.
 
     The change between consecutive scans is that of `DENSITY`: where the closure is not linear in the change of
     attenuation, the difference of the two changes against the reference.
@@ -127,13 +134,13 @@ def density_passes(
     stores = [store] if second is None else [store, second]
     planes = tuple(pair if apart else (pair[0],) for pair in pairs)
     source = ChangeSource(tuple(str(s.path.resolve() / path / "0") for s in stores), planes)
-    inputs = {"attenuation": [image_identity(s, path) for s in stores]}
+    inputs = {"attenuation": [image_identity(s, path) for s in stores]} if known else {}
     attributes = {"time_s": list(times), "closure": physics.closure, "species": settings.species}
     faces = Faces(
         str(store.path.resolve() / PATH / "0"),
         series.reference,
         series.frame,
-        face_gradient(series, store),
+        face_gradient(series, store) if known else 0.0,
         settings.shell_width,
     )
     parameters = {"closure": physics.closure, "anode": vars(physics.anode), "second_keV": settings.second_energy_keV}
@@ -158,7 +165,8 @@ def density_passes(
         scratch = flags_bytes if flags else closure_bytes
         op = BlockOp(f"closure.{physics.closure}", VERSION, function, {**parameters, **shell}, scratch=scratch)
         depends = _planes(series, list(zip(pairs, w, strict=True)))
-        passes.append(Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=depends))
+        cpu_s = float(np.prod(image.shape)) / (FLAGS_RATE if flags else DENSITY_RATE)
+        passes.append(Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=depends, cpu_s=cpu_s))
     return passes
 
 
@@ -235,37 +243,3 @@ def _density(
     shell = faces.shell(region[1:])[None]
     counts = {"impossible": int(np.count_nonzero(flags)), "near_face": int(shell.sum())}
     return flags | np.where(shell, np.uint8(FACE), np.uint8(0)), counts
-
-
-def map_arrays(
-    series: Series,
-    store: Store,
-    physics: Physics,
-    settings: Variation,
-    times: Sequence[float | None],
-    consecutive: bool,
-    noise_voxels: Sequence[int],
-) -> dict[str, Any]:
-    """Prepare the images (t, y, x) of the areal maps and their errors, NaN throughout; return their arrays.
-
-    With the errors stands in how many voxels the noise of each scan's change was measured.
-    """
-    arrays = {}
-    shape = (len(series.names), *series.frame[1:])
-    for name, unit in AREAL.items():
-        more = {"noise_voxels": list(noise_voxels)} if name == "areal_sigma" else {}
-        image = Image(
-            f"variation/{name}{'_consecutive' * consecutive}",
-            ("t", "y", "x"),
-            shape,
-            "float32",
-            unit,
-            1,
-            voxel_um=series.volume.voxel_um,
-            attributes={"time_s": list(times), "closure": physics.closure, "species": settings.species, **more},
-        )
-        store.prepare(image)
-        arrays[name] = zarr.open_array(str(store.path / image.path / "0"), mode="r+")
-        for k in series.failed:
-            arrays[name][k] = np.nan
-    return arrays

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, size_of, widen
+from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, size_of, unbound, widen
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.steps import Steps
 from xct_pipeline.registration.steps.stage import PATH
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation import cells, lags, mass
 from xct_pipeline.variation import noise as noises
-from xct_pipeline.variation.steps.quiet import HALO, QuietMask, bricks_of, chosen_bricks, sample
+from xct_pipeline.variation.steps.quiet import (
+    ENOUGH,
+    HALO,
+    QuietMask,
+    bricks_of,
+    chosen_bricks,
+    sample,
+    survey,
+    survey_step,
+)
 from xct_pipeline.variation.steps.series import (
-    SCRATCH,
+    KINDS,
+    PREFIX,
     VERSION,
     BoxSource,
     RegionMask,
@@ -34,35 +45,73 @@ Pair = tuple[int, int]
 LAG = (6, 4, 4)
 LEVEL_BIN = 16
 LEAST = 1000  # quiet voxels
+USED = 3  # voxels that are read for each quiet one
+MEAN_RATE, NOISE_RATE, LEVEL_RATE, PAIRS_RATE = 200e6, 20e6, 20e6, 60e6  # voxels per CPU-second
 ABOUT = 1_000_000  # quiet voxels, of whose mean the deviations are taken
 
 
+def noise_steps(quiet: QuietMask, series: Series, store: Store, mask: RegionMask, prefix: str) -> list[Reduction]:
+    """Return the steps that measure the noise of a series, in their order: those in the ceramic only where needed."""
+    pairs = sorted({pair for kind in KINDS for pair in pairs_of(series, kind) if pair[0] != pair[1]})
+    if not pairs:
+        return []
+    bricks = bricks_of(quiet.bounds())
+    used = min(1.0, USED * ENOUGH / size_of(quiet.bounds()))
+    few = bricks[:: max(1, int(1 / used))]
+    windows = _windows(mask)
+    steps = [survey_step(quiet, series, store, prefix), level_step(series, store, mask, prefix)]
+    for part in (quiet, *([replace(quiet, inside_solid=True)] if quiet.tells_solid else [])):
+        steps += [mean_step(part, series, store, pairs, few, prefix)]
+        steps += [products_step(part, series, store, pairs, few, windows, None, prefix)]
+    return steps
+
+
 def noise_of_series(
-    series: Series, store: Store, mask: RegionMask, quiet: QuietMask, limits: Resources
+    series: Series,
+    store: Store,
+    mask: RegionMask,
+    quiet: QuietMask,
+    limits: Resources,
+    kept: Store | None = None,
+    steps: Steps | None = None,
+    prefix: str = PREFIX,
 ) -> dict[Pair, noises.Noise]:
     """Measure the noise of the difference of every pair of scans, in planes without ceramic.
 
     In the ceramic for pairs that have no such planes in common.
+
+    Parameters
+    ----------
+    kept : Store, optional
+        That keeps the results; the one that is read by default.
+    prefix : str
+        Of the names of the steps.
 
     Raises
     ------
     ValueError
         Too few voxels are quiet.
     """
-    pairs = sorted({p for kind in (False, True) for p in pairs_of(series, kind) if p[0] != p[1] and good(series, p)})
+    pairs = sorted({p for kind in KINDS for p in pairs_of(series, kind) if p[0] != p[1] and good(series, p)})
+    kept = store if kept is None else kept
     found: dict[Pair, noises.Noise] = {}
+    surveyed = survey(quiet, series, store, limits, kept, steps, prefix) if pairs else {}
     level = None
     for part in (quiet, *([replace(quiet, inside_solid=True)] if quiet.tells_solid else [])):
         left = [pair for pair in pairs if pair not in found]
-        known, bricks, counts = chosen_bricks(part, series, store, limits) if left else (part, [], [])
+        known, bricks, counts = chosen_bricks(part, series, surveyed) if left else (part, [], [])
         if left and sum(counts) >= LEAST:
-            level = level_of_region(series, store, mask, limits) if level is None else level
-            found |= measure_noise(series, store, mask, known, left, (bricks, counts), level, limits)
+            level = level_of_region(series, store, mask, limits, kept, steps, prefix) if level is None else level
+            run = partial(measure, kept, limits=limits, steps=steps)
+            found |= measure_noise(series, store, mask, known, left, (bricks, counts), level, run, prefix)
     if len(found) < len(pairs):
         raise ValueError(
             f"fewer than {LEAST} voxels are far from faces and changes in some of the scans: "
             "give variation.noise_region"
         )
+    if steps is not None:
+        steps.leave_out(step.name for step in noise_steps(quiet, series, store, mask, prefix) if step.name in steps)
+        steps.leave_out(name for name in (f"{prefix}noise/ceramic_mean", f"{prefix}noise/ceramic") if name in steps)
     return found
 
 
@@ -79,7 +128,8 @@ def measure_noise(
     pairs: Sequence[Pair],
     where: tuple[list[Region], list[int]],
     level: mass.Sums,
-    limits: Resources,
+    run: Callable[[Reduction], dict[str, Array]],
+    prefix: str = PREFIX,
 ) -> dict[Pair, noises.Noise]:
     """Measure the noise of pairs of scans in bricks, and how it varies over the region; pairs without voxels are left.
 
@@ -89,11 +139,10 @@ def measure_noise(
         From `chosen_bricks`.
     level : Sums
         From `level_of_region`.
+    run : callable
+        Runs a step.
     """
-    source = box_source(series, store, [series.reference], HALO)
-    height = next(n for n in (8, 4, 2, 1) if n <= max(len(mask.planes()), 1))
-    windows = (height, 1, 1), (height, LEVEL_BIN, LEVEL_BIN)
-    chunk = partial(_mean_chunk, source=source, quiet=quiet, pairs=tuple(pairs))
+    windows = _windows(mask)
     inputs = {
         "registered": image_identity(store, PATH),
         "pairs": pairs,
@@ -103,28 +152,11 @@ def measure_noise(
         "windows": windows,
         "bricks": [[(part.start, part.stop) for part in brick] for brick in where[0]],
     }
-    tag = "ceramic" if quiet.inside_solid else "quiet"
-    mean = measure(
-        store,
-        Reduction(f"noise/mean_{tag}", VERSION, chunk, add_up, fold=True),
-        source,
-        sample(*where, ABOUT),
-        inputs,
-        limits,
-        SCRATCH["noise"],
-    )
+    step = mean_step(quiet, series, store, pairs, sample(*where, ABOUT), prefix)
+    mean = run(replace(step, inputs=inputs))
     about = mean["total"] / np.maximum(mean["count"], 1)
-    chunk = partial(_noise_chunk, source=source, quiet=quiet, pairs=tuple(pairs), about=about, windows=windows)
-    found = measure(
-        store,
-        Reduction(f"noise/{tag}", VERSION, chunk, add_up, fold=True),
-        source,
-        where[0],
-        inputs,
-        limits,
-        SCRATCH["noise"],
-        pairs_bytes(len(pairs)),
-    )
+    step = products_step(quiet, series, store, pairs, where[0], windows, about, prefix)
+    found = run(replace(step, inputs=inputs))
     pooled = noises.pooled_level(mass.Sums((0,), found["level"], found["level_count"]))
     spread = noises.spread(noises.noise_level(level, least=200)[0], (LEVEL_BIN, LEVEL_BIN), series.frame[1:]) / pooled
     result = {}
@@ -138,6 +170,60 @@ def measure_noise(
     return result
 
 
+def _windows(mask: RegionMask) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    height = next(n for n in (8, 4, 2, 1) if n <= max(len(mask.planes()), 1))
+    return (height, 1, 1), (height, LEVEL_BIN, LEVEL_BIN)
+
+
+def _place(quiet: QuietMask) -> str:
+    return "ceramic" if quiet.inside_solid else "quiet"
+
+
+def mean_step(
+    quiet: QuietMask, series: Series, store: Store, pairs: Sequence[Pair], regions: list[Region], prefix: str
+) -> Reduction:
+    """Return the step that finds the mean change of pairs of scans in bricks."""
+    source = box_source(series, store, [series.reference], HALO)
+    return Reduction(
+        f"{prefix}noise/{_place(quiet)}_mean",
+        VERSION,
+        partial(_mean_chunk, source=source, quiet=quiet, pairs=tuple(pairs)),
+        add_up,
+        fold=True,
+        source=source,
+        regions=regions,
+        scratch=1.0,
+        cpu_s=sum(map(size_of, regions)) * len(pairs) / MEAN_RATE,
+    )
+
+
+def products_step(
+    quiet: QuietMask,
+    series: Series,
+    store: Store,
+    pairs: Sequence[Pair],
+    regions: list[Region],
+    windows: Sequence[tuple[int, int, int]],
+    about: Array | None,
+    prefix: str,
+) -> Reduction:
+    """Return the step that sums products over pairs of voxels of bricks; the means `about` are known in the run."""
+    source = box_source(series, store, [series.reference], HALO)
+    chunk = partial(_noise_chunk, source=source, quiet=quiet, pairs=tuple(pairs), windows=windows)
+    return Reduction(
+        f"{prefix}noise/{_place(quiet)}",
+        VERSION,
+        unbound if about is None else partial(chunk, about=about),
+        add_up,
+        fold=True,
+        source=source,
+        regions=regions,
+        scratch=1.0,
+        partial_bytes=pairs_bytes(len(pairs)),
+        cpu_s=sum(map(size_of, regions)) * len(pairs) / NOISE_RATE,
+    )
+
+
 def pairs_bytes(pairs: int) -> int:
     """Return the bytes of the sums of some pairs of scans."""
     return 16 * pairs * int(np.prod([2 * n + 1 for n in LAG]))
@@ -148,20 +234,34 @@ def _inflation(covariance: Array, windows: Array, size: tuple[int, int, int]) ->
     return float(ratio) if np.isfinite(ratio) and ratio > 1 + 2 * error else 1.0
 
 
-def level_of_region(series: Series, store: Store, mask: RegionMask, limits: Resources) -> mass.Sums:
-    """Sum the high-frequency noise of the reference scan over blocks of columns of a region."""
-    source = box_source(series, store, [series.reference])
-    inputs = {"registered": image_identity(store, PATH), "reference": series.reference, "region": mask.identity_of()}
-    chunk = partial(_level_chunk, source=source, mask=mask)
-    found = measure(
-        store,
-        Reduction("noise/level", VERSION, chunk, add_up, fold=True),
-        source,
-        bricks_of(mask.bounds()),
-        inputs,
-        limits,
-        SCRATCH["noise/level"],
+def level_step(series: Series, store: Store, mask: RegionMask, prefix: str) -> Reduction:
+    """Return the step that sums the high-frequency noise of the reference scan over blocks of columns of a region."""
+    source, bounds = box_source(series, store, [series.reference]), mask.bounds()
+    return Reduction(
+        f"{prefix}noise/level",
+        VERSION,
+        partial(_level_chunk, source=source, mask=mask),
+        add_up,
+        fold=True,
+        source=source,
+        regions=bricks_of(bounds),
+        scratch=1.0,
+        cpu_s=size_of(bounds) / LEVEL_RATE,
     )
+
+
+def level_of_region(
+    series: Series,
+    store: Store,
+    mask: RegionMask,
+    limits: Resources,
+    kept: Store,
+    steps: Steps | None = None,
+    prefix: str = PREFIX,
+) -> mass.Sums:
+    """Sum the high-frequency noise of the reference scan over blocks of columns of a region."""
+    inputs = {"registered": image_identity(store, PATH), "reference": series.reference, "region": mask.identity_of()}
+    found = measure(kept, replace(level_step(series, store, mask, prefix), inputs=inputs), limits, steps)
     return mass.Sums((0, 0, 0), found["total"], found["count"])
 
 
@@ -229,8 +329,8 @@ def _noise_chunk(
 
 
 @dataclass(frozen=True)
-class NoSource:
-    """Reads nothing: masks read their labels themselves."""
+class MaskSource:
+    """Reads nothing: masks read their labels themselves, with what a lag reaches."""
 
     def read(self, region: Region) -> Array:
         """Return nothing."""
@@ -242,19 +342,34 @@ class NoSource:
         return 10 * size_of(tuple(slice(p.start, p.stop + 2 * n) for p, n in zip(region, LAG, strict=True)))
 
 
-def measure_pairs(
-    series: Series, store: Store, masks: Sequence[RegionMask], limits: Resources, name: str
-) -> cells.Pairs:
-    """Count the voxel pairs of sets of voxels at each lag, and their voxels per column block."""
+def pairs_step(masks: Sequence[RegionMask], name: str) -> Reduction:
+    """Return the step that counts voxel pairs of sets of voxels at each lag, and their voxels per column block."""
+    bounds = masks[0].bounds()
     inputs = {
-        "frame": series.frame,
+        "frame": masks[0].frame,
         "masks": [[m.region.model_dump(), m.values] for m in masks],
         "labels": masks[0].identity,
         "lag": LAG,
     }
-    reduction = Reduction(f"pairs/{name}", VERSION, partial(_pairs_chunk, masks=tuple(masks)), add_up, fold=True)
-    boxes = boxes_of(masks[0].bounds())
-    found = measure(store, reduction, NoSource(), boxes, inputs, limits, scratch=1)
+    return Reduction(
+        f"{PREFIX}pairs/{name}",
+        VERSION,
+        partial(_pairs_chunk, masks=tuple(masks)),
+        add_up,
+        fold=True,
+        source=MaskSource(),
+        regions=boxes_of(bounds),
+        inputs=inputs,
+        scratch=1.0,
+        cpu_s=len(masks) * size_of(bounds) / PAIRS_RATE,
+    )
+
+
+def measure_pairs(
+    store: Store, masks: Sequence[RegionMask], limits: Resources, name: str, steps: Steps | None = None
+) -> cells.Pairs:
+    """Count the voxel pairs of sets of voxels at each lag, and their voxels per column block."""
+    found = measure(store, pairs_step(masks, name), limits, steps)
     return cells.Pairs(found["pairs"], found["columns"], LEVEL_BIN)
 
 

@@ -7,7 +7,7 @@ they do; which ones depends on nothing but the volume.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,20 +15,22 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.config import Registration, Variation
-from xct_pipeline.engine.blocks import Array, Reduction, Region, cut, inside
+from xct_pipeline.engine.blocks import Array, Reduction, Region, cut, inside, size_of
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.steps import Steps
 from xct_pipeline.registration.masks import dilated
 from xct_pipeline.registration.steps.stage import PATH, ceramic_threshold
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation import faces, uncertainty
 from xct_pipeline.variation.steps.images import face_gradient
-from xct_pipeline.variation.steps.series import SCRATCH, VERSION, BoxSource, RegionMask, Series, box_source, region_mask
+from xct_pipeline.variation.steps.series import PREFIX, VERSION, BoxSource, RegionMask, Series, box_source, region_mask
 
 BRICK = (64, 128, 256)  # whole chunks; a multiple of every window whose sums are checked
 ENOUGH = 20_000_000  # quiet voxels: the autocovariance to 0.03 % of the variance, and thousands of windows
 HALO = (uncertainty.shell_halo(3),) * 3
 CROWDED = 0.005  # share of a plane that is ceramic, from which it is not used
+SURVEY_RATE = 30e6  # voxels per CPU-second
 GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -136,24 +138,56 @@ def rows_of(bricks: Sequence[Region]) -> list[Region]:
     return [(b[0], b[1], slice(b[2].start, last[key])) for key, b in reversed(first.items())]
 
 
-def chosen_bricks(
-    quiet: QuietMask, series: Series, store: Store, limits: Resources
-) -> tuple[QuietMask, list[Region], list[int]]:
-    """Survey the reference scan; return the mask, which now knows its planes, and bricks enough with their voxels.
+def survey_step(quiet: QuietMask, series: Series, store: Store, prefix: str) -> Reduction:
+    """Return the step that counts the quiet voxels of every brick of the reference scan."""
+    source = box_source(series, store, [series.reference], HALO)
+    return Reduction(
+        f"{prefix}noise/survey",
+        VERSION,
+        partial(_survey_chunk, source=source, quiet=replace(quiet, inside_solid=False)),
+        _side_by_side,
+        source=source,
+        regions=rows_of(bricks_of(quiet.bounds())),
+        scratch=0.6,
+        cpu_s=size_of(quiet.bounds()) / SURVEY_RATE,
+    )
 
-    The bricks come in an order in which any first few of them lie all over the volume.
+
+def survey(
+    quiet: QuietMask,
+    series: Series,
+    store: Store,
+    limits: Resources,
+    kept: Store | None = None,
+    steps: Steps | None = None,
+    prefix: str = PREFIX,
+) -> dict[str, Array]:
+    """Count the quiet voxels of every brick, and the ceramic of every plane, of the reference scan.
+
+    Parameters
+    ----------
+    kept : Store, optional
+        That keeps the result; the one that is read by default.
     """
-    source, bricks = box_source(series, store, [series.reference], HALO), bricks_of(quiet.bounds())
-    rows = rows_of(bricks)
     inputs = {
         "registered": image_identity(store, PATH),
         "reference": series.reference,
         "quiet": quiet.identity(),
         "brick": BRICK,
     }
-    chunk = partial(_survey_chunk, source=source, quiet=replace(quiet, inside_solid=False))
-    reduction = Reduction("noise/survey", VERSION, chunk, _side_by_side)
-    found = measure(store, reduction, source, rows, inputs, limits, SCRATCH["noise/survey"])
+    step = replace(survey_step(quiet, series, store, prefix), inputs=inputs)
+    return measure(store if kept is None else kept, step, limits, steps)
+
+
+def chosen_bricks(
+    quiet: QuietMask, series: Series, found: Mapping[str, Array]
+) -> tuple[QuietMask, list[Region], list[int]]:
+    """Return the mask, which now knows its planes, and bricks enough with their voxels, from what `survey` found.
+
+    The bricks come in an order in which any first few of them lie all over the volume.
+    """
+    bricks = bricks_of(quiet.bounds())
+    rows = rows_of(bricks)
     crowded = np.zeros(series.frame[0], bool)
     if quiet.tells_solid:
         share = np.zeros(series.frame[0])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xct_pipeline.config import RegionOfInterest
+from xct_pipeline.config import Config, RegionOfInterest
 from xct_pipeline.engine.blocks import Array, Region, cut, size_of, widen
 from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.registration.steps.stage import PATH, Motion, Registered, whole_chunks
@@ -19,8 +19,8 @@ from xct_pipeline.variation import mass
 
 VERSION = 5
 SLAB, ROWS = 64, 256  # of a box that is reduced in one task
-SCRATCH = {"surface": 0.6, "sums": 0.5, "noise/survey": 0.6, "noise": 1.0, "noise/level": 1.0}
-"""Memory of each reduction beyond what it reads, as a multiple of that, measured."""
+PREFIX = "variation/"  # of the names of steps
+KINDS = (False, True)  # against the reference, against the scan before
 ATTENUATION, DENSITY, FLAGS = "variation/attenuation", "variation/density", "variation/flags"
 
 
@@ -155,15 +155,15 @@ class RegionMask:
         return [self.region.model_dump(), self.values, self.time, self.identity]
 
 
-def region_mask(series: Series, store: Store, region: RegionOfInterest) -> RegionMask:
-    """Return a region's mask on the reference scan.
+def region_mask(series: Series, store: Store, region: RegionOfInterest, known: bool = True) -> RegionMask:
+    """Return a region's mask on the reference scan; not `known` before labels are there.
 
     Raises
     ------
     ValueError
         Its label does not exist.
     """
-    if region.label is None:
+    if region.label is None or not known:
         return RegionMask(region, series.frame)
     from xct_pipeline.segmentation.steps.stage import label_values, labels_path
 
@@ -194,6 +194,16 @@ class Materials:
         """Return the voxels of a region that carry one value."""
         values = (value,) if not region.values or value in region.values else ()
         return replace(region, labels_folder=self.folder, values=values, time=self.time, identity=self.identity)
+
+
+def planned_materials(config: Config, series: Series, store: Store) -> Materials | None:
+    """Return the labels that there will be when the series is mapped: those of this run, else what is in the store."""
+    from xct_pipeline.segmentation.steps.stage import labels_path, material_names
+
+    if config.segmentation is None:
+        return materials_of(series, store)
+    folder = store.path.resolve() / labels_path() / "0"
+    return Materials(str(folder), series.reference, material_names(config.segmentation), "")
 
 
 def materials_of(series: Series, store: Store) -> Materials | None:

@@ -13,23 +13,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xct_pipeline.config import Config, Registration
+from xct_pipeline.engine.blocks import side_by_side
 from xct_pipeline.engine.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.steps import Step, Steps
 from xct_pipeline.scan import Scan
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.steps.charge import charge_of_series, compositions_of, series_times
 from xct_pipeline.variation.steps.images import change_pass, density_passes
-from xct_pipeline.variation.steps.needs import forecast
-from xct_pipeline.variation.steps.noise import noise_of_series
+from xct_pipeline.variation.steps.noise import noise_of_series, noise_steps
+from xct_pipeline.variation.steps.pairs import Study
 from xct_pipeline.variation.steps.physics import check_region, physics_of, reference_of, refusals
-from xct_pipeline.variation.steps.quiet import quiet_part
+from xct_pipeline.variation.steps.quiet import QuietMask, quiet_part
 from xct_pipeline.variation.steps.second import check_second, second_series, second_store
-from xct_pipeline.variation.steps.series import Series
-from xct_pipeline.variation.steps.tables import Study, check_regions, write_maps_and_tables
+from xct_pipeline.variation.steps.series import KINDS, PREFIX, RegionMask, Series, planned_materials
+from xct_pipeline.variation.steps.sums import surface_step, surface_threshold
+from xct_pipeline.variation.steps.tables import check_regions, mass_steps, write_maps_and_tables
 
-__all__ = ["Series", "VariationResult", "check", "forecast", "run", "series_times"]
-
-KINDS = (False, True)  # against the reference, against the scan before
+__all__ = ["Series", "VariationResult", "check", "plan_steps", "run", "series_times"]
 
 
 def check(config: Config, scans: Sequence[Scan | None], frame: tuple[int, int, int]) -> list[str]:
@@ -76,8 +77,48 @@ class VariationResult:
     warnings: tuple[str, ...] = ()
 
 
+def plan_steps(config: Config, series: Series, store: Store, limits: Resources, mass_known: bool) -> tuple[Step, ...]:
+    """Return the steps that map the change of a series, in the order they are executed.
+
+    Parameters
+    ----------
+    mass_known : bool
+        Else only attenuation is written.
+    """
+    settings, registration = config.variation, config.registration or Registration()
+    assert settings is not None
+    none = (None,) * len(series.names)
+    steps: list[Step] = list(
+        side_by_side([change_pass(series, store, limits, none, kind, known=False) for kind in KINDS])
+    )
+    if not mass_known:
+        return tuple(steps)
+    assert settings.region is not None
+    physics, second = physics_of(settings, series.scans), second_store(config)
+    for kind in KINDS:
+        densities = density_passes(series, settings, physics, none, store, limits, none, second, kind, known=False)
+        steps += side_by_side(densities)
+    other = None if second is None else (series, second)
+    study = Study(config, series, store, limits, physics, none, none, second=other)
+    mask = RegionMask(settings.region, series.frame)
+    named = None if settings.noise_region is None else RegionMask(settings.noise_region, series.frame)
+    solid = 0.0 if registration.mask == "auto" else registration.mask.min_attenuation
+    for prefix, each, folder in study.energies:
+        quiet = QuietMask(named, mask, 0.0, solid if prefix == PREFIX else None)
+        steps += noise_steps(quiet, each, folder, mask, prefix)
+    threshold = surface_threshold(settings, registration)
+    looked_for = threshold is not None or registration.mask == "auto"
+    surface = surface_step(series, store, settings, threshold) if looked_for else None
+    return (*steps, *mass_steps(study, surface, planned_materials(config, series, store)))
+
+
 def run(
-    config: Config, series: Series, store: Store, limits: Resources, progress: Progress = silent
+    config: Config,
+    series: Series,
+    store: Store,
+    limits: Resources,
+    progress: Progress = silent,
+    steps: Steps | None = None,
 ) -> VariationResult:
     """Write the images and tables of the change of a registered series.
 
@@ -97,7 +138,8 @@ def run(
         record, stamps, charge = charge_of_series(config, series.names, series.scans, series.reference)
         times = stamps.time_s
     stamps_s = tuple(float(t) if np.isfinite(t) else None for t in times)
-    done = run_passes(store, [change_pass(series, store, limits, stamps_s, kind) for kind in KINDS], limits, progress)
+    changes = [change_pass(series, store, limits, stamps_s, kind) for kind in KINDS]
+    done = run_passes(store, changes, limits, progress, steps)
     if reasons:
         return VariationResult(tuple(done), tuple(reasons))
     physics = physics_of(settings, series.scans)
@@ -108,19 +150,21 @@ def run(
     study = Study(config, series, store, limits, physics, tuple(compositions), stamps_s, charge, record, second)
     check_regions(study)
     for kind in KINDS:
-        steps = density_passes(
+        densities = density_passes(
             series, settings, physics, compositions, store, limits, stamps_s, second[1] if second else None, kind
         )
-        done += run_passes(store, steps, limits, progress)
+        done += run_passes(store, densities, limits, progress, steps)
     registration = config.registration or Registration()
     quiet = [quiet_part(settings, registration, series, store, study.region)]
     if second is not None:
         # what is ceramic at the first energy says nothing about attenuation at the second
         quiet.append(replace(quiet_part(settings, registration, *second, study.region), solid=None))
-    sources = [(series, store), *([second] if second is not None else [])]
-    noises = [noise_of_series(*source, study.region, part, limits) for source, part in zip(sources, quiet, strict=True)]
-    warnings = write_maps_and_tables(replace(study, noise=tuple(noises)))
-    return VariationResult(tuple(done), (), tuple(warnings))
+    noises = [
+        noise_of_series(each, folder, study.region, part, limits, store, steps, prefix)
+        for (prefix, each, folder), part in zip(study.energies, quiet, strict=True)
+    ]
+    more, warnings = write_maps_and_tables(replace(study, noise=tuple(noises)), progress, steps)
+    return VariationResult((*done, *more), (), tuple(warnings))
 
 
 def _second(config: Config, series: Series) -> tuple[Series, Store] | None:

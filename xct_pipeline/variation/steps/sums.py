@@ -3,79 +3,102 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial, reduce
+from typing import Any
 
 import numpy as np
 
 from xct_pipeline.config import Registration, Variation
-from xct_pipeline.engine.blocks import Array, Reduction, Region, inside
+from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, size_of, unbound
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.steps import Steps
 from xct_pipeline.registration.steps.stage import PATH, ceramic_threshold
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation import column_sums, faces, mass
-from xct_pipeline.variation.steps.series import (
-    SCRATCH,
-    VERSION,
-    BoxSource,
-    Materials,
-    RegionMask,
-    Series,
-    box_source,
-    boxes_of,
-)
+from xct_pipeline.variation.steps.series import VERSION, BoxSource, Materials, RegionMask, Series, box_source, boxes_of
 
+SUMS_RATE, SURFACE_RATE = 15e6, 60e6  # voxels per CPU-second
 PIECE = 4  # planes of a slab that are summed together
 
 
-def measure_sums(
-    series: Series,
-    store: Store,
-    settings: Variation,
-    mask: RegionMask,
-    pair: tuple[int, int],
-    limits: Resources,
-    name: str,
-    surface: Array | None = None,
-    materials: Materials | None = None,
-    profiles: bool = True,
-) -> dict[str, Array]:
-    """Sum one pair of scans over a region: along z, and per cell (radius, depth, bin, material).
+@dataclass(frozen=True)
+class SumsOfPair:
+    """What is summed of one pair of scans over a region: along z, and per cell (radius, depth, bin, material).
 
-    Returns
-    -------
-    dict
+    Attributes
+    ----------
+    name : str
+        Of the step.
+    series, store
+        That are read.
+    surface : numpy.ndarray or None
+        Height of the ceramic's surface (y, x), from which layers are counted.
+    materials : Materials or None
+    profiles : bool
+        Sum rings and bins too.
+    """
+
+    name: str
+    series: Series
+    store: Store
+    settings: Variation
+    mask: RegionMask
+    pair: tuple[int, int]
+    surface: Array | None = None
+    materials: Materials | None = None
+    profiles: bool = True
+
+    @property
+    def cells(self) -> CellsOfRegion:
+        """Which cells voxels are told apart by."""
+        bins = self.settings.bins if self.profiles else None
+        return CellsOfRegion(self.mask.frame, self.surface, self.settings.anode_above, bins, self.materials)
+
+    def step(self, known: bool = True) -> Reduction:
+        """Return the step; not `known` before the series is there."""
+        moving, fixed = self.pair
+        source, bounds = box_source(self.series, self.store, (fixed, moving)), self.mask.bounds()
+        return Reduction(
+            self.name,
+            VERSION,
+            partial(_sums_chunk, source=source, mask=self.mask, cells=self.cells),
+            partial(_placed, frame=self.mask.frame),
+            fold=True,
+            source=source,
+            regions=boxes_of(bounds),
+            inputs=self._inputs() if known else {},
+            scratch=0.5,
+            partial_bytes=maps_bytes(self.series.frame),
+            cpu_s=size_of(bounds) / SUMS_RATE,
+        )
+
+    def _inputs(self) -> dict[str, Any]:
+        return {
+            "registered": image_identity(self.store, PATH),
+            "pair": self.pair,
+            "region": self.mask.region.model_dump(),
+            "labels": self.mask.identity,
+            "surface": self.surface,
+            "above": self.settings.anode_above,
+            "bins": self.cells.bins,
+            "materials": None if self.materials is None else self.materials.identity,
+            "profiles": self.profiles,
+        }
+
+    def named(self, found: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the result of the step by names.
+
         ``change``, ``fixed``, ``moving``, ``count`` (y, x) and ``motions`` (6, y, x), 1/cm times voxels; ``lost``
         voxels; and for each kind of cell ``<kind>_change`` and so on, with a last axis over cells.
-    """
-    moving, fixed = pair
-    source = box_source(series, store, (fixed, moving))
-    cells = CellsOfRegion(mask.frame, surface, settings.anode_above, settings.bins if profiles else None, materials)
-    inputs = {
-        "registered": image_identity(store, PATH),
-        "pair": pair,
-        "region": mask.region.model_dump(),
-        "labels": mask.identity,
-        "surface": surface,
-        "above": settings.anode_above,
-        "bins": cells.bins,
-        "materials": None if materials is None else materials.identity,
-        "profiles": profiles,
-    }
-    reduction = Reduction(
-        f"sums/{name}_{series.names[moving]}_{series.names[fixed]}",
-        VERSION,
-        partial(_sums_chunk, source=source, mask=mask, cells=cells),
-        partial(_placed, frame=mask.frame),
-        fold=True,
-    )
-    boxes = boxes_of(mask.bounds())
-    found = measure(store, reduction, source, boxes, inputs, limits, SCRATCH["sums"], maps_bytes(series.frame))
-    result = column_sums.by_name(found["maps"]) | {"lost": found["lost"]}
-    for kind, part in cells.places().items():
-        result |= column_sums.by_name(found["cells"][part].T, f"{kind}_")
-    return result | (column_sums.by_name(_radial(found["maps"], mask.frame), "radial_") if profiles else {})
+        """
+        result = column_sums.by_name(found["maps"]) | {"lost": found["lost"]}
+        for kind, part in self.cells.places().items():
+            result |= column_sums.by_name(found["cells"][part].T, f"{kind}_")
+        radial = column_sums.by_name(_radial(found["maps"], self.mask.frame), "radial_") if self.profiles else {}
+        return result | radial
 
 
 @dataclass(frozen=True)
@@ -184,22 +207,42 @@ def surface_threshold(settings: Variation, registration: Registration) -> float 
 
 
 def measure_surface(
-    series: Series, store: Store, settings: Variation, registration: Registration, limits: Resources
+    series: Series,
+    store: Store,
+    settings: Variation,
+    registration: Registration,
+    limits: Resources,
+    steps: Steps | None = None,
 ) -> Array | None:
     """Return the height of the ceramic's surface in the reference scan (y, x), NaN where there is none."""
     threshold = surface_threshold(settings, registration)
     if threshold is None and registration.mask == "auto":
         threshold = ceramic_threshold(store, PATH, series.reference)
+    step = surface_step(series, store, settings, threshold)
     if threshold is None:
+        if steps is not None and step.name in steps:
+            steps.leave_out([step.name])
         return None
-    source = box_source(series, store, [series.reference])
-    chunk = partial(_surface_chunk, source=source, threshold=threshold, above=settings.anode_above)
     inputs = {"registered": image_identity(store, PATH), "threshold": threshold, "above": settings.anode_above}
-    combine = partial(_highest, above=settings.anode_above)
-    reduction = Reduction("surface", VERSION, chunk, combine, fold=True)
-    boxes = boxes_of(tuple(slice(0, n) for n in series.frame))
-    found = measure(store, reduction, source, boxes, inputs, limits, SCRATCH["surface"])
+    found = measure(store, replace(step, inputs=inputs), limits, steps)
     return np.where(found["count"] > 0, found["total"], np.nan)
+
+
+def surface_step(series: Series, store: Store, settings: Variation, threshold: float | None) -> Reduction:
+    """Return the step that finds the ceramic's surface; its threshold may be known in the run only."""
+    source, whole = box_source(series, store, [series.reference]), tuple(slice(0, n) for n in series.frame)
+    above = settings.anode_above
+    return Reduction(
+        "variation/surface",
+        VERSION,
+        unbound if threshold is None else partial(_surface_chunk, source=source, threshold=threshold, above=above),
+        partial(_highest, above=above),
+        fold=True,
+        source=source,
+        regions=boxes_of(whole),
+        scratch=0.6,
+        cpu_s=size_of(whole) / SURFACE_RATE,
+    )
 
 
 def _surface_chunk(

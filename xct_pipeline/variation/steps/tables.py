@@ -3,170 +3,146 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from xct_pipeline.config import Config, Registration, Variation
-from xct_pipeline.engine.blocks import Array
-from xct_pipeline.engine.resources import Resources
-from xct_pipeline.store.store import Store
-from xct_pipeline.store.stored_array import StoredArray
-from xct_pipeline.variation import budget, cells, closure, mass
-from xct_pipeline.variation import noise as noises
-from xct_pipeline.variation.cycler import CyclerLog
-from xct_pipeline.variation.electrochemistry import ScanCharge
-from xct_pipeline.variation.steps.images import map_arrays
-from xct_pipeline.variation.steps.noise import Pair, measure_pairs
-from xct_pipeline.variation.steps.physics import OFFSET, Physics, errors_of, interpolation_of
-from xct_pipeline.variation.steps.series import Materials, RegionMask, Series, materials_of, pairs_of, region_mask
-from xct_pipeline.variation.steps.sums import measure_sums, measure_surface
+from xct_pipeline.config import Registration
+from xct_pipeline.engine.blocks import Array, Reduction
+from xct_pipeline.engine.execution import PassResult, Progress, measure, run_passes, silent
+from xct_pipeline.engine.resources import Need
+from xct_pipeline.engine.steps import Estimate, Step, Steps, path_name
+from xct_pipeline.variation import budget, cells, mass
+from xct_pipeline.variation.steps.noise import measure_pairs, pairs_step
+from xct_pipeline.variation.steps.pairs import EVALUATE_BYTES, EVALUATE_S, PairOfScans, Study, areal_passes
+from xct_pipeline.variation.steps.physics import interpolation_of
+from xct_pipeline.variation.steps.series import (
+    KINDS,
+    PREFIX,
+    VERSION,
+    Materials,
+    RegionMask,
+    materials_of,
+    pairs_of,
+    region_mask,
+)
+from xct_pipeline.variation.steps.sums import measure_surface
+
+WHOLE = "region"  # the region that mass is mapped in
 
 
-@dataclass(frozen=True)
-class Study:
-    """What the sums, their errors and the tables of a run are made from.
-
-    Attributes
-    ----------
-    series, store
-        What is read, and where results go.
-    second : (Series, Store) or None
-        The same at a second energy.
-    physics : Physics
-    compositions : tuple of float or None
-        Of the alloy at each scan.
-    times : tuple of float or None
-        Of the scans, s.
-    charge, record
-        Of the cycler, where there is a log.
-    noise : tuple of mapping
-        Of the difference of each pair of scans, at each energy.
-    """
-
-    config: Config
-    series: Series
-    store: Store
-    limits: Resources
-    physics: Physics
-    compositions: tuple[float | None, ...]
-    times: tuple[float | None, ...]
-    charge: ScanCharge | None = None
-    record: CyclerLog | None = None
-    second: tuple[Series, Store] | None = None
-    noise: tuple[Mapping[Pair, noises.Noise], ...] = ()
-
-    @property
-    def settings(self) -> Variation:
-        """The settings of the stage."""
-        assert self.config.variation is not None
-        return self.config.variation
-
-    @property
-    def region(self) -> RegionMask:
-        """The region that mass is mapped in."""
-        assert self.settings.region is not None
-        return region_mask(self.series, self.store, self.settings.region)
-
-    @property
-    def voxel_um(self) -> float:
-        """Of the reference volume."""
-        return self.series.volume.voxel_um or 1.0
-
-    def density(self, scan: int) -> budget.Density:
-        """Return what turns mean changes of attenuation of a scan into a change of density."""
-        return partial(self.physics.density, w=self.compositions[scan])
-
-
-def write_maps_and_tables(study: Study) -> list[str]:
-    """Measure sums and errors of all pairs, write the areal maps and the tables; return warnings."""
-    series, store, settings, limits = study.series, study.store, study.settings, study.limits
-    mask, materials = study.region, materials_of(series, store)
-    surface = measure_surface(series, store, settings, study.config.registration or Registration(), limits)
-    results: dict[bool, list[budget.Change | None]] = {False: [], True: []}
-    profiles: list[Mapping[str, pd.DataFrame] | None] = []
-    parts: list[pd.DataFrame] = []
-    whole, labelled = pairs_in(study, mask, materials, "region")
-    for consecutive in (False, True):
-        pairs = pairs_of(series, consecutive)
-        voxels = [min((found[pair].voxels if pair in found else 0) for found in study.noise) for pair in pairs]
-        maps = map_arrays(series, store, study.physics, settings, study.times, consecutive, voxels)
-        for k, pair in enumerate(pairs):
-            if k in series.failed:
-                results[consecutive].append(None)
-                if not consecutive:
-                    profiles.append(None)
-                continue
-            measured = measure_pair(
-                study, mask, pair, "region", *((None, None, False) if consecutive else (surface, materials, True))
-            )
-            density = study.density(k)
-            if consecutive and study.physics.closure in OFFSET:
-                density = _between(study, pair, measured[0].sums["count"])
-            change = budget.evaluate(
-                measured,
-                density,
-                study.voxel_um,
-                study.physics.anode.k_species,
-                None if whole is None else whole.pairs[0],
-            )
-            for name, array in maps.items():
-                array[k] = getattr(change, name).astype(np.float32)
-            results[consecutive].append(budget.without_maps(change))
-            if not consecutive:
-                profiles.append(cells.region_tables(measured, density, study.voxel_um, series.frame[0], settings.bins))
-                parts += material_rows(study, k, "region", measured, labelled, materials)
-    totals, more = named_regions(study, materials)
-    return write_tables(study, results, profiles, totals, parts + more)
-
-
-def measure_pair(
+def region_pairs(
     study: Study,
     mask: RegionMask,
-    pair: tuple[int, int],
     name: str,
+    consecutive: bool,
+    whole: cells.Pairs | None = None,
     surface: Array | None = None,
     materials: Materials | None = None,
-    profiles: bool = False,
-) -> list[budget.Measured]:
-    """Measure one pair of scans over a region: sums, noise and errors, at each energy."""
-    settings, physics, limits = study.settings, study.physics, study.limits
-    slopes = physics.slopes(study.compositions[pair[0]])
-    sources = [(study.series, study.store), *([study.second] if study.second else [])]
-    host = (0.0,) if physics.both is None else closure.dual_energy_inverse(physics.both)[1].tolist()
-    measured = []
-    for e, (series, store) in enumerate(sources):
-        sums = measure_sums(series, store, settings, mask, pair, limits, name, surface, materials, profiles)
-        noise = None if pair[0] == pair[1] else study.noise[e][pair]
-        measured.append(
-            budget.Measured(
-                sums,
-                noise,
-                errors_of(settings, physics, series, pair),
-                slopes[e],
-                None if physics.both is None else physics.both[e],
-                host[e],
-            )
-        )
-    return measured
+) -> list[PairOfScans | None]:
+    """Return the pair of each scan over a region, None for a scan that failed."""
+    given, cells_too = None if whole is None else whole.pairs[0], not consecutive
+    common = PairOfScans(
+        study,
+        mask,
+        (0, 0),
+        name,
+        consecutive,
+        surface if cells_too else None,
+        materials if cells_too else None,
+        cells_too and name == WHOLE,
+        given,
+    )
+    return [
+        None if k in study.series.failed else replace(common, pair=pair)
+        for k, pair in enumerate(pairs_of(study.series, consecutive))
+    ]
 
 
-def _between(study: Study, pair: tuple[int, int], count: Array) -> budget.Density:
-    """Return the change between two scans as the difference of their changes against the reference.
+def mass_steps(study: Study, surface: Reduction | None, materials: Materials | None) -> list[Step]:
+    """Return the steps from sums to maps and tables in their order, before any of their data is known."""
+    steps: list[Step] = [] if surface is None else [surface]
+    assert study.settings.region is not None
+    mask = region_mask(study.series, study.store, study.settings.region, known=False)
+    steps += pairs_steps(mask, materials, WHOLE)
+    for consecutive in KINDS:
+        pairs = region_pairs(study, mask, WHOLE, consecutive, None, None, materials)
+        steps += [sums.step(known=False) for pair in pairs if pair is not None for sums in pair.sums]
+        steps += areal_passes(study, pairs, consecutive, known=False)
+    for name, region in study.settings.regions.items():
+        mask, part = region_mask(study.series, study.store, region, known=False), part_name(name)
+        steps += pairs_steps(mask, materials, part)
+        pairs = region_pairs(study, mask, part, False, None, None, materials)
+        steps += [sums.step(known=False) for pair in pairs if pair is not None for sums in pair.sums]
+    return [*steps, tables_step(study)]
 
-    For closures whose change of density is no multiple of the change of attenuation.
-    """
-    areal = map_values(study.store, "areal")
-    scale = np.maximum(count, 1) * study.voxel_um * 1e-4 * 1e3
-    density = np.nan_to_num(areal[pair[0]] - areal[pair[1]]) / scale
-    return lambda changes: density  # noqa: ARG005
+
+def tables_step(study: Study) -> Estimate:
+    """Return the step that turns sums and noise into tables, one pair after the other."""
+    columns = study.series.frame[1] * study.series.frame[2]
+    cpu_s = EVALUATE_S * columns * 2 * len(study.series.names)
+    return Estimate(f"{PREFIX}tables", VERSION, Need("", 1, EVALUATE_BYTES * columns, alone=True, cpu_s=cpu_s))
 
 
-def map_values(store: Store, name: str) -> Array:
-    """Return an areal map of all scans (t, y, x)."""
-    return np.asarray(StoredArray(store.path / "variation" / name / "0")[:], np.float64)
+def part_name(region: str) -> str:
+    """Return the name of a named region in those of steps."""
+    return f"regions/{path_name(region)}"
+
+
+def pairs_steps(mask: RegionMask, materials: Materials | None, name: str) -> list[Reduction]:
+    """Return the steps that count voxel pairs of a region that labels cut, and of the materials in a region."""
+    steps = [] if mask.region.label is None else [pairs_step([mask], name)]
+    return steps if materials is None else [*steps, pairs_step(_parts(mask, materials), f"{name}/materials")]
+
+
+def write_maps_and_tables(
+    study: Study, progress: Progress = silent, steps: Steps | None = None
+) -> tuple[list[PassResult], list[str]]:
+    """Measure sums and errors of all pairs, write the areal maps and the tables; return the passes and warnings."""
+    series, store, settings, limits = study.series, study.store, study.settings, study.limits
+    mask, materials = study.region, materials_of(series, store)
+    surface = measure_surface(series, store, settings, study.config.registration or Registration(), limits, steps)
+    results: dict[bool, list[budget.Change | None]] = {}
+    profiles: list[Mapping[str, pd.DataFrame] | None] = []
+    parts: list[pd.DataFrame] = []
+    done: list[PassResult] = []
+    whole, labelled = pairs_in(study, mask, materials, WHOLE, steps)
+    for consecutive in KINDS:
+        pairs = region_pairs(study, mask, WHOLE, consecutive, whole, surface, materials)
+        done += _write_maps(study, pairs, consecutive, progress, steps)
+        results[consecutive] = []
+        for k, pair in enumerate(pairs):
+            if pair is None:
+                results[consecutive].append(None)
+                profiles += [] if consecutive else [None]
+                continue
+            measured = pair.measured()
+            results[consecutive].append(budget.without_maps(pair.change(measured)))
+            if not consecutive:
+                density = pair.density(measured)
+                profiles.append(cells.region_tables(measured, density, study.voxel_um, series.frame[0], settings.bins))
+                parts += material_rows(study, k, WHOLE, measured, labelled, materials)
+    totals, more = named_regions(study, materials, steps)
+    warnings = write_tables(study, results, profiles, totals, parts + more)
+    if steps is not None:
+        steps.note(steps.bind(tables_step(study)), "executed")
+    return done, warnings
+
+
+def _write_maps(
+    study: Study, pairs: Sequence[PairOfScans | None], consecutive: bool, progress: Progress, steps: Steps | None
+) -> list[PassResult]:
+    """Sum all pairs of scans, then write their areal maps."""
+    for pair in pairs:
+        for sums in [] if pair is None else pair.sums:
+            measure(study.store, sums.step(), study.limits, steps)
+    done = run_passes(study.store, areal_passes(study, pairs, consecutive), study.limits, progress, steps)
+    for result in done:
+        if result.problem:
+            raise ValueError(f"{result.name}: {result.problem}")
+    return done
 
 
 def write_tables(
@@ -204,36 +180,33 @@ def write_tables(
 
 
 def pairs_in(
-    study: Study, mask: RegionMask, materials: Materials | None, name: str
+    study: Study, mask: RegionMask, materials: Materials | None, name: str, steps: Steps | None
 ) -> tuple[cells.Pairs | None, cells.Pairs | None]:
     """Count voxel pairs of a region that labels cut, and of the materials in a region; None where there are none."""
-    series, store, limits = study.series, study.store, study.limits
-    whole = None if mask.labels_folder is None else measure_pairs(series, store, [mask], limits, name)
-    if materials is None:
-        return whole, None
-    parts = [materials.mask(mask, value) for value in range(materials.size)]
-    return whole, measure_pairs(series, store, parts, limits, f"{name}_materials")
+    count = partial(measure_pairs, study.store, limits=study.limits, steps=steps)
+    whole = None if mask.labels_folder is None else count(masks=[mask], name=name)
+    return whole, None if materials is None else count(masks=_parts(mask, materials), name=f"{name}/materials")
 
 
-def named_regions(study: Study, materials: Materials | None) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
+def _parts(mask: RegionMask, materials: Materials) -> list[RegionMask]:
+    return [materials.mask(mask, value) for value in range(materials.size)]
+
+
+def named_regions(
+    study: Study, materials: Materials | None, steps: Steps | None
+) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
     """Return the change of mass in each region that is named, and of each material in it, scan by scan."""
     series = study.series
     totals: list[dict[str, object]] = []
     parts: list[pd.DataFrame] = []
     for name, region in study.settings.regions.items():
         mask = region_mask(series, study.store, region)
-        whole, labelled = pairs_in(study, mask, materials, name)
-        for k, pair in enumerate(pairs_of(series, False)):
-            if k in series.failed:
+        whole, labelled = pairs_in(study, mask, materials, part_name(name), steps)
+        for k, pair in enumerate(region_pairs(study, mask, part_name(name), False, whole, None, materials)):
+            if pair is None:
                 continue
-            measured = measure_pair(study, mask, pair, f"regions/{name}", None, materials)
-            change = budget.evaluate(
-                measured,
-                study.density(k),
-                study.voxel_um,
-                study.physics.anode.k_species,
-                None if whole is None else whole.pairs[0],
-            )
+            measured = pair.measured(steps)
+            change = pair.change(measured)
             totals.append(
                 {
                     "scan": series.names[k],

@@ -1,0 +1,214 @@
+"""Every step of a small registered series, for each method that there is: what golden values are taken of."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
+import scipy.ndimage
+import tifffile
+import zarr
+from stored_series import LIMITS, VOXEL, reference_volume, write_image
+
+import xct_pipeline
+from xct_pipeline.config import Config, Registration, Segmentation, Variation
+from xct_pipeline.config.file import parse_config
+from xct_pipeline.engine.blocks import BlockOp, Pass, Reduction
+from xct_pipeline.engine.execution import load_kept
+from xct_pipeline.engine.steps import Steps
+from xct_pipeline.registration.steps.stage import Motion, series_pass
+from xct_pipeline.segmentation.steps import stage as segmentation
+from xct_pipeline.store.store import Store
+from xct_pipeline.variation.steps import stage as variation
+from xct_pipeline.variation.steps.images import density_passes
+from xct_pipeline.variation.steps.physics import physics_of
+
+SHAPE = (40, 56, 60)
+NAMES = ("scan_00", "scan_01", "scan_02")
+SECOND = (slice(1, 2), *(slice(0, n) for n in SHAPE))  # the second scan
+MAKERS = ("BlockOp", "Reduction", "block_op", "box_step")  # what makes an operation or a reduction
+REGION = {"cylinder": {"z": [14, 26], "radius": 18.0}}
+SEGMENT: Mapping[str, Mapping[str, Any]] = {
+    "hysteresis": {"weak": 0.3, "strong": 0.5},
+    "values": {"thresholds": [0.3, 3.5]},
+    "otsu": {"classes": 3},
+    "watershed": {"classes": 3},
+    "classifier": {"labels": "painted.tif", "scan": "scan_00", "z": [8, 18], "trees": 5, "depth": 6, "sigmas": [1.0]},
+}
+MORE = {
+    "interface": {"offsets": [2.0]},
+    "thickness": {"materials": ["gas"], "largest": 8.0},
+    "objects": {"materials": ["gas"]},
+}
+
+
+def methods(annotation: Any) -> list[str]:
+    """Return the names of the methods of a union of sections, in their order."""
+    found: list[str] = []
+    for part in get_args(annotation):
+        if inspect.isclass(part) and "method" in getattr(part, "model_fields", {}):
+            found += [name for name in get_args(part.model_fields["method"].annotation) if name != "none"]
+        else:
+            found += methods(part)
+    return list(dict.fromkeys(found))
+
+
+def choices(annotation: Any) -> tuple[str, ...]:
+    """Return the values of a literal, the first that an annotation holds."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next((found for part in get_args(annotation) if (found := choices(part))), ())
+
+
+def volumes() -> list[np.ndarray]:
+    """Gas, metal and ceramic with noise; the metal loses mass from scan to scan."""
+    state = np.random.Generator(np.random.PCG64(11))
+    material = np.zeros(SHAPE)
+    material[2:12, 4:52, 4:56] = 7.0
+    material[12:28, 8:48, 8:52] = 0.6
+    material[17:22, 20:28, 22:31] = 0.0
+    found = []
+    for k in range(len(NAMES)):
+        now = material.copy()
+        now[14:26, 18:38, 16:44] *= 1 - 0.1 * k
+        smooth = scipy.ndimage.gaussian_filter(now, 0.6)
+        found.append((smooth + 0.03 * state.normal(size=SHAPE)).astype(np.float32))
+    return found
+
+
+def stored(folder: Path) -> Store:
+    """Return a store with the registered series, and painted labels beside it."""
+    store = Store(folder / "store.zarr")
+    store.claim({name: [name] for name in NAMES})
+    write_image(store, "registered", volumes(), "1/cm")
+    painted = np.zeros((2, *SHAPE[1:]), np.uint8)
+    painted[0, 10:40, 10:40] = 3
+    painted[1, 10:16, 10:40], painted[1, 50:, :] = 2, 1
+    tifffile.imwrite(folder / "painted.tif", painted)
+    return store
+
+
+def config_of(store: Store, **tables: Any) -> Config:
+    raw = {"output": "store.zarr", "acquisition": {"scans": ["a"], "pixel_size_um": VOXEL}, "seed": 3, **tables}
+    return parse_config(raw, store.path.parent)
+
+
+class Noted(Steps):
+    """Steps that keep what was executed of them."""
+
+    def __init__(self, planned: Any) -> None:
+        super().__init__(planned)
+        self.bound: list[Any] = []
+
+    def note(self, step: Any, outcome: Any) -> None:
+        super().note(step, outcome)
+        if outcome != "not needed":
+            self.bound.append(step)
+
+
+def results(store: Store, steps: Noted, tag: str) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Yield name, version and values of every pass and reduction that was executed."""
+    for step in steps.bound:
+        if isinstance(step, Pass):
+            array = zarr.open_array(str(store.path / step.image.path / "0"), mode="r")[:]
+            yield f"{tag}: {step.name}", max(op.version for op in step.ops), array
+        elif isinstance(step, Reduction):
+            kept = load_kept(store, step.name, step.digests()[0]) or {}
+            parts = [np.nan_to_num(np.asarray(kept[key], np.float64)).ravel() for key in sorted(kept)]
+            yield f"{tag}: {step.name}", step.version, np.concatenate(parts)
+
+
+def all_results(folder: Path) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Yield name, version and values of every step of registration, segmentation and variation, by each method."""
+    store = stored(folder)
+    volume = reference_volume(SHAPE)
+    for order in choices(Registration.model_fields["order"].annotation):
+        yield from _warped(store, order)
+    for method in methods(Segmentation):
+        settings = {"method": method, "names": ["gas", "metal", "ceramic"], **SEGMENT[method]}
+        settings |= {"names": ["gas", "metal"], "ceramic": "metal"} if method == "hysteresis" else {}
+        settings |= MORE if method == "watershed" else {"interface": {"offsets": []}, "objects": {"materials": []}}
+        config = config_of(store, segmentation=settings)
+        facts = segmentation.Facts(NAMES, (), 0, volume, (0.0, 1.0, 2.0))
+        steps = Noted(segmentation.plan_steps(config, facts, store, LIMITS))
+        segmentation.run(config, facts, store, LIMITS, steps=steps)
+        yield from results(store, steps, method)
+    motions = tuple(Motion(name, np.eye(3, 4), tre_self=0.02, gain_sigma=1e-3) for name in NAMES)
+    series = variation.Series(NAMES, (), 0, volume, motions, (None,) * len(NAMES))
+    options = {"region": {"label": "metal"}, "energy_keV": 50.0, "regions": {"part": REGION}, "bins": [8, 16, 16]}
+    mask = {"mask": {"min_attenuation": 4.0}}
+    config = config_of(store, registration=mask, variation={**options, "closure": "na_only"})
+    steps = Noted(variation.plan_steps(config, series, store, LIMITS, mass_known=True))
+    variation.run(config, series, store, LIMITS, steps=steps)
+    yield from results(store, steps, "na_only")
+    for closure in choices(Variation.model_fields["closure"].annotation):
+        yield from _closed(store, series, closure)
+
+
+def _warped(store: Store, order: str) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Yield the scans moved by a turn and a shift."""
+    turn = np.array([[1.0, 0.01, 0.0, 0.3], [-0.01, 1.0, 0.02, -0.6], [0.0, -0.02, 1.0, 0.2]])
+    motions = [Motion(NAMES[0], np.eye(3, 4)), *(Motion(name, turn, gain=1.01, offset=0.02) for name in NAMES[1:])]
+    settings = config_of(store, registration={"order": order}).registration
+    assert settings is not None
+    folders = [reference_volume(SHAPE)] * len(NAMES)
+    step = series_pass(settings, folders, motions, 0, [None] * len(NAMES), store, LIMITS)
+    box = step.source.box(SECOND)
+    values, _ = step.ops[0].function(volumes()[1][box], SECOND, SECOND)
+    yield f"warp.{order}", step.ops[0].version, values
+
+
+def _closed(store: Store, series: variation.Series, closure: str) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Yield the change of density of the second scan by a closure, and its flags."""
+    anode = {"w_host": 0.4, "loading_mg": 5.0, "filling": 0.6, "carbon_fraction": 0.1}
+    second = {"second_store": "store.zarr", "second_energy_keV": 80.0} if closure == "dual_energy" else {}
+    settings = config_of(
+        store, variation={"closure": closure, "region": REGION, "energy_keV": 50.0, "anode": anode, **second}
+    ).variation
+    assert settings is not None
+    physics, compositions = physics_of(settings, series.scans), (0.4, 0.45, 0.5)
+    other, times = (store if second else None), (None,) * len(NAMES)
+    for step in density_passes(series, settings, physics, compositions, store, LIMITS, times, other, False):
+        name = step.name.rsplit("/", 1)[-1]
+        yield f"closure.{closure}: {name}", step.ops[0].version, np.asarray(step.compute(SECOND)[0])
+
+
+# ---------------------------------------------------------------------------------------------------- discovery
+
+
+def places_of_makers() -> set[tuple[str, str]]:
+    """Return module and function of every place in the package that makes an operation or a reduction."""
+    root = Path(xct_pipeline.__file__).parent
+    found: set[tuple[str, str]] = set()
+    for file in root.rglob("*.py"):
+        module = ".".join(["xct_pipeline", *file.relative_to(root).with_suffix("").parts])
+        for function in ast.walk(ast.parse(file.read_text())):
+            if isinstance(function, ast.FunctionDef):
+                calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+                if any(isinstance(call.func, ast.Name) and call.func.id in MAKERS for call in calls):
+                    found.add((module, function.name))
+    return found
+
+
+def spied(seen: set[tuple[str, str]], kind: type) -> Callable[..., None]:
+    """Return an ``__init__`` that notes every function of the package on whose behalf an object is made."""
+    made = kind.__init__
+
+    def init(self: Any, *args: Any, **more: Any) -> None:
+        frame = sys._getframe(1)
+        while frame is not None:
+            module = frame.f_globals.get("__name__", "")
+            if module.startswith("xct_pipeline"):
+                seen.add((module, frame.f_code.co_name))
+            frame = frame.f_back
+        made(self, *args, **more)
+
+    return init
+
+
+KINDS = (BlockOp, Reduction)

@@ -1,0 +1,89 @@
+"""What a run leaves behind of itself: its steps with their outcome, and by what a later run sees that nothing is left.
+
+The record is ``.xct/steps.json``. A run whose key (configuration, raw data, steps, code) is that of the record, and
+whose images and tables are as the record says, has nothing to do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xct_pipeline.engine.blocks import Pass
+from xct_pipeline.engine.execution import PassResult, finished_pass
+from xct_pipeline.engine.steps import Step, Steps
+from xct_pipeline.store import provenance
+from xct_pipeline.store.files import write_atomic
+from xct_pipeline.store.store import Store
+
+
+@dataclass(frozen=True)
+class Record:
+    """The last run on a store.
+
+    Attributes
+    ----------
+    key : str
+        Changes with everything that the store is made from.
+    complete : bool
+        No scan and no step failed.
+    steps : list of dict
+        ``name`` and ``outcome`` (executed, reused, not needed, failed, not reached), in the order they ended in.
+    digests : dict
+        Under which each result is kept: one for a result, one for each plane in time of an image.
+    tables : list
+        Name, size and time of each.
+    refused : list of str
+        Why no mass was written.
+    """
+
+    key: str
+    complete: bool
+    steps: list[dict[str, str]]
+    digests: dict[str, list[str]] = field(default_factory=dict)
+    tables: list[list[Any]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+def record_file(store: Store) -> Path:
+    """Return the file of the record."""
+    return store.state / "steps.json"
+
+
+def write_record(store: Store, key: str, steps: Steps, complete: bool, refused: Sequence[str]) -> None:
+    """Write down what a run did."""
+    tables = provenance.file_identity((store.path / "tables").glob("*.csv"))
+    record = Record(key, complete, steps.record(), steps.digests, tables, list(refused))
+    write_atomic(record_file(store), json.dumps(asdict(record), indent=1).encode())
+
+
+def read_record(store: Store) -> Record | None:
+    """Return the record of the last run, None where there is none that can be read."""
+    try:
+        return Record(**json.loads(record_file(store).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def finished(store: Store, key: str, planned: Sequence[Step]) -> tuple[Record, Mapping[str, PassResult]] | None:
+    """Return the record and the images of a store in which nothing is left to be done, else None."""
+    record = read_record(store)
+    if record is None or not record.complete or record.key != key:
+        return None
+    folder = store.path / "tables"
+    try:
+        if provenance.file_identity(folder / name for name, *_ in record.tables) != record.tables:
+            return None
+    except OSError:
+        return None
+    images: dict[str, PassResult] = {}
+    for step in planned:
+        if isinstance(step, Pass):
+            image = finished_pass(store, step, record.digests.get(step.name, ()))
+            if image is None:
+                return None
+            images[step.name] = image
+    return record, images
