@@ -263,9 +263,9 @@ def test_maps_do_not_depend_on_the_size_of_blocks(tmp_path, slab, monkeypatch, w
     from xct_pipeline.variation.steps import images as stage_images
     from xct_pipeline.variation.steps import sums as stage_sums
 
-    monkeypatch.setattr("xct_pipeline.variation.stage_series.SLAB", slab)
+    monkeypatch.setattr("xct_pipeline.variation.steps.series.SLAB", slab)
     monkeypatch.setattr(stage_sums, "PIECE", 3)
-    monkeypatch.setattr("xct_pipeline.variation.stage_series.ROWS", 19)
+    monkeypatch.setattr("xct_pipeline.variation.steps.series.ROWS", 19)
     monkeypatch.setattr(stage_images, "GRANULE", (min(slab, 40), 32, 64) if slab == 32 else (13, 29, 31))
     parts = run(tmp_path / "b", bins=[8, 16, 16], surface_attenuation=4.0)
     for path in ("attenuation", "density", "flags", "areal", "areal_sigma", "areal_consecutive", "density_consecutive"):
@@ -287,7 +287,7 @@ def test_two_energies_give_both_components_in_maps_and_totals(tmp_path):
         values = volumes(1e-3, lambda t, k=k: (sodium * k[0] + potassium * k[1]) * t, seed=int(energy))
         stores.append(Store(tmp_path / f"{name}.zarr"))
         series = series_of(stores[-1], values)
-        stores[-1].write_table("registration", motion_rows(), {})
+        stores[-1].write_table("registration", motion_rows())
         describe_volume(stores[-1])
         more = {"closure": "dual_energy", "second_store": str(stores[0].path), "second_energy_keV": 30.0}
         config = config_of(stores[-1], energy_keV=energy, **(more if name == "high" else {}))

@@ -24,7 +24,12 @@ from xct_pipeline.variation.steps.series import ATTENUATION, DENSITY, FLAGS, VER
 
 FACE = 64
 FLAG_MEANING = {**closure.FLAGS, FACE: "within a few voxels of a strong face, where motion and blur leave a dipole"}
-AREAL = {"areal": "mg/cm2", "areal_sigma": "mg/cm2"}
+AREAL = {"areal": "mg/cm2", "areal_sigma": "mg/cm2", "areal_noise": "mg/cm2"}
+
+
+def along_t(series: Series, times: Sequence[float | None]) -> dict[str, Any]:
+    """Return what an image keeps about its planes along t: times and scans."""
+    return {"time_s": list(times), "scans": list(series.names)}
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def change_pass(
     path = ATTENUATION + "_consecutive" * consecutive
     pairs = pairs_of(series, consecutive)
     image = series_image(
-        path, series.volume, len(series.names), "float32", series.volume.unit, limits, {"time_s": list(times)}
+        path, series.volume, len(series.names), "float32", series.volume.unit, limits, along_t(series, times)
     )
     source = PairSource(str(store.path.resolve() / PATH / "0"), pairs, series.failed)
     inputs = {"registered": image_identity(store, PATH)}
@@ -128,7 +133,7 @@ def density_passes(
     planes = tuple(pair if apart else (pair[0],) for pair in pairs)
     source = ChangeSource(tuple(str(s.path.resolve() / path / "0") for s in stores), planes)
     inputs = {"attenuation": [image_identity(s, path) for s in stores]}
-    attributes = {"time_s": list(times), "closure": physics.closure, "species": settings.species}
+    attributes = {**along_t(series, times), "closure": physics.closure, "species": settings.species}
     faces = Faces(
         str(store.path.resolve() / PATH / "0"),
         series.reference,
@@ -262,7 +267,7 @@ def map_arrays(
             unit,
             1,
             voxel_um=series.volume.voxel_um,
-            attributes={"time_s": list(times), "closure": physics.closure, "species": settings.species, **more},
+            attributes={**along_t(series, times), "closure": physics.closure, "species": settings.species, **more},
         )
         store.prepare(image)
         arrays[name] = zarr.open_array(str(store.path / image.path / "0"), mode="r+")

@@ -14,7 +14,7 @@ from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
-from xct_pipeline.variation import budget, cells, closure, mass
+from xct_pipeline.variation import areal_noise, budget, cells, closure, mass
 from xct_pipeline.variation import noise as noises
 from xct_pipeline.variation.cycler import CyclerLog
 from xct_pipeline.variation.electrochemistry import ScanCharge
@@ -88,6 +88,7 @@ def write_maps_and_tables(study: Study) -> list[str]:
     results: dict[bool, list[budget.Change | None]] = {False: [], True: []}
     profiles: list[Mapping[str, pd.DataFrame] | None] = []
     parts: list[pd.DataFrame] = []
+    ratios: list[dict[str, object]] = []
     whole, labelled = pairs_in(study, mask, materials, "region")
     for consecutive in (False, True):
         pairs = pairs_of(series, consecutive)
@@ -116,8 +117,10 @@ def write_maps_and_tables(study: Study) -> list[str]:
                 array[k] = getattr(change, name).astype(np.float32)
             results[consecutive].append(budget.without_maps(change))
             if not consecutive:
+                ratios += areal_noise.rows(series.names[k], measured)
                 profiles.append(cells.region_tables(measured, density, study.voxel_um, series.frame[0], settings.bins))
                 parts += material_rows(study, k, "region", measured, labelled, materials)
+    store.write_table("areal_noise", pd.DataFrame(ratios, columns=areal_noise.COLUMNS))
     totals, more = named_regions(study, materials)
     return write_tables(study, results, profiles, totals, parts + more)
 
@@ -180,13 +183,13 @@ def write_tables(
     store, names, settings = study.store, study.series.names, study.settings
     factors = interpolation_of(study.config, study.series, study.region.planes())
     table = budget.balance_table(names, study.times, study.charge, results[False], results[True], factors)
-    store.write_table("mass_balance", table, budget.BALANCE_UNITS)
+    store.write_table("mass_balance", table)
     for name, rows in cells.joined(names, profiles).items():
-        store.write_table(name, rows, cells.UNITS)
+        store.write_table(name, rows)
     if len(totals):
-        store.write_table("region_totals", totals, cells.UNITS)
+        store.write_table("region_totals", totals)
     if materials:
-        store.write_table("material_totals", pd.concat(materials, ignore_index=True), cells.UNITS)
+        store.write_table("material_totals", pd.concat(materials, ignore_index=True))
     warnings = []
     if study.charge is not None and study.record is not None:
         record = study.record
@@ -194,7 +197,7 @@ def write_tables(
         columns = {"time_s": record.time_s[::thin], "charge_C": record.charge_C[::thin]}
         if record.voltage_V is not None:
             columns["voltage_V"] = record.voltage_V[::thin]
-        store.write_table("cycler", pd.DataFrame(columns), budget.BALANCE_UNITS)
+        store.write_table("cycler", pd.DataFrame(columns))
         warnings += budget.write_balance(store, table, settings, study.config, study.physics)
         good = [k for k in range(len(names)) if k not in study.series.failed]
         outside = [names[k] for k in good if not np.isfinite(study.charge.charge_C[k])]
