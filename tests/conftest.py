@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,18 @@ def data_folder() -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep previews of tests out of the user's cache."""
     os.environ["XCT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def small_series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of eleven small scans that ``xct run`` has finished, made once a session; not to be changed."""
+    from small_series import run_series
+
+    return run_series(tmp_path_factory.mktemp("small_series") / "cell")
+
+
+@pytest.fixture
+def small_series_copy(small_series: Path, tmp_path: Path) -> Path:
+    """A copy of that store, to be changed."""
+    shutil.copytree(small_series.parent, tmp_path / "cell")
+    return tmp_path / "cell" / "store.zarr"

@@ -213,17 +213,13 @@ def write_tables(store: Store, loss: float = 1.0, scans: tuple[str, ...] = SCANS
             "decision_limit_mg": [1.645 * 5.2e-4] * n,
         }
     )
-    store.write_table("mass_balance", balance, {"time_s": "s", "charge_C": "C", "voltage_V": "V", "sigma_mg": "mg"})
+    store.write_table("mass_balance", balance)
     fit = pd.DataFrame({"quantity": ["slope", "intercept"], "value": [0.981 * loss, 1e-4], "sigma": [0.021, 3e-4]})
-    store.write_table("faraday", fit, {})
+    store.write_table("faraday", fit)
     time = np.linspace(0, 9000, 400)
     charge = np.clip((time - 600) / 3600, 0, 1) * 0.049 + np.clip((time - 4800) / 3600, 0, 1) * 0.049
     voltage = 0.01 + 0.4 * (np.gradient(charge) > 0) * (0.1 + charge**2 * 40)
-    store.write_table(
-        "cycler",
-        pd.DataFrame({"time_s": time, "charge_C": charge, "voltage_V": voltage}),
-        {"time_s": "s", "charge_C": "C", "voltage_V": "V"},
-    )
+    store.write_table("cycler", pd.DataFrame({"time_s": time, "charge_C": charge, "voltage_V": voltage}))
     store.write_table(
         "reconstruction",
         pd.DataFrame(
@@ -233,11 +229,10 @@ def write_tables(store: Store, loss: float = 1.0, scans: tuple[str, ...] = SCANS
                 "center_sigma": 0.006,
                 "center_method": "registration",
                 "unit": "1/cm",
-                "voxel_size": VOXEL_UM,
+                "voxel_size_um": VOXEL_UM,
                 "problem": None,
             }
         ),
-        {"center": "detector column", "voxel_size": "micrometre"},
     )
     matrix = {f"m{i}{j}": [float(i == j) if j < 3 else 7.5 * k for k in range(n)] for i in range(3) for j in range(4)}
     store.write_table(
@@ -253,7 +248,6 @@ def write_tables(store: Store, loss: float = 1.0, scans: tuple[str, ...] = SCANS
                 **matrix,
             }
         ),
-        {"residual": "1/cm", "tre_self": "voxel", "m03": "micrometre"},
     )
     _profiles(store, loss, scans)
 
@@ -269,7 +263,6 @@ def _profiles(store: Store, loss: float, scans: tuple[str, ...]) -> None:
                 for d in depth
             ]
         ),
-        {"depth_um": "micrometre", "density_g_cm3": "g/cm3"},
     )
     store.write_table(
         "radial_profile",
@@ -285,7 +278,6 @@ def _profiles(store: Store, loss: float, scans: tuple[str, ...]) -> None:
                 for d in radius
             ]
         ),
-        {"radius_um": "micrometre", "density_g_cm3": "g/cm3"},
     )
     store.write_table(
         "interface",
@@ -297,7 +289,6 @@ def _profiles(store: Store, loss: float, scans: tuple[str, ...]) -> None:
                 for m, f, sign in (("nak", 0.93, -1), ("gas", 0.05, 1))
             ]
         ),
-        {},
     )
     store.write_table(
         "labels",
@@ -315,7 +306,6 @@ def _profiles(store: Store, loss: float, scans: tuple[str, ...]) -> None:
                 for v, name in NAMES.items()
             ]
         ),
-        {"volume_mm3": "mm3", "mean_attenuation": "1/cm"},
     )
 
 

@@ -112,6 +112,7 @@ def run(
         store.update(
             {
                 "config": config.model_dump(mode="json"),
+                "order": [item.name for item in plan.scans],
                 "times_s": _times(plan.good),
                 "facts": {item.name: _raw_facts(item) for item in plan.good},
             }

@@ -232,7 +232,7 @@ def test_napari_finds_readers_widgets_and_sample_through_the_manifest(opened, tm
     viewer.layers.clear()
     viewer.open(str(folder), plugin="xct-pipeline")
     assert "registered, 1/cm" in viewer.layers
-    Store(folder).write_table("reconstruction", __import__("pandas").DataFrame({"scan": ["scan_00"]}), {})
+    Store(folder).write_table("reconstruction", __import__("pandas").DataFrame({"scan": ["scan_00"]}))
     monkeypatch.setattr(plugin, "demo_folder", lambda: folder.parent)
     viewer.layers.clear()
     viewer.open_sample("xct-pipeline", "demo")

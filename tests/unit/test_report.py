@@ -112,7 +112,7 @@ def test_warnings_come_from_attributes_tables_and_the_log(copied: Path) -> None:
     store = Store(copied)
     table = store.read_table("registration").astype({"scan": str})
     table["problem"] = [None, None, "no overlap with the reference"]
-    store.write_table("registration", table, {})
+    store.write_table("registration", table)
     (copied / "run.log").write_text(
         "2026-01-01 10:00:00,1 INFO all well\n2026-01-01 10:00:01,2 WARNING scan_01: tilted axis\n"
     )
@@ -153,7 +153,7 @@ def test_a_panel_follows_its_table(complete: Path, copied: Path, table: str, col
     store = Store(copied)
     rows = store.read_table(table)
     rows[column] = rows[column] * 0.6 + 0.01
-    store.write_table(table, rows, {})
+    store.write_table(table, rows)
     assert drawn(copied, panel) != untouched(complete, panel)
 
 
@@ -266,7 +266,7 @@ def test_numbers_at_the_head_are_those_of_the_tables(complete: Path, copied: Pat
     store = Store(copied)
     rows = store.read_table("faraday")
     rows.loc[0, "value"] = 0.877
-    store.write_table("faraday", rows, {})
+    store.write_table("faraday", rows)
     assert ("Faraday slope", "0.877 ± 0.021") in facts(read_contents(copied))
 
 
@@ -316,7 +316,7 @@ def test_a_scan_that_failed_does_not_stop_the_report(copied: Path) -> None:
     store = Store(copied)
     rows = store.read_table("mass_balance")
     rows.loc[2, rows.columns[1:]] = np.nan
-    store.write_table("mass_balance", rows, {})
+    store.write_table("mass_balance", rows)
     shutil.rmtree(copied / "scans" / "scan_02")
     write_report(copied)
     assert not left_out(page(copied))
@@ -400,7 +400,7 @@ def test_the_region_is_read_as_finely_as_a_picture_needs(complete: Path) -> None
 def test_scans_stand_in_the_order_of_the_tables(copied: Path) -> None:
     store = Store(copied)
     table = store.read_table("reconstruction").iloc[::-1]
-    store.write_table("reconstruction", table, {})
+    store.write_table("reconstruction", table)
     assert read_contents(copied).scans == SCANS[::-1]
 
 

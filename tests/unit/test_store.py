@@ -71,14 +71,18 @@ def test_levels_keep_whole_shards(shape, thickness):
         assert all(s % c == 0 for s, c in zip(image.shard_shape(level), image.chunk_shape(level), strict=True))
 
 
-def test_tables_keep_their_units(tmp_path):
+def test_tables_keep_units_and_meanings(tmp_path):
     store = Store(tmp_path / "s.zarr")
-    store.write_table("a", pd.DataFrame({"scan": ["x"], "mass": [1 / 3]}), {"mass": "mg"})
-    store.write_table("b", pd.DataFrame({"n": [1]}), {})
-    units = json.loads((store.path / "tables/README.json").read_text())
-    assert units == {"a.csv": {"scan": "", "mass": "mg"}, "b.csv": {"n": ""}}
-    assert store.read_table("a").mass[0] == pytest.approx(1 / 3, rel=1e-9)
-    with pytest.raises(StoreError, match="no table c; it has: a, b"):
+    store.write_table("mass_balance", pd.DataFrame({"scan": ["x"], "mass_change_mg": [1 / 3]}))
+    store.write_table("voids", pd.DataFrame({"count": [1]}))
+    known = json.loads((store.path / "tables/README.json").read_text())
+    assert set(known) == {"mass_balance.csv", "voids.csv"}
+    assert known["mass_balance.csv"]["mass_change_mg"]["unit"] == "mg"
+    assert known["mass_balance.csv"]["mass_change_mg"]["meaning"].startswith("change of mass")
+    assert known["mass_balance.csv"]["scan"] == {"kind": "text", "unit": "", "meaning": "name of the scan"}
+    assert known["voids.csv"]["count"]["kind"] == "count"
+    assert store.read_table("mass_balance").mass_change_mg[0] == pytest.approx(1 / 3, rel=1e-9)
+    with pytest.raises(StoreError, match="no table c; it has: mass_balance, voids"):
         store.read_table("c")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -78,8 +79,9 @@ def facts_of(path: Path) -> dict[str, Any]:
 def store_facts(store: Any) -> dict[str, Any]:
     """Return what a store holds: scans, images with shape and unit, tables, versions."""
     from xct_pipeline.store.files import read_attributes
+    from xct_pipeline.store.series import Series
 
-    attributes = store.attributes()
+    series = Series.open(store)
     images = {}
     for file in sorted(store.path.rglob("zarr.json")):
         found = read_attributes(file.parent)
@@ -95,13 +97,20 @@ def store_facts(store: Any) -> dict[str, Any]:
     tables = sorted(f.stem for f in (store.path / "tables").glob("*.csv"))
     return {
         "store": str(store.path),
-        "scans": attributes.get("scans", {}),
-        "times_s": attributes.get("times_s", {}),
-        "warnings": [f"{scan}: {text}" if scan else text for scan, text in attributes.get("warnings", [])],
+        "order": list(series.scans),
+        "scans": series.files,
+        "times_s": {name: _known(span) for name, span in zip(series.scans, series.spans_s, strict=True)},
+        "reference": series.scans[series.reference] if series.scans else None,
+        "failed": series.problems,
+        "warnings": [f"{scan}: {text}" if scan else text for scan, text in series.warnings],
         "images": images,
         "tables": tables,
-        "versions": attributes.get("versions", {}),
+        "versions": series.versions,
     }
+
+
+def _known(values: Sequence[float]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values]
 
 
 def print_facts(path: Path, facts: Mapping[str, Any]) -> None:

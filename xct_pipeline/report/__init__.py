@@ -26,10 +26,11 @@ def write_report(store_path: str | os.PathLike[str]) -> Path:
     """
     from xct_pipeline.report.contents import read_contents
     from xct_pipeline.report.page import render
+    from xct_pipeline.store import layout
     from xct_pipeline.store.files import write_atomic
 
     contents = read_contents(Path(store_path))
-    file = contents.store.path / "report.html"
+    file = contents.store.path / layout.REPORT
     write_atomic(file, render(contents).encode())
     return file
 

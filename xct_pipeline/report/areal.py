@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from xct_pipeline.report.charts import axes, figure
 from xct_pipeline.report.contents import AbsentError, Array, Contents, Level, open_level
 from xct_pipeline.report.drawing import INK, length_text, plain_unit, shown_scans, symmetric
-from xct_pipeline.variation import noise
+from xct_pipeline.store import layout
 from xct_pipeline.variation.uncertainty import DECISION, DETECTION
 
 SCANS = 6
@@ -26,8 +27,8 @@ class Bins:
 
     Attributes
     ----------
-    value, sigma : numpy.ndarray
-        Change and its standard error, nan outside the region.
+    value, sigma, noise : numpy.ndarray
+        Change, its standard error and the noise in that, nan outside the region and where they were not measured.
     size : int
         Edge of a bin in pixels.
     pixel_sigma : float
@@ -36,6 +37,7 @@ class Bins:
 
     value: Array
     sigma: Array
+    noise: Array
     size: int
     pixel_sigma: float
 
@@ -60,8 +62,8 @@ class Maps:
     level : Level
     x, y : numpy.ndarray
         Middles of the bins in the level's unit of length.
-    measured : bool
-        Whether the errors of bins come from the measured autocovariance; else each bin is one pixel.
+    unmeasured : str
+        Why there is no error of bins; empty where it follows from the measured autocovariance.
     """
 
     scans: tuple[int, ...]
@@ -70,11 +72,40 @@ class Maps:
     level: Level
     x: Array
     y: Array
-    measured: bool
+    unmeasured: str
 
 
-def areal_maps(contents: Contents, most: int = SCANS) -> Maps:
+@dataclass(frozen=True)
+class Plane:
+    """One scan's map as a run wrote it, and how its errors add up over bins.
+
+    Attributes
+    ----------
+    value, sigma, noise : numpy.ndarray
+        Change of each pixel, its standard error and the noise in that; nan where the store has none.
+    ratio : numpy.ndarray or None
+        Noise of the mean over 1 x 1, 2 x 2, ... pixels over that of a pixel; None where it was not measured.
+    relative : float
+        Error in proportion to the change: of the mass attenuation, the energy, the closure.
+    """
+
+    value: Array
+    sigma: Array
+    noise: Array
+    ratio: Array | None
+    relative: float
+
+
+def areal_maps(contents: Contents, most: int = SCANS, across: int = ACROSS) -> Maps:
     """Read the maps; bins grow until the changes of the last scan are beyond the detection limit (root mean square).
+
+    Parameters
+    ----------
+    contents : Contents
+    most : int
+        Scans that are read.
+    across : int
+        Bins across the region that are left at least.
 
     Raises
     ------
@@ -82,49 +113,67 @@ def areal_maps(contents: Contents, most: int = SCANS) -> Maps:
         There is no map.
     """
     chosen = tuple(shown_scans(len(contents.scans), most))
-    planes = {t: _read(contents, t) for t in chosen}
-    pivot = max((t for t in chosen if np.isfinite(planes[t][0]).any()), default=None)
+    planes = {t: read_plane(contents, t) for t in chosen}
+    pivot = max((t for t in chosen if np.isfinite(planes[t].value).any()), default=None)
     if pivot is None:
         raise AbsentError("the areal map holds no numbers")
-    last = planes[pivot]
-    known = np.isfinite(last[0])
+    last, unmeasured = planes[pivot], _unmeasured(contents, planes)
+    known = np.isfinite(last.value)
     span = int(max(np.ptp(np.flatnonzero(known.any(axis=k))) + 1 for k in (0, 1)))
-    least = max(1, -(-max(known.shape) // MOST))
-    largest = max(least, span // ACROSS)
-    factors = {t: _factors(contents, t, largest) for t in chosen}
-    size, measured = least, factors[pivot] is not None
-    if measured:
-        for size in range(least, largest + 1):
-            trial = _binned(contents, pivot, last, size, factors[pivot])
+    size = least = max(1, -(-max(known.shape) // MOST))
+    if not unmeasured and last.ratio is not None:
+        for size in range(least, min(max(least, span // across), len(last.ratio)) + 1):
+            trial = binned(last, size)
             if np.sqrt(np.nanmean(trial.value**2)) >= DETECTION * np.nanmedian(trial.sigma):
                 break
-    bins = tuple(_binned(contents, t, plane, size, factors[t]) for t, plane in planes.items())
-    level = open_level(contents, "variation/areal", 10**9, chosen[0])
+    bins = tuple(binned(plane, size) for plane in planes.values())
+    level = open_level(contents, layout.AREAL, 10**9, chosen[0])
     y, x = ((np.arange(n) + 0.5) * size * level.step for n in bins[0].value.shape)
-    return Maps(chosen, chosen.index(pivot), bins, level, x, y, measured)
+    return Maps(chosen, chosen.index(pivot), bins, level, x, y, unmeasured)
 
 
-def _read(contents: Contents, t: int) -> tuple[Array, Array]:
-    """Read a scan's map and its error; the error is nan where the store has none."""
-    value = open_level(contents, "variation/areal", 10**9, t).read(slice(None), slice(None)).astype(np.float64)
-    sigma = np.full_like(value, np.nan)
-    if contents.has("variation/areal_sigma"):
-        sigma = open_level(contents, "variation/areal_sigma", 10**9, t).read(slice(None), slice(None)).astype(float)
-    return value, sigma
+def read_plane(contents: Contents, t: int) -> Plane:
+    """Read a scan's map with its errors."""
+    value, sigma, noise = (_map(contents, path, t) for path in (layout.AREAL, layout.AREAL_SIGMA, layout.AREAL_NOISE))
+    assert value is not None
+    unknown = np.full_like(value, np.nan)
+    ratio = contents.series.noise_ratio(contents.scans[t])
+    relative = _relative(contents, t)
+    return Plane(value, unknown if sigma is None else sigma, unknown if noise is None else noise, ratio, relative)
 
 
-def _binned(contents: Contents, t: int, maps: tuple[Array, Array], size: int, factors: Array | None) -> Bins:
-    """Average a map over bins; noise averages out as its autocovariance says, what all pixels share does not."""
-    value, sigma = maps
-    mean, count = average(value, size)
-    square, _ = average(sigma**2, size)
-    factor = 1.0 if factors is None else factors[size - 1]
+def _map(contents: Contents, path: str, t: int) -> Array | None:
+    if path != layout.AREAL and not contents.has(path):
+        return None
+    return open_level(contents, path, 10**9, t).read(slice(None), slice(None)).astype(np.float64)
+
+
+def _unmeasured(contents: Contents, planes: Mapping[int, Plane]) -> str:
+    """Say what the error of bins lacks, nothing where it was measured for every scan that has a map."""
+    for path in (layout.AREAL_SIGMA, layout.AREAL_NOISE):
+        if not contents.has(path):
+            return f"the store has no image {path}"
+    lacking = [contents.scans[t] for t, p in planes.items() if p.ratio is None and np.isfinite(p.value).any()]
+    return f"the store keeps no autocovariance of the noise of {', '.join(lacking)}" if lacking else ""
+
+
+def binned(plane: Plane, size: int) -> Bins:
+    """Average a map over bins: noise averages out as its autocovariance says, what else pixels err by does not."""
+    mean, count = average(plane.value, size)
     kept = count >= 0.5 * size * size  # a bin at the rim counts where half of it lies in the region
+    middle = float(np.nanmedian(plane.sigma)) if np.isfinite(plane.sigma).any() else np.nan
     mean = np.where(kept, mean, np.nan)
-    shared = 0.0 if size == 1 else _shared(contents, t)
-    error = np.where(kept, np.hypot(np.sqrt(square) * factor, shared * np.abs(mean)), np.nan)
-    middle = float(np.nanmedian(sigma)) if np.isfinite(sigma).any() else np.nan
-    return Bins(mean, error, size, middle)
+    if size == 1:
+        return Bins(mean, plane.sigma, plane.noise, size, middle)
+    if plane.ratio is None or size > len(plane.ratio):
+        unknown = np.full_like(mean, np.nan)
+        return Bins(mean, unknown, unknown, size, middle)
+    square = average(plane.noise**2, size)[0] * size**2 / np.maximum(count, 1)
+    noise = np.where(kept, np.sqrt(square) * plane.ratio[size - 1], np.nan)
+    shared = plane.sigma**2 - plane.noise**2 - (plane.relative * plane.value) ** 2
+    rest, _ = average(np.sqrt(np.maximum(shared, 0.0)), size)
+    error = np.sqrt(noise**2 + rest**2 + (plane.relative * mean) ** 2)
+    return Bins(mean, np.where(kept, error, np.nan), noise, size, middle)
 
 
 def average(plane: Array, size: int) -> tuple[Array, Array]:
@@ -139,48 +188,17 @@ def average(plane: Array, size: int) -> tuple[Array, Array]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan), count
 
 
-def _factors(contents: Contents, t: int, largest: int) -> Array | None:
-    """Return the error of a bin's mean over that of a pixel for sizes 1, 2, ...; None where it was not measured."""
-    if t == contents.reference:
-        return np.ones(largest)
-    names = contents.scans[t], contents.scans[contents.reference]
-    file = contents.store.state / "estimates" / "noise" / "{}_{}.npz".format(*names)
-    if not file.exists():
-        return None
-    with np.load(file, allow_pickle=False) as data:
-        if not {"products", "pairs"} <= set(data):
-            return None
-        covariance = noise.autocovariance(noise.LagSums(data["products"], data["pairs"]))
-    height = _height(contents)
-    lag = tuple(n // 2 for n in covariance.shape)
-    found = []
-    for size in range(1, largest + 1):
-        pairs = noise.prism_overlap(height, np.ones((size, size), bool), lag)
-        found.append(np.sqrt(noise.sum_variance(covariance, pairs)) / size**2)
-    return np.asarray(np.minimum(np.array(found) / max(found[0], 1e-30), 1.0))
-
-
-def _height(contents: Contents) -> int:
-    """Return over how many planes the map is an integral, at most; lags along z hardly tell 20 from 200."""
-    region = (contents.config.get("variation") or {}).get("region") or {}
-    for kind in ("cylinder", "box"):
-        if shape := region.get(kind):
-            return max(int(shape["z"][1] - shape["z"][0]), 1)
-    return 32
-
-
-def _shared(contents: Contents, t: int) -> float:
-    """Return the relative error that all pixels of a scan share: everything but the noise, from the mass balance."""
+def _relative(contents: Contents, t: int) -> float:
+    """Return the error of a scan's mass in proportion to it, 0 where the mass balance does not tell."""
+    columns = ("sigma_table_mg", "sigma_energy_mg", "sigma_closure_mg")
     try:
-        table = contents.table("mass_balance", "scan", "mass_change_mg", "sigma_mg", "sigma_noise_mg")
+        table = contents.table("mass_balance", "scan", "mass_change_mg", *columns)
     except AbsentError:
         return 0.0
-    row = table[table["scan"].astype(str) == contents.scans[t]]
-    if not len(row):
-        return 0.0
-    mass, sigma, counting = (float(row[c].iloc[0]) for c in ("mass_change_mg", "sigma_mg", "sigma_noise_mg"))
-    share = np.sqrt(max(sigma**2 - counting**2, 0.0)) / abs(mass) if mass else 0.0
-    return float(min(share, 1.0)) if np.isfinite(share) else 0.0
+    row = table[table["scan"] == contents.scans[t]]
+    mass = float(row["mass_change_mg"].iloc[0]) if len(row) else 0.0
+    share = float(np.linalg.norm(row[list(columns)].to_numpy(float)[0])) / abs(mass) if mass else 0.0
+    return share if np.isfinite(share) else 0.0
 
 
 def areal(contents: Contents) -> tuple[Any, str]:
@@ -213,11 +231,17 @@ def areal(contents: Contents) -> tuple[Any, str]:
     chart.update_layout(sliders=[slider], showlegend=False, margin={"l": 60, "r": 70, "t": 35, "b": 45})
     _arrange(chart, maps)
     edge = length_text(float(f"{maps.bins[0].size * maps.level.step:.4g}"), maps.level.length)
-    if maps.bins[0].size == 1:
-        return chart, "Each square is one pixel of the store's map."
-    return chart, (
-        f"Each square is the mean of {maps.bins[0].size} × {maps.bins[0].size} pixels, {edge} wide"
-        + ("; its error follows from the measured autocovariance of the noise." if maps.measured else ".")
+    size = maps.bins[0].size
+    text = (
+        "Each square is one pixel of the store's map."
+        if size == 1
+        else f"Each square is the mean of {size} × {size} pixels, {edge} wide."
+    )
+    if maps.unmeasured:
+        return chart, f"{text} The error of larger squares was not measured: {maps.unmeasured}."
+    return (
+        chart,
+        text if size == 1 else f"{text[:-1]}; its error follows from the measured autocovariance of the noise.",
     )
 
 

@@ -23,6 +23,7 @@ from xct_pipeline.report.drawing import (
     shown_scans,
     time_unit,
 )
+from xct_pipeline.store import layout
 
 FONT = {"family": "Inter, 'Helvetica Neue', Arial, sans-serif", "size": 12, "color": INK}
 AXIS = {
@@ -83,12 +84,9 @@ def centres(contents: Contents) -> Any:
 
     found = []
     for k, name in enumerate(contents.scans):
-        file = contents.store.state / "estimates" / name / "center.npz"
-        if file.exists():
-            with np.load(file, allow_pickle=False) as data:
-                kept = {key: data[key] for key in ("center", "curve", "metric_curve", "method") if key in data}
-            if "center" in kept and kept.get("curve", np.zeros(0)).ndim == 2:
-                found.append((k, name, kept))
+        kept = contents.series.center(name)
+        if "center" in kept and kept.get("curve", np.zeros(0)).ndim == 2:
+            found.append((k, name, kept))
     if not found:
         raise AbsentError("no estimate of a centre is kept in the store")
     chart = make_subplots(
@@ -142,13 +140,11 @@ def residuals(contents: Contents) -> Any:
         values = table[name] - 1 if name == "gain" else table[name]
         sigma = {"type": "data", "array": table["gain_sigma"]} if name == "gain" and "gain_sigma" in table else None
         chart.add_trace(
-            go.Scatter(
-                x=table["scan"].astype(str), y=values, error_y=sigma, mode="markers", marker={"color": BLUE, "size": 9}
-            ),
+            go.Scatter(x=table["scan"], y=values, error_y=sigma, mode="markers", marker={"color": BLUE, "size": 9}),
             1,
             column,
         )
-        unit = contents.units.get("registration", {}).get(name, "")
+        unit = layout.units("registration").get(name, "")
         label = {"tre_self": "error", "residual": "residual", "gain": "gain − 1"}[name]
         chart.update_yaxes(
             title_text=label + (f", {plain_unit(unit)}" if unit not in ("", "1") else ""), row=1, col=column
@@ -319,10 +315,10 @@ def budget(contents: Contents) -> Any:
     chart = figure(340, barmode="group")
     for column, (name, color) in TERMS.items():
         if column in table and table[column].notna().any():
-            chart.add_trace(go.Bar(x=table["scan"].astype(str), y=table[column], name=name, marker={"color": color}))
+            chart.add_trace(go.Bar(x=table["scan"], y=table[column], name=name, marker={"color": color}))
     chart.add_trace(
         go.Scatter(
-            x=table["scan"].astype(str),
+            x=table["scan"],
             y=table["sigma_mg"],
             name="all together",
             mode="markers",

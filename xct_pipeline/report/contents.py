@@ -5,7 +5,6 @@ Images are read at a pyramid level, plane by plane or slab by slab, so that memo
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError, read_attributes
 from xct_pipeline.store.image import CHUNK, SPATIAL
+from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 
@@ -34,37 +35,39 @@ class AbsentError(Exception):
 
 @dataclass(frozen=True)
 class Contents:
-    """A store as the report sees it.
+    """A store as the report sees it: the opened series, with reasons for what is absent."""
 
-    Attributes
-    ----------
-    store : Store
-    attributes : dict
-        Of the root, ``xct``.
-    scans : tuple of str
-        In the order of the configuration.
-    times_s : tuple of float
-        Middle of each scan since the start of the first one, nan where unknown.
-    reference : int
-        Position of the scan that changes are counted from.
-    tables : dict
-        Name to DataFrame.
-    units : dict
-        Name of a table to the unit of each column.
-    """
+    series: Series
 
-    store: Store
-    attributes: dict[str, Any]
-    scans: tuple[str, ...]
-    times_s: tuple[float, ...]
-    reference: int
-    tables: dict[str, pd.DataFrame]
-    units: dict[str, dict[str, str]]
+    @property
+    def store(self) -> Store:
+        """Where everything is read from."""
+        return self.series.store
+
+    @property
+    def scans(self) -> tuple[str, ...]:
+        """Scans in order of time."""
+        return self.series.scans
+
+    @property
+    def times_s(self) -> tuple[float, ...]:
+        """Middle of each scan since the start of the first one, nan where unknown."""
+        return self.series.times_s
+
+    @property
+    def reference(self) -> int:
+        """Position of the scan that changes are counted from."""
+        return self.series.reference
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Tables by their names."""
+        return self.series.tables
 
     @property
     def config(self) -> dict[str, Any]:
         """The configuration of the run, empty where none is kept."""
-        return dict(self.attributes.get("config") or {})
+        return self.series.config
 
     def table(self, name: str, *columns: str) -> pd.DataFrame:
         """Return a table that has at least these columns, or raise AbsentError."""
@@ -80,13 +83,22 @@ class Contents:
 
     def has(self, path: str) -> bool:
         """Tell whether the store has an image."""
-        return "ome" in read_attributes(self.store.path / path)
+        return self.series.has(path)
 
     def volume(self, index: int, side: int) -> Level:
         """Open a scan's volume in the common frame where it is registered, else as it was reconstructed."""
-        if self.has("registered"):
-            return open_level(self, "registered", side, index)
-        return open_level(self, f"scans/{self.scans[index]}/volume", side)
+        if self.has(layout.REGISTERED):
+            return open_level(self, layout.REGISTERED, side, index)
+        return open_level(self, layout.VOLUME(scan=self.scans[index]), side)
+
+    def plane(self, path: str, index: int | None) -> int:
+        """Return the plane along t of an image that shows a scan, or raise AbsentError."""
+        if index is None or not 0 <= index < len(self.scans):
+            raise AbsentError(f"image {path} has {len(self.scans)} planes, not {index}")
+        try:
+            return self.series.plane(path, self.scans[index])
+        except StoreError as error:
+            raise AbsentError(str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -148,7 +160,7 @@ class Level:
 
 
 def open_level(contents: Contents, path: str, side: int, t: int | None = None) -> Level:
-    """Open the finest level whose longest side is at most `side`, else the coarsest one.
+    """Open the finest level whose longest side is at most `side`, else the coarsest one; of the scan `t`.
 
     Raises
     ------
@@ -174,15 +186,14 @@ def open_level(contents: Contents, path: str, side: int, t: int | None = None) -
     if chosen is None or full is None:
         raise AbsentError(f"image {path} has no level")
     array, shape, dataset = chosen
-    if "t" in axes and (t is None or t >= array.shape[0]):
-        raise AbsentError(f"image {path} has {array.shape[0]} planes, not {t}")
+    plane = contents.plane(path, t) if "t" in axes else None
     xct = attributes.get("xct", {})
     known = all("unit" in axis for axis in multiscale["axes"] if axis["name"] in SPATIAL)
     scale = dataset["coordinateTransformations"][0]["scale"][spatial[-1]]
     base = datasets[0]["coordinateTransformations"][0]["scale"][spatial[-1]]
     return Level(
         array,
-        t if "t" in axes else None,
+        plane,
         "".join(axes[k] for k in spatial),
         shape,
         full,
@@ -206,80 +217,27 @@ def read_small(level: Level, side: int) -> tuple[Array, int]:
 
 
 def read_contents(path: Path) -> Contents:
-    """Read the attributes and tables of a store.
+    """Open the series of a store.
 
     Raises
     ------
     StoreError
         There is no store.
     """
-    store = Store(path)
-    attributes = store.attributes()
-    if not attributes and not (path / "scans").is_dir():
-        raise StoreError(f"{path} is no store of xct, or nothing has been run in it yet")
-    tables = {}
-    for file in sorted((path / "tables").glob("*.csv")):
-        try:
-            tables[file.stem] = store.read_table(file.stem)
-        except pd.errors.EmptyDataError:
-            tables[file.stem] = pd.DataFrame()
-    readme = path / "tables" / "README.json"
-    units = json.loads(readme.read_text()) if readme.exists() else {}
-    scans = _scans(path, attributes, tables)
-    registered = read_attributes(path / "registered").get("xct", {})
-    return Contents(
-        store,
-        attributes,
-        scans,
-        _times(scans, attributes, registered),
-        _reference(scans, attributes),
-        tables,
-        {name.removesuffix(".csv"): columns for name, columns in units.items()},
-    )
-
-
-def _scans(path: Path, attributes: dict[str, Any], tables: dict[str, pd.DataFrame]) -> tuple[str, ...]:
-    """Return the scans in the order of the tables, which is the configuration's (attributes are sorted by name)."""
-    for name in ("reconstruction", "registration", "mass_balance"):
-        if name in tables and "scan" in tables[name] and len(tables[name]):
-            return tuple(tables[name]["scan"].astype(str))
-    times = attributes.get("times_s", {})
-    names = list(attributes.get("scans", {})) or sorted(p.name for p in (path / "scans").glob("*") if p.is_dir())
-    return tuple(sorted(names, key=lambda name: _number((times.get(name) or [None])[0], 0.0)))
-
-
-def _number(value: Any, default: float = math.nan) -> float:
-    return default if value is None else float(value)
-
-
-def _times(scans: Sequence[str], attributes: dict[str, Any], registered: dict[str, Any]) -> tuple[float, ...]:
-    if len(registered.get("time_s", [])) == len(scans):
-        return tuple(_number(value) for value in registered["time_s"])
-    found = []
-    for name in scans:
-        start, end = attributes.get("times_s", {}).get(name) or (None, None)
-        found.append(_number(start) if end is None else (_number(start) + float(end)) / 2)
-    return tuple(found)
-
-
-def _reference(scans: Sequence[str], attributes: dict[str, Any]) -> int:
-    chosen = ((attributes.get("config") or {}).get("registration") or {}).get("reference", 0)
-    if isinstance(chosen, str):
-        return list(scans).index(chosen) if chosen in scans else 0
-    return int(chosen) if 0 <= int(chosen) < len(scans) else 0
+    series = Series.open(path)
+    if not series.scans:
+        raise StoreError(f"{path} is no store that anything has been run in yet")
+    return Contents(series)
 
 
 def warnings_of(contents: Contents) -> list[tuple[str, str]]:
     """Collect (scan or "", sentence): warnings kept by the run, problems in tables, warnings of the run's log."""
-    found: list[tuple[str, str]] = []
-    for entry in contents.attributes.get("warnings") or []:
-        scan, sentence = entry if isinstance(entry, (list, tuple)) and len(entry) == 2 else ("", entry)
-        found.append((str(scan or ""), str(sentence)))
+    found = list(contents.series.warnings)
     for table in contents.tables.values():
         if {"scan", "problem"} <= set(table.columns):
             rows = table[table["problem"].notna()]
             found += [(str(s), str(p)) for s, p in zip(rows["scan"], rows["problem"], strict=True)]
-    found += _logged(contents.store.path / "run.log", contents.scans)
+    found += _logged(contents.store.path / layout.LOG, contents.scans)
     return list(dict.fromkeys(found))
 
 

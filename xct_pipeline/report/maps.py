@@ -167,7 +167,7 @@ def _mass(contents: Contents, t: int) -> str:
         table = contents.table("mass_balance", "scan", "mass_change_mg", "sigma_mg")
     except AbsentError:
         return ""
-    row = table[table["scan"].astype(str) == contents.scans[t]]
+    row = table[table["scan"] == contents.scans[t]]
     if not len(row) or not np.isfinite(row["mass_change_mg"].iloc[0]):
         return ""
     return plus_minus(float(row["mass_change_mg"].iloc[0]), float(row["sigma_mg"].iloc[0])) + " mg"
@@ -224,10 +224,8 @@ def _profile(ax: Any, contents: Contents, voltage: tuple[Array, Array, str], cho
     curve_axes(ax, "", "voltage, V")
     ax.set_xlabel(f"time, {unit}", fontsize=8.5, loc="right")
     ax.plot(time / divisor, values, style, color=INK, linewidth=1.3, markersize=4)
-    ends = contents.attributes.get("times_s", {})
-    for t, name in enumerate(contents.scans):
-        start, end = ends.get(name) or (None, None)
-        if start is not None and end is not None:
+    for t, (name, (start, end)) in enumerate(zip(contents.scans, contents.series.spans_s, strict=True)):
+        if np.isfinite([start, end]).all():
             ax.axvspan(start / divisor, end / divisor, color=PALETTE[0], alpha=0.16, linewidth=0)
         if np.isfinite(contents.times_s[t]):
             ax.axvline(contents.times_s[t] / divisor, color=PALETTE[0], linewidth=1.0 if t in chosen else 0.4)

@@ -11,6 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from xct_pipeline.report.contents import AbsentError, Contents
+from xct_pipeline.store import layout
 
 TABLE_ROWS = 200
 
@@ -90,7 +91,7 @@ def table(name: str) -> Callable[[Contents], Markup]:
         rows = contents.table(name)
         empty = [c for c in rows.columns if rows[c].isna().all()]
         return Markup("<details><summary>Table {} ({} rows)</summary>{}</details>").format(
-            name, len(rows), frame_markup(rows.drop(columns=empty), contents.units.get(name))
+            name, len(rows), frame_markup(rows.drop(columns=empty), layout.units(name))
         )
 
     return draw

@@ -18,15 +18,14 @@ MAX_CONFIG = 200_000
 
 def experiment(contents: Contents) -> Markup:
     """Draw the scans: raw files, times, and what was recorded."""
-    files, spans = contents.attributes.get("scans", {}), contents.attributes.get("times_s", {})
-    facts = contents.attributes.get("facts", {})
+    series, facts = contents.series, contents.series.facts
     rows = []
     for k, name in enumerate(contents.scans):
-        start, end = spans.get(name) or (None, None)
+        start, end = series.spans_s[k]
         rows.append(
             {
                 "scan": name,
-                "raw file": ", ".join(files.get(name, [])) or "–",
+                "raw file": ", ".join(series.files[name]) or "–",
                 "start, s": start,
                 "end, s": end,
                 **_recorded(facts.get(name) or {}),
@@ -65,7 +64,7 @@ def _shared_facts(facts: dict[str, dict[str, Any]]) -> Markup:
 
 def versions(contents: Contents) -> Markup:
     """Draw the versions of the software that made the store."""
-    found = contents.attributes.get("versions") or {}
+    found = contents.series.versions
     if not found:
         raise AbsentError("no versions are kept in the store")
     items = Markup("").join(Markup("<li><span>{}</span> {}</li>").format(k, v) for k, v in sorted(found.items()))

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.config import Config, Registration
+from xct_pipeline.config import Config
 from xct_pipeline.plan import preview as previewing
 from xct_pipeline.plan.plan import STAGES, plan
 from xct_pipeline.reconstruction.center.find import CenterEstimate
+from xct_pipeline.store import layout
 
 Array = npt.NDArray[Any]
 OFFSETS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)
@@ -70,29 +71,28 @@ def registration_sheet(config: Config, z: int | None, scans: Sequence[str] | Non
     StoreError
         The store holds no registered series yet.
     """
-    from xct_pipeline.registration.steps.stage import reference_index
     from xct_pipeline.store.files import StoreError
-    from xct_pipeline.store.store import Store
+    from xct_pipeline.store.series import Series
 
-    store = Store(config.store_path)
-    if not (store.path / "registered" / "zarr.json").exists():
-        raise StoreError(f"{store.path} holds no registered series: xct run --until registration, then preview again")
-    names = list(store.read_table("registration")["scan"])
-    reference = reference_index(config.registration or Registration(), names)
-    chosen = [n for n in names if n != names[reference] and (scans is None or n in scans)]
-    if not chosen:
+    if not (config.store_path / layout.REGISTERED / "zarr.json").exists():
         raise StoreError(
-            f"nothing to compare: the store's scans are {', '.join(names)}, the reference {names[reference]}"
+            f"{config.store_path} holds no registered series: xct run --until registration, then preview again"
         )
-    series = store.open("registered")
-    fixed = series[reference]
+    series = Series.open(config.store_path)
+    volumes = series.registered()
+    names = series.along(layout.REGISTERED)
+    reference = series.scans[series.reference]
+    chosen = [n for n in names if n != reference and n in series.volumes and (scans is None or n in scans)]
+    if not chosen:
+        raise StoreError(f"nothing to compare: the store's scans are {', '.join(names)}, the reference {reference}")
+    fixed = volumes[names.index(reference)]
     z = fixed.sizes["z"] // 2 if z is None else z
     if not 0 <= z < fixed.sizes["z"]:
         raise ValueError(f"--z {z} lies outside the volume, which has {fixed.sizes['z']} slices")
     planes = ({"z": z}, {"y": fixed.sizes["y"] // 2}, {"x": fixed.sizes["x"] // 2})
     rows = []
     for name in chosen:
-        before, after = store.open(f"scans/{name}/volume"), series[names.index(name)]
+        before, after = series.volume(name), volumes[names.index(name)]
         rows.append([(moved[p] - fixed[p].values).values for moved in (before, after) for p in planes])
     limit = float(np.nanpercentile(np.abs(np.concatenate([d.ravel() for d in rows[0][:3]])), 99)) or 1.0
     figure, axes = _sheet(len(chosen), 6, size=2.6)
@@ -102,8 +102,8 @@ def registration_sheet(config: Config, z: int | None, scans: Sequence[str] | Non
             shown = ax.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit)
             where = "xyz"[2 - k % 3] + f" = {next(iter(planes[k % 3].values()))}"
             ax.set_title(f"{'after' if k > 2 else 'before'}, {where}", fontsize=8)
-        row[0].set_ylabel(f"{name} - {names[reference]}", fontsize=8)
-    figure.colorbar(shown, ax=axes, label=f"difference, {series.attrs['units']}", shrink=0.8)
+        row[0].set_ylabel(f"{name} - {reference}", fontsize=8)
+    figure.colorbar(shown, ax=axes, label=f"difference, {volumes.attrs['units']}", shrink=0.8)
     _save(figure, file)
     return tuple(chosen)
 

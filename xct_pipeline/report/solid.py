@@ -216,7 +216,7 @@ def _marks(chart: Any, contents: Contents, t: int, visible: bool) -> list[bool]:
             table = contents.table("mass_balance", "scan", column)
         except AbsentError:
             continue
-        value = table.loc[table["scan"].astype(str) == name, column]
+        value = table.loc[table["scan"] == name, column]
         if len(value) and np.isfinite(when):
             chart.add_trace(
                 go.Scatter(

@@ -11,36 +11,6 @@ import pandas as pd
 from xct_pipeline.segmentation.interface import contact_rows
 from xct_pipeline.segmentation.properties import property_table, summary, with_distance
 
-UNITS = {
-    "voxels": "voxels",
-    "volume_mm3": "mm3",
-    "mean_attenuation": "1/cm",
-    "surface_area_mm2": "mm2",
-    "volume_um3": "micrometre3",
-    "equivalent_diameter_um": "micrometre",
-    "mean_attenuation_per_cm": "1/cm",
-    "surface_area_um2": "micrometre2",
-    "sphericity": "1",
-    "distance_to_interface_um": "micrometre",
-    "volume_mean_um3": "micrometre3",
-    "volume_max_um3": "micrometre3",
-    "diameter_median_um": "micrometre",
-    "distance_mean_um": "micrometre",
-    "touching": "objects",
-    "count": "objects",
-    "offset_voxels": "voxel",
-    "offset_um": "micrometre",
-    "fraction": "1",
-    "area_um2": "micrometre2",
-    "columns": "columns",
-    "ceramic_fraction": "1",
-    "thickness_um": "micrometre",
-    "edge": "1/cm per voxel",
-    "threshold": "1/cm",
-    **{f"centroid_{axis}_um": "micrometre" for axis in "zyx"},
-    **{f"bbox_{axis}_{end}_voxel": "voxel" for axis in "zyx" for end in ("from", "to")},
-}
-
 
 def label_rows(
     scan: str, sums: Mapping[str, Any], areas: Mapping[str, Any], names: Mapping[int, str], voxel_um: float | None

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.store.files import StoreError, read_attributes
-from xct_pipeline.store.store import Store
+from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.series import Series
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,19 +41,16 @@ def export_store(
     """
     if format not in ("tiff", "hdf5"):
         raise ValueError(f"--format {format}: choose tiff or hdf5")
-    source = Store(store)
-    if not source.exists():
-        raise StoreError(f"{store} is no store of xct")
-    known = source.attributes().get("scans", {})
-    there = [name for name in known if (store / "scans" / name / "volume" / "zarr.json").exists()]
-    missing = sorted(set(scans or ()) - set(there))
-    if missing or not there:
-        raise StoreError(f"{store} has no volume of {', '.join(missing) or 'any scan'}; it has: {', '.join(there)}")
-    names = list(scans or there)
+    series = Series.open(store)
+    missing = [name for name in scans or () if name not in series.volumes]
+    if missing or not series.volumes:
+        there = ", ".join(series.volumes)
+        raise StoreError(f"{store} has no volume of {', '.join(missing) or 'any scan'}; it has: {there}")
+    names = list(scans or series.volumes)
     folder = output or store.with_name(f"{store.stem}_export")
     for name in names:
-        volume = source.open(f"scans/{name}/volume")
-        voxel = read_attributes(store / "scans" / name / "volume")["xct"]["identity"]["voxel_um"]
+        volume = series.volume(name)
+        voxel = series.voxel_um(series.volumes[name])
         write = _write_tiff if format == "tiff" else _write_hdf5
         folder.mkdir(parents=True, exist_ok=True)
         yield write(volume, folder, name, voxel)

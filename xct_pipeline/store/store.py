@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,11 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from xct_pipeline.store import provenance
+from xct_pipeline.store import layout, provenance
 from xct_pipeline.store.files import RefusedError, StoreError, read_attributes, write_atomic, write_group
 from xct_pipeline.store.image import CHUNK, SPATIAL, Image, level_count, ome_metadata
 from xct_pipeline.store.stored_array import StoredArray
+from xct_pipeline.store.table_files import read_table, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -218,27 +219,19 @@ class Store:
         """Tell whether all files of a shard are there; one that a loss of power emptied is not."""
         return all(file.exists() and file.stat().st_size > 0 for file in self.shard_files(image, shard))
 
-    def write_table(self, name: str, table: pd.DataFrame, units: Mapping[str, str]) -> Path:
-        """Write ``tables/<name>.csv`` and note the unit of each column in ``tables/README.json``."""
-        folder = self.path / "tables"
-        folder.mkdir(parents=True, exist_ok=True)
-        readme = folder / "README.json"
-        known = json.loads(readme.read_text()) if readme.exists() else {}
-        known[f"{name}.csv"] = {column: units.get(column, "") for column in table.columns}
-        file = folder / f"{name}.csv"
-        write_atomic(file, table.to_csv(index=False, float_format="%.10g").encode())
-        write_atomic(readme, json.dumps(known, indent=1, sort_keys=True).encode())
-        return file
+    def write_table(self, name: str, table: pd.DataFrame) -> Path:
+        """Write ``tables/<name>.csv``, and unit and meaning of each of its columns into ``tables/README.json``.
+
+        Raises
+        ------
+        ValueError
+            The table or one of its columns is not declared in `xct_pipeline.store.layout`.
+        """
+        return write_table(self.path, name, table)
 
     def read_table(self, name: str) -> pd.DataFrame:
-        """Read ``tables/<name>.csv``."""
-        import pandas as pd
-
-        file = self.path / "tables" / f"{name}.csv"
-        if not file.exists():
-            there = sorted(f.stem for f in file.parent.glob("*.csv")) if file.parent.is_dir() else []
-            raise StoreError(f"{self.path} has no table {name}; it has: {', '.join(there) or 'none'}")
-        return pd.read_csv(file)
+        """Read ``tables/<name>.csv``: names as text, whatever they look like."""
+        return read_table(self.path, name)
 
     def open(self, path: str, level: int = 0) -> xr.DataArray:
         """Open an image lazily as an xarray.DataArray with coordinates in micrometre (or pixels)."""
@@ -258,7 +251,8 @@ def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        dims from the axes, coordinates of voxel centres in micrometre (pixels where unknown), ``attrs["units"]``.
+        dims from the axes, coordinates of voxel centres in micrometre (pixels where unknown), along t the times in
+        seconds and the names of the scans (``scan``), where they are kept; ``attrs["units"]``.
         Its blocks are whole shards. A damaged chunk raises when it is computed.
 
     Raises
@@ -289,8 +283,9 @@ def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
     xct = attributes.get("xct", {})
     if "time_s" in xct and "t" in coords:
         coords["t"] = np.asarray(xct["time_s"], dtype=float)
+    scans = xct.get("scans", ()) if "t" in coords else ()
     lazy = da.from_array(array, chunks=array.shards or array.chunks, name=False)
-    extra = {key: value for key, value in xct.items() if key not in ("identity", "layout", "unit")}
+    extra = {key: value for key, value in xct.items() if key not in ("identity", "layout", "unit", "scans")}
     image = xr.DataArray(
         lazy, dims=names, coords=coords, name=folder.name, attrs={"units": xct.get("unit", ""), **extra}
     )
@@ -299,12 +294,27 @@ def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
             image[axis["name"]].attrs["units"] = "µm"
         elif axis["name"] == "t" and "time_s" in xct:
             image["t"].attrs["units"] = "s"
-    return image
+    return _with_scans(image, scans)
+
+
+def _with_scans(image: xr.DataArray, scans: Sequence[str]) -> xr.DataArray:
+    """Name the planes along t, where there is a name for each."""
+    if not scans or len(scans) != image.sizes.get("t"):
+        return image
+    return image.assign_coords(scan=("t", [str(name) for name in scans]))
 
 
 def open_volume(store: str | os.PathLike[str], scan: str | None = None, level: int = 0) -> xr.DataArray:
-    """Open a scan's volume (z, y, x), or without `scan` the registered series (t, z, y, x); see `open_image`."""
-    return open_image(Path(store) / ("registered" if scan is None else f"scans/{scan}/volume"), level)
+    """Open a scan's volume (z, y, x), or without `scan` the registered series (t, z, y, x); see `open_image`.
+
+    Along t of the series stand the times of the scans and, as the coordinate ``scan``, their names.
+    """
+    from xct_pipeline.store.series import Series
+
+    if scan is not None:
+        return open_image(Path(store) / layout.VOLUME(scan=scan), level)
+    image = open_image(Path(store) / layout.REGISTERED, level)
+    return image if "scan" in image.coords else _with_scans(image, Series.open(store).along(layout.REGISTERED))
 
 
 def open_table(store: str | os.PathLike[str], name: str) -> pd.DataFrame:

@@ -84,8 +84,9 @@ class Change:
 
     Attributes
     ----------
-    areal, areal_sigma : numpy.ndarray
-        (y, x), mg/cm2, NaN outside the region; once they are written, their means.
+    areal, areal_sigma, areal_noise : numpy.ndarray
+        (y, x), mg/cm2, NaN outside the region: change, its error, and the noise in that; once they are written, their
+        means.
     mass_mg : float
     apparent_mg : float
         The change of attenuation taken as one of the species alone: what the Faraday balance is made of.
@@ -101,6 +102,7 @@ class Change:
 
     areal: Array
     areal_sigma: Array
+    areal_noise: Array
     mass_mg: float
     apparent_mg: float
     terms_mg: Mapping[str, float]
@@ -151,23 +153,23 @@ def evaluate(
     area, lost = float(inside.sum()) * (voxel_um * 1e-4) ** 2, int(sums["lost"])
     if any(m.noise is None for m in measured):
         zero = np.where(inside, 0.0, np.nan)
-        return Change(zero, zero, 0.0, 0.0, dict.fromkeys(TERMS, 0.0), area, lost, 0.0)
+        return Change(zero, zero, zero, 0.0, 0.0, dict.fromkeys(TERMS, 0.0), area, lost, 0.0)
     columns = [column_noise(_noise(m), count) for m in measured]
     maps = terms_of(measured, [m.sums for m in measured], columns, per_column * to_areal, to_areal)
-    sigma = np.where(inside, uncertainty.combine(maps), np.nan)
+    sigma, counting = (np.where(inside, values, np.nan) for values in (uncertainty.combine(maps), maps["noise"]))
     whole = [_whole(m.sums) for m in measured]
     noises = [np.array([region_noise(_noise(m), count, pairs)]) for m in measured]
     terms = terms_of(measured, whole, noises, np.array([total]), to_mass)
     voxel = np.sqrt(sum(m.slope**2 * _noise(m).voxel_variance(inside) for m in measured))
-    return Change(
-        areal, sigma, total, apparent, {name: float(terms[name][0]) for name in TERMS}, area, lost, float(voxel)
-    )
+    found = {name: float(terms[name][0]) for name in TERMS}
+    return Change(areal, sigma, counting, total, apparent, found, area, lost, float(voxel))
 
 
 def without_maps(change: Change) -> Change:
     """Return a change with the means of its maps in their place: a long series would fill the memory with maps."""
-    areal, sigma = (np.array([np.nanmean(values)]) for values in (change.areal, change.areal_sigma))
-    return replace(change, areal=areal, areal_sigma=sigma)
+    maps = (change.areal, change.areal_sigma, change.areal_noise)
+    areal, sigma, counting = (np.array([np.nanmean(values)]) for values in maps)
+    return replace(change, areal=areal, areal_sigma=sigma, areal_noise=counting)
 
 
 def _noise(measured: Measured) -> Noise:
@@ -265,30 +267,6 @@ def _closure_term(value: Array, errors: Errors, change: Array) -> Array:
 
 # -------------------------------------------------------------------------------------------------- tables
 
-BALANCE_UNITS = {
-    "time_s": "s",
-    "charge_C": "C",
-    "voltage_V": "V",
-    "mass_change_mg": "mg",
-    "sigma_mg": "mg",
-    "faraday_mg": "mg",
-    **{f"sigma_{name}_mg": "mg" for name in TERMS},
-    "decision_limit_mg": "mg",
-    "detection_limit_mg": "mg",
-    "decision_limit_mg_cm2": "mg/cm2",
-    "detection_limit_mg_cm2": "mg/cm2",
-    "pixel_detection_limit_mg_cm2": "mg/cm2",
-    "voxel_sigma_g_cm3": "g/cm3",
-    "interpolation_factor": "1",
-    "mass_change_consecutive_mg": "mg",
-    "sigma_consecutive_mg": "mg",
-    "apparent_mass_mg": "mg",
-    "lost_voxels": "voxels",
-    "mean_areal_mg_cm2": "mg/cm2",
-    "voxels": "voxels",
-    "charge_mAh": "mAh",
-}
-
 
 def balance_table(
     names: Sequence[str],
@@ -366,9 +344,7 @@ def write_balance(store: Any, table: pd.DataFrame, settings: Any, config: Any, p
     rows = [("slope", found.slope, found.sigma), ("chi2", found.chi2, np.nan), ("degrees", found.degrees, np.nan)]
     if np.isfinite(found.leakage):
         rows.append(("leakage", found.leakage, found.leakage_sigma))
-    store.write_table(
-        "faraday", pd.DataFrame(rows, columns=["quantity", "value", "sigma"]), {"value": "1", "sigma": "1"}
-    )
+    store.write_table("faraday", pd.DataFrame(rows, columns=["quantity", "value", "sigma"]))
     if leakage != "fit" and abs(found.slope - 1) > 3 * found.sigma:
         return [f"Faraday balance: slope {found.slope:.3f} +- {found.sigma:.3f} is not 1"]
     return []

@@ -20,21 +20,6 @@ from xct_pipeline.variation.noise import Noise
 
 Array = npt.NDArray[Any]
 
-UNITS = {
-    "depth_um": "micrometre",
-    "radius_um": "micrometre",
-    "density_g_cm3": "g/cm3",
-    "sigma_density_g_cm3": "g/cm3",
-    "areal_mg_cm2": "mg/cm2",
-    "sigma_areal_mg_cm2": "mg/cm2",
-    "mass_change_mg": "mg",
-    "sigma_mg": "mg",
-    "voxels": "voxels",
-    "z": "bin",
-    "y": "bin",
-    "x": "bin",
-}
-
 
 @dataclass(frozen=True)
 class Pairs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
 from xct_pipeline.viewer import ome
 from xct_pipeline.viewer.sweep import sweep_layers
@@ -25,10 +26,12 @@ TITLES = {
     "variation/density": "density change",
     "variation/areal": "areal mass change",
     "variation/areal_sigma": "areal mass sigma",
+    "variation/areal_noise": "areal mass noise",
     "variation/attenuation_consecutive": "attenuation change, consecutive",
     "variation/density_consecutive": "density change, consecutive",
     "variation/areal_consecutive": "areal mass change, consecutive",
     "variation/areal_sigma_consecutive": "areal mass sigma, consecutive",
+    "variation/areal_noise_consecutive": "areal mass noise, consecutive",
 }
 SHOWN = ("variation/density", "variation/attenuation")  # the first of these that is there is visible
 
@@ -53,12 +56,7 @@ def read(path: str | os.PathLike[str]) -> list[Layer]:
         return sweep_layers(file)
     if not file.is_dir():
         return raw.file_layers(file)
-    return store_layers(file) if Store(file).exists() and is_store(file) else image_layers(file)
-
-
-def is_store(folder: Path) -> bool:
-    """Tell whether a folder was written by the pipeline, rather than by another writer of OME-Zarr."""
-    return (folder / ".xct").is_dir() or bool(Store(folder).attributes().get("scans"))
+    return store_layers(file) if Series.is_at(file) else image_layers(file)
 
 
 def has_images(folder: Path) -> bool:
@@ -88,14 +86,13 @@ def store_layers(path: str | os.PathLike[str]) -> list[Layer]:
         There is no store, or nothing in it yet.
     """
     store = Store(path)
-    if not store.exists():
-        raise StoreError(f"{path} is no store of xct")
-    attributes = store.attributes()
-    names = list(attributes.get("scans", {}))
-    found = dict(_open_all(store.path, names))
+    series = Series.open(store)
+    found = dict(_open_all(series))
     if not found:
         raise StoreError(f"{path} holds no image yet: run the pipeline, then open it again")
-    _tell_unfinished(store)
+    if series.writer is not None:
+        note = f"{path} is being written by {series.writer}: what is not finished is empty. Open it again to see more."
+        ome.tell(note)
     depth = next((image for image in found.values() if image.axes[-3:] == ("z", "y", "x")), None)
     signed = next((key for key in SHOWN if key in found), None)
     grey = "registered" if "registered" in found else next((k for k in found if k.startswith("scans/")), None)
@@ -103,10 +100,10 @@ def store_layers(path: str | os.PathLike[str]) -> list[Layer]:
     for key, image in found.items():
         image = _with_depth(image, depth)
         title = _title(key, image)
-        common = _common(image, title, {"path": key, "store": str(store.path), "scans": _scans(key, image, names)})
+        common = _common(image, title, {"path": key, "store": str(store.path), "scans": _scans(key, series)})
         if image.attributes.get("image-label") is not None or key.endswith("flags"):
             layers.append(_labels(image, common, visible=not key.endswith("flags")))
-        elif key.startswith("variation/") and "sigma" not in key:
+        elif key.startswith("variation/") and not _is_error(key):
             layers += _signed(image, common, visible=key == signed)
         else:
             layers.append(_grey(image, common, visible=key == grey))
@@ -137,17 +134,15 @@ def image_layers(path: str | os.PathLike[str]) -> list[Layer]:
 # ---------------------------------------------------------------------------------------------- what is there
 
 
-def _open_all(root: Path, names: Sequence[str]) -> Iterator[tuple[str, ome.OmeImage]]:
+def _open_all(series: Series) -> Iterator[tuple[str, ome.OmeImage]]:
     """Open every image of a store in drawing order; those that cannot be opened are told and left out."""
-    on_disk = sorted(p.name for p in (root / "scans").iterdir()) if (root / "scans").is_dir() else []
-    scans = [*names, *(name for name in on_disk if name not in names)]
-    labels = sorted(p.name for p in (root / "registered" / "labels").glob("*") if p.is_dir())
+    root = series.store.path
     variation = sorted(p.name for p in (root / "variation").glob("*") if p.is_dir())
     rank = {key: k for k, key in enumerate(TITLES)}
     maps = sorted((f"variation/{name}" for name in variation), key=lambda key: (rank.get(key, 99), key), reverse=True)
-    keys = [*(f"scans/{n}/volume" for n in scans), "registered", *maps, *(f"registered/labels/{n}" for n in labels)]
-    for key in keys:
-        if not (root / key / "zarr.json").exists():
+    labels = (f"{layout.LABELS}/{name}" for name in series.labels)
+    for key in (*series.volumes.values(), layout.REGISTERED, *maps, *labels):
+        if not series.has(key):
             continue
         try:
             yield key, ome.open_ome(root / key, key)
@@ -155,13 +150,8 @@ def _open_all(root: Path, names: Sequence[str]) -> Iterator[tuple[str, ome.OmeIm
             ome.tell(f"{key} is left out: {error}")
 
 
-def _tell_unfinished(store: Store) -> None:
-    try:
-        holder = json.loads((store.state / "lock.json").read_text())
-    except (OSError, ValueError):
-        return
-    who = f"process {holder.get('pid')} on {holder.get('host')}"
-    ome.tell(f"{store.path} is being written by {who}: what is not finished is empty. Open it again to see more.")
+def _is_error(key: str) -> bool:
+    return any(key.startswith(path) for path in (layout.AREAL_SIGMA, layout.AREAL_NOISE))
 
 
 def _title(key: str, image: ome.OmeImage) -> str:
@@ -171,14 +161,9 @@ def _title(key: str, image: ome.OmeImage) -> str:
     return f"{title}, {unit}" if unit and "labels" not in parts and title != "flags" else title
 
 
-def _scans(key: str, image: ome.OmeImage, names: Sequence[str]) -> list[str]:
-    """Return the scan of each plane along t."""
-    stated = image.xct.get("scans")
-    if key.startswith("scans/"):
-        return [key.split("/")[1]]
-    if stated:
-        return [str(name) for name in stated]
-    return list(names) if "t" in image.axes and len(names) == image.arrays[0].shape[0] else []
+def _scans(key: str, series: Series) -> list[str]:
+    """Return the scan of each plane along t, or the one whose volume it is."""
+    return next(([scan] for scan, path in series.volumes.items() if path == key), list(series.along(key)))
 
 
 def _with_depth(image: ome.OmeImage, volume: ome.OmeImage | None) -> ome.OmeImage:
@@ -220,7 +205,7 @@ def _data(image: ome.OmeImage) -> list[Any]:
 
 def _grey(image: ome.OmeImage, common: dict[str, Any], visible: bool) -> Layer:
     limits = ome.contrast(ome.sample(image.arrays))
-    colormap = "viridis" if "sigma" in common["name"] else "gray"
+    colormap = "viridis" if _is_error(common["metadata"]["xct"]["path"]) else "gray"
     more = {"contrast_limits": limits, "colormap": colormap, "visible": visible, "multiscale": True}
     return _data(image), {**common, **more}, "image"
 
@@ -256,14 +241,16 @@ def _labels(image: ome.OmeImage, common: dict[str, Any], visible: bool) -> Layer
         title = entry.get("name") or entry.get("class")
         if title is not None:
             names.setdefault(int(entry["label-value"]), str(title))
-    keywords = {**common, "visible": visible, "opacity": 0.45, "multiscale": True}
+    levels = _data(image)
+    pyramid = len(levels) > 1  # napari takes a list of one array of labels for the array's planes
+    keywords = {**common, "visible": visible, "opacity": 0.45, "multiscale": pyramid}
     colours = {int(c["label-value"]): np.asarray(c["rgba"]) / 255 for c in label.get("colors", ()) if "rgba" in c}
     if colours:
         keywords["colormap"] = label_colours(colours)
     if names:
         keywords["features"] = {"index": list(names), "name": list(names.values())}
         keywords["metadata"] = {"xct": {**common["metadata"]["xct"], "names": names}}
-    return _data(image), keywords, "labels"
+    return levels if pyramid else levels[0], keywords, "labels"
 
 
 def label_colours(colours: Mapping[int, Any]) -> Any:

@@ -13,7 +13,9 @@ from magicgui.widgets import Container, LineEdit, PushButton, SpinBox
 
 from xct_pipeline.config import RegionOfInterest
 from xct_pipeline.config.edit import update_config
+from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store, open_image
 from xct_pipeline.viewer.panel import Panel, plot, show_plot
 from xct_pipeline.viewer.running import RunControl
@@ -68,7 +70,7 @@ class MassPanel(Panel):
             with self.first.changed.blocked(), self.stop.changed.blocked():
                 self.first.max, self.stop.max = frame[0] - 1, frame[0]
                 self.first.value, self.stop.value = span or (0, frame[0])
-            if (Store(config.store_path).path / "tables" / "mass_balance.csv").exists():
+            if "mass_balance" in Series.open(config.store_path).tables:
                 self.draw_table()
 
     def _store(self) -> Path:
@@ -153,14 +155,19 @@ class MassPanel(Panel):
         self.measured = found
         self._draw(found["time_s"], found["mass_mg"], found["limit_mg"], "drawn region; error if all pixels err alike")
         last, limit = found["mass_mg"][-1], found["limit_mg"][-1]
+        name = found["scans"][-1] if found["scans"] else "last scan"
         error = f" +- at most {limit:.3g}" if math.isfinite(limit) else ""
-        self.say(f"{found['voxels']} voxels, last scan {last:.4g}{error} mg")
+        self.say(f"{found['voxels']} voxels, {name} {last:.4g}{error} mg")
 
     def draw_table(self) -> None:
         """Draw what the last run found for the configured region, with its errors."""
         with self.guard():
             table = Store(self._store()).read_table("mass_balance")
-            self.measured = {"time_s": table["time_s"], "mass_mg": table["mass_change_mg"]}
+            self.measured = {
+                "scans": list(table["scan"]),
+                "time_s": table["time_s"],
+                "mass_mg": table["mass_change_mg"],
+            }
             self._draw(table["time_s"], table["mass_change_mg"], table["sigma_mg"], "configured region, one sigma")
 
     def _draw(self, time: Any, mass: Any, error: Any, title: str) -> None:
@@ -174,13 +181,11 @@ class MassPanel(Panel):
         self.axes.set_xlabel("time, h")
         self.axes.set_ylabel("mass change, mg", color="tab:red")
         self.axes.set_title(title, fontsize=8)
-        tables = Store(self._store()).path / "tables"
-        if (tables / "cycler.csv").exists():
-            log = Store(self._store()).read_table("cycler")
-            if "voltage_V" in log:
-                self.twin = self.axes.twinx()
-                self.twin.plot(log["time_s"] / 3600, log["voltage_V"], color="0.5", lw=1)
-                self.twin.set_ylabel("voltage, V", color="0.4")
+        log = Series.open(self._store()).tables.get("cycler")
+        if log is not None and "voltage_V" in log:
+            self.twin = self.axes.twinx()
+            self.twin.plot(log["time_s"] / 3600, log["voltage_V"], color="0.5", lw=1)
+            self.twin.set_ylabel("voltage, V", color="0.4")
         show_plot(self.axes)
 
     def profile(self) -> None:
@@ -249,8 +254,8 @@ def sums_of(store: Path, region: RegionOfInterest) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``time_s``, ``mass_mg``, ``limit_mg`` (the error if all pixels erred alike, nan outside the mapped region),
-        ``voxels``.
+        ``scans``, ``time_s``, ``mass_mg``, ``limit_mg`` (the error if all pixels erred alike, nan outside the mapped
+        region), ``voxels``.
 
     Raises
     ------
@@ -259,9 +264,10 @@ def sums_of(store: Path, region: RegionOfInterest) -> dict[str, Any]:
     """
     from xct_pipeline.variation.steps.series import RegionMask
 
-    if not (store / "variation" / "density" / "zarr.json").exists():
+    series = Series.open(store)
+    if not series.has(layout.DENSITY):
         raise StoreError(f"{store} holds no variation/density: give variation.closure and run, then draw")
-    density = open_image(store / "variation" / "density")
+    density = series.image(layout.DENSITY)
     nz, ny, nx = (int(n) for n in density.shape[1:])
     frame = (nz, ny, nx)
     mask = RegionMask(region, frame)
@@ -273,11 +279,12 @@ def sums_of(store: Path, region: RegionOfInterest) -> dict[str, Any]:
     masses = [
         float(np.nansum(np.asarray(density[t, z], np.float64)[inside])) * volume * 1e3 for t in range(len(density))
     ]
-    sigma = np.asarray(open_image(store / "variation" / "areal_sigma"), np.float64)
+    sigma = np.asarray(series.image(layout.AREAL_SIGMA), np.float64)
     columns = inside.any(axis=0)
     mapped = np.isfinite(sigma[:, columns]).all()
     limit = sigma[:, columns].sum(axis=1) * (step * 1e-4) ** 2 if mapped else np.full(len(masses), np.nan)
     return {
+        "scans": list(series.along(layout.DENSITY)),
         "time_s": np.asarray(density.coords["t"]),
         "mass_mg": np.array(masses),
         "limit_mg": limit,
@@ -297,6 +304,6 @@ def profiles_of(store: Path, ends: Array, z: int) -> tuple[Array, Array, list[st
         scipy.ndimage.map_coordinates(np.asarray(series[t, z], np.float32), places, order=1, cval=np.nan)
         for t in range(len(series))
     ]
-    names = list(Store(store).attributes().get("scans", {}))
-    titles = names if len(names) == len(curves) else [f"time {k}" for k in range(len(curves))]
+    names = Series.open(store).along(layout.REGISTERED)
+    titles = list(names) or [f"time {k}" for k in range(len(curves))]
     return along * length * step, np.array(curves), titles, str(series.attrs.get("units", ""))

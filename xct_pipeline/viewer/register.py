@@ -14,7 +14,9 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushBu
 
 from xct_pipeline.config import Config, MaskSettings, Registration, StartMotion
 from xct_pipeline.config.edit import update_config
+from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store, open_image
 from xct_pipeline.viewer.layers import diverging, label_colours
 from xct_pipeline.viewer.ome import contrast, signed_contrast
@@ -100,17 +102,15 @@ class RegisterPanel(Panel):
         """Take the series and its settings from the configuration and its store."""
         with self.guard():
             config = self.load()
-            store = Store(config.store_path)
-            names = [
-                n for n in store.attributes().get("scans", {}) if (store.path / f"scans/{n}/volume/zarr.json").exists()
-            ]
+            series = Series.open(config.store_path)
+            names = [name for name in series.scans if name in series.volumes]
             if len(names) < 2:
-                raise StoreError(f"{store.path} holds {len(names)} volumes: reconstruct two scans first")
+                raise StoreError(f"{config.store_path} holds {len(names)} volumes: reconstruct two scans first")
             for box in (self.fixed, self.moving):
                 box.offer(names)
             with self.moving.changed.blocked(), self.plane.changed.blocked():
                 self.moving.value = names[-1]
-                depth = int(store.open(f"scans/{names[0]}/volume").shape[0])
+                depth = int(series.volume(names[0]).shape[0])
                 self.plane.max, self.plane.value = depth - 1, depth // 2
             self.form.show(config.registration or Registration())
             mask = config.registration.mask if config.registration else "auto"
@@ -255,11 +255,11 @@ class RegisterPanel(Panel):
         self.say(f"the mask holds {100 * float(values.mean()):.1f} % of the volume")
 
     def _reference(self) -> Any:
-        folder = self.load().store_path / "scans" / str(self.fixed.value) / "volume"
+        folder = self.load().store_path / layout.VOLUME(scan=str(self.fixed.value))
         return coarse(folder, PAINT_VOXELS)
 
     def _voxel(self) -> float:
-        return _placement(open_image(self.load().store_path / "scans" / str(self.fixed.value) / "volume"))[0][0]
+        return _placement(open_image(self.load().store_path / layout.VOLUME(scan=str(self.fixed.value))))[0][0]
 
     # ---------------------------------------------------------------------------------------------- writing
 
@@ -336,12 +336,11 @@ def planes_of(
     turn : float
         Degrees about z and the middle, anticlockwise as seen on the screen, before it is shifted.
     """
+    series = Series.open(store)
     if registered:
-        series = open_image(store / "registered")
-        order = list(Store(store).attributes().get("scans", {}))
-        volumes = [series[order.index(name)] for name in names]
+        volumes = [series.registered()[series.plane(layout.REGISTERED, name)] for name in names]
     else:
-        volumes = [open_image(store / "scans" / name / "volume") for name in names]
+        volumes = [series.volume(name) for name in names]
     fixed, moving = volumes
     z = min(z, fixed.shape[0] - 1)
     first = math.floor(z - shift[0])
@@ -377,7 +376,7 @@ def mask_of(config: Config, mask: MaskSettings, name: str) -> tuple[Array, tuple
     if mask.painted is not None:
         mask = mask.model_copy(update={"painted": str(config.resolve(mask.painted))})
     store = Store(config.store_path)
-    folder = store.path / "scans" / name / "volume"
+    folder = store.path / layout.VOLUME(scan=name)
     image = coarse(folder, PAINT_VOXELS)
     scale, shift = _placement(image)
     level = round(math.log2(scale[0] / _placement(open_image(folder))[0][0]))

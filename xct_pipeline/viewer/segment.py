@@ -13,8 +13,10 @@ from xct_pipeline.config import Config, SegmentWatershed
 from xct_pipeline.config import Denoise as DenoiseUnion
 from xct_pipeline.config import Segmentation as SegmentationUnion
 from xct_pipeline.config.edit import change_text, parse_text, update_config
+from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError
-from xct_pipeline.store.store import Store, open_image
+from xct_pipeline.store.series import Series
+from xct_pipeline.store.store import open_image
 from xct_pipeline.viewer import ome
 from xct_pipeline.viewer.layers import label_colours
 from xct_pipeline.viewer.panel import NameBox, Panel, plot, show_plot
@@ -63,7 +65,7 @@ class SegmentPanel(Panel):
         with self.guard():
             config = self.load()
             series = self._series()
-            self.scan.offer(list(Store(config.store_path).attributes().get("scans", {})))
+            self.scan.offer(list(Series.open(config.store_path).along(layout.REGISTERED)))
             with self.plane.changed.blocked():
                 self.plane.max, self.plane.value = series.shape[1] - 1, series.shape[1] // 2
             settings = config.segmentation or SegmentWatershed()
@@ -230,13 +232,14 @@ def plane_labels(config: Config, scan: str, z: int) -> tuple[Array, tuple[float,
     from xct_pipeline.registration.steps.stage import find_volume, reference_index
     from xct_pipeline.segmentation.steps import stage
 
-    store, settings, limits = Store(config.store_path), config.segmentation or SegmentWatershed(), resources()
-    names = list(store.attributes().get("scans", {}))
+    series = Series.open(config.store_path)
+    store, settings, limits = series.store, config.segmentation or SegmentWatershed(), resources()
+    names = series.along(layout.REGISTERED)
     reference = reference_index(config.registration or Registration(), names)
-    image = open_image(store.path / "registered")
+    image = series.registered()
     times = tuple(float(t) if np.isfinite(t) else None for t in np.asarray(image.coords["t"]))
-    lost = _without_volume(store, names)
-    facts = stage.Facts(tuple(names), lost, reference, find_volume(store, names[reference]), times)
+    lost = tuple(k for k, name in enumerate(names) if name in series.problems)
+    facts = stage.Facts(names, lost, reference, find_volume(store, names[reference]), times)
     chosen = stage.find_thresholds(settings, facts, store, limits)
     rows, columns = image.shape[2:]
     step = stage.labels_pass(config, settings, facts, chosen, store, limits, (1, rows, columns))
@@ -244,10 +247,3 @@ def plane_labels(config: Config, scan: str, z: int) -> tuple[Array, tuple[float,
     labels, _ = step.compute((slice(t, t + 1), slice(z, z + 1), slice(0, rows), slice(0, columns)))
     values = chosen.values if chosen is not None else ()
     return np.asarray(labels[0, 0]), values, stage.material_names(settings), settings.palette
-
-
-def _without_volume(store: Store, names: list[str]) -> tuple[int, ...]:
-    """Return the positions of scans that the registration could not place."""
-    table = store.read_table("registration")
-    failed = set(table.loc[table["problem"].notna(), "scan"]) if "problem" in table else set()
-    return tuple(k for k, name in enumerate(names) if name in failed)

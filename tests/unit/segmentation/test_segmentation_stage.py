@@ -95,8 +95,8 @@ def test_default_labels_tables_and_metadata(series) -> None:
     data = zarr.open_array(str(store.path / "registered/0"))[0]
     np.testing.assert_allclose(table["mean_attenuation"][2], data[labels[0] == 3].mean(dtype=float), rtol=1e-6)
     units = json.loads((store.path / "tables/README.json").read_text())
-    assert units["labels.csv"]["volume_mm3"] == "mm3"
-    assert units["interface.csv"]["fraction"] == "1"
+    assert units["labels.csv"]["volume_mm3"]["unit"] == "mm3"
+    assert units["interface.csv"]["fraction"]["unit"] == "1"
 
 
 def test_metadata_is_valid_for_two_readers(series) -> None:

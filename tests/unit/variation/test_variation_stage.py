@@ -287,7 +287,7 @@ def test_two_energies_give_both_components_in_maps_and_totals(tmp_path):
         values = volumes(1e-3, lambda t, k=k: (sodium * k[0] + potassium * k[1]) * t, seed=int(energy))
         stores.append(Store(tmp_path / f"{name}.zarr"))
         series = series_of(stores[-1], values)
-        stores[-1].write_table("registration", motion_rows(), {})
+        stores[-1].write_table("registration", motion_rows())
         describe_volume(stores[-1])
         more = {"closure": "dual_energy", "second_store": str(stores[0].path), "second_energy_keV": 30.0}
         config = config_of(stores[-1], energy_keV=energy, **(more if name == "high" else {}))

@@ -14,24 +14,6 @@ from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps.stage import unit_of
 from xct_pipeline.store.store import Store
 
-TABLE_UNITS = {
-    "center": "detector column",
-    "center_sigma": "pixel",
-    "center_agreement": "pixel",
-    "tilt": "degree",
-    "voxel_size": "micrometre",
-    "seconds": "s",
-    "clipped": "pixels",
-    "saturated": "pixels",
-    "zero": "pixels",
-    "nonfinite": "pixels",
-    "zingers": "pixels",
-    "defective": "pixels",
-    "margin_left": "columns",
-    "margin_right": "columns",
-    "truncated_rows": "rows",
-}
-
 
 def table_row(
     name: str,
@@ -62,9 +44,9 @@ def table_row(
         "center_sigma": center.sigma if center else None,
         "center_agreement": center.agreement if center else None,
         "center_method": center.method if center else None,
-        "tilt": center.tilt_deg if center else None,
+        "tilt_deg": center.tilt_deg if center else None,
         "unit": unit_of(pixel) if opened else None,
-        "voxel_size": pixel,
+        "voxel_size_um": pixel,
         "margin_left": margin[0] if margin else None,
         "margin_right": margin[1] if margin else None,
         **{key: counts[key] for key in (*COUNTS, "truncated_rows")},
@@ -75,4 +57,4 @@ def table_row(
 
 def write_table(store: Store, rows: Sequence[dict[str, Any]]) -> None:
     """Write the rows of all scans, in the order of the configuration."""
-    store.write_table("reconstruction", pd.DataFrame(list(rows)), TABLE_UNITS)
+    store.write_table("reconstruction", pd.DataFrame(list(rows)))

@@ -27,6 +27,7 @@ from xct_pipeline.registration.steps.masks import Mask
 from xct_pipeline.registration.steps.motions import matching_need
 from xct_pipeline.registration.steps.volumes import Motion, Volume, matched_level
 from xct_pipeline.registration.steps.warp import PATH
+from xct_pipeline.store import layout
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 
@@ -39,21 +40,6 @@ MARGIN = 16  # voxels about a fragment, within which it may have moved
 SEARCHED = 3_000_000  # voxels of the boxes in which a fragment is looked for; larger ones are binned
 
 STRAINS = ("zz", "yy", "xx", "zy", "zx", "yx")
-DISPLACEMENT_UNITS = {
-    **dict.fromkeys(("z", "y", "x", "dz", "dy", "dx"), "voxel"),
-    "correlation": "1",
-    "residual": "1/cm",
-    **{f"strain_{pair}": "1" for pair in STRAINS},
-}
-FRAGMENT_UNITS = {
-    "voxels": "voxels",
-    **dict.fromkeys(("z", "y", "x", "dz", "dy", "dx", "tre_self"), "voxel"),
-    **dict.fromkeys(("rotation_z", "rotation_y", "rotation_x"), "degree"),
-    "residual": "1/cm",
-    "correlation": "1",
-    "kept": "1",
-    **{f"m{i}{j}": "micrometre" if j == 3 else "1" for i in range(3) for j in range(4)},
-}
 
 
 # --------------------------------------------------------------------------------------------- displacement
@@ -207,7 +193,7 @@ def fragment_table(
                 rows.append({"scan": motion.name, "fragment": name, "problem": fragment})
             else:
                 rows.append(_fragment_row(settings, fragment, fixed, volume, motion, store, limits, steps))
-    return pd.DataFrame(rows, columns=["scan", "fragment", *FRAGMENT_UNITS, "problem"])
+    return pd.DataFrame(rows, columns=[column.name for column in layout.TABLES["fragments"].columns])
 
 
 def fragment_step(

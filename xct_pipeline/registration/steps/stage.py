@@ -20,17 +20,10 @@ from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Step, Steps
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import RegistrationError
-from xct_pipeline.registration.steps.local import (
-    DISPLACEMENT_UNITS,
-    FRAGMENT_UNITS,
-    displacement_step,
-    displacement_table,
-    fragment_step,
-    fragment_table,
-)
+from xct_pipeline.registration.steps.local import displacement_step, displacement_table, fragment_step, fragment_table
 from xct_pipeline.registration.steps.masks import Mask, check_painted, with_files
 from xct_pipeline.registration.steps.motions import estimate_motion, motion_step
-from xct_pipeline.registration.steps.tables import UNITS, motion_table
+from xct_pipeline.registration.steps.tables import motion_table
 from xct_pipeline.registration.steps.volumes import (
     Motion,
     Registered,
@@ -162,7 +155,7 @@ def run(
     step = series_pass(settings, volumes, motions, reference, times_s, store, limits)
     done = run_passes(store, [step], limits, progress, steps)
     without_data = plane_counts(store, step, "without_data")
-    store.write_table("registration", motion_table(motions, fixed.voxel_um, without_data), UNITS)
+    store.write_table("registration", motion_table(motions, fixed.voxel_um, without_data))
     _look_locally(settings, volumes, motions, reference, store, limits, steps)
     return RegistrationResult(tuple(motions), fixed, reference, tuple(done))
 
@@ -195,12 +188,12 @@ def _look_locally(
         failed = [k for k, motion in enumerate(motions) if motion.problem]
         names = [motion.name for motion in motions]
         table = displacement_table(settings.local, store, names, reference, failed, limits, steps)
-        store.write_table("displacement", table, DISPLACEMENT_UNITS)
+        store.write_table("displacement", table)
     if settings.fragments:
         table = fragment_table(settings, store, volumes, motions, reference, limits, steps)
         for problem in table["problem"].dropna():
             log.warning("%s", problem)
-        store.write_table("fragments", table, FRAGMENT_UNITS)
+        store.write_table("fragments", table)
 
 
 def _one_motion(

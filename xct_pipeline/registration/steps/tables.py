@@ -10,21 +10,6 @@ import pandas as pd
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.steps.volumes import Motion
 
-UNITS = {
-    "gain": "1",
-    "offset": "1/cm",
-    "gain_sigma": "1",
-    "offset_sigma": "1/cm",
-    "residual": "1/cm",
-    "tre_self": "voxel",
-    "check": "1/cm",
-    "check_sigma": "1/cm",
-    "variance_factor": "1",
-    "kept": "1",
-    "without_data": "voxels",
-    **{f"m{i}{j}": "micrometre" if j == 3 else "1" for i in range(3) for j in range(4)},
-}
-
 
 def motion_table(motions: Sequence[Motion], voxel_um: float | None, without_data: Sequence[int]) -> pd.DataFrame:
     """Return one row per scan, transforms in micrometre (voxels where the voxel size is unknown).

@@ -14,6 +14,7 @@ from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, size_of
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.registration import warp
 from xct_pipeline.registration.steps.volumes import Motion, Volume
+from xct_pipeline.store import layout
 from xct_pipeline.store.image import CHUNK, Image, level_count
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
@@ -22,7 +23,7 @@ VERSION = 1
 WARP_RATE = 12e6  # voxels per CPU-second, read and written
 GRANULE = (64, 256, 256)
 SHARD_COPIES = 3.4  # a shard, its pyramid and its encoded chunks, while it is being written
-PATH = "registered"
+PATH = layout.REGISTERED
 
 
 def whole_chunks(region: Region) -> Region:
@@ -81,9 +82,8 @@ def series_pass(
         transforms.append(None if failed else "copy" if k == reference else motion.transform.tolist())
     folders = tuple("" if v is None else str(store.path.resolve() / v.path / "0") for v in volumes)
     source = SeriesSource(folders, tuple(transforms), fixed.shape, settings.order)
-    image = series_image(
-        PATH, fixed, len(volumes), "float32", fixed.unit, limits, {"time_s": list(times_s)}, store=store
-    )
+    along_t = {"time_s": list(times_s), "scans": [motion.name for motion in motions]}
+    image = series_image(PATH, fixed, len(volumes), "float32", fixed.unit, limits, along_t, store=store)
     op = BlockOp(
         f"warp.{settings.order}",
         VERSION,

@@ -41,6 +41,7 @@ from xct_pipeline.segmentation.steps.series import (
     voxels,
 )
 from xct_pipeline.segmentation.steps.thresholds import Thresholds, denoise_reach, denoising_of
+from xct_pipeline.store import layout
 from xct_pipeline.store.files import read_attributes, write_group
 from xct_pipeline.store.image import Image, level_count
 from xct_pipeline.store.store import Store
@@ -52,7 +53,7 @@ LABELS_RATE = 15e6  # voxels per CPU-second
 
 def labels_path() -> str:
     """Return where the labels of materials are in a store."""
-    return "registered/labels/materials"
+    return layout.MATERIALS
 
 
 def material_names(settings: Segmentation) -> dict[int, str]:
@@ -102,7 +103,12 @@ def _labels_pass(
 def labels_image(settings: Segmentation, facts: Facts, chosen: Thresholds | None, limits: Resources) -> Image:
     """Return the image of the labels of all scans."""
     names = {str(k): n for k, n in material_names(settings).items()}
-    attributes = {"time_s": list(facts.times_s), "names": names, "thresholds": list(chosen.values) if chosen else None}
+    attributes = {
+        "time_s": list(facts.times_s),
+        "scans": list(facts.names),
+        "names": names,
+        "thresholds": list(chosen.values) if chosen else None,
+    }
     image = series_image(labels_path(), facts.volume, len(facts.names), "uint8", "", limits, attributes, labels=True)
     return whole_granules(image) if isinstance(settings, SegmentHysteresis) else image
 

@@ -20,6 +20,7 @@ from xct_pipeline.segmentation.steps import series as stage_series
 from xct_pipeline.segmentation.steps.labels import block_op, describe_labels, labels_path, run_pass, whole_granules
 from xct_pipeline.segmentation.steps.measures import Measured, areas_of
 from xct_pipeline.segmentation.steps.series import BoxSource, Facts, box_step, of_scan, voxels
+from xct_pipeline.store import layout
 from xct_pipeline.store.image import Image
 
 NUMBER_BYTES = 16  # of scratch for each voxel, while objects are numbered
@@ -34,12 +35,12 @@ def objects_wanted(settings: Segmentation) -> list[str]:
 
 def objects_path(name: str) -> str:
     """Return where the numbered objects of a material are in a store."""
-    return f"registered/labels/objects_{path_name(name)}"
+    return layout.OBJECTS(material=path_name(name))
 
 
 def objects_image(name: str, facts: Facts, limits: Resources) -> Image:
     """Return the image of the numbered objects of a material in all scans."""
-    attributes = {"time_s": list(facts.times_s)}
+    attributes = {"time_s": list(facts.times_s), "scans": list(facts.names)}
     image = series_image(
         objects_path(name), facts.volume, len(facts.names), "int32", "", limits, attributes, labels=True
     )

@@ -34,7 +34,7 @@ def write_tables(m: Measured, progress: Progress) -> tuple[list[PassResult], lis
         sums = of_scan(materials, t)
         rows += tables.label_rows(facts.names[t], sums, areas_of(sums), m.names, voxel)
     table = pd.DataFrame(rows)
-    m.store.write_table("labels", table, tables.UNITS)
+    m.store.write_table("labels", table)
     for name in dict.fromkeys(table.loc[table["voxels"] == 0, "name"]):
         absent = table.loc[(table["voxels"] == 0) & (table["name"] == name), "scan"]
         warnings.append(f"no voxel is {name} in {', '.join(absent)}")
@@ -68,7 +68,7 @@ def _write_interface(m: Measured, planes: Mapping[int, Array]) -> list[str]:
         except ValueError as error:
             warnings.append(f"{name}: {error}")
     if rows:
-        m.store.write_table("interface", pd.DataFrame(rows), tables.UNITS)
+        m.store.write_table("interface", pd.DataFrame(rows))
     return warnings
 
 
@@ -84,7 +84,7 @@ def _write_thickness(m: Measured) -> None:
             m.facts.names[t], of_scan(found, t)["counts"], labels, m.names, options.largest, m.facts.volume.voxel_um
         )
     ]
-    m.store.write_table("thickness", pd.DataFrame(rows), tables.UNITS)
+    m.store.write_table("thickness", pd.DataFrame(rows))
 
 
 def _write_objects(m: Measured, planes: Mapping[int, Array], progress: Progress) -> list[PassResult]:
@@ -105,6 +105,6 @@ def _write_objects(m: Measured, planes: Mapping[int, Array], progress: Progress)
             frames.append(tables.object_frame(m.facts.names[t], value, name, columns))
             voids.append(tables.void_row(m.facts.names[t], value, name, columns))
     if wanted:
-        m.store.write_table("objects", pd.concat(frames, ignore_index=True), tables.UNITS)
-        m.store.write_table("voids", pd.DataFrame(voids), tables.UNITS)
+        m.store.write_table("objects", pd.concat(frames, ignore_index=True))
+        m.store.write_table("voids", pd.DataFrame(voids))
     return done

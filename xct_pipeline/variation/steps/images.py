@@ -25,6 +25,11 @@ FLAG_MEANING = {**closure.FLAGS, FACE: "within a few voxels of a strong face, wh
 CHANGE_RATE, DENSITY_RATE, FLAGS_RATE = 40e6, 50e6, 30e6  # voxels per CPU-second
 
 
+def along_t(series: Series, times: Sequence[float | None]) -> dict[str, Any]:
+    """Return what an image keeps about its planes along t: times and scans."""
+    return {"time_s": list(times), "scans": list(series.names)}
+
+
 @dataclass(frozen=True)
 class PairSource:
     """Reads the difference of two planes in time of the registered series; (1, z, y, x) regions."""
@@ -67,7 +72,7 @@ def change_pass(
     path = ATTENUATION + "_consecutive" * consecutive
     pairs = pairs_of(series, consecutive)
     image = series_image(
-        path, series.volume, len(series.names), "float32", series.volume.unit, limits, {"time_s": list(times)}
+        path, series.volume, len(series.names), "float32", series.volume.unit, limits, along_t(series, times)
     )
     source = PairSource(str(store.path.resolve() / PATH / "0"), pairs, series.failed)
     inputs = {"registered": image_identity(store, PATH)} if known else {}
@@ -135,7 +140,7 @@ def density_passes(
     planes = tuple(pair if apart else (pair[0],) for pair in pairs)
     source = ChangeSource(tuple(str(s.path.resolve() / path / "0") for s in stores), planes)
     inputs = {"attenuation": [image_identity(s, path) for s in stores]} if known else {}
-    attributes = {"time_s": list(times), "closure": physics.closure, "species": settings.species}
+    attributes = {**along_t(series, times), "closure": physics.closure, "species": settings.species}
     faces = Faces(
         str(store.path.resolve() / PATH / "0"),
         series.reference,

@@ -21,14 +21,14 @@ from xct_pipeline.variation import budget, closure
 from xct_pipeline.variation import noise as noises
 from xct_pipeline.variation.cycler import CyclerLog
 from xct_pipeline.variation.electrochemistry import ScanCharge
-from xct_pipeline.variation.steps.images import unchanged
+from xct_pipeline.variation.steps.images import along_t, unchanged
 from xct_pipeline.variation.steps.noise import Pair
 from xct_pipeline.variation.steps.physics import OFFSET, Physics, errors_of
 from xct_pipeline.variation.steps.series import PREFIX, VERSION, Materials, RegionMask, Series, pairs_of, region_mask
 from xct_pipeline.variation.steps.sums import SumsOfPair, maps_bytes
 
 SECOND = f"{PREFIX}second/"  # before the names of steps at the second energy
-AREAL = {"areal": "mg/cm2", "areal_sigma": "mg/cm2"}
+AREAL = {"areal": "mg/cm2", "areal_sigma": "mg/cm2", "areal_noise": "mg/cm2"}
 EVALUATE_BYTES = 320  # per column, of the maps of one pair: sums in double precision, changes and their errors
 EVALUATE_S = 1e-7  # CPU-seconds per column
 
@@ -241,7 +241,7 @@ def areal_passes(
         min((found[pair].voxels if pair in found else 0) for found in study.noise) if study.noise else 0
         for pair in pairs_of(series, consecutive)
     ]
-    common = {"time_s": list(study.times), "closure": study.physics.closure, "species": study.settings.species}
+    common = {**along_t(series, study.times), "closure": study.physics.closure, "species": study.settings.species}
     steps = []
     for name, unit in AREAL.items():
         image = Image(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from xct_pipeline.config import Config
 from xct_pipeline.registration.steps.stage import Motion, find_volume
+from xct_pipeline.store import series as opened
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation.steps.series import ATTENUATION, Series
+
+KEPT = ("gain_sigma", "offset_sigma", "tre_self")
+"""What the errors of a change need to know of a scan's motion."""
 
 
 def second_store(config: Config) -> Store | None:
@@ -42,12 +48,17 @@ def check_second(store: Store, scans: int, frame: tuple[int, int, int]) -> None:
 
 def second_series(store: Store, reference: int) -> Series:
     """Return the series of the second energy as it was registered."""
-    table = store.read_table("registration")
-    names = tuple(str(name) for name in table["scan"])
-    problems = table["problem"].notna() if "problem" in table else np.zeros(len(names), bool)
-    failed = tuple(int(k) for k in np.flatnonzero(np.asarray(problems)))
+    found = opened.Series.open(store)
+    names = found.along(ATTENUATION)
+    if not set(names) <= set(found.tables["registration"]["scan"]):
+        raise ValueError(
+            f"variation.second_store: {store.path} does not say how its scans were registered; run it again"
+        )
+    table = found.tables["registration"].set_index("scan")[list(KEPT)]
+    figures: dict[Any, Any] = table.to_dict("index")
     motions = []
-    for _, row in table.iterrows():
-        gain, offset, shift = (float(row[key]) for key in ("gain_sigma", "offset_sigma", "tre_self"))
-        motions.append(Motion(str(row["scan"]), np.eye(3, 4), gain_sigma=gain, offset_sigma=offset, tre_self=shift))
+    for name in names:
+        gain, offset, shift = (float(figures[name][key]) for key in KEPT)
+        motions.append(Motion(name, np.eye(3, 4), gain_sigma=gain, offset_sigma=offset, tre_self=shift))
+    failed = tuple(k for k, name in enumerate(names) if name in found.problems)
     return Series(names, failed, reference, find_volume(store, names[reference]), tuple(motions), (None,) * len(names))

@@ -13,6 +13,7 @@ from xct_pipeline.engine.blocks import Array, Region, cut, size_of, widen
 from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.registration.steps.stage import PATH, Motion, Registered, whole_chunks
 from xct_pipeline.scan import Scan
+from xct_pipeline.store import layout
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation import mass
@@ -21,7 +22,7 @@ VERSION = 5
 SLAB, ROWS = 64, 256  # of a box that is reduced in one task
 PREFIX = "variation/"  # of the names of steps
 KINDS = (False, True)  # against the reference, against the scan before
-ATTENUATION, DENSITY, FLAGS = "variation/attenuation", "variation/density", "variation/flags"
+ATTENUATION, DENSITY, FLAGS = layout.ATTENUATION, layout.DENSITY, layout.FLAGS
 
 
 @dataclass(frozen=True)

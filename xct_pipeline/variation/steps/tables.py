@@ -14,7 +14,7 @@ from xct_pipeline.engine.blocks import Array, Reduction
 from xct_pipeline.engine.execution import PassResult, Progress, measure, run_passes, silent
 from xct_pipeline.engine.resources import Need
 from xct_pipeline.engine.steps import Estimate, Step, Steps, path_name
-from xct_pipeline.variation import budget, cells, mass
+from xct_pipeline.variation import areal_noise, budget, cells, mass
 from xct_pipeline.variation.steps.noise import measure_pairs, pairs_step
 from xct_pipeline.variation.steps.pairs import EVALUATE_BYTES, EVALUATE_S, PairOfScans, Study, areal_passes
 from xct_pipeline.variation.steps.physics import interpolation_of
@@ -107,6 +107,7 @@ def write_maps_and_tables(
     results: dict[bool, list[budget.Change | None]] = {}
     profiles: list[Mapping[str, pd.DataFrame] | None] = []
     parts: list[pd.DataFrame] = []
+    ratios: list[dict[str, object]] = []
     done: list[PassResult] = []
     whole, labelled = pairs_in(study, mask, materials, WHOLE, steps)
     for consecutive in KINDS:
@@ -122,8 +123,10 @@ def write_maps_and_tables(
             results[consecutive].append(budget.without_maps(pair.change(measured)))
             if not consecutive:
                 density = pair.density(measured)
+                ratios += areal_noise.rows(series.names[k], measured)
                 profiles.append(cells.region_tables(measured, density, study.voxel_um, series.frame[0], settings.bins))
                 parts += material_rows(study, k, WHOLE, measured, labelled, materials)
+    study.store.write_table("areal_noise", pd.DataFrame(ratios, columns=areal_noise.COLUMNS))
     totals, more = named_regions(study, materials, steps)
     warnings = write_tables(study, results, profiles, totals, parts + more)
     if steps is not None:
@@ -156,13 +159,13 @@ def write_tables(
     store, names, settings = study.store, study.series.names, study.settings
     factors = interpolation_of(study.config, study.series, study.region.planes())
     table = budget.balance_table(names, study.times, study.charge, results[False], results[True], factors)
-    store.write_table("mass_balance", table, budget.BALANCE_UNITS)
+    store.write_table("mass_balance", table)
     for name, rows in cells.joined(names, profiles).items():
-        store.write_table(name, rows, cells.UNITS)
+        store.write_table(name, rows)
     if len(totals):
-        store.write_table("region_totals", totals, cells.UNITS)
+        store.write_table("region_totals", totals)
     if materials:
-        store.write_table("material_totals", pd.concat(materials, ignore_index=True), cells.UNITS)
+        store.write_table("material_totals", pd.concat(materials, ignore_index=True))
     warnings = []
     if study.charge is not None and study.record is not None:
         record = study.record
@@ -170,7 +173,7 @@ def write_tables(
         columns = {"time_s": record.time_s[::thin], "charge_C": record.charge_C[::thin]}
         if record.voltage_V is not None:
             columns["voltage_V"] = record.voltage_V[::thin]
-        store.write_table("cycler", pd.DataFrame(columns), budget.BALANCE_UNITS)
+        store.write_table("cycler", pd.DataFrame(columns))
         warnings += budget.write_balance(store, table, settings, study.config, study.physics)
         good = [k for k in range(len(names)) if k not in study.series.failed]
         outside = [names[k] for k in good if not np.isfinite(study.charge.charge_C[k])]

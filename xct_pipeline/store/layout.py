@@ -1,0 +1,384 @@
+"""What a store holds: every path, every table, and every column with its unit and meaning, each declared once.
+
+Paths are relative to the store's folder. A column that is declared without a unit it needs, or with one it has no use
+for, is an error where this module is imported; a column that is not declared cannot be written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from xct_pipeline.store.columns import Table, count, flag, index, quantity, text
+
+# ---------------------------------------------------------------------------------------------------- paths
+
+SCANS = "scans"
+REGISTERED = "registered"
+LABELS = "registered/labels"
+MATERIALS = "registered/labels/materials"
+ATTENUATION = "variation/attenuation"
+DENSITY = "variation/density"
+FLAGS = "variation/flags"
+AREAL = "variation/areal"
+AREAL_SIGMA = "variation/areal_sigma"
+AREAL_NOISE = "variation/areal_noise"
+CONSECUTIVE = "_consecutive"
+COLUMNS = "tables/README.json"
+REPORT = "report.html"
+LOG = "run.log"
+STATE = ".xct"
+HOLDER = ".xct/lock.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A path of a store, with ``{scan}`` and the like where names stand, and what is there."""
+
+    path: str
+    meaning: str
+
+    def __call__(self, **names: str) -> str:
+        """Return the path with names filled in."""
+        return self.path.format(**names)
+
+    def matches(self, path: str) -> bool:
+        """Tell whether a path is this one for some names."""
+        parts = re.split(r"\{\w+\}", self.path)
+        return re.fullmatch("[^/]+".join(re.escape(part) for part in parts), path) is not None
+
+
+VOLUME = Place("scans/{scan}/volume", "(z, y, x), 1/cm: the reconstruction of a scan in its own frame")
+PROJECTIONS = Place(
+    "scans/{scan}/projections", "(angle, row, column): line integrals, only where whole ones are needed"
+)
+OBJECTS = Place("registered/labels/objects_{material}", "(t, z, y, x): connected objects of a material, numbered")
+TABLE = Place("tables/{table}.csv", "a table; its columns stand in README.json beside it")
+CENTER = Place(".xct/estimates/{scan}/center.npz", "centre of rotation of a scan, with the scores of trial centres")
+
+IMAGES: tuple[Place, ...] = (
+    VOLUME,
+    PROJECTIONS,
+    Place(REGISTERED, "(t, z, y, x), 1/cm: every scan in the frame and on the grey scale of the reference"),
+    Place(MATERIALS, "(t, z, y, x): labels of the materials"),
+    OBJECTS,
+    Place(ATTENUATION, "(t, z, y, x), 1/cm: change against the reference"),
+    Place(DENSITY, "(t, z, y, x), g/cm3: change of the species against the reference"),
+    Place(FLAGS, "(t, z, y, x): why the closure does not hold, 0 where it does"),
+    Place(AREAL, "(t, y, x), mg/cm2: change of the species, integrated along z over the region"),
+    Place(AREAL_SIGMA, "(t, y, x), mg/cm2: standard error of a pixel of the areal map"),
+    Place(AREAL_NOISE, "(t, y, x), mg/cm2: the part of that error that is noise, which bins average out"),
+    *(
+        Place(f"{path}{CONSECUTIVE}", "the same against the scan before")
+        for path in (ATTENUATION, DENSITY, AREAL, AREAL_SIGMA, AREAL_NOISE)
+    ),
+)
+
+
+def image_place(path: str) -> Place | None:
+    """Return what is declared for the image at a path, None where nothing is."""
+    return next((place for place in IMAGES if place.matches(path)), None)
+
+
+# --------------------------------------------------------------------------------------------------- columns
+
+SCAN = text("scan", "name of the scan")
+PROBLEM = text("problem", "why the scan could not be finished; empty where it was")
+TIME = quantity("time_s", "s", "middle of the scan, since the start of the first one")
+CHARGE = quantity("charge_C", "C", "that passed since the reference, positive when the species leaves")
+VOLTAGE = quantity("voltage_V", "V", "of the cell")
+VOXELS = count("voxels", "voxels")
+LABEL = index("label", "value in the image of labels")
+MASS = (
+    quantity("mass_change_mg", "mg", "change of mass of the species, negative where it left"),
+    quantity("sigma_mg", "mg", "its standard error, all causes together"),
+)
+DENSITIES = (
+    quantity("density_g_cm3", "g/cm3", "mean change of density of the species"),
+    quantity("sigma_density_g_cm3", "g/cm3", "its standard error"),
+)
+AREALS = (
+    quantity("areal_mg_cm2", "mg/cm2", "the same of a layer one voxel thick"),
+    quantity("sigma_areal_mg_cm2", "mg/cm2", "its standard error"),
+)
+MATRIX = tuple(
+    quantity(
+        f"m{i}{j}",
+        "micrometre" if j == 3 else "1",
+        "of the transform (z, y, x) from the reference to the scan"
+        + ("; voxels where their size is unknown" * (j == 3)),
+    )
+    for i in range(3)
+    for j in range(4)
+)
+NODE = tuple(quantity(axis, "voxel", f"place along {axis} in the reference's frame") for axis in "zyx")
+MOVED = tuple(quantity(f"d{axis}", "voxel", f"moved along {axis} beyond the scan's own motion") for axis in "zyx")
+MATCH = (
+    quantity("residual", "1/cm", "root mean square of the difference over what was matched, both smoothed"),
+    quantity("correlation", "1", "of the two intensities after the match"),
+)
+SELF_CHECK = quantity("tre_self", "voxel", "half the largest distance between the motions of two halves of the voxels")
+KEPT = quantity("kept", "1", "share of what was matched that keeps its grey value")
+CAUSES = {
+    "noise": "noise of the difference",
+    "registration": "the transform",
+    "calibration": "the grey scale",
+    "table": "the mass attenuation",
+    "energy": "the energy",
+    "closure": "the closure",
+}
+
+# ---------------------------------------------------------------------------------------------------- tables
+
+_RECONSTRUCTION = Table(
+    "reconstruction",
+    "scan",
+    (
+        SCAN,
+        quantity("center", "detector column", "centre of rotation"),
+        quantity("center_sigma", "pixel", "its standard error"),
+        quantity("center_agreement", "pixel", "distance of the second method's centre"),
+        text("center_method", "how the centre was found"),
+        quantity("tilt_deg", "degree", "of the rotation axis to the detector's columns; reported, not corrected"),
+        text("unit", "of the volume"),
+        quantity("voxel_size_um", "micrometre", "edge of a voxel"),
+        count("margin_left", "columns of air at the left edge"),
+        count("margin_right", "columns of air at the right edge"),
+        count("clipped", "pixels whose transmission was raised to the least that is taken"),
+        count("saturated", "pixels at the detector's limit"),
+        count("zero", "pixels without counts"),
+        count("nonfinite", "pixels that were no number"),
+        count("zingers", "pixels hit by stray X-rays and replaced"),
+        count("defective", "values of defective detector elements that were replaced"),
+        count("stripe_columns", "columns that were corrected for stripes"),
+        count("untouched_rows", "rows in which nothing was corrected"),
+        count("truncated_rows", "rows whose sample reaches beyond the detector"),
+        quantity("seconds", "s", "of the tasks, added up"),
+        PROBLEM,
+    ),
+)
+
+_REGISTRATION = Table(
+    "registration",
+    "scan",
+    (
+        SCAN,
+        quantity("gain", "1", "attenuation of the scan is multiplied by"),
+        quantity("offset", "1/cm", "and then raised by"),
+        quantity("residual", "1/cm", "root mean square of the difference over what was matched, both smoothed"),
+        SELF_CHECK,
+        count("iterations", "of the optimiser"),
+        *MATRIX,
+        quantity("gain_sigma", "1", "standard error of the gain"),
+        quantity("offset_sigma", "1/cm", "standard error of the offset"),
+        quantity("check", "1/cm", "how far a material that was not fitted is off"),
+        quantity("check_sigma", "1/cm", "its standard error"),
+        KEPT,
+        quantity("variance_factor", "1", "what resampling makes of the variance of white noise"),
+        count("without_data", "voxels of the reference's frame that the scan does not cover"),
+        PROBLEM,
+    ),
+)
+
+_DISPLACEMENT = Table(
+    "displacement",
+    "scan and node",
+    (
+        SCAN,
+        *NODE,
+        *MOVED,
+        *MATCH,
+        text("status", "how the match of the node ended"),
+        *(quantity(f"strain_{pair}", "1", "small strain") for pair in ("zz", "yy", "xx", "zy", "zx", "yx")),
+    ),
+)
+
+_FRAGMENTS = Table(
+    "fragments",
+    "scan and fragment",
+    (
+        SCAN,
+        text("fragment", "its name in the configuration"),
+        VOXELS,
+        *NODE,
+        *MOVED,
+        SELF_CHECK,
+        *(quantity(f"rotation_{axis}", "degree", f"about {axis}, beyond the scan's own motion") for axis in "zyx"),
+        *MATCH,
+        KEPT,
+        *MATRIX,
+        PROBLEM,
+    ),
+)
+
+_LABELS = Table(
+    "labels",
+    "scan and material",
+    (
+        SCAN,
+        LABEL,
+        text("name", "of the material"),
+        VOXELS,
+        quantity("volume_mm3", "mm3", "of the material"),
+        quantity("mean_attenuation", "1/cm", "over its voxels"),
+        quantity("surface_area_mm2", "mm2", "of its surface inside the volume"),
+    ),
+)
+
+_OBJECTS = Table(
+    "objects",
+    "object of a material in a scan",
+    (
+        SCAN,
+        LABEL,
+        text("material", "its name"),
+        index("object", "value in the image of objects"),
+        VOXELS,
+        quantity("volume_um3", "micrometre3", "of the object"),
+        quantity("equivalent_diameter_um", "micrometre", "of a ball of the same volume"),
+        *(quantity(f"centroid_{axis}_um", "micrometre", f"its middle along {axis}") for axis in "zyx"),
+        *(
+            quantity(f"bbox_{axis}_{end}_voxel", "voxel", f"{what} voxel along {axis}")
+            for axis in "zyx"
+            for end, what in (("from", "first"), ("to", "one past the last"))
+        ),
+        flag("touches_border", "whether the volume's border cuts it"),
+        quantity("mean_attenuation_per_cm", "1/cm", "over its voxels"),
+        quantity("surface_area_um2", "micrometre2", "of its surface"),
+        quantity("sphericity", "1", "surface of a ball of the same volume over its own"),
+        quantity("distance_to_interface_um", "micrometre", "from the ceramic's surface"),
+    ),
+)
+
+_VOIDS = Table(
+    "voids",
+    "scan and material",
+    (
+        SCAN,
+        LABEL,
+        text("material", "its name"),
+        count("count", "objects that the volume's border does not cut"),
+        quantity("volume_um3", "micrometre3", "of all of them"),
+        quantity("volume_mean_um3", "micrometre3", "mean of an object"),
+        quantity("volume_max_um3", "micrometre3", "of the largest"),
+        quantity("diameter_median_um", "micrometre", "median equivalent diameter"),
+        quantity("distance_mean_um", "micrometre", "from the ceramic's surface, weighted by volume"),
+        count("touching", "objects within half a voxel of the ceramic's surface"),
+    ),
+)
+
+_INTERFACE = Table(
+    "interface",
+    "scan, offset and material",
+    (
+        SCAN,
+        text("material", "that lies at the ceramic's surface"),
+        quantity("offset_voxels", "voxel", "distance from the surface at which was looked"),
+        quantity("fraction", "1", "share of the surface that the material covers"),
+        LABEL,
+        quantity("offset_um", "micrometre", "the distance"),
+        quantity("area_um2", "micrometre2", "that the material covers"),
+        count("columns", "columns of voxels that were looked at"),
+        quantity("ceramic_fraction", "1", "share of the surface above which ceramic lies again"),
+    ),
+)
+
+_THICKNESS = Table(
+    "thickness",
+    "scan, material and bin of thickness",
+    (SCAN, LABEL, text("name", "of the material"), quantity("thickness_um", "micrometre", "middle of the bin"), VOXELS),
+)
+
+_MASS_BALANCE = Table(
+    "mass_balance",
+    "scan",
+    (
+        SCAN,
+        TIME,
+        CHARGE,
+        VOLTAGE,
+        *MASS,
+        quantity("faraday_mg", "mg", "change of mass that the charge asks for by Faraday's law"),
+        *(quantity(f"sigma_{key}_mg", "mg", f"standard error from {cause}") for key, cause in CAUSES.items()),
+        quantity("decision_limit_mg", "mg", "change above which it is seen that something changed"),
+        quantity("detection_limit_mg", "mg", "change from which on it is seen reliably"),
+        quantity("decision_limit_mg_cm2", "mg/cm2", "the same over the region's area"),
+        quantity("detection_limit_mg_cm2", "mg/cm2", "the same over the region's area"),
+        quantity("pixel_detection_limit_mg_cm2", "mg/cm2", "of one pixel of the areal map"),
+        quantity("voxel_sigma_g_cm3", "g/cm3", "noise of the change of density of a voxel"),
+        quantity("interpolation_factor", "1", "what resampling makes of white noise, summed along z"),
+        quantity("mass_change_consecutive_mg", "mg", "change of mass since the scan before"),
+        quantity("sigma_consecutive_mg", "mg", "its standard error"),
+        quantity("apparent_mass_mg", "mg", "change of attenuation taken as one of the species alone"),
+        quantity("mean_areal_mg_cm2", "mg/cm2", "mean of the areal map"),
+        count("lost_voxels", "voxels of the region that one of the two scans does not cover"),
+    ),
+)
+
+_AREAL_NOISE = Table(
+    "areal_noise",
+    "scan and size of a bin",
+    (
+        SCAN,
+        count("bin_pixels", "pixels along the edge of a square bin of the areal map"),
+        quantity("noise_ratio", "1", "noise of the bin's mean over that of a pixel, from the measured autocovariance"),
+        count("noise_voxels", "voxels in which the autocovariance was measured"),
+    ),
+)
+
+_PROFILE = (*DENSITIES, *AREALS, VOXELS)
+_ELEMENT = tuple(index(axis, f"bin along {axis}") for axis in "zyx")
+
+TABLES: Mapping[str, Table] = {
+    table.name: table
+    for table in (
+        _RECONSTRUCTION,
+        _REGISTRATION,
+        _DISPLACEMENT,
+        _FRAGMENTS,
+        _LABELS,
+        _OBJECTS,
+        _VOIDS,
+        _INTERFACE,
+        _THICKNESS,
+        _MASS_BALANCE,
+        _AREAL_NOISE,
+        Table(
+            "faraday",
+            "quantity",
+            (
+                text("quantity", "slope of measured against Faraday's mass, leakage, chi2, degrees of freedom"),
+                quantity("value", "1", "of the quantity"),
+                quantity("sigma", "1", "its standard error"),
+            ),
+        ),
+        Table("cycler", "time", (quantity("time_s", "s", "since the start of the first scan"), CHARGE, VOLTAGE)),
+        Table(
+            "depth_profile",
+            "scan and depth",
+            (SCAN, quantity("depth_um", "micrometre", "distance from the ceramic's surface"), *_PROFILE),
+        ),
+        Table(
+            "radial_profile",
+            "scan and radius",
+            (SCAN, quantity("radius_um", "micrometre", "distance from the axis"), *_PROFILE),
+        ),
+        Table("bins", "scan and bin", (SCAN, *_ELEMENT, *DENSITIES, *MASS, VOXELS)),
+        Table("region_totals", "scan and region", (SCAN, text("region", "its name"), VOXELS, *MASS)),
+        Table(
+            "material_totals",
+            "scan, region and material",
+            (SCAN, text("region", "its name"), text("material", "of the reference scan"), VOXELS, *MASS),
+        ),
+    )
+}
+
+RENAMED: Mapping[str, Mapping[str, str]] = {"reconstruction": {"voxel_size": "voxel_size_um", "tilt": "tilt_deg"}}
+"""Columns of tables that earlier versions wrote under another name."""
+
+
+def units(table: str) -> dict[str, str]:
+    """Return the unit of each column of a table that is a quantity; empty for a table that is not declared."""
+    found = TABLES.get(table)
+    return {} if found is None else {column.name: column.unit for column in found.columns if column.unit}
