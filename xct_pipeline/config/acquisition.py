@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
-from xct_pipeline.config.section import Section, Span
+from xct_pipeline.config.section import Degrees, Distance, Energy, PixelSize, Section, Span
+from xct_pipeline.names import ScanName, check_distinct
 
 
 class AngleFile(Section):
@@ -19,23 +20,23 @@ class AngleFile(Section):
 class AngleRange(Section):
     """Evenly spaced angles in degrees, both ends included."""
 
-    start: float
-    stop: float
-    count: Annotated[int, Field(ge=3)]
+    start: Degrees
+    stop: Degrees
+    count: Annotated[int, Field(ge=3, le=10_000_000)]
 
 
 class TiffScan(Section):
     """A scan stored as TIFF files; patterns are sorted naturally."""
 
-    name: str
+    name: ScanName
     projections: str | list[str]
     flats: str | list[str] | None = None
     flats_after: str | list[str] | None = None
     darks: str | list[str] | None = None
     darks_after: str | list[str] | None = None
     angles: AngleFile | AngleRange
-    pixel_size_um: PositiveFloat | None = None
-    energy_keV: PositiveFloat | None = None
+    pixel_size_um: PixelSize | None = None
+    energy_keV: Energy | None = None
 
 
 class Around(Section):
@@ -52,9 +53,9 @@ class Acquisition(Section):
     tiff: list[TiffScan] = []
     flats: Literal["none"] | list[str] | Around | None = None
     darks: Literal["none"] | list[str] | Around | None = None
-    pixel_size_um: PositiveFloat | None = None
-    energy_keV: PositiveFloat | None = None
-    distance_mm: PositiveFloat | None = None
+    pixel_size_um: PixelSize | None = None
+    energy_keV: Energy | None = None
+    distance_mm: Distance | None = None
     rows: Span | None = None
     columns: Span | None = None
     binning: Annotated[int, Field(ge=1, le=16)] = 1
@@ -63,6 +64,7 @@ class Acquisition(Section):
     def _check(self) -> Acquisition:
         if not self.scans and not self.tiff:
             raise ValueError('no scans: give scans = ["scan_00.nxs", ...] or [[acquisition.tiff]] tables')
+        check_distinct((table.name for table in self.tiff), "scans")
         for name in ("rows", "columns"):
             span = getattr(self, name)
             if span is not None and span[0] >= span[1]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from xct_pipeline.config.section import Box, Cylinder, RegionOfInterest, Section
+from xct_pipeline.names import Name, check_distinct
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -45,13 +46,14 @@ class Calibration(Section):
     """Grey values of each scan on the scale of the reference scan."""
 
     method: Literal["auto", "regions", "registration", "none"] = "auto"
-    regions: dict[str, RegionOfInterest] = {}
+    regions: dict[Name, RegionOfInterest] = {}
     fitted: list[str] = []
 
     @model_validator(mode="after")
     def _check(self) -> Calibration:
         if (self.method == "regions") != bool(self.regions):
             raise ValueError('name regions with method = "regions", and only then')
+        check_distinct(self.regions, "regions")
         unknown = sorted(set(self.fitted) - set(self.regions))
         if unknown:
             raise ValueError(
@@ -80,10 +82,11 @@ class Registration(Section):
     start: dict[str, StartMotion] = {}
     calibration: Calibration = Calibration()
     local: LocalDisplacement | None = None
-    fragments: dict[str, RegionOfInterest] = {}
+    fragments: dict[Name, RegionOfInterest] = {}
 
     @model_validator(mode="after")
     def _check(self) -> Registration:
+        check_distinct(self.fragments, "fragments")
         turned = [name for name, motion in self.start.items() if any(motion.rotation)]
         if self.method == "translation" and turned:
             raise ValueError(

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from xct_pipeline.config.section import NoMethod, Section, default_method
+from xct_pipeline.names import Name, check_distinct
 
 
 class DenoiseGaussian(Section):
@@ -72,7 +73,7 @@ LABEL_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"
 class SegmentationBase(Section):
     """What every method shares: names from dark to bright, and what is measured on the labels."""
 
-    names: list[str] | None = None
+    names: list[Name] | None = None
     colors: list[Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]] | None = None
     denoise: Denoise = DenoiseGaussian()
     ceramic: str | None = None
@@ -103,8 +104,7 @@ class SegmentationBase(Section):
             raise ValueError(f"{self.count} materials: labels hold 2 to 253")
         if len(names) != self.count:
             raise ValueError(f"{len(names)} names for {self.count} materials: give one each, from dark to bright")
-        if len(set(names)) < len(names) or "" in names:
-            raise ValueError(f"names {', '.join(names)}: each material needs a name of its own")
+        check_distinct(names, "materials")
         if len(self.palette) != self.count:
             raise ValueError(f"{len(self.palette)} colors for {self.count} materials: give one each")
         wanted = {
@@ -205,7 +205,7 @@ class SegmentClassifier(SegmentationBase):
 
     method: Literal["classifier"]
     labels: str
-    names: Annotated[list[str], Field(min_length=2)]
+    names: Annotated[list[Name], Field(min_length=2)]
     denoise: Denoise = NoMethod()
     scan: NonNegativeInt | str | None = None
     z: list[NonNegativeInt] | None = None

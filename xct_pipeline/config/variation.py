@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from xct_pipeline.config.section import RegionOfInterest, Section
+from xct_pipeline.config.section import Energy, RegionOfInterest, Section
+from xct_pipeline.names import Name, check_distinct
 
 
 class AnodeSettings(Section):
@@ -33,12 +34,12 @@ class Variation(Section):
     species: str = "Na"
     closure: ClosureName | None = None
     region: RegionOfInterest | None = None
-    regions: dict[str, RegionOfInterest] = {}
-    energy_keV: PositiveFloat | None = None
+    regions: dict[Name, RegionOfInterest] = {}
+    energy_keV: Energy | None = None
     measured: dict[str, PositiveFloat] = {}
     anode: AnodeSettings = AnodeSettings()
     second_store: str | None = None
-    second_energy_keV: PositiveFloat | None = None
+    second_energy_keV: Energy | None = None
     alternatives: list[ClosureName] = []
     bins: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     surface_attenuation: float | None = None
@@ -48,6 +49,11 @@ class Variation(Section):
     table_error: Annotated[float, Field(ge=0, lt=1)] = 0.02
     energy_error_keV: Annotated[float, Field(ge=0)] = 0.1
     registration_error_voxel: Annotated[float, Field(ge=0)] = 0.01
+
+    @model_validator(mode="after")
+    def _check(self) -> Variation:
+        check_distinct(self.regions, "regions")
+        return self
 
 
 class Electrochemistry(Section):

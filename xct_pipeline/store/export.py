@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.names import check_scan_name
 from xct_pipeline.store.files import StoreError, read_attributes
 from xct_pipeline.store.store import Store
 
@@ -35,7 +36,7 @@ def export_store(
     Raises
     ------
     StoreError
-        No such store or scan.
+        No such store or scan, or a scan whose name no file may have.
     ValueError
         Unknown format.
     """
@@ -45,6 +46,8 @@ def export_store(
     if not source.exists():
         raise StoreError(f"{store} is no store of xct")
     known = source.attributes().get("scans", {})
+    for name in known:
+        _require_name(store, name)
     there = [name for name in known if (store / "scans" / name / "volume" / "zarr.json").exists()]
     missing = sorted(set(scans or ()) - set(there))
     if missing or not there:
@@ -57,6 +60,14 @@ def export_store(
         write = _write_tiff if format == "tiff" else _write_hdf5
         folder.mkdir(parents=True, exist_ok=True)
         yield write(volume, folder, name, voxel)
+
+
+def _require_name(store: Path, name: str) -> None:
+    """Refuse a scan's name of which no file may be made: an old store, or one that was tampered with, may hold it."""
+    try:
+        check_scan_name(name)
+    except ValueError as error:
+        raise StoreError(f"{store}: {error}; rename the raw file and run again into another store") from None
 
 
 def _planes(volume: xr.DataArray) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:

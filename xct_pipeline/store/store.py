@@ -22,6 +22,7 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from xct_pipeline.names import check_path
 from xct_pipeline.store import provenance
 from xct_pipeline.store.files import RefusedError, StoreError, read_attributes, write_atomic, write_group
 from xct_pipeline.store.image import CHUNK, SPATIAL, Image, level_count, ome_metadata
@@ -304,7 +305,7 @@ def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
 
 def open_volume(store: str | os.PathLike[str], scan: str | None = None, level: int = 0) -> xr.DataArray:
     """Open a scan's volume (z, y, x), or without `scan` the registered series (t, z, y, x); see `open_image`."""
-    return open_image(Path(store) / ("registered" if scan is None else f"scans/{scan}/volume"), level)
+    return open_image(Path(store) / ("registered" if scan is None else check_path(f"scans/{scan}/volume")), level)
 
 
 def open_table(store: str | os.PathLike[str], name: str) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ from xct_pipeline.config import Segmentation
 from xct_pipeline.engine.blocks import Array, Pass, Region, image_source
 from xct_pipeline.engine.execution import PassResult, Progress, image_identity
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.names import check_name
 from xct_pipeline.registration.steps.stage import PATH, series_image
 from xct_pipeline.segmentation import interface, label, properties, surface
 from xct_pipeline.segmentation.steps import series as stage_series
@@ -32,7 +32,7 @@ def objects_wanted(settings: Segmentation) -> list[str]:
 
 def objects_path(name: str) -> str:
     """Return where the numbered objects of a material are in a store."""
-    return f"registered/labels/objects_{re.sub(r'[^0-9A-Za-z]+', '_', name)}"
+    return f"registered/labels/objects_{check_name(name)}"
 
 
 def objects_image(name: str, facts: Facts, limits: Resources) -> Image:
