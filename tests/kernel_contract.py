@@ -30,7 +30,7 @@ def allowed(kernel: str, imported: str) -> bool:
 
 
 class KernelContract(Contract):
-    """A kernel imports scan, device, smoothing, names, inputs and kernels beside it; no scheduler, store, configuration or stage."""
+    """A kernel imports what is SHARED and kernels beside it; no scheduler, store, configuration or stage."""
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
         """Look at what every kernel imports."""

@@ -1,14 +1,17 @@
-"""Files that others wrote and that are read as text: regular files only, no larger than they can sensibly be."""
+"""What others wrote: files are read if regular and no larger than they can be, texts are shown without controls."""
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 MOST_TEXT = 64 * 2**20  # bytes of a list of angles or of a log
 MOST_LINES = 10  # of errors that are alike
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories of what is not seen but acts
 
 
 def require_regular(path: str | os.PathLike[str]) -> int:
@@ -49,3 +52,23 @@ def first_of(lines: Sequence[str], most: int = MOST_LINES) -> list[str]:
     if len(lines) <= most + 1:
         return list(lines)
     return [*lines[:most], f"... and {len(lines) - most} more"]
+
+
+def clean(text: str) -> str:
+    r"""Return text that no terminal acts upon: control characters, marks of direction and halves of pairs as ``\x1b``.
+
+    Line breaks and tabs stay.
+    """
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in _UNSEEN else _written(c) for c in text)
+
+
+def _written(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+class PlainFormatter(logging.Formatter):
+    """Formats a record of a log, then cleans it: what is logged names files and datasets of others."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text that no terminal acts upon."""
+        return clean(super().format(record))

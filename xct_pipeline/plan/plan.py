@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from xct_pipeline.acquisition.steps import open_scans
 from xct_pipeline.config import Config
 from xct_pipeline.engine.resources import Forecast, Resources, resources
+from xct_pipeline.inputs import first_of
 from xct_pipeline.plan.forecasts import forecasts
 from xct_pipeline.plan.scan import ScanPlan, plan_scan
 from xct_pipeline.registration.steps import stage as registration
@@ -95,7 +96,7 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
     if errors:
         raise _all_errors([*errors, *(item.problem for item in scans if item.problem)])
     if not any(item.scan is not None for item in scans):
-        problems = "\n".join(f"  {item.problem}" for item in scans)
+        problems = "\n".join(f"  {line}" for line in first_of([item.problem or "" for item in scans]))
         raise ScanError(scans[0].problem or "" if len(scans) == 1 else f"no scan can be used:\n{problems}")
     stages = STAGES[: last_stage(config, until) + 1]
     return Plan(config, limits, until, scans, tuple(forecasts(config, scans, limits, stages)))
@@ -103,7 +104,7 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
 
 def _all_errors(errors: Sequence[str]) -> ScanError:
     lines = list(dict.fromkeys(errors))
-    return ScanError(lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} errors", *lines]))
+    return ScanError(lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} errors", *first_of(lines)]))
 
 
 def _setting_errors(config: Config, until: str | None, scans: Sequence[ScanPlan] | None) -> list[str]:
