@@ -21,6 +21,7 @@ from xct_pipeline.scan import ScanError
 MOST_FRAMES = 10_000_000
 MOST_PIXELS = 1_000_000  # along a side of a frame
 MOST_CHUNK = 2**30  # bytes that are unpacked together
+MOST_GROUPS, DEEPEST = 10_000, 32  # that are looked through for links, and in each other: the library slows down there
 MOST_LINKS = 100  # behind one link; the library follows 16
 
 
@@ -201,17 +202,25 @@ def identity(dataset: Any) -> tuple[str, int]:
 def missing_links(file: h5py.File) -> dict[str, list[str]]:
     """Links that lead nowhere: target -> the links' own paths, in file order."""
     missing: dict[str, list[str]] = {}
+    seen: set[tuple[str, int]] = set()
 
-    def visit(name: str, link: Any) -> None:
-        if isinstance(link, h5py.SoftLink | h5py.ExternalLink):
-            try:
-                require_followable(file, name)
-                file[name]
-            except Exception:
-                target = link.filename if isinstance(link, h5py.ExternalLink) else link.path
-                missing.setdefault(str(target), []).append(f"/{name}")
+    def visit(group: h5py.Group, depth: int) -> None:
+        seen.add(identity(group))
+        for name in group:
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.SoftLink | h5py.ExternalLink):
+                try:
+                    require_followable(group, name)
+                    group[name]
+                except Exception:
+                    target = link.filename if isinstance(link, h5py.ExternalLink) else link.path
+                    missing.setdefault(str(target), []).append(_join(group, name))
+                continue
+            inner = child(group, name) if depth < DEEPEST and len(seen) < MOST_GROUPS else None
+            if isinstance(inner, h5py.Group) and identity(inner) not in seen:
+                visit(inner, depth + 1)
 
-    file.visititems_links(visit)
+    visit(file, 0)
     return missing
 
 

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from xct_pipeline.config import Config
-from xct_pipeline.inputs import first_of, read_bytes
+from xct_pipeline.inputs import MOST_LINES, first_of, read_bytes
 
 MOST_BYTES = 4 * 2**20  # of a configuration
 DEEPEST = 12  # levels of tables and lists in each other
@@ -104,12 +104,14 @@ def _deeper_than(value: Any, levels: int) -> bool:
 
 def describe(error: ValidationError) -> list[str]:
     """Turn pydantic's errors into one sentence each, without repetitions of a union's branches."""
-    lines: list[str] = []
+    lines: dict[str, None] = {}
     for item in error.errors(include_url=False):
         where = ".".join(str(part) for part in _keys(item["loc"]))
         match item["type"]:
             case "extra_forbidden":
-                line = f"{where}: unknown key{_did_you_mean(str(item['loc'][-1]), _known_keys(item['loc']))}"
+                line = f"{where}: unknown key"
+                if len(lines) <= MOST_LINES:  # a thousand are not shown, and to find near names takes time
+                    line += _did_you_mean(str(item["loc"][-1]), _known_keys(item["loc"]))
             case "missing":
                 line = f"{where}: missing"
             case "union_tag_invalid":
@@ -123,9 +125,8 @@ def describe(error: ValidationError) -> list[str]:
                 shown = f" = {given}" if len(given) < 60 and not isinstance(item.get("input"), dict) else ""
                 line = f"{where}{shown}: {item['msg'].removeprefix('Value error, ')}"
         line = line.removeprefix(": ")  # of the file as a whole
-        if line not in lines:
-            lines.append(line)
-    return lines
+        lines[line] = None
+    return list(lines)
 
 
 def _keys(location: tuple[int | str, ...]) -> list[int | str]:

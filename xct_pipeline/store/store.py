@@ -24,6 +24,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from xct_pipeline.names import check_path
 from xct_pipeline.store import provenance
+from xct_pipeline.store.cells import escape_cells, unescape_cells
 from xct_pipeline.store.files import RefusedError, StoreError, read_attributes, write_atomic, write_group
 from xct_pipeline.store.image import CHUNK, SPATIAL, Image, level_count, ome_metadata
 from xct_pipeline.store.stored_array import StoredArray
@@ -227,7 +228,7 @@ class Store:
         known = json.loads(readme.read_text()) if readme.exists() else {}
         known[f"{name}.csv"] = {column: units.get(column, "") for column in table.columns}
         file = folder / f"{name}.csv"
-        write_atomic(file, table.to_csv(index=False, float_format="%.10g").encode())
+        write_atomic(file, escape_cells(table).to_csv(index=False, float_format="%.10g").encode())
         write_atomic(readme, json.dumps(known, indent=1, sort_keys=True).encode())
         return file
 
@@ -239,7 +240,7 @@ class Store:
         if not file.exists():
             there = sorted(f.stem for f in file.parent.glob("*.csv")) if file.parent.is_dir() else []
             raise StoreError(f"{self.path} has no table {name}; it has: {', '.join(there) or 'none'}")
-        return pd.read_csv(file)
+        return unescape_cells(pd.read_csv(file))
 
     def open(self, path: str, level: int = 0) -> xr.DataArray:
         """Open an image lazily as an xarray.DataArray with coordinates in micrometre (or pixels)."""
