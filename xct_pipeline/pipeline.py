@@ -24,6 +24,7 @@ from xct_pipeline.engine.record import finished, record_file, write_record
 from xct_pipeline.engine.resources import disk_problem
 from xct_pipeline.engine.scheduling import cluster_of, share_one_heap
 from xct_pipeline.engine.steps import Steps
+from xct_pipeline.inputs import PlainFormatter
 from xct_pipeline.plan.estimates import Prepared, prepare
 from xct_pipeline.plan.finished import finished_centers, run_key
 from xct_pipeline.plan.plan import STAGES, Plan, last_stage, plan
@@ -298,7 +299,7 @@ class _run_log:
 
     def __init__(self, store: Store) -> None:
         self.handler = logging.FileHandler(store.path / "run.log", encoding="utf-8", delay=True)
-        self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self.handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
 
     def __enter__(self) -> None:
         log.setLevel(min(log.level or logging.INFO, logging.INFO))

@@ -7,8 +7,7 @@ import errno
 import pytest
 from command import xct
 
-from xct_pipeline import cli
-from xct_pipeline.cli import options, runs
+from xct_pipeline.cli import app, options, runs
 from xct_pipeline.config.file import ConfigError
 from xct_pipeline.scan import ScanError
 from xct_pipeline.store.files import RefusedError, StoreError
@@ -50,7 +49,7 @@ def test_rows():
     ],
 )
 def test_exit_codes(error, code, words):
-    message, found = cli._verdict(error)
+    message, found = app._verdict(error)
     assert (found, words in message) == (code, True)
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 import xct_pipeline as xct
 from xct_pipeline import config as configuration
-from xct_pipeline.cli import app
+from xct_pipeline.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

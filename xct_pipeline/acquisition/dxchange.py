@@ -10,7 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.acquisition import facts
-from xct_pipeline.acquisition.hdf5 import Hdf5Frames, attribute, numbers, open_hdf5, reading, resolve, stack
+from xct_pipeline.acquisition.hdf5 import (
+    Hdf5Frames,
+    attribute,
+    counts_dtype,
+    numbers,
+    open_hdf5,
+    reading,
+    resolve,
+    stack,
+)
 from xct_pipeline.acquisition.storage import require_complete
 from xct_pipeline.acquisition.units import convert
 from xct_pipeline.scan import Scan, ScanError
@@ -95,7 +104,7 @@ def _frames(file: h5py.File, path: Path, name: str) -> tuple[Hdf5Frames | None, 
     if axes.count(":") == 2 and not axes.startswith("theta"):
         raise ScanError(f"{where}: its axes are {axes}, expected theta:y:x: write it as projections")
     storage = require_complete(dataset)
-    dtype = dataset.dtype.newbyteorder("=")
+    dtype = counts_dtype(dataset.dtype)
     elsewhere = tuple(sorted(storage.files - {path}))
     frames = Hdf5Frames(path, address, np.arange(n), height, width, dtype, storage.chunk_rows, elsewhere)
     return frames, storage.files

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from xct_pipeline.acquisition.hdf5 import attribute, numbers, resolve, text_of
+from xct_pipeline.acquisition.hdf5 import attribute, child, numbers, resolve, text_of
 from xct_pipeline.acquisition.units import convert
 from xct_pipeline.scan import ScanError
 
@@ -160,10 +160,7 @@ def _by_class(entry: Any) -> tuple[list[Any], list[Any]]:
         if not isinstance(parent, h5py.Group):
             continue
         for name in parent:
-            try:
-                group = parent[name]
-            except Exception:
-                continue
+            group = child(parent, name)
             kind = attribute(group, "NX_class")
             if not isinstance(group, h5py.Group) or kind == "NXsource":
                 continue

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.scan import ScanError
+
+MOST_FRAMES = 10_000_000
+MOST_PIXELS = 1_000_000  # along a side of a frame
+MOST_CHUNK = 2**30  # bytes that are unpacked together
+MOST_GROUPS, DEEPEST = 10_000, 32  # that are looked through for links, and in each other: the library slows down there
+MOST_LINKS = 100  # behind one link; the library follows 16
 
 
 def one_line(text: str) -> str:
@@ -98,12 +107,74 @@ def resolve(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:
     for part in path.strip("/").split("/"):
         if not has(node, part):
             return None
+        require_followable(node, part)
         try:
             node = node[part]
         except Exception as error:
             home = node.file.filename
             raise ScanError(one_line(f"{home}: {_join(node, part)} {_dangling(node, part)}")) from error
     return node
+
+
+def child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:
+    """Return what lies in a group under a name; None where that is a link that leads nowhere."""
+    try:
+        return resolve(group, name.replace("/", "")) if "/" not in name else None
+    except ScanError:
+        return None
+
+
+def require_followable(group: h5py.Group, name: str, seen: set[tuple[str, int, str]] | None = None) -> None:
+    """Refuse a link that leads, over however many others, to a pipe or a device: the library would wait for ever.
+
+    Raises
+    ------
+    ScanError
+        The message names link and target.
+    """
+    link = group.get(name, getlink=True)
+    if not isinstance(link, h5py.SoftLink | h5py.ExternalLink):
+        return
+    seen = set() if seen is None else seen
+    here = (*identity(group), name)
+    if here in seen or len(seen) > MOST_LINKS:  # a circle, which the library ends itself
+        return
+    seen.add(here)
+    if isinstance(link, h5py.SoftLink):
+        _require_path(group.file if link.path.startswith("/") else group, link.path, seen)
+    else:
+        for target in _external_targets(group, link.filename):
+            if not target.exists():
+                continue
+            if not target.is_file():
+                what = f"links to {link.path} in {target}, which is not a file that can be read again and again"
+                raise ScanError(one_line(f"{group.file.filename}: {_join(group, name)} {what}"))
+            with contextlib.suppress(OSError), h5py.File(target, "r", locking="best-effort") as file:
+                _require_path(file, link.path, seen)
+
+
+def _require_path(start: h5py.Group, path: str, seen: set[tuple[str, int, str]]) -> None:
+    """Refuse a path that passes through such a link."""
+    node: Any = start
+    for part in path.strip("/").split("/"):
+        if part in ("", "."):
+            continue
+        if not has(node, part):
+            return
+        require_followable(node, part, seen)
+        try:
+            node = node[part]
+        except Exception:  # leads nowhere or in a circle, as will be found when it is opened
+            return
+
+
+def _external_targets(group: h5py.Group, name: str) -> list[Path]:
+    """Return the places where the library looks for the file of an external link."""
+    path, home = Path(name), Path(group.file.filename)
+    folders = [Path(f) for f in os.environ.get("HDF5_EXT_PREFIX", "").split(":") if f]
+    folders += [home.parent, home.resolve().parent, Path()]
+    named = [path] if path.is_absolute() else []
+    return [*named, *(folder / (path.name if path.is_absolute() else path) for folder in folders)]
 
 
 def _join(group: h5py.Group, name: str) -> str:
@@ -131,16 +202,25 @@ def identity(dataset: Any) -> tuple[str, int]:
 def missing_links(file: h5py.File) -> dict[str, list[str]]:
     """Links that lead nowhere: target -> the links' own paths, in file order."""
     missing: dict[str, list[str]] = {}
+    seen: set[tuple[str, int]] = set()
 
-    def visit(name: str, link: Any) -> None:
-        if isinstance(link, h5py.SoftLink | h5py.ExternalLink):
-            try:
-                file[name]
-            except Exception:
-                target = link.filename if isinstance(link, h5py.ExternalLink) else link.path
-                missing.setdefault(str(target), []).append(f"/{name}")
+    def visit(group: h5py.Group, depth: int) -> None:
+        seen.add(identity(group))
+        for name in group:
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.SoftLink | h5py.ExternalLink):
+                try:
+                    require_followable(group, name)
+                    group[name]
+                except Exception:
+                    target = link.filename if isinstance(link, h5py.ExternalLink) else link.path
+                    missing.setdefault(str(target), []).append(_join(group, name))
+                continue
+            inner = child(group, name) if depth < DEEPEST and len(seen) < MOST_GROUPS else None
+            if isinstance(inner, h5py.Group) and identity(inner) not in seen:
+                visit(inner, depth + 1)
 
-    file.visititems_links(visit)
+    visit(file, 0)
     return missing
 
 
@@ -177,7 +257,7 @@ def numbers(dataset: Any, where: str) -> npt.NDArray[np.float64]:
         raise ScanError(f"{where}: is empty")
     if dataset.dtype.kind not in "uifb":
         raise ScanError(f"{where}: holds {dataset.dtype}, not numbers")
-    if dataset.size > 100_000_000:
+    if dataset.size > MOST_FRAMES:
         raise ScanError(f"{where}: has {dataset.size} values, far more than one per frame")
     with reading(where):
         return np.asarray(dataset[()], dtype=np.float64).ravel()
@@ -269,4 +349,25 @@ def stack(dataset: Any, where: str) -> tuple[int, int, int]:
         raise ScanError(f"{where}: is empty, shape {shape}")
     if dataset.dtype.kind not in "uif":
         raise ScanError(f"{where}: holds {dataset.dtype}, expected counts")
+    if shape[0] > MOST_FRAMES or max(shape[1:]) > MOST_PIXELS:
+        raise ScanError(f"{where}: has shape {shape}, more than any detector has: the file is damaged")
+    chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
+    if chunk > MOST_CHUNK:  # one pixel is read by unpacking all of it
+        raise ScanError(
+            f"{where}: is packed in pieces of {chunk / 1e9:.1f} GB, of which one is read for every pixel: "
+            f"rewrite it in pieces of a frame, h5repack -l {dataset.name}:CHUNK=1x{shape[1]}x{shape[2]}"
+        )
     return int(shape[0]), int(shape[1]), int(shape[2])
+
+
+def require_frame(dataset: h5py.Dataset, where: str) -> None:
+    """Refuse one frame that is larger than any detector's, before memory is taken for it."""
+    if dataset.size * dataset.dtype.itemsize > MOST_CHUNK:
+        raise ScanError(f"{where}: has shape {dataset.shape}, more than any detector has: the file is damaged")
+
+
+def counts_dtype(stored: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type in which frames are read: as stored, in the machine's order; half and long floats widen."""
+    if stored.kind == "f" and stored.itemsize not in (4, 8):
+        return np.dtype(np.float32 if stored.itemsize < 4 else np.float64)
+    return stored.newbyteorder("=")

@@ -15,6 +15,8 @@ from xct_pipeline.acquisition.facts import detector_facts, photon_energy, pixel_
 from xct_pipeline.acquisition.hdf5 import (
     Hdf5Frames,
     attribute,
+    child,
+    counts_dtype,
     has,
     identity,
     missing_links,
@@ -87,7 +89,7 @@ def read_nxtomo(
         elsewhere = tuple(sorted(storage.files - {path}))
 
         def frames(kind: int) -> Hdf5Frames:
-            dtype = data.dtype.newbyteorder("=")
+            dtype = counts_dtype(data.dtype)
             index = np.flatnonzero(key == kind)
             return Hdf5Frames(path, address, index, height, width, dtype, storage.chunk_rows, elsewhere)
 
@@ -169,28 +171,25 @@ def find_place(file: h5py.File, path: Path, entry: str | None) -> Place:
 def _groups(parent: Any) -> Iterator[tuple[str, h5py.Group]]:
     """Groups inside a group; links that lead nowhere are passed over."""
     for name in parent:
-        try:
-            child = parent[name]
-        except Exception:
-            continue
-        if isinstance(child, h5py.Group):
-            yield name, child
+        inner = child(parent, name)
+        if isinstance(inner, h5py.Group):
+            yield name, inner
 
 
 def places(file: h5py.File) -> list[Place]:
     """Everything in a file that may be a scan."""
     found = []
     entries = [("", file)]
-    for name, child in _groups(file):
-        entries.append((f"/{name}", child))
-        for inner, grandchild in _groups(child):
+    for name, outer in _groups(file):
+        entries.append((f"/{name}", outer))
+        for inner, grandchild in _groups(outer):
             if attribute(grandchild, "NX_class") in ("NXentry", "NXsubentry") or has(grandchild, "definition"):
                 entries.append((f"/{name}/{inner}", grandchild))
     for address, group in entries:
         definition = ""
         if has(group, "definition"):
             try:
-                definition = text_of(group["definition"]) or attribute(group, "definition")
+                definition = text_of(child(group, "definition")) or attribute(group, "definition")
             except Exception:
                 definition = ""
         defined = "nxtomo" in (definition or attribute(group, "definition")).lower()
@@ -210,7 +209,7 @@ def _detectors(entry: h5py.Group) -> list[str]:
                 if has(group, "data") and (keyed or inner == "detector"):
                     found.append(f"{name}/{inner}")
     if not found and has(entry, "data"):
-        data = entry.get("data")
+        data = child(entry, "data")
         if has(data, "data") and (has(data, "image_key") or has(data, "rotation_angle")):
             found.append("data")
     return found
@@ -288,7 +287,7 @@ def _angle_candidates(file: h5py.File, entry: h5py.Group, base: str, place: Plac
     for name, group in _groups(entry):
         if attribute(group, "NX_class") != "NXdata":
             continue
-        signal = group.get(attribute(group, "signal") or "data")
+        signal = child(group, attribute(group, "signal") or "data")
         if not isinstance(signal, h5py.Dataset):
             continue
         if identity(signal) != frames:

@@ -16,6 +16,7 @@ from xct_pipeline.acquisition.hdf5 import has, one_line, open_hdf5, reading, spl
 from xct_pipeline.acquisition.nxtomo import read_nxtomo
 from xct_pipeline.acquisition.references import Files, with_references
 from xct_pipeline.acquisition.tiff_stack import is_tiff, matching_files, read_angles, tiff_frames
+from xct_pipeline.names import ALLOWED, fitting_name
 from xct_pipeline.scan import Scan, ScanError
 
 
@@ -40,7 +41,8 @@ def open_scan(
     path : str or Path
         The file. Where it holds several scans, ``file.nxs::/entry0001`` chooses one.
     name : str, optional
-        Name of the scan; by default the file's stem, with the entry where one is chosen.
+        Name of the scan; by default the file's stem, with the entry where one is chosen. A name that no file may have
+        (`xct_pipeline.names`) is mapped to the nearest that one may, with a warning.
     flats, darks, flats_after, darks_after : str, Path or sequence, optional
         Files or globs with flats (darks), used instead of those in `path`: NXtomo or Data Exchange files of
         which frames of that kind are taken, runs of their own of which every frame is taken, or TIFF. Where
@@ -78,7 +80,7 @@ def open_scan(
             scan = read_nxtomo(file_path, entry, pixel_size_um=pixel_size_um, energy_keV=energy_keV)
         if name is None and entry is not None:
             name = f"{scan.name}_{entry.strip('/').split('/')[-1]}"
-        scan = replace(scan, name=name or scan.name)
+        scan = _named(scan, name)
         scan = _referenced(scan, (flats, flats_after), (darks, darks_after), Path(folder), without_flats, without_darks)
         return checked(scan, without_flats=without_flats, without_darks=without_darks)
 
@@ -138,7 +140,7 @@ def open_tiff_scan(
         kind = frames.dtype
         named = [base / str(angles["file"])] if isinstance(angles, Mapping) and angles.get("file") else []
         scan = Scan(
-            name=name,
+            name="",
             projections=frames,
             angles=values,
             pixel_size_um=pixel_size_um,
@@ -146,8 +148,19 @@ def open_tiff_scan(
             saturation=float(np.iinfo(kind).max) if kind.kind in "ui" else None,
             files=(*paths, *named),
         )
+        scan = _named(scan, name)
         scan = _referenced(scan, (flats, flats_after), (darks, darks_after), base, without_flats, without_darks)
         return checked(scan, without_flats=without_flats, without_darks=without_darks)
+
+
+def _named(scan: Scan, given: str | None) -> Scan:
+    """Name a scan as its configuration does, or by its file as far as that fits; a name that was mapped is told."""
+    name = given or scan.name
+    fitting = fitting_name(name)
+    if fitting == name:
+        return replace(scan, name=name)
+    told = f"its name is {fitting!r}, because {name[:100]!r} holds more than {ALLOWED} or is reserved"
+    return replace(scan, name=fitting, warnings=(*scan.warnings, told))
 
 
 def _referenced(

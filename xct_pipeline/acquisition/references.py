@@ -13,7 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.acquisition.dxchange import read_dxchange
-from xct_pipeline.acquisition.hdf5 import Hdf5Frames, has, open_hdf5, reading, split_entry
+from xct_pipeline.acquisition.hdf5 import (
+    Hdf5Frames,
+    counts_dtype,
+    has,
+    open_hdf5,
+    reading,
+    require_frame,
+    split_entry,
+    stack,
+)
 from xct_pipeline.acquisition.nxtomo import places, read_nxtomo
 from xct_pipeline.acquisition.storage import require_complete
 from xct_pipeline.acquisition.tiff_stack import is_tiff, matching_files, tiff_frames
@@ -189,9 +198,10 @@ def _only_images(path: Path) -> tuple[Frames, list[Path]]:
         storage = require_complete(dataset)
         files = [path, *sorted(storage.files - {path})]
         if dataset.ndim == 2:
+            require_frame(dataset, f"{path}: {found[0]}")
             return ArrayFrames(np.asarray(dataset[()])[None]), files
-        n, height, width = (int(size) for size in dataset.shape)
-        dtype = dataset.dtype.newbyteorder("=")
+        n, height, width = stack(dataset, f"{path}: {found[0]}")
+        dtype = counts_dtype(dataset.dtype)
         frames = Hdf5Frames(path, found[0], np.arange(n), height, width, dtype, storage.chunk_rows, tuple(files[1:]))
         return frames, files
 

@@ -13,6 +13,7 @@ import numpy as np
 from xct_pipeline.acquisition import open_scan, open_tiff_scan
 from xct_pipeline.config import Acquisition, AngleFile, Around, Config, TiffScan
 from xct_pipeline.engine.blocks import Array, Region, size_of
+from xct_pipeline.names import alike, fitting_name
 from xct_pipeline.scan import Frames, Scan, ScanError
 from xct_pipeline.store import provenance
 
@@ -136,9 +137,9 @@ def open_scans(config: Config) -> list[OpenedScan]:
         except ScanError as error:
             problems.append(str(error))
     opened += [_open_tiff(config, table) for table in acquisition.tiff]
-    names = [item.name for item in opened]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        problems.append(f"two scans are called {name}; names are file stems and must differ")
+    for first, second, *_ in alike(item.name for item in opened):
+        both = first if first == second else f"{first} and {second}, which differ by case alone"
+        problems.append(f"two scans are called {both}; names are file stems and must differ")
     if problems:
         raise ScanError("\n".join([*problems, *(item.problem for item in opened if item.problem)]))
     return opened
@@ -150,7 +151,7 @@ def _open_file(config: Config, path: Path) -> OpenedScan:
         references = _around("flats", acquisition.flats, config) | _around("darks", acquisition.darks, config)
         scan = open_scan(path, **references, pixel_size_um=acquisition.pixel_size_um, energy_keV=acquisition.energy_keV)
     except (ScanError, OSError) as error:
-        return OpenedScan(path.stem, (path,), None, str(error))
+        return OpenedScan(fitting_name(path.stem), (path,), None, str(error))
     return OpenedScan(scan.name, scan.files[:1] or (path,), _supplied(scan, acquisition))
 
 

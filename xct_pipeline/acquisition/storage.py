@@ -16,9 +16,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.acquisition.hdf5 import open_hdf5, reading, resolve
+from xct_pipeline.acquisition.hdf5 import MOST_FRAMES, open_hdf5, reading, resolve
 from xct_pipeline.scan import ScanError
 
+MOST_SOURCES = 100_000  # files of a virtual dataset
 Index = npt.NDArray[np.int64]
 
 
@@ -55,6 +56,8 @@ def require_complete(dataset: h5py.Dataset, frames: Index | None = None, depth: 
     where = f"{home}: {dataset.name}"
     if depth > 8:
         raise ScanError(f"{where}: virtual datasets that lead in a circle")
+    if dataset.ndim and dataset.shape[0] > MOST_FRAMES:
+        raise ScanError(f"{where}: has shape {dataset.shape}, more than one value per frame: the file is damaged")
     with reading(where):
         if dataset.is_virtual:
             return _require_sources(dataset, where, depth)
@@ -77,7 +80,7 @@ def _require_written(dataset: h5py.Dataset, where: str, frames: Index | None) ->
             raise ScanError(f"{where}: was never written (HDF5 would read zeros)")
         return
     counts = [-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)]
-    if dataset.id.get_num_chunks() >= np.prod(counts):
+    if dataset.id.get_num_chunks() >= math.prod(counts):
         return
     written = np.zeros(counts[0], dtype=np.int64)
 
@@ -86,7 +89,7 @@ def _require_written(dataset: h5py.Dataset, where: str, frames: Index | None) ->
 
     dataset.id.chunk_iter(count)
     used = np.arange(dataset.shape[0]) if frames is None else frames
-    lost = used[written[used // dataset.chunks[0]] < np.prod(counts[1:])]
+    lost = used[written[used // dataset.chunks[0]] < math.prod(counts[1:])]
     if len(lost):
         raise ScanError(
             f"{where}: {len(lost)} of {len(used)} frames were never written, the first is {lost[0]} "
@@ -131,6 +134,8 @@ def _expand_pattern(source: Any, shape: tuple[int, ...]) -> list[tuple[str, str]
     start, stride, _, block = source.vspace.get_regular_hyperslab()
     step = max(int(stride[0]), int(block[0]), 1)
     blocks = max(-(-(shape[0] - int(start[0])) // step), 1)  # HDF5 ends the extent at the first missing file
+    if blocks > MOST_SOURCES:
+        raise ScanError(f"{name}: {blocks} source files, at most {MOST_SOURCES} can be joined")
     return [
         (name.replace("%b", str(b)).replace("%%", "%"), path.replace("%b", str(b)).replace("%%", "%"))
         for b in range(blocks)

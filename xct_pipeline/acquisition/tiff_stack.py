@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.acquisition.hdf5 import one_line, piece, reading
+from xct_pipeline.acquisition.hdf5 import MOST_PIXELS, counts_dtype, one_line, piece, reading
+from xct_pipeline.inputs import read_bytes
 from xct_pipeline.scan import ScanError
+
+LARGE = 2**28  # bytes of an image that is looked at twice
+MOST_PACKED = 1100  # bytes that one byte of a compressed image can hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +57,8 @@ class TiffFrames:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """As stored, in the machine's byte order."""
-        return self.stored.newbyteorder("=")
+        """As stored, in the machine's byte order; half floats as float32."""
+        return counts_dtype(self.stored)
 
     @property
     def chunk_rows(self) -> int:
@@ -106,7 +112,7 @@ def _layout(path: Path) -> _Layout:
     import tifffile
 
     if not path.is_file():
-        raise ScanError(f"{path}: no such file")
+        raise ScanError(f"{path}: {'not a file that can be read again and again' if path.exists() else 'no such file'}")
     with reading(str(path)), tifffile.TiffFile(path) as tiff:
         pages: list[Any] = list(tiff.pages)
         if not pages or not _chain_ends(tiff):
@@ -129,6 +135,11 @@ def _layout(path: Path) -> _Layout:
         ends += [offset + nbytes for offset in offsets if offset >= 0]
         if max(ends) > path.stat().st_size:
             raise ScanError(f"{path}: the file is truncated: copy it again")
+        packed = min(sum(p.databytecounts) for p in pages)
+        if max(first.shape) > MOST_PIXELS or (nbytes > LARGE and nbytes > MOST_PACKED * packed):
+            raise ScanError(
+                f"{path}: says its images are {first.shape}, {nbytes} bytes, but holds {packed}: the file is damaged"
+            )
         return _Layout((int(first.shape[0]), int(first.shape[1])), dtype, offsets)
 
 
@@ -209,11 +220,12 @@ def matching_files(patterns: str | Path | Sequence[str | Path], folder: Path) ->
         matches: list[Path] = []
         if any(c in str(pattern) for c in "*?["):
             with reading(str(path)):
-                whole = path.absolute()
-                pattern_below = str(whole.relative_to(whole.anchor))
-                matches = [p for p in Path(whole.anchor).glob(pattern_below) if p.is_file()]
+                below = os.path.join(glob.escape(str(folder)), pattern)  # what it lies in is no pattern
+                matches = [p for p in map(Path, glob.glob(below, recursive=True)) if p.is_file()]
         if not matches:
-            raise ScanError(one_line(f"{path}: no such file"))
+            there = path.exists() and not path.is_dir()
+            what = "not a file that can be read again and again" if there else "no such file"
+            raise ScanError(one_line(f"{path}: {what}"))
         found += sorted(matches, key=natural_key)
     if not found:
         raise ScanError("an empty list of files")
@@ -260,8 +272,12 @@ def read_angles(
             f"angles: {sorted(keys)}: expected {{ file, lines = [first, end] }} or {{ start, stop, count }}"
         )
     path = folder / str(angles["file"])
-    with reading(str(path)):
-        rows = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    try:
+        rows = read_bytes(path).decode("utf-8-sig", "replace").splitlines()
+    except OSError as error:
+        raise ScanError(one_line(f"{path}: cannot be read ({error.strerror or error})")) from error
+    except ValueError as error:
+        raise ScanError(one_line(str(error))) from None
     first, end = 0, len(rows)
     if "lines" in keys:
         with reading(f"{path}: lines = {angles['lines']}"):

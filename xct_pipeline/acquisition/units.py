@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -28,6 +29,9 @@ _SPELLINGS = {
 # pint counts angles as dimensionless, so "counts" would pass for radians: angles are named one by one.
 _ANGLES = {"degree", "radian", "milliradian", "microradian", "arcminute", "arcsecond", "turn"}
 _EXAMPLES = {"radian": "'deg' or 'rad'", "micrometer": "'m', 'mm' or 'um'", "keV": "'eV' or 'keV'"}
+# names with small powers, multiplied or divided: pint would compute whatever else a file says, 9**9**9 for days
+_NAME = r"[^\W\d_][^\W\d]{0,29}(?:(?:\^|\*\*)-?[1-9])?"
+_GRAMMAR = re.compile(rf"(?=.{{1,60}}$)(?:{_NAME}|°)(?: ?[*/·] ?{_NAME}| {_NAME})*")
 
 
 @cache
@@ -60,6 +64,8 @@ def unit_factor(unit: str, to: str) -> float:
     """
     text = unit.strip()
     text = _SPELLINGS.get(text.lower(), text)
+    if not _GRAMMAR.fullmatch(text):
+        raise ScanError(f"unit {unit[:40]!r} is not known here; write {_EXAMPLES[to]}")
     registry = _registry()
     try:
         try:
@@ -71,8 +77,6 @@ def unit_factor(unit: str, to: str) -> float:
         if not text or (to == "radian" and str(parsed) not in _ANGLES):
             raise ValueError("not an angle")
         return float(registry.Quantity(1.0, parsed).to(to).magnitude)
-    except RecursionError as error:
-        raise ScanError(f"unit {unit[:40]!r} is not known; write {_EXAMPLES[to]}") from error
     except Exception as error:  # pint raises whatever its tokenizer meets in a garbage string
         raise ScanError(f"unit {unit[:40]!r} is not known here; write {_EXAMPLES[to]}") from error
 

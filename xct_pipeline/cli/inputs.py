@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from xct_pipeline.cli.options import PARTIAL, Cluster, ConfigPath, JsonFlag, Memory, Rows, Workers, plan_of, print_json
+from xct_pipeline.cli.terminal import tell
+from xct_pipeline.inputs import clean
 
 
 def init(
@@ -22,12 +25,12 @@ def init(
 
     text = write_template(scans, output.parent if output else Path.cwd())
     if output is None:
-        print(text, end="")
+        print(clean(text) if sys.stdout.isatty() else text, end="")  # a file keeps every character of the paths
         return
     if output.exists():
         raise ValueError(f"{output} exists; choose another name or remove it")
     output.write_text(text)
-    print(f"wrote {output}; next: xct check {output}")
+    tell(f"wrote {output}; next: xct check {output}")
 
 
 def check(
@@ -83,4 +86,4 @@ def simulate(
     from xct_pipeline.demo import simulate_folder
 
     config = simulate_folder(folder, scans=scans, columns=width, rows=rows, angles=angles, seed=seed)
-    print(f"wrote {config.parent}; next: xct run {config}")
+    tell(f"wrote {config.parent}; next: xct run {config}")

@@ -6,14 +6,15 @@ import json
 import logging
 import math
 import re
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-DONE, WRONG, REFUSED, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
+from xct_pipeline.cli import signals
+
+DONE, WRONG, REFUSED, PARTIAL, INTERRUPTED = 0, 1, 2, 3, signals.INTERRUPTED
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="RUN.TOML", help="The configuration.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -63,22 +64,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def start_logging() -> None:
-    """Log to the terminal, with colours where it has them."""
-    logger = logging.getLogger("xct")
-    logger.setLevel(logging.INFO)
-    if logger.handlers:
-        return
-    if sys.stderr.isatty():
-        from rich.logging import RichHandler
-
-        logger.addHandler(RichHandler(show_path=False, show_time=False, markup=False))
-    else:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-        logger.addHandler(handler)
 
 
 def load(config: Path) -> Any:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from xct_pipeline.cli.options import JsonFlag, print_json
+from xct_pipeline.cli.terminal import tell
 
 
 def info(
@@ -48,7 +49,7 @@ def report(store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.
     """
     from xct_pipeline.report import write_report
 
-    print(f"wrote {write_report(store)}")
+    tell(f"wrote {write_report(store)}")
 
 
 def export(
@@ -66,4 +67,4 @@ def export(
     from xct_pipeline.store.export import export_store
 
     for written in export_store(store, format, output, scan):
-        print(f"wrote {written}")
+        tell(f"wrote {written}")

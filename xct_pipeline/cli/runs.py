@@ -20,9 +20,9 @@ from xct_pipeline.cli.options import (
     parse_bytes,
     plan_of,
     print_json,
-    start_logging,
     use_device,
 )
+from xct_pipeline.cli.terminal import start_logging, tell
 
 
 def run(
@@ -51,7 +51,7 @@ def run(
     if as_json:
         print_json(show.run_facts(result))
     elif result.unchanged:
-        print(f"nothing was to be done: {result.store.path} is finished")
+        tell(f"nothing was to be done: {result.store.path} is finished")
     else:
         show.print_run(result)
     page = result.store.path / "report.html"
@@ -60,7 +60,7 @@ def run(
 
         page = write_report(result.store.path)
         if not as_json:
-            print(f"report: {page}")
+            tell(f"report: {page}")
     if len(result.failed) == len(result.scans):
         raise typer.Exit(WRONG)
     if result.refused:  # also where some scans failed: more scans would not bring mass
@@ -86,9 +86,9 @@ def demo(
 
     start_logging()
     there = (folder / "run.toml").exists()
-    print(f"{folder} holds a simulated cell already; going on with it" if there else f"simulating a cell in {folder}")
+    tell(f"{folder} holds a simulated cell already; going on with it" if there else f"simulating a cell in {folder}")
     with show.progress() as progress:
         result = run_demo(folder, workers, parse_bytes(memory), progress)
     show.print_run(result)
     show.print_comparison(compare(folder, result.store))
-    print(f"report: {write_report(result.store.path)}")
+    tell(f"report: {write_report(result.store.path)}")

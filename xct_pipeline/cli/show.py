@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from xct_pipeline.cli.terminal import console, error_console, tell
 from xct_pipeline.engine.resources import format_bytes
+from xct_pipeline.inputs import MOST_LINES, first_of
 
 if TYPE_CHECKING:
     from xct_pipeline.engine.execution import Progress, ShardResult
@@ -29,10 +30,6 @@ log = logging.getLogger("xct")
 LOG_INTERVAL_S = 60.0
 
 
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
-
-
 @contextlib.contextmanager
 def progress() -> Iterator[Progress]:
     """Show a bar on a terminal; elsewhere log one line a minute."""
@@ -41,7 +38,7 @@ def progress() -> Iterator[Progress]:
         from rich.progress import Progress as RichProgress
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with RichProgress(*columns, console=Console(stderr=True)) as bar:
+        with RichProgress(*columns, console=error_console()) as bar:
             task = bar.add_task("starting", total=None)
 
             def advance(result: ShardResult, done: int, total: int) -> None:
@@ -115,7 +112,7 @@ def _known(values: Sequence[float]) -> list[float | None]:
 
 def print_facts(path: Path, facts: Mapping[str, Any]) -> None:
     """Print facts, one a line; nested ones indented."""
-    print(path)
+    tell(path)
     _print_nested(facts, "  ")
 
 
@@ -123,15 +120,15 @@ def _print_nested(facts: Mapping[str, Any], indent: str) -> None:
     width = max((len(str(key)) for key in facts), default=0)
     for key, value in facts.items():
         if isinstance(value, Mapping) and value:
-            print(f"{indent}{key}")
+            tell(f"{indent}{key}")
             _print_nested(value, indent + "  ")
         elif isinstance(value, (list, tuple)) and value and all(isinstance(v, str) for v in value):
-            print(f"{indent}{key:<{width}}  {value[0]}")
+            tell(f"{indent}{key:<{width}}  {value[0]}")
             for more in value[1:]:
-                print(f"{indent}{'':<{width}}  {more}")
+                tell(f"{indent}{'':<{width}}  {more}")
         else:
             shown = f"{value:.6g}" if isinstance(value, float) else value
-            print(f"{indent}{key:<{width}}  {shown}")
+            tell(f"{indent}{key:<{width}}  {shown}")
 
 
 def plan_facts(plan: Plan) -> dict[str, Any]:
@@ -195,9 +192,11 @@ def stage_facts(stage: Stage, limits: Resources) -> dict[str, Any]:
 def print_plan(plan: Plan) -> None:
     """Print the scans and what a run would take."""
     table = Table("scan", "projections", "flats", "darks", "pixel", "energy", "output", "shards", "per task")
+    counted = set([item.name for item in plan.scans if item.scan is None][MOST_LINES:])  # not shown one by one
     for item in plan.scans:
         if item.scan is None:
-            table.add_row(escape(item.name), "[red]cannot be used[/red]")
+            if item.name not in counted:
+                table.add_row(escape(item.name), "[red]cannot be used[/red]")
             continue
         scan, step = item.scan, item.passes[-1]
         table.add_row(
@@ -211,11 +210,11 @@ def print_plan(plan: Plan) -> None:
             str(len(step.shards())),
             format_bytes(step.memory()),
         )
-    console = _console()
-    console.print(table)
+    screen = console()
+    screen.print(table)
     _print_remarks([(item.name, item.problem, item.warnings) for item in plan.scans])
     for step in plan.good[0].passes:
-        print(f"steps to {step.image.path}: {', '.join(op.name for op in step.ops)}")
+        tell(f"steps to {step.image.path}: {', '.join(op.name for op in step.ops)}")
     _print_stages(plan)
 
 
@@ -234,10 +233,10 @@ def _print_stages(plan: Plan) -> None:
             format_bytes(stage.disk_bytes),
             format_duration(stage.seconds(limits)),
         )
-    _console().print(table)
+    console().print(table)
     seconds = sum(stage.seconds(limits) for stage in plan.stages)
     workers = max(need.workers(limits) for stage in plan.stages for need in stage.needs)
-    print(
+    tell(
         f"store {plan.config.store_path}: at most {format_bytes(plan.disk_bytes)} on disk, "
         f"{workers} worker{'s' * (workers > 1)}, peak memory {format_bytes(plan.memory_bytes)} "
         f"(limit {format_bytes(limits.memory)}), about {format_duration(seconds)}"
@@ -253,13 +252,12 @@ def format_duration(seconds: float) -> str:
 
 
 def _print_remarks(remarks: Iterable[tuple[str, str | None, Sequence[str]]]) -> None:
-    """Print the problem and the warnings of each scan, one a line."""
-    console = _console()
-    for name, problem, warnings in remarks:
-        if problem:
-            console.print(f"[red]{escape(name)} failed:[/red] {escape(problem)}", soft_wrap=True)
-        for warning in warnings:
-            console.print(f"[yellow]{escape(name)}: {escape(warning)}[/yellow]", soft_wrap=True)
+    """Print the problem and the warnings of each scan, one a line, the first ten of each."""
+    found = list(remarks)
+    problems = [f"[red]{escape(name)} failed:[/red] {escape(problem)}" for name, problem, _ in found if problem]
+    warnings = [f"[yellow]{escape(name)}: {escape(text)}[/yellow]" for name, _, texts in found for text in texts]
+    for line in (*first_of(problems), *first_of(warnings)):
+        console().print(line, soft_wrap=True)
 
 
 def center_facts(estimate: CenterEstimate) -> dict[str, Any]:
@@ -289,7 +287,7 @@ def print_centers(found: Mapping[str, CenterEstimate]) -> None:
             _number(estimate.tilt_deg),
             estimate.method,
         )
-    _console().print(table)
+    console().print(table)
     _print_remarks([(name, None, estimate.warnings) for name, estimate in found.items()])
 
 
@@ -346,13 +344,13 @@ def print_run(result: RunResult) -> None:
                 f"{passed.seconds:.1f}",
                 escape(remark),
             )
-    _console().print(table)
+    console().print(table)
     _print_remarks([(scan.name, scan.problem, scan.warnings) for scan in result.scans])
     for warning in result.warnings:
-        _console().print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True)
+        console().print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True)
     failed = len(result.failed)
     state = "finished" if not failed else f"{failed} of {len(result.scans)} scans failed, the others are finished"
-    print(f"{'all scans failed' if failed == len(result.scans) else state}: {result.store.path}")
+    tell(f"{'all scans failed' if failed == len(result.scans) else state}: {result.store.path}")
 
 
 def print_comparison(rows: Iterable[tuple[str, str, str, str, str]]) -> None:
@@ -360,4 +358,4 @@ def print_comparison(rows: Iterable[tuple[str, str, str, str, str]]) -> None:
     table = Table("scan", "quantity", "recovered", "true", "difference", title="recovered against true")
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False, width=150).print(table)
+    console().print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Sequence
 from datetime import datetime
@@ -87,7 +88,7 @@ def write_template(paths: Sequence[Path], folder: Path) -> str:
     acquisition = tomlkit.table()
     names = tomlkit.array()
     for path in paths:
-        names.append(Path(os.path.relpath(path, folder)).as_posix())
+        names.append(glob.escape(Path(os.path.relpath(path, folder)).as_posix()))
     acquisition.add("scans", names.multiline(len(paths) > 2))
     acquisition.add(tomlkit.comment("in time order; globs are allowed"))
     _fill(acquisition, "pixel_size_um", [scan.pixel_size_um for scan in scans], "micrometre per pixel in the sample")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from xct_pipeline.cli.options import ConfigPath, JsonFlag, end_partial, load, print_json, start_logging
+from xct_pipeline.cli.options import ConfigPath, JsonFlag, end_partial, load, print_json
+from xct_pipeline.cli.terminal import start_logging, tell
 
 
 def center(
@@ -33,7 +34,7 @@ def center(
         print_json({name: show.center_facts(estimate) for name, estimate in found.items()})
     else:
         show.print_centers(found)
-        print(f"contact sheet: {sheet}")
+        tell(f"contact sheet: {sheet}")
     end_partial(settings, scan, found)
 
 
@@ -59,10 +60,10 @@ def preview(
         raise ValueError(f"--until {until}: choose reconstruction or registration")
     if until == "registration":
         registration_sheet(settings, z, scan, sheet)
-        print(f"wrote {sheet}")
+        tell(f"wrote {sheet}")
         return
     drawn = preview_sheet(settings, z, scan, sheet)
-    print(f"wrote {sheet}")
+    tell(f"wrote {sheet}")
     end_partial(settings, scan, drawn)
 
 
@@ -84,7 +85,7 @@ def sweep(
     sheet = output or config.with_name(f"{config.stem}_sweep.png")
     sweep_sheet(load(config), change, z, scan, sheet)
     stack = sheet.with_suffix(".tif")
-    print(f"wrote {sheet} and {stack}; xct view {stack} shows the stack in napari")
+    tell(f"wrote {sheet} and {stack}; xct view {stack} shows the stack in napari")
     if look:
         from xct_pipeline.viewer import view as open_viewer
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
-from xct_pipeline.config.section import Section, Span
+from xct_pipeline.config.section import Degrees, Distance, Energy, PixelSize, Section, Span
+from xct_pipeline.names import ScanName, check_distinct
 
 
 class AngleFile(Section):
@@ -21,18 +22,18 @@ class AngleFile(Section):
 class AngleRange(Section):
     """Evenly spaced angles in degrees, both ends included."""
 
-    start: float
+    start: Degrees
     """First angle, degrees."""
-    stop: float
+    stop: Degrees
     """Last angle, degrees."""
-    count: Annotated[int, Field(ge=3)]
+    count: Annotated[int, Field(ge=3, le=10_000_000)]
     """Number of angles, both ends included."""
 
 
 class TiffScan(Section):
     """A scan stored as TIFF files; patterns are sorted naturally."""
 
-    name: str
+    name: ScanName
     """Of the scan in the store."""
     projections: str | list[str]
     """Files or patterns of the projections, sorted naturally."""
@@ -46,9 +47,9 @@ class TiffScan(Section):
     """The same after the projections."""
     angles: AngleFile | AngleRange
     """Angle of each projection: a text file, or a range."""
-    pixel_size_um: PositiveFloat | None = None
+    pixel_size_um: PixelSize | None = None
     """Edge of a detector pixel on the sample, micrometre."""
-    energy_keV: PositiveFloat | None = None
+    energy_keV: Energy | None = None
     """Photon energy, keV."""
 
 
@@ -72,11 +73,11 @@ class Acquisition(Section):
     """Images of the open beam from other files; "none" goes without."""
     darks: Literal["none"] | list[str] | Around | None = None
     """Images without beam from other files; "none" goes without."""
-    pixel_size_um: PositiveFloat | None = None
+    pixel_size_um: PixelSize | None = None
     """Edge of a detector pixel on the sample, micrometre, where the files do not say it."""
-    energy_keV: PositiveFloat | None = None
+    energy_keV: Energy | None = None
     """Photon energy, keV, where the files do not say it."""
-    distance_mm: PositiveFloat | None = None
+    distance_mm: Distance | None = None
     """From sample to detector, mm, where the files do not say it."""
     rows: Span | None = None
     """Detector rows to use, half-open [first, stop]; all by default."""
@@ -89,6 +90,7 @@ class Acquisition(Section):
     def _check(self) -> Acquisition:
         if not self.scans and not self.tiff:
             raise ValueError('no scans: give scans = ["scan_00.nxs", ...] or [[acquisition.tiff]] tables')
+        check_distinct((table.name for table in self.tiff), "scans")
         for name in ("rows", "columns"):
             span = getattr(self, name)
             if span is not None and span[0] >= span[1]:

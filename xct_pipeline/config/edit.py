@@ -12,7 +12,7 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
 from xct_pipeline.config import Config
-from xct_pipeline.config.file import ConfigError, parse_config
+from xct_pipeline.config.file import TOO_DEEP, ConfigError, parse_config, read_text
 from xct_pipeline.store.files import write_atomic
 
 
@@ -40,10 +40,7 @@ def update_config(path: str | os.PathLike[str], changes: Mapping[str, Any]) -> C
         The file cannot be read, or it would be wrong after the change; then it is left as it was.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(file), [getattr(error, "strerror", None) or str(error)]) from None
+    text = read_text(file)
     changed = change_text(text, changes, str(file))
     config = parse_text(changed, file.parent, str(file))
     if changed != text:
@@ -100,7 +97,9 @@ def parse_text(text: str, folder: Path, source: str = "configuration") -> Config
 def _document(text: str, source: str) -> tomlkit.TOMLDocument:
     try:
         return tomlkit.parse(text)
-    except TOMLKitError as error:
+    except RecursionError:
+        raise ConfigError(source, [TOO_DEEP]) from None
+    except (TOMLKitError, ValueError) as error:
         raise ConfigError(source, [f"not valid TOML: {error}"]) from None
 
 

@@ -11,6 +11,11 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from xct_pipeline.config import Config
+from xct_pipeline.inputs import MOST_LINES, first_of, read_bytes
+
+MOST_BYTES = 4 * 2**20  # of a configuration
+DEEPEST = 12  # levels of tables and lists in each other
+TOO_DEEP = f"tables and lists lie in each other more than {DEEPEST} deep"
 
 
 class ConfigError(ValueError):
@@ -19,7 +24,7 @@ class ConfigError(ValueError):
     def __init__(self, source: str, problems: list[str]) -> None:
         self.source = source
         self.problems = problems
-        lines = "\n".join(f"  {problem}" for problem in problems)
+        lines = "\n".join(f"  {problem}" for problem in first_of(problems))
         super().__init__(f"{source}: {len(problems)} error{'s' * (len(problems) > 1)}\n{lines}")
 
 
@@ -42,22 +47,40 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         The file cannot be read or is wrong: every error at once, each with the nearest known name.
     """
     file = Path(path)
+    text = read_text(file)
     try:
-        with file.open("rb") as stream:
-            data = tomllib.load(stream)
-    except OSError as error:
-        raise ConfigError(str(file), [error.strerror or str(error)]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        data = tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(str(file), [TOO_DEEP]) from None
+    except ValueError as error:  # not of TOML alone: a number of a million digits is one too
         raise ConfigError(str(file), [f"not valid TOML: {error}"]) from None
     return parse_config(data, folder=file.parent, source=str(file))
+
+
+def read_text(file: Path) -> str:
+    """Return the text of a configuration.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, is no regular file, too large, or no text.
+    """
+    try:
+        return read_bytes(file, MOST_BYTES).decode("utf-8").replace("\r\n", "\n")
+    except OSError as error:
+        raise ConfigError(str(file), [error.strerror or str(error)]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(file), [f"not valid TOML: {error}"]) from None
+    except ValueError as error:
+        raise ConfigError(str(file), [str(error).removeprefix(f"{file}: ")]) from None
 
 
 def load_scans_only(path: str | os.PathLike[str]) -> Config | None:
     """Read what a wrong configuration says about its scans; None where that is wrong too."""
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        data = tomllib.loads(read_text(Path(path)))
         return parse_config({"output": "-", "acquisition": data["acquisition"]}, Path(path).parent)
-    except (OSError, ValueError, KeyError):  # ConfigError is a ValueError
+    except (OSError, ValueError, KeyError, RecursionError):  # ConfigError is a ValueError
         return None
 
 
@@ -65,20 +88,30 @@ def parse_config(data: dict[str, Any], folder: Path = Path("."), source: str = "
     """Check a configuration that is already a dictionary; see `load_config`."""
     if "folder" in data:
         raise ConfigError(source, ["folder: unknown key"])
+    if _deeper_than(data, DEEPEST):
+        raise ConfigError(source, [TOO_DEEP])
     try:
         return Config.model_validate({**data, "folder": folder})
     except ValidationError as error:
         raise ConfigError(source, describe(error)) from None
 
 
+def _deeper_than(value: Any, levels: int) -> bool:
+    """Tell whether tables and lists lie in each other more deeply than any configuration needs."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return bool(inner) and (levels == 0 or any(_deeper_than(item, levels - 1) for item in inner))
+
+
 def describe(error: ValidationError) -> list[str]:
     """Turn pydantic's errors into one sentence each, without repetitions of a union's branches."""
-    lines: list[str] = []
+    lines: dict[str, None] = {}
     for item in error.errors(include_url=False):
         where = ".".join(str(part) for part in _keys(item["loc"]))
         match item["type"]:
             case "extra_forbidden":
-                line = f"{where}: unknown key{_did_you_mean(str(item['loc'][-1]), _known_keys(item['loc']))}"
+                line = f"{where}: unknown key"
+                if len(lines) <= MOST_LINES:  # a thousand are not shown, and to find near names takes time
+                    line += _did_you_mean(str(item["loc"][-1]), _known_keys(item["loc"]))
             case "missing":
                 line = f"{where}: missing"
             case "union_tag_invalid":
@@ -91,9 +124,9 @@ def describe(error: ValidationError) -> list[str]:
                 given = repr(item.get("input"))
                 shown = f" = {given}" if len(given) < 60 and not isinstance(item.get("input"), dict) else ""
                 line = f"{where}{shown}: {item['msg'].removeprefix('Value error, ')}"
-        if line not in lines:
-            lines.append(line)
-    return lines
+        line = line.removeprefix(": ")  # of the file as a whole
+        lines[line] = None
+    return list(lines)
 
 
 def _keys(location: tuple[int | str, ...]) -> list[int | str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from xct_pipeline.config.section import Box, Cylinder, RegionOfInterest, Section
+from xct_pipeline.names import Name, check_distinct
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -57,7 +58,7 @@ class Calibration(Section):
     """"auto" from the materials of the mask; "regions" from regions that are named; "registration" from the match
     itself; "none" leaves the grey scale as it is.
     """
-    regions: dict[str, RegionOfInterest] = {}
+    regions: dict[Name, RegionOfInterest] = {}
     """Parts that do not change, by name."""
     fitted: list[str] = []
     """Which regions make gain and offset; the others test them. All by default."""
@@ -66,6 +67,7 @@ class Calibration(Section):
     def _check(self) -> Calibration:
         if (self.method == "regions") != bool(self.regions):
             raise ValueError('name regions with method = "regions", and only then')
+        check_distinct(self.regions, "regions")
         unknown = sorted(set(self.fitted) - set(self.regions))
         if unknown:
             raise ValueError(
@@ -106,11 +108,12 @@ class Registration(Section):
     """Grey values on the scale of the reference."""
     local: LocalDisplacement | None = None
     """Local displacement and strain, a diagnostic."""
-    fragments: dict[str, RegionOfInterest] = {}
+    fragments: dict[Name, RegionOfInterest] = {}
     """Parts that are registered on their own, by name, a diagnostic."""
 
     @model_validator(mode="after")
     def _check(self) -> Registration:
+        check_distinct(self.fragments, "fragments")
         turned = [name for name, motion in self.start.items() if any(motion.rotation)]
         if self.method == "translation" and turned:
             raise ValueError(

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, model_validator
 
 from xct_pipeline.config.acquisition import Acquisition
 from xct_pipeline.config.correction import Correction
@@ -42,14 +42,32 @@ class Config(Section):
     """Of every random draw."""
     folder: Path = Field(default=Path("."), exclude=True)
 
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        if not self.output.strip():
+            raise ValueError('output is empty: name the folder of the results, "store.zarr"')
+        self.resolve(self.output)
+        return self
+
     @property
     def store_path(self) -> Path:
         """Where the store is."""
         return self.resolve(self.output)
 
     def resolve(self, path: str) -> Path:
-        """Return a path of the file as an absolute one."""
-        return Path(os.path.normpath(self.folder.resolve() / Path(path).expanduser()))
+        """Return a path of the file as an absolute one.
+
+        Raises
+        ------
+        ScanError
+            It begins with the home of a user that does not exist, or holds a character that no path may.
+        """
+        if "\0" in path:
+            raise ScanError(f"{path!r}: a path cannot hold a zero character")
+        try:
+            return Path(os.path.normpath(self.folder.resolve() / Path(path).expanduser()))
+        except RuntimeError as error:
+            raise ScanError(f"{path}: there is no such user, or no home folder ({error})") from None
 
     def expand(self, patterns: str | list[str]) -> list[Path]:
         """Return the files of names and globs, each glob's sorted naturally.
@@ -57,16 +75,18 @@ class Config(Section):
         Raises
         ------
         ScanError
-            A pattern matches nothing.
+            A pattern matches nothing, or cannot be a path.
         """
         files: list[Path] = []
         unmatched: list[str] = []
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
-            path = str(self.resolve(pattern))
-            if not glob.has_magic(path):
-                files.append(Path(path))
+            path = self.resolve(pattern)
+            if not glob.has_magic(pattern) or os.path.lexists(path):  # a file may be called so
+                files.append(path)
                 continue
-            found = sorted(glob.glob(path, recursive=True), key=natural)
+            folder = str(self.folder.resolve())
+            below = os.path.join(glob.escape(folder), Path(pattern).expanduser())  # what it lies in is no pattern
+            found = sorted(map(os.path.normpath, glob.glob(below, recursive=True)), key=natural)
             if not found:
                 unmatched.append(f"{path}: no file matches this pattern")
             files += map(Path, found)
@@ -77,4 +97,4 @@ class Config(Section):
 
 def natural(text: str) -> list[tuple[int, int | str]]:
     """Return a key that sorts frame_2 before frame_10."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", text)]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text)]

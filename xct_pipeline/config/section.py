@@ -25,6 +25,12 @@ class Section(BaseModel):
 Span = Annotated[tuple[NonNegativeInt, NonNegativeInt], Field(description="half-open range [first, stop]")]
 
 
+PixelSize = Annotated[float, Field(ge=1e-4, le=1e4, description="micrometre in the sample plane")]
+Energy = Annotated[float, Field(ge=0.1, le=1000, description="photon energy in keV")]
+Distance = Annotated[float, Field(gt=0, le=1e6, description="millimetre")]
+Degrees = Annotated[float, Field(ge=-1e6, le=1e6, description="degrees")]
+
+
 def _odd(value: int) -> int:
     if value % 2 == 0:
         raise ValueError("an odd number of pixels is needed")

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from xct_pipeline.config.section import NoMethod, Section, default_method
+from xct_pipeline.names import Name, check_distinct
 
 
 class DenoiseGaussian(Section):
@@ -88,7 +89,7 @@ LABEL_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"
 class SegmentationBase(Section):
     """What every method shares: names from dark to bright, and what is measured on the labels."""
 
-    names: list[str] | None = None
+    names: list[Name] | None = None
     """Of the materials, from dark to bright."""
     colors: list[Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]] | None = None
     """Of the materials, "#rrggbb"."""
@@ -126,8 +127,7 @@ class SegmentationBase(Section):
             raise ValueError(f"{self.count} materials: labels hold 2 to 253")
         if len(names) != self.count:
             raise ValueError(f"{len(names)} names for {self.count} materials: give one each, from dark to bright")
-        if len(set(names)) < len(names) or "" in names:
-            raise ValueError(f"names {', '.join(names)}: each material needs a name of its own")
+        check_distinct(names, "materials")
         if len(self.palette) != self.count:
             raise ValueError(f"{len(self.palette)} colors for {self.count} materials: give one each")
         wanted = {
@@ -249,7 +249,7 @@ class SegmentClassifier(SegmentationBase):
     """Random forest."""
     labels: str
     """File of painted examples."""
-    names: Annotated[list[str], Field(min_length=2)]
+    names: Annotated[list[Name], Field(min_length=2)]
     """Of the materials; 1 in the painted image is the first."""
     denoise: Denoise = NoMethod()
     """What is done to the volumes before features are taken."""

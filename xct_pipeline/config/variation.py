@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from xct_pipeline.config.section import RegionOfInterest, Section
+from xct_pipeline.config.section import Energy, RegionOfInterest, Section
+from xct_pipeline.names import Name, check_distinct
 
 
 class AnodeSettings(Section):
@@ -46,9 +47,9 @@ class Variation(Section):
     """What turns attenuation into mass; without one no mass is written."""
     region: RegionOfInterest | None = None
     """The anode, whose change is summed."""
-    regions: dict[str, RegionOfInterest] = {}
+    regions: dict[Name, RegionOfInterest] = {}
     """More regions by name, for region_totals.csv."""
-    energy_keV: PositiveFloat | None = None
+    energy_keV: Energy | None = None
     """Photon energy, keV; that of the scans by default."""
     measured: dict[str, PositiveFloat] = {}
     """Mass attenuation determined in the cell, cm2/g, by formula."""
@@ -56,7 +57,7 @@ class Variation(Section):
     """The metal in a voxel of the anode at the reference scan."""
     second_store: str | None = None
     """Store of the scans at a second energy, for dual_energy."""
-    second_energy_keV: PositiveFloat | None = None
+    second_energy_keV: Energy | None = None
     """Its photon energy, keV."""
     alternatives: list[ClosureName] = []
     """Other defensible closures: half their range enters the error."""
@@ -76,6 +77,11 @@ class Variation(Section):
     """Standard error of the energy, keV."""
     registration_error_voxel: Annotated[float, Field(ge=0)] = 0.01
     """Least standard error of a motion, voxels."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Variation:
+        check_distinct(self.regions, "regions")
+        return self
 
 
 class Electrochemistry(Section):

@@ -24,11 +24,15 @@ from xct_pipeline.engine.pyramid import halved
 from xct_pipeline.engine.resources import Need, Resources
 from xct_pipeline.engine.scheduling import run_tasks
 from xct_pipeline.engine.steps import Estimate, Outcome, Steps
+from xct_pipeline.names import check_path
 from xct_pipeline.store import provenance
 from xct_pipeline.store.files import RefusedError, StoreError, marker_file, read_attributes, unwritable, write_atomic
 from xct_pipeline.store.store import Store
 
 log = logging.getLogger("xct")
+
+LONGEST_FILE = 200  # bytes of an estimate's name: file systems take 255, and an atomic write adds some
+MOST_TASKS = 4096  # of one reduction
 
 
 @dataclass(frozen=True)
@@ -370,6 +374,14 @@ def estimated(
     return found
 
 
+def _estimate_file(store: Store, name: str) -> Path:
+    """Return where an estimate is cached; a name made of several long ones is shortened to what a file's may be."""
+    *folders, last = check_path(name).split("/")
+    if len(last.encode()) > LONGEST_FILE:
+        last = f"{last[:40]}_{provenance.fingerprint(last)[:16]}"
+    return store.state.joinpath("estimates", *folders, f"{last}.npz")
+
+
 def load_estimate(store: Store | None, name: str, key: Mapping[str, Any]) -> dict[str, Array] | None:
     """Return a cached estimate whose key is the same, else None."""
     return None if store is None else load_kept(store, name, provenance.fingerprint(key))
@@ -377,7 +389,7 @@ def load_estimate(store: Store | None, name: str, key: Mapping[str, Any]) -> dic
 
 def load_kept(store: Store, name: str, digest: str) -> dict[str, Array] | None:
     """Return what the store keeps under the name and content hash of a step, else None."""
-    file = store.state / "estimates" / f"{name}.npz"
+    file = _estimate_file(store, name)
     try:
         with np.load(file, allow_pickle=False) as data:
             if str(data["__key__"]) != digest:
@@ -394,7 +406,7 @@ def save_estimate(store: Store | None, name: str, key: Mapping[str, Any], result
     """Cache an estimate in the store, unless that is there to be read only (a preview of somebody else's store)."""
     if store is None or not os.access(store.state, os.W_OK):
         return
-    file = store.state / "estimates" / f"{name}.npz"
+    file = _estimate_file(store, name)
     file.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {"__key__": np.array(provenance.fingerprint(key)), **result}

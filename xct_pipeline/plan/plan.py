@@ -9,6 +9,7 @@ from xct_pipeline.acquisition.steps import open_scans
 from xct_pipeline.config import Config, Registration
 from xct_pipeline.engine.resources import Resources, resources
 from xct_pipeline.engine.steps import Stage, Step, Steps
+from xct_pipeline.inputs import first_of
 from xct_pipeline.plan.scan import ScanPlan, plan_scan, reconstruction_steps
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.steps import stage as registration
@@ -102,7 +103,7 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
     if errors:
         raise _all_errors([*errors, *(item.problem for item in scans if item.problem)])
     if not any(item.scan is not None for item in scans):
-        problems = "\n".join(f"  {item.problem}" for item in scans)
+        problems = "\n".join(f"  {line}" for line in first_of([item.problem or "" for item in scans]))
         raise ScanError(scans[0].problem or "" if len(scans) == 1 else f"no scan can be used:\n{problems}")
     stages = STAGES[: last_stage(config, until) + 1]
     planned = Plan(config, limits, until, scans, tuple(_stages(config, scans, limits, stages)))
@@ -141,7 +142,7 @@ def _planned_volume(item: ScanPlan) -> registration.Volume:
 
 def _all_errors(errors: Sequence[str]) -> ScanError:
     lines = list(dict.fromkeys(errors))
-    return ScanError(lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} errors", *lines]))
+    return ScanError(lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} errors", *first_of(lines)]))
 
 
 def _setting_errors(config: Config, until: str | None, scans: Sequence[ScanPlan] | None) -> list[str]:

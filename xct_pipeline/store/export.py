@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.names import check_scan_name
 from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.series import Series
 
@@ -35,13 +36,15 @@ def export_store(
     Raises
     ------
     StoreError
-        No such store or scan.
+        No such store or scan, or a scan whose name no file may have.
     ValueError
         Unknown format.
     """
     if format not in ("tiff", "hdf5"):
         raise ValueError(f"--format {format}: choose tiff or hdf5")
     series = Series.open(store)
+    for name in series.scans:
+        _require_name(store, name)
     missing = [name for name in scans or () if name not in series.volumes]
     if missing or not series.volumes:
         there = ", ".join(series.volumes)
@@ -54,6 +57,14 @@ def export_store(
         write = _write_tiff if format == "tiff" else _write_hdf5
         folder.mkdir(parents=True, exist_ok=True)
         yield write(volume, folder, name, voxel)
+
+
+def _require_name(store: Path, name: str) -> None:
+    """Refuse a scan's name of which no file may be made: an old store, or one that was tampered with, may hold it."""
+    try:
+        check_scan_name(name)
+    except ValueError as error:
+        raise StoreError(f"{store}: {error}; rename the raw file and run again into another store") from None
 
 
 def _planes(volume: xr.DataArray) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xct_pipeline.names import check_path
+
 
 class StoreError(RuntimeError):
     """A store that is damaged or cannot be used; the message says what to do."""
@@ -50,7 +52,7 @@ def _write(file: Path, data: bytes) -> None:
 
 def marker_file(root: Path, name: str, shard: Sequence[int]) -> Path:
     """Return the path of the marker that calls a shard of an image of the store `root` finished."""
-    return root / ".xct" / "markers" / name / ("_".join(map(str, shard)) + ".json")
+    return root / ".xct" / "markers" / check_path(name) / ("_".join(map(str, shard)) + ".json")
 
 
 def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:

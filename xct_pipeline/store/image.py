@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from xct_pipeline.names import check_path
+
 CHUNK = 64
 SPATIAL = ("z", "y", "x")
 
@@ -57,6 +59,9 @@ class Image:
     labels: bool = False
     chunks: tuple[int, ...] | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
 
     @property
     def spatial(self) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from xct_pipeline.names import check_path
 from xct_pipeline.store import layout, provenance
 from xct_pipeline.store.files import RefusedError, StoreError, read_attributes, write_atomic, write_group
 from xct_pipeline.store.image import CHUNK, SPATIAL, Image, level_count, ome_metadata
@@ -312,7 +313,7 @@ def open_volume(store: str | os.PathLike[str], scan: str | None = None, level: i
     from xct_pipeline.store.series import Series
 
     if scan is not None:
-        return open_image(Path(store) / layout.VOLUME(scan=scan), level)
+        return open_image(Path(store) / check_path(layout.VOLUME(scan=scan)), level)
     image = open_image(Path(store) / layout.REGISTERED, level)
     return image if "scan" in image.coords else _with_scans(image, Series.open(store).along(layout.REGISTERED))
 

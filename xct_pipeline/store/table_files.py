@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xct_pipeline.store import layout
+from xct_pipeline.store.cells import escape_cells, unescape_cells
 from xct_pipeline.store.columns import Kind
 from xct_pipeline.store.files import StoreError, write_atomic
 
@@ -33,7 +34,7 @@ def write_table(root: Path, name: str, table: pd.DataFrame) -> Path:
         if columns and all(isinstance(entry, str) for entry in columns.values()):
             known[other] = {c: {"unit": unit} for c, unit in columns.items()}
     known[file.name] = described
-    write_atomic(file, table.to_csv(index=False, float_format="%.10g").encode())
+    write_atomic(file, escape_cells(table).to_csv(index=False, float_format="%.10g").encode())
     write_atomic(readme, json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False).encode())
     return file
 
@@ -72,7 +73,7 @@ def read_table(root: Path, name: str) -> pd.DataFrame:
     empty: dict[Any, Any] = {column: [""] if column in texts else NO_NUMBER for column in header}
     # without this a scan that is called 007, 1e3 or NA would be read as a number, or as none
     table = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=empty)
-    return table.rename(columns=dict(layout.RENAMED.get(name, {})))
+    return unescape_cells(table).rename(columns=dict(layout.RENAMED.get(name, {})))
 
 
 def _texts(name: str) -> set[str]:

@@ -17,6 +17,7 @@ from xct_pipeline.store.files import StoreError
 
 Array = npt.NDArray[Any]
 BLOCK_BYTES = 16_000_000  # what is read together: inner chunks are joined until a block is this large
+MOST_PLANE = 2**28  # voxels of a plane that is read and drawn whole: what a graphics card takes
 SAMPLE = 4_000_000  # values that a contrast is found from
 MICROMETRES = {
     "angstrom": 1e-4,
@@ -148,6 +149,7 @@ def open_ome(folder: Path, name: str | None = None) -> OmeImage:
         raise StoreError(f"{folder}: incomplete or damaged metadata ({_first_line(error)})") from error
     if any(len(axes) != array.ndim for array in arrays):
         raise StoreError(f"{folder}: its axes are {', '.join(axes)} but its arrays have {arrays[0].ndim} dimensions")
+    _require_size(folder, arrays)
     factor = [MICROMETRES.get(unit or "", 1.0) for unit in units]
     spatial = [unit for axis, unit in zip(axes, units, strict=True) if axis in "zyx"]
     known = bool(spatial) and all(unit in MICROMETRES for unit in spatial)
@@ -160,6 +162,25 @@ def open_ome(folder: Path, name: str | None = None) -> OmeImage:
         "um" if known else "pixel",
         attributes,
     )
+
+
+def _require_size(folder: Path, arrays: Sequence[Guarded]) -> None:
+    """Refuse an image without voxels, and one whose coarsest plane is too large to be drawn.
+
+    Raises
+    ------
+    StoreError
+        Names the shape and what to do.
+    """
+    if not arrays or any(0 in array.shape for array in arrays):
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise StoreError(f"{folder}: holds no voxels (shape {shapes or 'unknown'})")
+    coarsest = arrays[-1].shape
+    if math.prod(coarsest[-2:]) > MOST_PLANE:
+        raise StoreError(
+            f"{folder}: planes of {' x '.join(map(str, coarsest[-2:]))} at its coarsest level are too large to show: "
+            "write it with more levels (a pyramid)"
+        )
 
 
 def ome_attributes(folder: Path) -> dict[str, Any]:

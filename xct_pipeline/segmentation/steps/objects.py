@@ -14,6 +14,7 @@ from xct_pipeline.engine.blocks import Array, Pass, Reduction, Region, unbound
 from xct_pipeline.engine.execution import PassResult, Progress, image_identity
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import path_name
+from xct_pipeline.names import check_name
 from xct_pipeline.registration.steps.stage import PATH, series_image
 from xct_pipeline.segmentation import interface, label, properties, surface
 from xct_pipeline.segmentation.steps import series as stage_series
@@ -35,7 +36,7 @@ def objects_wanted(settings: Segmentation) -> list[str]:
 
 def objects_path(name: str) -> str:
     """Return where the numbered objects of a material are in a store."""
-    return layout.OBJECTS(material=path_name(name))
+    return layout.OBJECTS(material=path_name(check_name(name)))
 
 
 def objects_image(name: str, facts: Facts, limits: Resources) -> Image:

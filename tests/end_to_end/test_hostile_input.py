@@ -1,0 +1,391 @@
+"""Input that was made to harm, or might have been: one message, exit code 1 or 2, soon, in little memory, no trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+from command import xct
+
+SECONDS, BYTES, LINES = 10.0, 10**9, 14
+DETECTOR = "entry/instrument/detector"
+HOSTILE = ("../../victim", "/tmp/victim", "", ".", "..", "a/b", "a\\\\b", "a\\nb", "\\u001b[31m", "[/b]", "[x]", "CON")
+UNFIT = ("../../victim", "/tmp/victim", "a\nb", "\x1b", "noise")
+TIFF = '[[acquisition.tiff]]\nname = "{name}"\nprojections = "*.tif"\nangles = {angles}\n'
+RANGE = "{ start = 0, stop = 180, count = 9 }"
+GOOD = 'output = "store.zarr"\n[acquisition]\nscans = ["scan.nxs"]\n'
+
+
+def scan_file(file: Path, **changed: object) -> None:
+    """Write a small scan: 12 frames of 6 x 8, the first two flats and darks; some datasets replaced, or left out."""
+    rng = np.random.default_rng(0)
+    key = np.array([1, 1, 2, 2, *[0] * 8])
+    level = np.array([100, 1000, 10])[np.where(key == 0, 0, key)]
+    values = {
+        "definition": "NXtomo",
+        f"{DETECTOR}/data".removeprefix("entry/"): (level[:, None, None] + rng.integers(0, 5, (12, 6, 8))).astype("u2"),
+        f"{DETECTOR}/image_key".removeprefix("entry/"): key,
+        "sample/rotation_angle": np.linspace(0, 180, 12),
+        **{name.replace("__", "/"): value for name, value in changed.items()},
+    }
+    units = {name.split("@")[0]: value for name, value in values.items() if "@" in name}
+    with h5py.File(file, "w") as opened:
+        entry = opened.create_group("entry")
+        for name, value in values.items():
+            if "@" not in name and value is not None:
+                entry[name] = value
+        if isinstance(values["sample/rotation_angle"], np.ndarray):
+            entry["sample/rotation_angle"].attrs["units"] = "degree"
+        for name, unit in units.items():
+            entry[name].attrs["units"] = unit
+
+
+def configured(text: str) -> Callable[[Path], list[object]]:
+    """Check a configuration beside a good scan."""
+
+    def make(folder: Path) -> list[object]:
+        scan_file(folder / "scan.nxs")
+        (folder / "run.toml").write_bytes(text.encode())
+        return ["check", folder / "run.toml"]
+
+    return make
+
+
+def raw(change: Callable[[Path], None]) -> Callable[[Path], list[object]]:
+    """Check a good configuration of a scan that `change` writes."""
+
+    def make(folder: Path) -> list[object]:
+        (folder / "run.toml").write_text(GOOD)
+        change(folder / "scan.nxs")
+        return ["check", folder / "run.toml"]
+
+    return make
+
+
+def tiffs(angles: str, change: Callable[[Path], object] = str) -> Callable[[Path], list[object]]:
+    """Check a configuration of TIFF files with some angles."""
+
+    def make(folder: Path) -> list[object]:
+        for k in range(9):
+            tifffile.imwrite(folder / f"{k}.tif", np.ones((6, 8), "u2"))
+        change(folder)
+        (folder / "run.toml").write_text('output = "s.zarr"\n' + TIFF.format(name="a", angles=angles))
+        return ["check", folder / "run.toml"]
+
+    return make
+
+
+def replaced(name: str, link: Callable[[Path], object]) -> Callable[[Path], list[object]]:
+    """Check a scan of which one dataset is something else."""
+    return raw(lambda file: scan_file(file, **{name: link(file.parent)}))
+
+
+def pipe(folder: Path, name: str = "pipe.h5") -> Path:
+    os.mkfifo(folder / name)
+    return folder / name
+
+
+def piped(folder: Path) -> None:
+    (folder / "0.tif").unlink()
+    pipe(folder, "0.tif")
+
+
+def external(folder: Path) -> h5py.ExternalLink:
+    return h5py.ExternalLink(pipe(folder).name, "/x")
+
+
+def external_twice(folder: Path) -> h5py.ExternalLink:
+    pipe(folder)
+    with h5py.File(folder / "between.h5", "w") as file:
+        file["soft"] = h5py.SoftLink("/hard/x")
+        file["hard"] = h5py.ExternalLink("pipe.h5", "/")
+    return h5py.ExternalLink("between.h5", "/soft")
+
+
+def virtual(folder: Path) -> h5py.VirtualLayout:
+    pipe(folder)
+    layout = h5py.VirtualLayout((12, 6, 8), "u2")
+    layout[:] = h5py.VirtualSource("pipe.h5", "x", (12, 6, 8))
+    return layout
+
+
+def with_dataset(name: str, **options: object) -> Callable[[Path], list[object]]:
+    """Check a scan of which one dataset is made with these options of HDF5."""
+
+    def change(file: Path) -> None:
+        scan_file(file, **{name.replace("/", "__"): None})
+        with h5py.File(file, "r+") as opened:
+            opened.create_dataset(f"entry/{name}", **options)
+
+    return raw(change)
+
+
+def with_virtual(folder_change: Callable[[Path], h5py.VirtualLayout]) -> Callable[[Path], list[object]]:
+    def change(file: Path) -> None:
+        scan_file(file, instrument__detector__data=None)
+        layout = folder_change(file.parent)
+        with h5py.File(file, "r+") as opened:
+            opened.create_virtual_dataset(f"{DETECTOR}/data", layout)
+
+    return raw(change)
+
+
+def with_raw_bytes(file: Path) -> None:
+    scan_file(file, instrument__detector__data=None)
+    pipe(file.parent, "raw.bin")
+    with h5py.File(file, "r+") as opened:
+        opened.create_dataset(f"{DETECTOR}/data", shape=(12, 6, 8), dtype="u2", external=[("raw.bin", 0, 1152)])
+
+
+def deep(file: Path) -> None:
+    with h5py.File(file, "w") as opened:
+        opened.create_group("/".join(["g"] * 3000))
+
+
+def sparse(folder: Path) -> None:
+    with (folder / "angles.txt").open("wb") as file:
+        file.truncate(3 * 10**9)
+
+
+def bomb(folder: Path) -> None:
+    """An image that says it is 60000 x 60000 and holds a few bytes."""
+    tifffile.imwrite(folder / "0.tif", np.zeros((600, 600), "u2"), compression="zlib", rowsperstrip=600)
+    with tifffile.TiffFile(folder / "0.tif", mode="r+") as file:
+        for tag in ("ImageWidth", "ImageLength", "RowsPerStrip"):
+            file.pages[0].tags[tag].overwrite(60_000)
+
+
+def store_with(name: str) -> Callable[[Path], list[object]]:
+    """Export a store whose attributes name a scan so."""
+
+    def make(folder: Path) -> list[object]:
+        store = folder / "old.zarr"
+        (store / ".xct").mkdir(parents=True)
+        attributes = {"xct": {"scans": {name: ["x.nxs"]}}}
+        (store / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}))
+        return ["export", store]
+
+    return make
+
+
+def command(*arguments: str) -> Callable[[Path], list[object]]:
+    """Give a pipe to a command."""
+
+    def make(folder: Path) -> list[object]:
+        return [a if a != "PIPE" else pipe(folder, "pipe.nxs") for a in arguments]
+
+    return make
+
+
+def config_pipe(folder: Path) -> list[object]:
+    return ["check", pipe(folder, "run.toml")]
+
+
+def scan_is_a_pipe(folder: Path) -> list[object]:
+    (folder / "run.toml").write_text(GOOD)
+    pipe(folder, "scan.nxs")
+    return ["run", folder / "run.toml"]
+
+
+def output_is_a_pipe(folder: Path) -> list[object]:
+    pipe(folder, "store.zarr")
+    return ["run", *configured(GOOD)(folder)[1:]]
+
+
+CASES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
+    **{
+        f"{what} {k}": (configured(text.replace("NAME", name)), "cannot be a name")
+        for k, name in enumerate(HOSTILE)
+        for what, text in {
+            "tiff": 'output = "s.zarr"\n' + TIFF.format(name="NAME", angles=RANGE),
+            "material": GOOD + '[segmentation]\nnames = ["gas", "NAME", "ceramic"]\n',
+            "region": GOOD + '[variation.regions."NAME"]\nlabel = "gas"\n',
+            "fragment": GOOD + '[registration.fragments."NAME"]\nlabel = "gas"\n',
+        }.items()
+    },
+    **{f"export {k}": (store_with(name), "cannot be") for k, name in enumerate(UNFIT)},
+    "materials alike": (configured(GOOD + '[segmentation]\nnames = ["Gas", "gas", "x"]\n'), "differ by more than case"),
+    "regions alike": (
+        configured(GOOD + '[variation.regions.a]\nlabel = "x"\n[variation.regions.A]\nlabel = "x"\n'),
+        "differ by more than case",
+    ),
+    "scans alike": (
+        configured('output = "s"\n' + TIFF.format(name="a", angles=RANGE) + TIFF.format(name="A", angles=RANGE)),
+        "differ by more than case",
+    ),
+    **{
+        f"{key} {value}": (configured(f"{GOOD}{key} = {value}\n"), f"acquisition.{key}")
+        for key, value in [
+            *(("energy_keV", v) for v in ("1e9", "0", "-1", "1e-300", "nan", "inf")),
+            *(("pixel_size_um", v) for v in ("1e-300", "1e9", "-inf")),
+            ("distance_mm", "1e300"),
+            ("binning", "1000000000"),
+        ]
+    },
+    "count of angles": (tiffs("{ start = 0, stop = 180, count = 1000000000000 }"), "angles"),
+    "angles without end": (tiffs("{ start = 0, stop = 1e300, count = 9 }"), "angles"),
+    "angle file is a device": (tiffs('{ file = "/dev/zero" }'), "/dev/zero: not a file"),
+    "angle file is a pipe": (tiffs('{ file = "pipe.h5" }', pipe), "not a file"),
+    "angle file is a folder": (tiffs('{ file = "." }'), "not a file"),
+    "angle file is gone": (tiffs('{ file = "gone.txt" }'), "gone.txt"),
+    "angle file is large": (tiffs('{ file = "angles.txt" }', sparse), "3000000000 bytes"),
+    "angle file of nobody": (tiffs('{ file = "~nosuchuser/a" }'), "no such user"),
+    "tiff is a pipe": (tiffs(RANGE, piped), "0.tif"),
+    "tiff is text": (tiffs(RANGE, lambda folder: (folder / "0.tif").write_text("II*\0 no")), "0.tif"),
+    "tiff is a bomb": (tiffs(RANGE, bomb), "0.tif"),
+    "output is empty": (configured(GOOD.replace("store.zarr", "")), "output"),
+    "output of nobody": (configured(GOOD.replace("store.zarr", "~nosuchuser/s")), "no such user"),
+    "output has a zero": (configured(GOOD.replace("store.zarr", "a\\u0000b")), "zero character"),
+    "output is too long": (configured(GOOD.replace("store.zarr", "x" * 5000)), "too long"),
+    "output is a pipe": (output_is_a_pipe, "is a file"),
+    "output is a device": (configured(GOOD.replace("store.zarr", "/dev/null")), "is a file"),
+    "lists in lists": (configured(GOOD + f"x = {'[' * 5000}{']' * 5000}\n"), "deep"),
+    "tables in tables": (configured(f"{GOOD}{'.'.join('a' * 3000)} = 1\n"), "deep"),
+    "inline tables": (configured(GOOD + f"x = {'{a=' * 3000}1{'}' * 3000}\n"), "deep"),
+    "digits": (configured(GOOD + f"binning = {'9' * 10_000}\n"), "not valid TOML"),
+    "large configuration": (configured(GOOD + "#" * 5_000_000), "bytes"),
+    "zeros": (configured(GOOD + "\0" * 100), "not valid TOML"),
+    "escape in a key": (configured(GOOD + '"\\u001b[31m" = 1\n'), "unknown key"),
+    "many unknown keys": (configured(GOOD + "".join(f"k{k} = 1\n" for k in range(20_000))), "and 19990 more"),
+    "many missing scans": (
+        configured(GOOD.replace('"scan.nxs"', ", ".join(f'"gone_{k}.nxs"' for k in range(5_000)))),
+        "and 4990 more",
+    ),
+    "configuration is a pipe": (config_pipe, "not a file"),
+    "configuration is a device": (command("check", "/dev/zero"), "not a file"),
+    "configuration is a folder": (command("check", "/"), "not a file"),
+    "scan is a pipe": (scan_is_a_pipe, "not a file"),
+    "scan is a device": (configured(GOOD.replace("scan.nxs", "/dev/zero")), "not a file"),
+    "scan of nobody": (configured(GOOD.replace("scan.nxs", "~nosuchuser/a.nxs")), "no such user"),
+    "scan has a zero": (configured(GOOD.replace("scan.nxs", "a\\u0000")), "zero character"),
+    "scan is too long": (configured(GOOD.replace("scan.nxs", "x" * 300)), "too long"),
+    "scan without a name": (configured(GOOD.replace("scan.nxs", "")), "a folder"),
+    "scan with an escape": (configured(GOOD.replace("scan.nxs", "\\u001b[31mred.nxs")), "no file matches"),
+    "info of a pipe": (command("info", "PIPE"), "not a file"),
+    "info of a device": (command("info", "/dev/zero"), "not a file"),
+    "init of a pipe": (command("init", "PIPE"), "not a file"),
+    "init of a device": (command("init", "/dev/zero"), "not a file"),
+    "flats are a pipe": (configured(GOOD + 'flats = ["run.fifo"]\n'), "run.fifo"),
+    "frames behind a pipe": (replaced("instrument__detector__data", external), "pipe.h5"),
+    "frames behind two links": (replaced("instrument__detector__data", external_twice), "not a file"),
+    "frames behind a device": (
+        replaced("instrument__detector__data", lambda folder: h5py.ExternalLink("/dev/zero", "/x")),
+        "/dev/zero",
+    ),
+    "keys behind a pipe": (replaced("instrument__detector__image_key", external), "not a file"),
+    "angles behind a pipe": (replaced("sample__rotation_angle", external), "not a file"),
+    "sources are a pipe": (with_virtual(virtual), "pipe.h5"),
+    "bytes are a pipe": (raw(with_raw_bytes), "raw.bin"),
+    "unit is a sum": (raw(lambda f: scan_file(f, **{"sample/rotation_angle@": "deg**(9**9**9)"})), "not known"),
+    "unit is long": (raw(lambda f: scan_file(f, **{"sample/rotation_angle@": "m" * 60_000})), "not known"),
+    "no columns": (with_dataset("instrument/detector/data", shape=(12, 6, 0), dtype="u2"), "empty"),
+    "no frames": (with_dataset("instrument/detector/data", shape=(0, 6, 8), dtype="u2"), "empty"),
+    "frames without end": (
+        with_dataset("instrument/detector/data", shape=(2**40, 6, 8), dtype="u2", chunks=(1, 6, 8)),
+        "damaged",
+    ),
+    "rows without end": (
+        with_dataset("instrument/detector/data", shape=(12, 2**40, 8), dtype="u2", chunks=(1, 6, 8)),
+        "damaged",
+    ),
+    "pieces of gigabytes": (
+        with_dataset("instrument/detector/data", shape=(12, 40_000, 40_000), dtype="u2", chunks=(1, 40_000, 40_000)),
+        "h5repack",
+    ),
+    "never written": (
+        with_dataset("instrument/detector/data", shape=(9_000_000, 600, 800), dtype="u2", chunks=(9, 600, 800)),
+        "values for 9000000 frames",
+    ),
+    "keys without end": (
+        with_dataset("instrument/detector/image_key", shape=(2**40,), dtype="u1", chunks=(4096,)),
+        "far more",
+    ),
+    "angles without an end": (
+        with_dataset("sample/rotation_angle", shape=(2**40,), dtype="f8", chunks=(4096,)),
+        "far more",
+    ),
+    "complex frames": (with_dataset("instrument/detector/data", shape=(12, 6, 8), dtype="c8"), "expected counts"),
+    "frames of text": (with_dataset("instrument/detector/data", shape=(12, 6, 8), dtype="S4"), "expected counts"),
+    "groups in groups": (raw(deep), "no tomography scan"),
+    "frames are a circle": (
+        replaced("instrument__detector__data", lambda folder: h5py.SoftLink("/entry/instrument/detector/data")),
+        "scan.nxs",
+    ),
+    "frames are a folder": (replaced("instrument__detector__data", lambda folder: h5py.SoftLink("/entry")), "scan.nxs"),
+}  # fmt: skip
+
+
+def seen(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of everything below a folder."""
+    found = ((str(f.relative_to(folder)), f.lstat()) for f in folder.rglob("*"))
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in found}
+
+
+def peak() -> int:
+    """Return the most memory that this process has held since it was last asked, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def forget_peak() -> bool:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("case", CASES)
+def test_hostile(capsys, tmp_path, case):
+    make, words = CASES[case]
+    folder = tmp_path / "outer" / "inner"
+    folder.mkdir(parents=True)
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "precious").write_text("here")
+    arguments = make(folder)
+    before, measured = seen(tmp_path), forget_peak()
+    held, started = peak() if measured else 0, time.perf_counter()
+    ended = xct(capsys, *arguments)
+    assert time.perf_counter() - started < SECONDS
+    assert not measured or peak() - held < BYTES
+    assert ended.code in (1, 2), ended.out + ended.err
+    assert words in ended.err, ended.out + ended.err
+    assert len(ended.err.strip().splitlines()) <= LINES
+    assert ended.err.count("xct: ") == 1
+    assert not set(ended.out + ended.err) & {"\x1b", "\0", "\r"}
+    assert seen(tmp_path) == before  # not even the store is begun
+
+
+def test_half_floats_are_read_as_floats(capsys, tmp_path):
+    scan_file(tmp_path / "scan.nxs")
+    with h5py.File(tmp_path / "scan.nxs", "r+") as file:
+        data = file[f"{DETECTOR}/data"][...]
+        del file[f"{DETECTOR}/data"]
+        file[f"{DETECTOR}/data"] = data.astype("f2")
+    ended = xct(capsys, "info", tmp_path / "scan.nxs", "--json")
+    assert ended.json["dtype"] == "float32"
+
+
+@pytest.mark.parametrize(
+    "name", ["a [b] c", "[x]", "[/b]x", "a*b", "a?", "scan (1)", "\x1b[31mred", "name\nbreak", "q'\"q"]
+)
+def test_every_file_name_can_be_worked_on(capsys, tmp_path, name):
+    name = name.replace("/", "")
+    folder = tmp_path / "data [1]"
+    folder.mkdir()
+    scan_file(folder / f"{name}.nxs")
+    assert xct(capsys, "init", folder / f"{name}.nxs", "-o", folder / "run.toml").code == 0
+    ended = xct(capsys, "check", folder / "run.toml")
+    assert ended.code == 0, ended.err
+    assert "its name is" in ended.out
+    assert "\x1b" not in ended.out
+    facts = xct(capsys, "check", folder / "run.toml", "--json").json
+    assert not set(facts["scans"][0]["name"]) & set("[]*?()\x1b\n'\"/")

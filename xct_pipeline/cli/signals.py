@@ -1,0 +1,100 @@
+"""Ending when told to: at once where Python can, by force after a grace period where a library holds on.
+
+A signal raises KeyboardInterrupt in the main thread, so that files and clusters are closed on the way out. That is not
+enough: the exception is lost where it is raised inside a callback or a destructor, and threads that compute are waited
+for. So a thread that the C level of the interpreter wakes ends the process after `GRACE_S`; a store stands that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+INTERRUPTED = 130
+GRACE_S = 3.0
+STOPPED = "xct: stopped; the same command goes on where this one ended"
+_ENDING = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+_state: dict[str, Any] = {"signal": None, "told": False}
+
+
+def received() -> int | None:
+    """Return the signal that ended this process's work, None where there was none."""
+    number: int | None = _state["signal"]
+    return number
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Let signals end what is done inside; those that were ignored from outside (nohup, a job of a script) stay so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _state.update(signal=None, told=False)
+    before = {n: signal.getsignal(n) for n in _ENDING if signal.getsignal(n) != signal.SIG_IGN}
+    inner, outer = socket.socketpair()
+    for end in (inner, outer):
+        end.setblocking(False)
+    for number in before:
+        signal.signal(number, _stop)
+    woken = signal.set_wakeup_fd(outer.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(inner,), daemon=True, name="xct signals").start()
+    hooks = sys.unraisablehook, threading.excepthook
+    sys.unraisablehook = lambda error: None if received() else hooks[0](error)
+    threading.excepthook = lambda error: None if received() else hooks[1](error)
+    try:
+        yield
+    finally:
+        sys.unraisablehook, threading.excepthook = hooks
+        signal.set_wakeup_fd(woken)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        outer.close()  # which ends the thread
+
+
+def _stop(number: int, frame: object) -> None:
+    del frame
+    _state["signal"] = _state["signal"] or number
+    raise KeyboardInterrupt
+
+
+def _watch(inner: socket.socket) -> None:
+    """Wait for the first signal, then for the end of the grace period or a second signal."""
+    seen = False
+    with inner:
+        while True:
+            ready, _, _ = select.select([inner], [], [], GRACE_S if seen else None)
+            if not ready:
+                leave()
+            numbers = inner.recv(64)
+            if not numbers:
+                return
+            ending = [n for n in numbers if n in _ENDING]
+            _state["signal"] = _state["signal"] or next(iter(ending), None)
+            if seen and ending:
+                leave()
+            seen = seen or bool(ending)
+
+
+def say_stopped() -> None:
+    """Say, once, that the same command goes on."""
+    if _state["told"]:
+        return
+    _state["told"] = True
+    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
+    print(f"{cursor}{STOPPED}", file=sys.stderr)
+
+
+def leave() -> NoReturn:
+    """End the process now, with the exit code of the signal."""
+    with contextlib.suppress(Exception):
+        say_stopped()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(128 + (received() or signal.SIGINT))

@@ -1,0 +1,69 @@
+"""The one way to the terminal: results on stdout, logs and progress together on stderr, nothing that others control.
+
+Names, paths and messages come from files. Whatever reaches a console or a log passes `clean`, so that no escape
+sequence in them colours, moves or renames the terminal; square brackets are kept from rich by its own ``escape``.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from xct_pipeline.inputs import PlainFormatter, clean
+
+WIDE = 160  # columns, where no terminal says how many there are
+
+
+class SafeConsole(Console):
+    """A console whose strings are cleaned of control characters before they are drawn."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Turn a string into text, as every print and every cell of a table does."""
+        return super().render_str(clean(text), **options)
+
+
+def console() -> Console:
+    """Return the console of results, on stdout as it is now."""
+    wide = sys.stdout.isatty()
+    return SafeConsole(highlight=False, emoji=False, soft_wrap=not wide, width=None if wide else WIDE)
+
+
+@functools.cache
+def error_console() -> Console:
+    """Return the console of logs and progress, on whatever stderr is at the time."""
+    return SafeConsole(stderr=True, highlight=False, emoji=False)
+
+
+def tell(text: object = "") -> None:
+    """Print a line on stdout."""
+    print(clean(str(text)))
+
+
+def complain(text: object) -> None:
+    """Print a line on stderr."""
+    print(clean(str(text)), file=sys.stderr)
+
+
+def start_logging(level: int = logging.INFO) -> None:
+    """Log on stderr: through the console of the progress bar on a terminal, with times elsewhere."""
+    logger = logging.getLogger("xct")
+    logger.setLevel(level)
+    if logger.handlers:
+        return
+    if sys.stderr.isatty():
+        from rich.logging import RichHandler
+
+        handler: logging.Handler = RichHandler(
+            console=error_console(), show_path=False, show_time=False, markup=False, highlighter=None
+        )
+        handler.setFormatter(PlainFormatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    handler.setLevel(level)
+    logger.addHandler(handler)

@@ -1,0 +1,74 @@
+"""What others wrote: files are read if regular and no larger than they can be, texts are shown without controls."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+MOST_TEXT = 64 * 2**20  # bytes of a list of angles or of a log
+MOST_LINES = 10  # of errors that are alike
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories of what is not seen but acts
+
+
+def require_regular(path: str | os.PathLike[str]) -> int:
+    """Return the size of a regular file; a pipe or a device would be read for ever.
+
+    Raises
+    ------
+    OSError
+        It does not exist or cannot be looked at.
+    ValueError
+        It is something else.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{os.fspath(path)}: not a file that can be read again and again")
+    return found.st_size
+
+
+def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
+    """Read a file whole, unless it is no regular file or too large for what it is.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    ValueError
+        It is no regular file, or has more than `most` bytes.
+    """
+    size = require_regular(path)
+    if size > most:
+        raise ValueError(f"{path}: {size} bytes, more than the {most} that such a file can have")
+    with path.open("rb") as stream:
+        return stream.read(most + 1)
+
+
+def first_of(lines: Sequence[str], most: int = MOST_LINES) -> list[str]:
+    """Return the first lines and how many more there are, so that a thousand alike errors can still be read."""
+    if len(lines) <= most + 1:
+        return list(lines)
+    return [*lines[:most], f"... and {len(lines) - most} more"]
+
+
+def clean(text: str) -> str:
+    r"""Return text that no terminal acts upon: control characters, marks of direction and halves of pairs as ``\x1b``.
+
+    Line breaks and tabs stay.
+    """
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in _UNSEEN else _written(c) for c in text)
+
+
+def _written(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+class PlainFormatter(logging.Formatter):
+    """Formats a record of a log, then cleans it: what is logged names files and datasets of others."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text that no terminal acts upon."""
+        return clean(super().format(record))
