@@ -10,14 +10,33 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol, TypeGuard, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import scipy.fft
 import scipy.ndimage
 
+Array = npt.NDArray[Any]
+"""A numpy array, or a CuPy array of the same kind: what a kernel takes. Type checkers know no CuPy."""
 
-def is_cupy(array: object) -> bool:
+Item = TypeVar("Item")
+
+
+class Sliced(Protocol):
+    """What is sliced like an array without being in memory: an array of a store, for instance, or a numpy array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+        ...
+
+    def __getitem__(self, index: slice | tuple[int | slice, ...], /) -> Array:
+        """Return a part."""
+        ...
+
+
+def is_cupy(array: object) -> TypeGuard[Any]:
     """Tell whether `array` lives on a CUDA device, without importing CuPy for a numpy array."""
     cupy = sys.modules.get("cupy")
     return cupy is not None and isinstance(array, cupy.ndarray)
@@ -69,7 +88,7 @@ def cuda_kernel(package: str, file: str, name: str) -> Any:
     return cupy.RawKernel(source, name)
 
 
-def to_device(array: np.ndarray[Any, Any]) -> Any:
+def to_device(array: Array) -> Any:
     """Copy a numpy array to the current CUDA device."""
     import cupy
 
@@ -92,7 +111,7 @@ class Uploads(contextlib.AbstractContextManager["Uploads"]):
     def __exit__(self, *error: object) -> None:
         self._thread.shutdown(cancel_futures=True)
 
-    def one_ahead(self, read: Callable[[Any], np.ndarray[Any, Any]], items: Iterable[Any]) -> Iterator[Any]:
+    def one_ahead(self, read: Callable[[Item], Array], items: Iterable[Item]) -> Iterator[Any]:
         """Yield the device's copy of ``read(item)`` for each item, the next one under way meanwhile."""
         waiting: deque[Future[Any]] = deque()
         for item in items:
@@ -102,7 +121,7 @@ class Uploads(contextlib.AbstractContextManager["Uploads"]):
         while waiting:
             yield waiting.popleft().result()
 
-    def _copy(self, read: Callable[[Any], np.ndarray[Any, Any]], item: Any) -> Any:
+    def _copy(self, read: Callable[[Item], Array], item: Item) -> Any:
         import cupy
         import cupyx
 
@@ -116,19 +135,19 @@ class Uploads(contextlib.AbstractContextManager["Uploads"]):
         return there
 
 
-def to_host(array: Any) -> np.ndarray[Any, Any]:
+def to_host(array: npt.ArrayLike) -> Array:
     """Copy an array back to the host; a numpy array is returned as it is."""
     if is_cupy(array):
         return array.get()  # type: ignore[no-any-return]
     return np.asarray(array)
 
 
-def download(array: Any) -> np.ndarray[Any, Any]:
+def download(array: npt.ArrayLike) -> Array:
     """Copy a large array back to the host through pinned memory, which the result keeps."""
     if not is_cupy(array):
         return np.asarray(array)
     import cupyx
 
     pinned = cupyx.empty_pinned(array.shape, array.dtype)
-    result: np.ndarray[Any, Any] = array_namespace(array).ascontiguousarray(array).get(out=pinned)
+    result: Array = array_namespace(array).ascontiguousarray(array).get(out=pinned)
     return result

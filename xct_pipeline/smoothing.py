@@ -79,7 +79,7 @@ def _room(block: Array, core: Region | None) -> tuple[tuple[int, int, int], Arra
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _even_sum(rows: Any, at: int, column: int, taps: Any, out: Any) -> None:
+def _even_sum(rows: Array, at: int, column: int, taps: Array, out: Array) -> None:
     """Filter rows (n, columns, x) along their first axis around row `at`, with weights that are even about it.
 
     Rows are taken out one by one: what is known to be contiguous is added up in vectors.
@@ -91,7 +91,7 @@ def _even_sum(rows: Any, at: int, column: int, taps: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _odd_sum(rows: Any, at: int, column: int, taps: Any, out: Any) -> None:
+def _odd_sum(rows: Array, at: int, column: int, taps: Array, out: Array) -> None:
     """Filter as `_even_sum` does, with weights of opposite sign on the two sides."""
     last = rows.shape[0] - 1
     out[:] = np.float32(0)
@@ -100,26 +100,33 @@ def _odd_sum(rows: Any, at: int, column: int, taps: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _scale(row: Any, tap: Any, out: Any) -> None:
+def _scale(row: Array, tap: np.float32, out: Array) -> None:
     for x in range(out.shape[0]):
         out[x] = tap * row[x]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _add_even(low: Any, high: Any, tap: Any, out: Any) -> None:
+def _add_even(low: Array, high: Array, tap: np.float32, out: Array) -> None:
     for x in range(out.shape[0]):
         out[x] += tap * (low[x] + high[x])
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _add_odd(low: Any, high: Any, tap: Any, out: Any) -> None:
+def _add_odd(low: Array, high: Array, tap: np.float32, out: Array) -> None:
     for x in range(out.shape[0]):
         out[x] += tap * (high[x] - low[x])
 
 
 @njit(cache=True, nogil=True, inline="always")
 def take_bend_off(
-    padded: Any, down: Any, up: Any, front: Any, back: Any, strength: Any, least_bend: Any, sharp: Any
+    padded: Array,
+    down: Array,
+    up: Array,
+    front: Array,
+    back: Array,
+    strength: np.float32,
+    least_bend: np.float32,
+    sharp: Array,
 ) -> None:
     """Take `strength` times the Laplacian off a row where that is at least `least_bend`.
 
@@ -133,7 +140,7 @@ def take_bend_off(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _pad(row: Any, reach: int) -> None:
+def _pad(row: Array, reach: int) -> None:
     """Repeat the first and last value of what stands between two margins."""
     stop = len(row) - reach
     for k in range(reach):
@@ -142,7 +149,7 @@ def _pad(row: Any, reach: int) -> None:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _even_row(padded: Any, first: int, taps: Any, out: Any) -> None:
+def _even_row(padded: Array, first: int, taps: Array, out: Array) -> None:
     """Filter a row that stands between margins as `_even_sum` does its rows, from its value `first` on."""
     middle, n = first + len(taps) - 1, out.shape[0]
     _scale(padded[middle : middle + n], taps[0], out)
@@ -151,7 +158,7 @@ def _even_row(padded: Any, first: int, taps: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _odd_row(padded: Any, first: int, taps: Any, out: Any) -> None:
+def _odd_row(padded: Array, first: int, taps: Array, out: Array) -> None:
     middle, n = first + len(taps) - 1, out.shape[0]
     out[:] = np.float32(0)
     for k in range(1, len(taps)):
@@ -159,7 +166,7 @@ def _odd_row(padded: Any, first: int, taps: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _smooth(block: Any, bell: Any, first: Any, smooth: Any) -> None:
+def _smooth(block: Array, bell: Array, first: tuple[int, int, int], smooth: Array) -> None:
     ny, nx = block.shape[1:]
     reach = len(bell) - 1
     rows = range(max(0, first[1] - reach), min(ny, first[1] + smooth.shape[1] + reach))
@@ -175,7 +182,7 @@ def _smooth(block: Any, bell: Any, first: Any, smooth: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _gradient(block: Any, bell: Any, slope: Any, first: Any, gradient: Any) -> None:
+def _gradient(block: Array, bell: Array, slope: Array, first: tuple[int, int, int], gradient: Array) -> None:
     ny, nx = block.shape[1:]
     reach = len(bell) - 1
     rows = range(max(0, first[1] - reach), min(ny, first[1] + gradient.shape[1] + reach))
@@ -206,12 +213,12 @@ def _gradient(block: Any, bell: Any, slope: Any, first: Any, gradient: Any) -> N
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _square(row: Any, out: Any) -> None:
+def _square(row: Array, out: Array) -> None:
     for x in range(out.shape[0]):
         out[x] = row[x] * row[x]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _add_square(row: Any, out: Any) -> None:
+def _add_square(row: Array, out: Array) -> None:
     for x in range(out.shape[0]):
         out[x] += row[x] * row[x]

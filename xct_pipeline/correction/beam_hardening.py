@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.device import array_namespace
+from xct_pipeline.device import Array, array_namespace
 
 
-def linearise(p: Any, coefficients: Sequence[float] = (1.0,), *, up_to: float = 8.0) -> Any:
+def linearise(p: Array, coefficients: Sequence[float] = (1.0,), *, up_to: float = 8.0) -> Any:
     """Replace the line integral p by c0 p + c1 p^2 + c2 p^3 + ...
 
     Outside 0 ... `up_to` the polynomial is continued as a straight line, so that noise around 0 and opaque

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.device import array_namespace, is_cupy
+from xct_pipeline.device import Array, array_namespace, is_cupy
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,7 +55,7 @@ def row_reach(n_rows: int, n_columns: int, coefficients: Sequence[float], center
 
 
 def correct_distortion(
-    projections: Any,
+    projections: Array,
     coefficients: Sequence[float],
     center: tuple[float, float],
     *,
@@ -117,7 +117,9 @@ def _taps(position: Floats, size: int, order: int) -> tuple[npt.NDArray[np.int32
 
 
 @numba.njit(cache=True, nogil=True)
-def _resample(projections, rows, columns, row_weight, column_weight, out):  # type: ignore[no-untyped-def]
+def _resample(
+    projections: Array, rows: Array, columns: Array, row_weight: Array, column_weight: Array, out: Array
+) -> None:
     """Weighted sum of the samples around each source position."""
     taps = rows.shape[2]
     for a in range(out.shape[0]):
@@ -134,7 +136,7 @@ def _resample(projections, rows, columns, row_weight, column_weight, out):  # ty
                 out[a, r, c] = total
 
 
-def _plain(projections: Any, rows: Any, columns: Any, row_weight: Any, column_weight: Any) -> Any:
+def _plain(projections: Array, rows: Array, columns: Array, row_weight: Array, column_weight: Array) -> Any:
     """The same sum by gathering: for CuPy, and the reference of the fast path (rel 1e-6)."""
     xp = array_namespace(projections)
     total = xp.zeros(projections.shape, xp.float32)

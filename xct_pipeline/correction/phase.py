@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from xct_pipeline.device import array_namespace, fft_of
+from xct_pipeline.device import Array, array_namespace, fft_of
 
 WRAP = 1e-4  # share of the kernel's weight that may reach around the padded frame
 HC = 12.398419843320026  # keV Angstrom
@@ -46,7 +46,7 @@ def padding(length: float) -> int:
     return math.ceil(-length * math.log(2 * WRAP))
 
 
-def filter_transmission(transmission: Any, length: float) -> Any:
+def filter_transmission(transmission: Array, length: float) -> Any:
     """Divide the spectrum of each projection by 1 + (2 pi length f)^2, f in cycles per pixel.
 
     Parameters
@@ -92,7 +92,7 @@ def _edge_index(n: int, total: int) -> np.ndarray[Any, np.dtype[np.intp]]:
     return np.clip(np.arange(total) - (total - n) // 2, 0, n - 1)
 
 
-def retrieve_phase(p: Any, *, delta_beta: float, energy_keV: float, distance_mm: float, pixel_size_um: float) -> Any:
+def retrieve_phase(p: Array, *, delta_beta: float, energy_keV: float, distance_mm: float, pixel_size_um: float) -> Any:
     """Paganin's single-material phase retrieval on whole projections.
 
     Parameters

@@ -7,12 +7,12 @@ from typing import Any
 import numba
 import numpy as np
 
-from xct_pipeline.device import is_cupy, ndimage_of
+from xct_pipeline.device import Array, is_cupy, ndimage_of
 
 GROUP = 64  # lines handled together: four AVX-512 vectors, so every compare-exchange is a vector operation
 
 
-def running_median(array: Any, size: int, *, axis: int = -1) -> Any:
+def running_median(array: Array, size: int, *, axis: int = -1) -> Any:
     """Replace every value by the median of a window of `size` values along one axis.
 
     The ends are extended as ``scipy.ndimage`` does in mode ``reflect`` (d c b a | a b c d | d c b a), and
@@ -74,7 +74,7 @@ def _reflected_positions(count: int, size: int) -> np.ndarray[Any, Any]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _slide(lines, positions, size, result):  # type: ignore[no-untyped-def]
+def _slide(lines: Array, positions: Array, size: int, result: Array) -> None:
     """Slide one sorted window per line along the first axis of `lines`."""
     count, total = lines.shape
     # One slot more than the window: it stays infinite, the neighbour of the last value.
@@ -98,7 +98,7 @@ def _slide(lines, positions, size, result):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _replace(window, old, new, below):  # type: ignore[no-untyped-def]
+def _replace(window: Array, old: Array, new: Array, below: Array) -> None:
     """Take `old` out of every sorted window and put `new` in, without a branch.
 
     The window without `old` keeps the values below it and shifts the others down; inserting `new` into a

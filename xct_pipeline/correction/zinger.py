@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any, Literal
 
 import numba
 import numpy as np
 
-from xct_pipeline.device import array_namespace, is_cupy, ndimage_of, to_host
+from xct_pipeline.device import Array, array_namespace, is_cupy, ndimage_of, to_host
 
 Plane = Literal["projection", "sinogram"]
 Sign = Literal["positive", "negative", "both"]
 
 
 def remove_zingers(
-    block: Any,
+    block: Array,
     *,
     threshold: float = 0.2,
     size: int = 3,
@@ -82,7 +83,7 @@ def remove_zingers(
     return corrected, counts.sum(axis=0 if plane == "projection" else 1)
 
 
-def interpolate_pixels(block: Any, mask: Any) -> tuple[Any, int]:
+def interpolate_pixels(block: Array, mask: Array) -> tuple[Any, int]:
     """Fill dead detector pixels from their neighbours, linearly across columns, else across rows.
 
     A masked pixel takes the straight line between the nearest good pixels of its row (the nearest one alone
@@ -139,14 +140,14 @@ def _neighbours(bad: np.ndarray[Any, Any], good: np.ndarray[Any, Any]) -> tuple[
     return low, high, weight
 
 
-def _mix(first: Any, second: Any, weight: np.ndarray[Any, Any], xp: Any) -> Any:
+def _mix(first: Array, second: Array, weight: np.ndarray[Any, Any], xp: ModuleType) -> Any:
     """Weighted mean of two arrays in double precision, rounded for integers."""
     share = xp.asarray(weight)
     mixed = first.astype(np.float64) * (1 - share) + second.astype(np.float64) * share
     return mixed.astype(first.dtype) if first.dtype.kind == "f" else xp.rint(mixed).astype(first.dtype)
 
 
-def _swap(block: Any) -> Any:
+def _swap(block: Array) -> Any:
     return block.swapaxes(0, 1)
 
 
@@ -156,7 +157,7 @@ def _working_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
     return np.float32 if small else np.float64
 
 
-def _replace_plain(block: Any, threshold: float, size: int, plane: Plane, sign: Sign) -> tuple[Any, Any]:
+def _replace_plain(block: Array, threshold: float, size: int, plane: Plane, sign: Sign) -> tuple[Any, Any]:
     """Plain formulation; the fast path gives the same pixels exactly."""
     window = (1, size, size) if plane == "projection" else (size, 1, size)
     kind = _working_type(block.dtype)
@@ -170,7 +171,9 @@ def _replace_plain(block: Any, threshold: float, size: int, plane: Plane, sign: 
 
 
 @numba.njit(cache=True, nogil=True)
-def _replace_3x3(block, first, threshold, upward, downward, corrected, counts):  # type: ignore[no-untyped-def]
+def _replace_3x3(
+    block: Array, first: int, threshold: np.float32, upward: bool, downward: bool, corrected: Array, counts: Array
+) -> None:
     """Selective 3 x 3 median in the last two axes of `block`, from line `first`; counts (first axis, second axis)."""
     planes, lines, width = block.shape
     rows = np.empty((3, width), np.float32)
@@ -190,7 +193,7 @@ def _replace_3x3(block, first, threshold, upward, downward, corrected, counts): 
 
 
 @numba.njit(cache=True, nogil=True)
-def _sort_triples(rows, low, mid, high):  # type: ignore[no-untyped-def]
+def _sort_triples(rows: Array, low: Array, mid: Array, high: Array) -> None:
     """Sort the three values above each other in every column; the edges are repeated once."""
     width = rows.shape[1]
     for column in range(width):
@@ -207,7 +210,17 @@ def _sort_triples(rows, low, mid, high):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _select(values, low, mid, high, threshold, upward, downward, source, corrected):  # type: ignore[no-untyped-def]
+def _select(
+    values: Array,
+    low: Array,
+    mid: Array,
+    high: Array,
+    threshold: np.float32,
+    upward: bool,
+    downward: bool,
+    source: Array,
+    corrected: Array,
+) -> int:
     """Median of nine as the median of (largest low, median mid, smallest high); replace outliers by it."""
     count = 0
     for column in range(values.size):

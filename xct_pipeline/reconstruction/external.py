@@ -6,12 +6,13 @@ same unit as ``fourier.reconstruct`` gives, so that methods can be exchanged and
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
 import scipy.fft
 
-from xct_pipeline.device import is_cupy, to_device, to_host
+from xct_pipeline.device import Array, is_cupy, to_device, to_host
 from xct_pipeline.reconstruction.filters import FilterName, angular_weights, ramp, window
 
 AstraAlgorithm = Literal["FBP", "SIRT", "CGLS"]
@@ -22,7 +23,7 @@ class MissingMethod(ValueError):
 
 
 def reconstruct_astra(
-    sinograms: Any,
+    sinograms: Array,
     angles: np.ndarray[Any, Any],
     *,
     center: float,
@@ -105,7 +106,7 @@ def reconstruct_astra(
 
 
 def reconstruct_tomopy(
-    sinograms: Any,
+    sinograms: Array,
     angles: np.ndarray[Any, Any],
     *,
     center: float,
@@ -167,7 +168,13 @@ def reconstruct_tomopy(
 
 
 def _astra_slice(
-    astra: Any, method: str, projector: int, geometry: Any, sinogram: np.ndarray[Any, Any], size: int, iterations: int
+    astra: ModuleType,
+    method: str,
+    projector: int,
+    geometry: dict[str, Any],
+    sinogram: np.ndarray[Any, Any],
+    size: int,
+    iterations: int,
 ) -> np.ndarray[Any, Any]:
     """Run one algorithm on one sinogram; a new one each time, as ASTRA's continue from where they stopped."""
     ids = [astra.data2d.create("-sino", geometry, sinogram)]
@@ -183,7 +190,7 @@ def _astra_slice(
         astra.data2d.delete(ids)
 
 
-def _check(sinograms: Any, angles: np.ndarray[Any, Any], center: float) -> None:
+def _check(sinograms: Array, angles: np.ndarray[Any, Any], center: float) -> None:
     if sinograms.ndim != 3 or sinograms.shape[0] != np.size(angles):
         raise ValueError(f"sinograms of shape {sinograms.shape} do not match {np.size(angles)} angles")
     if not -0.5 <= center <= sinograms.shape[2] - 0.5:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.fft
 
-from xct_pipeline.device import array_namespace, fft_of, is_cupy
+from xct_pipeline.device import Array, array_namespace, fft_of, is_cupy
 from xct_pipeline.reconstruction.filters import FilterName, angular_weights, ramp, window
 from xct_pipeline.reconstruction.gridding import (
     GROUP,
@@ -81,7 +82,7 @@ def scratch_bytes(n_angles: int, n_columns: int, size: int | None = None, *, cen
 
 
 def reconstruct(
-    sinograms: Any,
+    sinograms: Array,
     angles: np.ndarray[Any, Any],
     *,
     center: float,
@@ -172,7 +173,7 @@ def reconstruct(
     return out
 
 
-def mask_circle(volume: Any) -> Any:
+def mask_circle(volume: Array) -> Any:
     """Return slices (z, y, x) with the pixels whose centre lies outside the inscribed circle set to zero."""
     xp = array_namespace(volume)
     y, x = ((xp.arange(n) - (n - 1) / 2) ** 2 for n in volume.shape[1:])
@@ -212,7 +213,7 @@ def _make_plan(
     n_columns: int,
     size: int,
     center: float,
-    response: Any,
+    response: Callable[[int], Array],
     pad: str,
     kernel_width: int,
     weights: np.ndarray[Any, Any] | None,
@@ -310,7 +311,7 @@ def _grid_rows(samples: np.ndarray[Any, Any], plan: _Plan, library: str) -> np.n
     return columns
 
 
-def _group_plain(sinograms: Any, plan: _Plan) -> Any:
+def _group_plain(sinograms: Array, plan: _Plan) -> Any:
     """Reconstruct one group in array operations: the CUDA path, and with numpy the tests' reference."""
     xp, fft = array_namespace(sinograms), fft_of(sinograms)
     if not bool(xp.isfinite(sinograms).all()):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from xct_pipeline.device import cuda_kernel, is_cupy
+from xct_pipeline.device import Array, cuda_kernel, is_cupy
 
 GROUP = 16
 """Slices that are computed together."""
@@ -56,7 +56,7 @@ def kernel_transform(offset: np.ndarray[Any, Any], width: int, beta: float, n_gr
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _clip_range(first, last, low, high, step):  # type: ignore[no-untyped-def]
+def _clip_range(first: int, last: int, low: float, high: float, step: float) -> tuple[int, int]:
     """Narrow [first, last] to the m with low <= m * step < high; neighbouring intervals share no m."""
     if step > 1e-9:
         first = max(first, int(np.ceil(low / step)))
@@ -75,7 +75,17 @@ def _clip_range(first, last, low, high, step):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _weigh(first, n, steps, base, coefficients, offset, frac, weight, taps):  # type: ignore[no-untyped-def]
+def _weigh(
+    first: int,
+    n: int,
+    steps: tuple[float, float],
+    base: int,
+    coefficients: Array,
+    offset: Array,
+    frac: Array,
+    weight: Array,
+    taps: tuple[int, ...],
+) -> None:
     """Place in the tile and weights of the n samples from frequency index `first`, along one line."""
     columns = STRIP + len(taps) + 2
     for i in range(n):
@@ -101,7 +111,9 @@ def _weigh(first, n, steps, base, coefficients, offset, frac, weight, taps):  # 
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _scatter(samples, n, offset, weight, row, tile, taps):  # type: ignore[no-untyped-def]
+def _scatter(
+    samples: Array, n: int, offset: Array, weight: Array, row: Array, tile: Array, taps: tuple[int, ...]
+) -> None:
     """Add n consecutive samples of one angle to the tile."""
     # Unsigned indices spare the test for negative ones, without which the loops do not vectorise.
     stride = np.uintp((STRIP + len(taps) + 2) * GROUP)
@@ -119,7 +131,7 @@ def _scatter(samples, n, offset, weight, row, tile, taps):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True)
-def _flush(tile, first_row, first_column, strip, taps):  # type: ignore[no-untyped-def]
+def _flush(tile: Array, first_row: int, first_column: int, strip: Array, taps: tuple[int, ...]) -> None:
     """Add the tile to the strip, columns modulo the grid, with the sign (-1)**(u + v)."""
     rows, n_grid, _ = strip.shape
     columns = STRIP + len(taps) + 2
@@ -134,7 +146,9 @@ def _flush(tile, first_row, first_column, strip, taps):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
-def grid_strip(samples, steps, first_row, coefficients, tile, strip, taps):  # type: ignore[no-untyped-def]
+def grid_strip(
+    samples: Array, steps: Array, first_row: int, coefficients: Array, tile: Array, strip: Array, taps: tuple[int, ...]
+) -> None:
     """Fill one strip of the grid, serially.
 
     Parameters
@@ -192,7 +206,7 @@ def tile_floats(width: int) -> int:
     return (STRIP + 2 * width) * (STRIP + width + 2) * GROUP
 
 
-def grid_plain(samples: Any, steps: Any, coefficients: Any, n_grid: int) -> Any:
+def grid_plain(samples: Array, steps: Array, coefficients: Array, n_grid: int) -> Any:
     """Return the whole grid (v, u, 8) complex64 of `samples` (angle, frequency, 8) complex64.
 
     The same sum as ``grid_strip`` without its tiles: on a CUDA device one thread gathers the samples of one
@@ -219,7 +233,7 @@ def grid_plain(samples: Any, steps: Any, coefficients: Any, n_grid: int) -> Any:
     return grid
 
 
-def _grid_cuda(samples: Any, steps: Any, coefficients: Any, n_grid: int) -> Any:
+def _grid_cuda(samples: Array, steps: Array, coefficients: Array, n_grid: int) -> Any:
     """Gather on the current CUDA device; see ``grid_plain``."""
     import cupy
 

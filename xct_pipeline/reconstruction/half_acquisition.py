@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xct_pipeline.device import array_namespace, ndimage_of
+from xct_pipeline.device import Array, array_namespace, ndimage_of
 from xct_pipeline.reconstruction.filters import angular_weights
 
 Side = Literal["left", "right"]
@@ -52,7 +52,7 @@ def ramp_weights(n_columns: int, center: float, side: Side) -> np.ndarray[Any, A
 
 
 def weigh(
-    sinograms: Any, angles: np.ndarray[Any, Any], *, center: float, side: Side
+    sinograms: Array, angles: np.ndarray[Any, Any], *, center: float, side: Side
 ) -> tuple[Any, np.ndarray[Any, Any], float]:
     """Weight the rays so that a linear reconstruction over the full turn counts each of them once.
 
@@ -89,7 +89,7 @@ def weigh(
 
 
 def stitch(
-    sinograms: Any,
+    sinograms: Array,
     angles: np.ndarray[Any, Any],
     *,
     side: Side,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from xct_pipeline.device import Array
 from xct_pipeline.reconstruction.gridding import GROUP
 
 COLUMNS = 16
@@ -12,7 +13,7 @@ COLUMNS = 16
 
 
 @njit(cache=True, nogil=True)
-def mean_edges(sinograms, n):  # type: ignore[no-untyped-def]
+def mean_edges(sinograms: Array, n: int) -> Array:
     """Mean projection (side, row, n) float64 from either edge inward, summed in the order of the angles."""
     n_angles, n_rows, n_columns = sinograms.shape
     out = np.zeros((2, n_rows, n))
@@ -21,11 +22,12 @@ def mean_edges(sinograms, n):  # type: ignore[no-untyped-def]
             for c in range(n):
                 out[0, s, c] += sinograms[a, s, c]
                 out[1, s, c] += sinograms[a, s, n_columns - 1 - c]
-    return out / n_angles
+    mean: Array = out / n_angles
+    return mean
 
 
 @njit(cache=True, nogil=True)
-def pack(sinograms, extension, n_edge, out):  # type: ignore[no-untyped-def]
+def pack(sinograms: Array, extension: Array, n_edge: int, out: Array) -> bool:
     """Interleave rows as (angle, column, 16) and pad; returns False where a value is not finite."""
     n_angles, n_rows, n_columns = sinograms.shape
     padded = out.shape[1]
@@ -54,7 +56,7 @@ def pack(sinograms, extension, n_edge, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def multiply(spectrum, response, shift, weights, out):  # type: ignore[no-untyped-def]
+def multiply(spectrum: Array, response: Array, shift: Array, weights: Array, out: Array) -> None:
     """Filter, weight and move the axis to the origin; zero frequency goes to the middle."""
     n_angles, padded, _ = spectrum.shape
     half = padded // 2
@@ -79,7 +81,7 @@ def multiply(spectrum, response, shift, weights, out):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
-def keep_columns(rows, first_column, size, first_row, out):  # type: ignore[no-untyped-def]
+def keep_columns(rows: Array, first_column: int, size: int, first_row: int, out: Array) -> None:
     """Copy the columns of the image, so that one block of them is contiguous for the second transform."""
     for r in range(rows.shape[0]):
         for block in range(out.shape[0]):
@@ -93,7 +95,7 @@ def keep_columns(rows, first_column, size, first_row, out):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def unpack(image, first_row, deapodise, first_column, out):  # type: ignore[no-untyped-def]
+def unpack(image: Array, first_row: int, deapodise: Array, first_column: int, out: Array) -> None:
     """Crop the rows, divide by the kernel's transform and write the slices."""
     _, size, _ = out.shape
     n = min(COLUMNS, size - first_column)

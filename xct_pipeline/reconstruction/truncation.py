@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.device import array_namespace, is_cupy
+from xct_pipeline.device import Array, array_namespace, is_cupy
 from xct_pipeline.reconstruction.packing import mean_edges
 
 
@@ -17,7 +17,7 @@ def edge_columns(n_columns: int) -> int:
 
 
 def is_truncated(
-    sinograms: Any, *, level: float = 0.05, least: float = 0.0, sides: Sequence[str] = ("left", "right")
+    sinograms: Array, *, level: float = 0.05, least: float = 0.0, sides: Sequence[str] = ("left", "right")
 ) -> Any:
     """Tell for each row whether the sample reaches beyond the detector.
 
@@ -49,7 +49,7 @@ def is_truncated(
     return flagged
 
 
-def extension(sinograms: Any, center: float, n_extend: int) -> Any:
+def extension(sinograms: Array, center: float, n_extend: int) -> Any:
     """Decay (side, row, column outside the detector) float32 of the edge's value, from 1 to 0.
 
     It follows a circle about the axis: the square of a disc's projection falls linearly with the square of

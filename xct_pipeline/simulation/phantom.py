@@ -294,18 +294,18 @@ def _interval(
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _project_frame(
-    frame: Any,
-    kind: Any,
-    centre: Any,
-    inverse: Any,
-    values: Any,
-    half_height: Any,
-    half_width: Any,
+    frame: Array,
+    kind: npt.NDArray[np.bool_],
+    centre: Array,
+    inverse: Array,
+    values: Array,
+    half_height: Array,
+    half_width: Array,
     cosine: float,
     sine: float,
     center: float,
     tilt: float,
-    subrows: Any,
+    subrows: npt.NDArray[np.int64],
     subcolumns: int,
     intensity: bool,
 ) -> None:
@@ -353,7 +353,14 @@ def _project_frame(
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _add_voxels(
-    out: Any, is_cylinder: bool, middle: Any, m: Any, value: float, low: Any, high: Any, points: int
+    out: Array,
+    is_cylinder: bool,
+    middle: Array,
+    m: npt.NDArray[np.floating[Any]],
+    value: float,
+    low: npt.NDArray[np.int64],
+    high: npt.NDArray[np.int64],
+    points: int,
 ) -> None:
     """Spread the vertical chords of `points` x `points` lines per column over the voxels they cross."""
     depth = out.shape[0]

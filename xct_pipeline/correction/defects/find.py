@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from xct_pipeline.correction.defects.search import isolated_offsets, local_scatter, mirror_maximum
 from xct_pipeline.correction.defects.templates import FLANK
-from xct_pipeline.device import array_namespace, is_cupy, to_host
+from xct_pipeline.device import Array, array_namespace, is_cupy, to_host
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -59,7 +59,7 @@ class Defects:
     n_clean_rows: int
 
 
-def column_statistics(p: Any) -> Any:
+def column_statistics(p: Array) -> Any:
     """Measure what `find_defects` decides on; each detector row by itself.
 
     Parameters
@@ -92,7 +92,7 @@ def segment_bounds(angles: int) -> list[int]:
     return [int(k) for k in np.linspace(0, angles, SEGMENTS + 1).astype(np.int64)]
 
 
-def joined_statistics(means: Any, rough: Any, angles: int) -> Any:
+def joined_statistics(means: Array, rough: Array, angles: int) -> Any:
     """Return `column_statistics` from the means and the roughness of each part, (SEGMENTS, row, column)."""
     xp = array_namespace(means)
     # mean |x| of a normal variable is sqrt(2 / pi) sigma; a second difference has sqrt(6) of one value's sigma
@@ -124,7 +124,9 @@ def segment_sums(blocks: Iterable[Any], count: int) -> Floats:
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_projections(p, last, done, mean, rough, share, rough_share):  # type: ignore[no-untyped-def]
+def _add_projections(
+    p: Array, last: Array, done: int, mean: Array, rough: Array, share: float, rough_share: float
+) -> None:
     """Add projections to a mean and to a mean absolute second difference; `last` are the two before, and is renewed."""
     for a in range(p.shape[0]):
         for r in range(p.shape[1]):
@@ -262,7 +264,7 @@ def _wide(mask: Bools, max_width: int) -> Bools:
     return np.asarray(binary_opening(mask, np.ones((1, max_width + 1), bool)))
 
 
-def interpolate_dead(p: Any, dead: Bools) -> Any:
+def interpolate_dead(p: Array, dead: Bools) -> Any:
     """Replace dead pixels by linear interpolation between the nearest good columns of their row.
 
     Parameters
@@ -290,7 +292,7 @@ def interpolate_dead(p: Any, dead: Bools) -> Any:
     return out
 
 
-def correct_defects(p: Any, offset: Any, dead: Bools) -> Any:
+def correct_defects(p: Array, offset: Array, dead: Bools) -> Any:
     """Subtract the offsets of defective pixels and interpolate dead ones.
 
     Parameters

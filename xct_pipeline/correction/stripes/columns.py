@@ -7,17 +7,18 @@ contiguous for the running median across columns.
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numba
 import numpy as np
 
-from xct_pipeline.device import array_namespace, is_cupy, ndimage_of
+from xct_pipeline.device import Array, array_namespace, is_cupy, ndimage_of
 
 TILE = 32  # columns transposed together: one tile's lines of both layouts stay in the first-level cache
 
 
-def sort_columns(sinogram: Any) -> tuple[Any, Any]:
+def sort_columns(sinogram: Array) -> tuple[Any, Any]:
     """Sort each column of a sinogram by value, equal values by angle.
 
     Parameters
@@ -40,7 +41,7 @@ def sort_columns(sinogram: Any) -> tuple[Any, Any]:
     return values, keys
 
 
-def unsort_columns(values: Any, order: Any) -> Any:
+def unsort_columns(values: Array, order: Array) -> Any:
     """Put sorted values back to the angles they came from: the inverse of `sort_columns`.
 
     Parameters
@@ -59,7 +60,7 @@ def unsort_columns(values: Any, order: Any) -> Any:
     return sinogram
 
 
-def angular_activity(sinogram: Any, size: int) -> Any:
+def angular_activity(sinogram: Array, size: int) -> Any:
     """Sum over angles of what a column's value differs from its own running mean over `size` angles.
 
     Zero for a column that never changes, large for one that flickers; differences at the level of single
@@ -83,7 +84,7 @@ def angular_activity(sinogram: Any, size: int) -> Any:
     return xp.where(activity > magnitude * float(4 * np.finfo(np.float32).eps), activity, 0.0)
 
 
-def interpolate_columns(sinogram: Any, mask: np.ndarray[Any, Any]) -> Any:
+def interpolate_columns(sinogram: Array, mask: np.ndarray[Any, Any]) -> Any:
     """Replace masked columns by the straight line between the nearest columns that are not masked.
 
     Parameters
@@ -109,7 +110,7 @@ def interpolate_columns(sinogram: Any, mask: np.ndarray[Any, Any]) -> Any:
     return result
 
 
-def product(left: Any, right: Any) -> Any:
+def product(left: Array, right: Array) -> Any:
     """Matrix product whose bits do not depend on the number of threads a BLAS library takes.
 
     Parameters
@@ -127,27 +128,27 @@ def product(left: Any, right: Any) -> Any:
     return result
 
 
-def _sort_columns_plain(sinogram: Any, xp: Any) -> tuple[Any, Any]:
+def _sort_columns_plain(sinogram: Array, xp: ModuleType) -> tuple[Any, Any]:
     """Plain formulation of `sort_columns`; the fast path gives the same values and order exactly."""
     columns = xp.ascontiguousarray(sinogram.T)
     order = xp.argsort(columns, axis=1, kind="stable")
     return xp.take_along_axis(columns, order, axis=1), order
 
 
-def _unsort_columns_plain(values: Any, order: Any, xp: Any) -> Any:
+def _unsort_columns_plain(values: Array, order: Array, xp: ModuleType) -> Any:
     """Plain formulation of `unsort_columns`; the fast path gives the same array exactly."""
     back = xp.argsort(order, axis=1, kind="stable")
     return xp.ascontiguousarray(xp.take_along_axis(values, back, axis=1).T)
 
 
-def _activity_plain(sinogram: Any, size: int, xp: Any) -> tuple[Any, Any]:
+def _activity_plain(sinogram: Array, size: int, xp: ModuleType) -> tuple[Any, Any]:
     """Plain formulation of `_activity`; the fast path agrees to 1e-6 relative."""
     mean = ndimage_of(sinogram).uniform_filter1d(sinogram.astype(xp.float64), size, axis=0, mode="reflect")
     return xp.abs(sinogram - mean).sum(axis=0), xp.abs(sinogram).sum(axis=0, dtype=xp.float64)
 
 
 @numba.njit(cache=True, nogil=True)
-def _pack_keys(sinogram, bits, keys):  # type: ignore[no-untyped-def]
+def _pack_keys(sinogram: Array, bits: Array, keys: Array) -> None:
     """Write (value, angle) of each column as integers whose order is the order of the values."""
     angles, columns = sinogram.shape
     for start in range(0, columns, TILE):
@@ -164,7 +165,7 @@ def _pack_keys(sinogram, bits, keys):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _unpack_values(keys, bits):  # type: ignore[no-untyped-def]
+def _unpack_values(keys: Array, bits: Array) -> None:
     """Recover the float bit patterns from sorted keys."""
     sign = np.uint32(0x80000000)
     for column in range(keys.shape[0]):
@@ -174,7 +175,7 @@ def _unpack_values(keys, bits):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _scatter_columns(values, keys, sinogram):  # type: ignore[no-untyped-def]
+def _scatter_columns(values: Array, keys: Array, sinogram: Array) -> None:
     """Send each value to its angle, sixteen columns (one cache line of the result) at a time."""
     columns, angles = values.shape
     tile = np.empty((angles, 16), np.float32)
@@ -189,7 +190,7 @@ def _scatter_columns(values, keys, sinogram):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _activity(sinogram, size):  # type: ignore[no-untyped-def]
+def _activity(sinogram: Array, size: int) -> tuple[Array, Array]:
     """Sums over angles of |value - running mean| and of |value| for each column, in double precision."""
     angles, columns = sinogram.shape
     first = size // 2
@@ -213,14 +214,14 @@ def _activity(sinogram, size):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _reflect(index, count):  # type: ignore[no-untyped-def]
+def _reflect(index: int, count: int) -> int:
     """Index of the sample at `index` of an axis that is reflected at its ends without end."""
     index = index % (2 * count)
     return index if index < count else 2 * count - 1 - index
 
 
 @numba.njit(cache=True, nogil=True)
-def _product(left, right, result):  # type: ignore[no-untyped-def]
+def _product(left: Array, right: Array, result: Array) -> None:
     """Product by tiles of 16 x 128 sums that stay in the first-level cache."""
     rows, terms = left.shape
     columns = right.shape[1]

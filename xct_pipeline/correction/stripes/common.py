@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
 
-from xct_pipeline.device import array_namespace, to_host
+from xct_pipeline.device import Array, array_namespace, to_host
 
 Model = Literal["offset", "gain"]
 """How a stripe enters: a defective gain offsets a line integral; it multiplies a transmission."""
@@ -22,7 +23,7 @@ Model = Literal["offset", "gain"]
 NOISE_PAIRS = 64  # pairs of neighbouring projections from which the noise is taken
 
 
-def each_row(block: Any, correct: Callable[[Any], Any]) -> Any:
+def each_row(block: Array, correct: Callable[[Array], Array]) -> Any:
     """Apply a correction of one sinogram to every detector row of a block.
 
     Parameters
@@ -47,7 +48,7 @@ def each_row(block: Any, correct: Callable[[Any], Any]) -> Any:
     return result
 
 
-def one_row(sinogram: Any, correct: Callable[[Any], Any]) -> Any:
+def one_row(sinogram: Array, correct: Callable[[Array], Array]) -> Any:
     """Apply a correction to one sinogram (angle, column), whose values need not be finite; see `each_row`."""
     xp = array_namespace(sinogram)
     sinogram = xp.ascontiguousarray(sinogram, dtype=np.float32)
@@ -59,7 +60,7 @@ def one_row(sinogram: Any, correct: Callable[[Any], Any]) -> Any:
     return xp.where(finite, correct(_fill_columns(sinogram, finite, xp)), sinogram)
 
 
-def each_row_mask(block: Any, detect: Callable[[Any], np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+def each_row_mask(block: Array, detect: Callable[[Array], np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
     """Apply a detector of columns in one sinogram to every detector row of a block.
 
     Parameters
@@ -75,7 +76,7 @@ def each_row_mask(block: Any, detect: Callable[[Any], np.ndarray[Any, Any]]) -> 
     check_block(block)
     masks = np.zeros(block.shape[1:], bool)
 
-    def look(row: int, sinogram: Any) -> Any:
+    def look(row: int, sinogram: Array) -> Any:
         masks[row] = detect(sinogram)
         return sinogram
 
@@ -84,13 +85,13 @@ def each_row_mask(block: Any, detect: Callable[[Any], np.ndarray[Any, Any]]) -> 
     return masks
 
 
-def check_block(block: Any) -> None:
+def check_block(block: Array) -> None:
     """Raise ValueError where `block` is not ``(angle, row, column)``."""
     if block.ndim != 3:
         raise ValueError(f"a stripe kernel needs a block (angle, row, column), not {block.ndim} axes")
 
 
-def _fill_columns(sinogram: Any, finite: Any, xp: Any) -> Any:
+def _fill_columns(sinogram: Array, finite: Array, xp: ModuleType) -> Any:
     """Replace non-finite values by the mean of the finite ones in their column, or of all without any."""
     known = xp.where(finite, sinogram, 0).astype(np.float64)
     count = finite.sum(axis=0)
@@ -99,7 +100,7 @@ def _fill_columns(sinogram: Any, finite: Any, xp: Any) -> Any:
     return xp.where(finite, sinogram, mean.astype(np.float32))
 
 
-def detect_stripes(profile: Any, snr: float = 3.0, *, floor: float = 1e-5) -> np.ndarray[Any, Any]:
+def detect_stripes(profile: Array, snr: float = 3.0, *, floor: float = 1e-5) -> np.ndarray[Any, Any]:
     """Find the columns of a normalised profile that stand out of its noise (algorithm 4 of Vo 2018).
 
     The sorted profile is nearly a straight line in its middle half; the rise of that line over the whole
@@ -145,7 +146,7 @@ def detect_stripes(profile: Any, snr: float = 3.0, *, floor: float = 1e-5) -> np
     return mask
 
 
-def default_windows(block: Any) -> tuple[int, int]:
+def default_windows(block: Array) -> tuple[int, int]:
     """Choose the windows (large, small) of the median filters from the width and the noise of a block.
 
     A median over w columns smooths a profile of curvature k with a bias of about k w^2 / 24 and lets

@@ -8,13 +8,13 @@ import numpy as np
 import scipy.linalg
 
 from xct_pipeline.correction.stripes.common import each_row
-from xct_pipeline.device import array_namespace, to_host
+from xct_pipeline.device import Array, array_namespace, to_host
 
 DIFFERENCES = {1: np.array([1.0, -1.0]), 2: np.array([-1.0, 2.0, -1.0])}
 
 
 def remove_stripe_titarenko(
-    block: Any,
+    block: Array,
     *,
     order: Literal[1, 2, "product"] = 1,
     regularization: float | None = None,
@@ -64,7 +64,7 @@ def remove_stripe_titarenko(
     if regularization is not None and not regularization > 0:
         raise ValueError(f"regularization must be positive, not {regularization}")
 
-    def correct(sinogram: Any) -> Any:
+    def correct(sinogram: Array) -> Any:
         if order != "product":
             return sinogram + _offsets(sinogram, order, regularization, blocks)
         first = sinogram + _offsets(sinogram, 1, regularization, blocks)
@@ -75,7 +75,7 @@ def remove_stripe_titarenko(
     return each_row(block, correct)
 
 
-def _offsets(sinogram: Any, order: int, regularization: float | None, blocks: int) -> Any:
+def _offsets(sinogram: Array, order: int, regularization: float | None, blocks: int) -> Any:
     """What to add to each value of a sinogram: one constant per column and block of angles."""
     xp = array_namespace(sinogram)
     angles, columns = sinogram.shape

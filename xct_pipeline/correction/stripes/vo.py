@@ -28,13 +28,13 @@ from xct_pipeline.correction.stripes.common import (
     each_row_mask,
     one_row,
 )
-from xct_pipeline.device import array_namespace, fft_of, ndimage_of, to_host
+from xct_pipeline.device import Array, array_namespace, fft_of, ndimage_of, to_host
 
 ACTIVITY_WINDOW = 10  # angles over which a column's flicker is measured, as in the authors' own code
 EDGE = 2  # columns at either edge that are never called dead: nothing lies beyond them to interpolate from
 
 
-def remove_stripe_sorting(block: Any, *, size: int = 21) -> Any:
+def remove_stripe_sorting(block: Array, *, size: int = 21) -> Any:
     """Remove full and partial stripes by sorting (algorithm 3).
 
     Each column is sorted by value, a median runs across columns at each rank, and the values go back to
@@ -54,14 +54,14 @@ def remove_stripe_sorting(block: Any, *, size: int = 21) -> Any:
     """
     _check_window(size)
 
-    def correct(sinogram: Any) -> Any:
+    def correct(sinogram: Array) -> Any:
         values, order = sort_columns(sinogram)
         return unsort_columns(running_median(values, size, axis=0), order)
 
     return each_row(block, correct)
 
 
-def remove_stripe_filtering(block: Any, *, sigma: float = 3.0, size: int = 21) -> Any:
+def remove_stripe_filtering(block: Array, *, sigma: float = 3.0, size: int = 21) -> Any:
     """Remove stripes from the slowly varying part of each column only (algorithm 2, with sorting).
 
     Parameters
@@ -82,7 +82,7 @@ def remove_stripe_filtering(block: Any, *, sigma: float = 3.0, size: int = 21) -
     if sigma <= 0:
         raise ValueError(f"sigma must be positive, not {sigma}")
 
-    def correct(sinogram: Any) -> Any:
+    def correct(sinogram: Array) -> Any:
         slow = _low_pass_angles(sinogram, sigma)
         values, order = sort_columns(slow)
         return sinogram - slow + unsort_columns(running_median(values, size, axis=0), order)
@@ -90,7 +90,7 @@ def remove_stripe_filtering(block: Any, *, sigma: float = 3.0, size: int = 21) -
     return each_row(block, correct)
 
 
-def remove_stripe_fitting(block: Any, *, order: int = 2, sigma: float | None = None, model: Model = "offset") -> Any:
+def remove_stripe_fitting(block: Array, *, order: int = 2, sigma: float | None = None, model: Model = "offset") -> Any:
     """Remove stripes from a polynomial fit of each column (algorithm 1).
 
     Each column is fitted by a polynomial in the angle, the fit is smoothed across columns, and the column is
@@ -117,7 +117,7 @@ def remove_stripe_fitting(block: Any, *, order: int = 2, sigma: float | None = N
     if width <= 0:
         raise ValueError(f"sigma must be positive, not {sigma}")
 
-    def correct(sinogram: Any) -> Any:
+    def correct(sinogram: Array) -> Any:
         xp, ndimage = array_namespace(sinogram), ndimage_of(sinogram)
         basis = xp.asarray(_polynomials(sinogram.shape[0], order))
         fitted = product(basis.T, sinogram)
@@ -132,7 +132,13 @@ def remove_stripe_fitting(block: Any, *, order: int = 2, sigma: float | None = N
 
 
 def remove_large_stripe(
-    block: Any, *, snr: float = 3.0, size: int = 51, drop: float = 0.1, normalize: bool = True, model: Model = "offset"
+    block: Array,
+    *,
+    snr: float = 3.0,
+    size: int = 51,
+    drop: float = 0.1,
+    normalize: bool = True,
+    model: Model = "offset",
 ) -> Any:
     """Remove large stripes (algorithm 5).
 
@@ -163,7 +169,7 @@ def remove_large_stripe(
     _check_window(size)
     _check_drop(drop)
 
-    def correct(sinogram: Any) -> Any:
+    def correct(sinogram: Array) -> Any:
         values, order = sort_columns(sinogram)
         return unsort_columns(_flatten_large(values, snr, size, drop, normalize, model)[0], order)
 
@@ -171,20 +177,20 @@ def remove_large_stripe(
 
 
 def detect_large_stripes(
-    block: Any, *, snr: float = 3.0, size: int = 51, drop: float = 0.1, model: Model = "offset"
+    block: Array, *, snr: float = 3.0, size: int = 51, drop: float = 0.1, model: Model = "offset"
 ) -> np.ndarray[Any, Any]:
     """Find the columns that `remove_large_stripe` replaces: a bool numpy array (row, column)."""
     _check_window(size)
     _check_drop(drop)
 
-    def detect(sinogram: Any) -> np.ndarray[Any, Any]:
+    def detect(sinogram: Array) -> np.ndarray[Any, Any]:
         return _flatten_large(sort_columns(sinogram)[0], snr, size, drop, False, model)[1]
 
     return each_row_mask(block, detect)
 
 
 def remove_dead_stripe(
-    block: Any, *, snr: float = 3.0, size: int = 51, residual: bool = True, model: Model = "offset"
+    block: Array, *, snr: float = 3.0, size: int = 51, residual: bool = True, model: Model = "offset"
 ) -> Any:
     """Remove unresponsive and fluctuating columns by interpolation (algorithm 6).
 
@@ -206,7 +212,7 @@ def remove_dead_stripe(
     """
     _check_window(size)
 
-    def correct(sinogram: Any) -> Any:
+    def correct(sinogram: Array) -> Any:
         filled = interpolate_columns(sinogram, _dead_columns(sinogram, snr, size))
         if not residual:
             return filled
@@ -216,14 +222,14 @@ def remove_dead_stripe(
     return each_row(block, correct)
 
 
-def detect_dead_stripes(block: Any, *, snr: float = 3.0, size: int = 51) -> np.ndarray[Any, Any]:
+def detect_dead_stripes(block: Array, *, snr: float = 3.0, size: int = 51) -> np.ndarray[Any, Any]:
     """Find the columns that `remove_dead_stripe` interpolates: a bool numpy array (row, column)."""
     _check_window(size)
     return each_row_mask(block, lambda sinogram: _dead_columns(sinogram, snr, size))
 
 
 def remove_all_stripe(
-    block: Any,
+    block: Array,
     *,
     snr: float = 3.0,
     large_size: int | None = None,
@@ -252,7 +258,7 @@ def remove_all_stripe(
 
 
 def remove_all_stripe_masks(
-    block: Any,
+    block: Array,
     *,
     snr: float = 3.0,
     large_size: int | None = None,
@@ -277,7 +283,7 @@ def remove_all_stripe_masks(
     check_block(block)
     dead, large = np.zeros((2, *block.shape[1:]), bool)
 
-    def correct(row: int, sinogram: Any) -> Any:
+    def correct(row: int, sinogram: Array) -> Any:
         chosen = default_windows(sinogram[:, None, :]) if None in (large_size, small_size) else (0, 0)
         wide, narrow = large_size or chosen[0], small_size or chosen[1]
         dead[row] = _dead_columns(sinogram, snr, wide)
@@ -313,7 +319,7 @@ def _polynomials(count: int, order: int) -> np.ndarray[Any, Any]:
     return np.stack(basis, axis=1).astype(np.float32)
 
 
-def _low_pass_angles(sinogram: Any, sigma: float) -> Any:
+def _low_pass_angles(sinogram: Array, sigma: float) -> Any:
     """Gaussian low-pass of each column along the angle, `sigma` in cycles per padded length."""
     xp, fft = array_namespace(sinogram), fft_of(sinogram)
     angles = sinogram.shape[0]
@@ -326,7 +332,7 @@ def _low_pass_angles(sinogram: Any, sigma: float) -> Any:
 
 
 def _flatten_large(
-    values: Any, snr: float, size: int, drop: float, normalize: bool, model: Model
+    values: Array, snr: float, size: int, drop: float, normalize: bool, model: Model
 ) -> tuple[Any, np.ndarray[Any, Any]]:
     """Algorithm 5 on a sorted sinogram (column, angle): the corrected values, still sorted, and the mask."""
     xp = array_namespace(values)
@@ -353,7 +359,7 @@ def _flatten_large(
     return values, mask
 
 
-def _dead_columns(sinogram: Any, snr: float, size: int) -> np.ndarray[Any, Any]:
+def _dead_columns(sinogram: Array, snr: float, size: int) -> np.ndarray[Any, Any]:
     """Columns whose activity along the angle stands out of their neighbours', on either side."""
     activity = to_host(angular_activity(sinogram, ACTIVITY_WINDOW))
     background = to_host(running_median(activity, size))

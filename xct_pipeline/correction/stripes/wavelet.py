@@ -10,6 +10,7 @@ The result is the published one to rounding, at a fraction of its cost.
 from __future__ import annotations
 
 import functools
+from types import ModuleType
 from typing import Any
 
 import numba
@@ -18,13 +19,13 @@ import scipy.fft
 
 from xct_pipeline.correction.stripes.columns import product
 from xct_pipeline.correction.stripes.common import each_row
-from xct_pipeline.device import array_namespace
+from xct_pipeline.device import Array, array_namespace
 
 TAIL = 1e-7  # damping below this share is left out
 RANK_TOLERANCE = 1e-6  # relative length below which an angular function is left out
 
 
-def remove_stripe_fourier_wavelet(block: Any, *, level: int = 3, sigma: float = 2.0, wavelet: str = "db5") -> Any:
+def remove_stripe_fourier_wavelet(block: Array, *, level: int = 3, sigma: float = 2.0, wavelet: str = "db5") -> Any:
     """Remove stripes by damping slow angular frequencies in the column-wise details of a wavelet transform.
 
     A column that is constant in angle and stands out from its neighbours is a stripe to this filter, whatever
@@ -62,7 +63,7 @@ def remove_stripe_fourier_wavelet(block: Any, *, level: int = 3, sigma: float = 
         raise ValueError(f"sigma must be positive, not {sigma}")
     taps = _filters(wavelet)
 
-    def correct(sinogram: Any) -> Any:
+    def correct(sinogram: Array) -> Any:
         xp = array_namespace(sinogram)
         analysis, mixing, synthesis = _angular_operators(sinogram.shape[0], wavelet, level, sigma)
         slow = product(xp.asarray(analysis), sinogram)
@@ -72,7 +73,7 @@ def remove_stripe_fourier_wavelet(block: Any, *, level: int = 3, sigma: float = 
     return each_row(block, correct)
 
 
-def _filter_columns(slow: Any, mixing: list[Any], taps: tuple[Any, ...], xp: Any) -> Any:
+def _filter_columns(slow: Array, mixing: list[Any], taps: tuple[Any, ...], xp: ModuleType) -> Any:
     """Wavelet transform across columns, `mixing` applied to the details of each level, and back."""
     low, high, low_back, high_back = taps
     details, widths = [], []
@@ -87,7 +88,7 @@ def _filter_columns(slow: Any, mixing: list[Any], taps: tuple[Any, ...], xp: Any
     return total
 
 
-def _analyse(rows: Any, taps: np.ndarray[Any, Any], xp: Any) -> Any:
+def _analyse(rows: Array, taps: np.ndarray[Any, Any], xp: ModuleType) -> Any:
     """Convolve rows with a wavelet filter and keep every second value; ends reflect (half-sample)."""
     length, width = taps.size, rows.shape[1]
     position = np.arange(2 - length, width + length) % (2 * width)
@@ -100,7 +101,7 @@ def _analyse(rows: Any, taps: np.ndarray[Any, Any], xp: Any) -> Any:
     return result
 
 
-def _synthesise(rows: Any, taps: np.ndarray[Any, Any], width: int, xp: Any) -> Any:
+def _synthesise(rows: Array, taps: np.ndarray[Any, Any], width: int, xp: ModuleType) -> Any:
     """Inverse of `_analyse` for one band: insert zeros, convolve, keep the `width` valid samples."""
     half = taps.size // 2
     count = rows.shape[1] - half + 1
@@ -168,7 +169,7 @@ def _synthesis(signal: np.ndarray[Any, Any], sizes: list[int], wavelet: str) -> 
 
 
 @numba.njit(cache=True, nogil=True)
-def _basis(rows):  # type: ignore[no-untyped-def]
+def _basis(rows: Array) -> Array:
     """Orthonormal rows that span the given ones to `RANK_TOLERANCE`: Gram-Schmidt, the longest row first."""
     rest = rows.copy()
     basis = np.empty((min(rows.shape), rows.shape[1]))
