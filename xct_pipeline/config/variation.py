@@ -1,4 +1,4 @@
-"""``[variation]`` and ``[electrochemistry]``: from changes of attenuation to mass, and the charge that passed."""
+"""``[variation]``: from changes of attenuation to mass."""
 
 from __future__ import annotations
 
@@ -48,18 +48,3 @@ class Variation(Section):
     table_error: Annotated[float, Field(ge=0, lt=1)] = 0.02
     energy_error_keV: Annotated[float, Field(ge=0)] = 0.1
     registration_error_voxel: Annotated[float, Field(ge=0)] = 0.01
-
-
-class Electrochemistry(Section):
-    """The cycler's log and how it lies to the scans."""
-
-    log: str
-    time: str | None = None
-    charge: str | None = None
-    current: str | None = None
-    voltage: str | None = None
-    absolute_time: str | None = None
-    units: dict[str, str] = {}
-    offset_s: float = 0.0
-    charge_sign: Literal[1, -1] = 1
-    leakage: Annotated[float, Field(ge=0, le=1)] | Literal["fit"] | None = None

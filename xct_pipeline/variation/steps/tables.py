@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 
 from xct_pipeline.config import Config, Registration, Variation
+from xct_pipeline.electrochemistry.log import CyclerLog
+from xct_pipeline.electrochemistry.steps.tables import write_log
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation import budget, cells, closure, mass
 from xct_pipeline.variation import noise as noises
-from xct_pipeline.variation.cycler import CyclerLog
-from xct_pipeline.variation.electrochemistry import ScanCharge
+from xct_pipeline.variation.faraday import ScanCharge
 from xct_pipeline.variation.steps.images import map_arrays
 from xct_pipeline.variation.steps.noise import Pair, measure_pairs
 from xct_pipeline.variation.steps.physics import OFFSET, Physics, errors_of, interpolation_of
@@ -189,17 +190,13 @@ def write_tables(
         store.write_table("material_totals", pd.concat(materials, ignore_index=True), cells.UNITS)
     warnings = []
     if study.charge is not None and study.record is not None:
-        record = study.record
-        thin = max(1, len(record.time_s) // 5000)
-        columns = {"time_s": record.time_s[::thin], "charge_C": record.charge_C[::thin]}
-        if record.voltage_V is not None:
-            columns["voltage_V"] = record.voltage_V[::thin]
-        store.write_table("cycler", pd.DataFrame(columns), budget.BALANCE_UNITS)
+        write_log(store, study.record)
         warnings += budget.write_balance(store, table, settings, study.config, study.physics)
         good = [k for k in range(len(names)) if k not in study.series.failed]
         outside = [names[k] for k in good if not np.isfinite(study.charge.charge_C[k])]
         if outside:
             warnings.append(f"the cycler's log does not reach {', '.join(outside)}: no charge for it")
+        warnings += [f"cycler's log: {note}" for note in study.record.notes if "columns found" not in note]
     return warnings
 
 
