@@ -18,6 +18,7 @@ import numpy as np
 
 from xct_pipeline.acquisition.checks import scan_facts
 from xct_pipeline.config import Config
+from xct_pipeline.electrochemistry.steps import stage as electrochemistry
 from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.engine.resources import disk_problem
@@ -106,7 +107,8 @@ def run(
                 "facts": {item.name: _raw_facts(item) for item in plan.good},
             }
         )
-        result = RunResult(store, _volumes(plan, store, progress, note))
+        told = _beside_the_scans(plan, store)
+        result = RunResult(store, _volumes(plan, store, progress, note), warnings=told)
         result = _over_time(plan, result, progress or silent, note)
         store.update(
             {
@@ -115,6 +117,16 @@ def run(
             }
         )
         return result
+
+
+def _beside_the_scans(plan: Plan, store: Store) -> tuple[str, ...]:
+    """Write what was recorded beside the scans: log, spectra, voltammetry, cycles; return warnings."""
+    if plan.config.electrochemistry is None:
+        return ()
+    told = electrochemistry.run(plan.config, [s.name for s in plan.scans], [s.scan for s in plan.scans], store)
+    for warning in told:
+        log.warning("%s", warning)
+    return told
 
 
 def _over_time(plan: Plan, result: RunResult, progress: Progress, note: Callable[[str], None]) -> RunResult:

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from xct_pipeline.cli import inputs, results, runs, trials
+from xct_pipeline.cli import echem, inputs, results, runs, trials
 from xct_pipeline.cli.options import DONE, INTERRUPTED, REFUSED, WRONG
 
 app = typer.Typer(
@@ -38,6 +38,8 @@ for command in (
     results.export,
     inputs.simulate,
     runs.demo,
+    echem.echem,
+    echem.nak,
 ):
     app.command()(command)
 

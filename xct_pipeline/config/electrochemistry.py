@@ -19,6 +19,7 @@ class ImpedanceFile(Section):
     scan: str | int | None = None
     area_cm2: PositiveFloat | None = None
     time_step_s: PositiveFloat | None = None
+    turned: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> ImpedanceFile:
@@ -33,14 +34,12 @@ class VoltammetrySettings(Section):
     file: str
     voltage: str | None = None
     current: str | None = None
-    cycle: str | None = None
 
 
 class CyclingSettings(Section):
     """Cycles summed up: of a file of their own, or of the log."""
 
     file: str | None = None
-    cycle: str | None = None
     mass_mg: PositiveFloat | None = None
 
 
@@ -67,7 +66,7 @@ class Electrochemistry(Section):
     impedance: list[ImpedanceFile] = []
     voltammetry: VoltammetrySettings | None = None
     cycling: CyclingSettings | None = None
-    bootstrap: PositiveInt = 20
+    bootstrap: PositiveInt = 200
     seed: int = 0
 
     @model_validator(mode="after")
