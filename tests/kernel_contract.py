@@ -5,7 +5,15 @@ from __future__ import annotations
 from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, output
 
-STAGES = ("acquisition", "correction", "reconstruction", "registration", "segmentation", "variation")
+STAGES = (
+    "acquisition",
+    "correction",
+    "reconstruction",
+    "registration",
+    "segmentation",
+    "electrochemistry",
+    "variation",
+)
 SCHEDULERS = ("dask", "distributed", "zarr")
 SHARED = tuple(f"xct_pipeline.{name}" for name in ("scan", "device", "smoothing", "names", "inputs"))
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from xct_pipeline.acquisition.checks import scan_facts
 from xct_pipeline.config import Config
+from xct_pipeline.electrochemistry.steps import stage as electrochemistry
 from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.engine.record import finished, record_file, write_record
@@ -118,8 +119,9 @@ def run(
                 "facts": {item.name: _raw_facts(item) for item in plan.good},
             }
         )
+        told = _beside_the_scans(plan, store)
         steps = Steps(plan.steps)
-        result = RunResult(store, _volumes(plan, store, progress, note, steps))
+        result = RunResult(store, _volumes(plan, store, progress, note, steps), warnings=told)
         result = _over_time(plan, result, progress or silent, note, steps)
         store.update(
             {
@@ -147,6 +149,16 @@ def unchanged_run(plan: Plan, store: Store, key: str) -> RunResult | None:
     others = tuple(image for name, image in images.items() if name not in own)
     general = tuple(text for name, text in told if not name)
     return RunResult(store, tuple(scans), others, tuple(record.refused), general, unchanged=True)
+
+
+def _beside_the_scans(plan: Plan, store: Store) -> tuple[str, ...]:
+    """Write what was recorded beside the scans: log, spectra, voltammetry, cycles; return warnings."""
+    if plan.config.electrochemistry is None:
+        return ()
+    told = electrochemistry.run(plan.config, [s.name for s in plan.scans], [s.scan for s in plan.scans], store)
+    for warning in told:
+        log.warning("%s", warning)
+    return told
 
 
 def _over_time(

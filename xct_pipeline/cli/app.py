@@ -8,7 +8,7 @@ import os
 
 import typer
 
-from xct_pipeline.cli import inputs, results, runs, signals, trials
+from xct_pipeline.cli import echem, inputs, results, runs, signals, trials
 from xct_pipeline.cli.options import DONE, INTERRUPTED, REFUSED, WRONG
 from xct_pipeline.cli.terminal import complain
 
@@ -38,6 +38,8 @@ for command in (
     results.export,
     inputs.simulate,
     runs.demo,
+    echem.echem,
+    echem.nak,
 ):
     app.command()(command)
 

@@ -24,6 +24,7 @@ from xct_pipeline.config.correction import (
     Zinger,
     ZingerMedian,
 )
+from xct_pipeline.config.electrochemistry import CyclingSettings, Electrochemistry, ImpedanceFile, VoltammetrySettings
 from xct_pipeline.config.reconstruction import Astra, FilterName, Fourier, Reconstruction, ReconstructionBase, Tomopy
 from xct_pipeline.config.registration import Calibration, LocalDisplacement, MaskSettings, Registration, StartMotion
 from xct_pipeline.config.run import Config, natural
@@ -47,7 +48,7 @@ from xct_pipeline.config.segmentation import (
     SegmentWatershed,
     ThicknessSettings,
 )
-from xct_pipeline.config.variation import AnodeSettings, ClosureName, Electrochemistry, Variation
+from xct_pipeline.config.variation import AnodeSettings, ClosureName, Variation
 
 __all__ = [
     "DEFAULT_NAMES",
@@ -67,6 +68,7 @@ __all__ = [
     "Config",
     "Connectivity",
     "Correction",
+    "CyclingSettings",
     "Cylinder",
     "Denoise",
     "DenoiseGaussian",
@@ -77,6 +79,7 @@ __all__ = [
     "FilterName",
     "FlatField",
     "Fourier",
+    "ImpedanceFile",
     "InterfaceSettings",
     "LocalDisplacement",
     "MaskSettings",
@@ -114,6 +117,7 @@ __all__ = [
     "TiffScan",
     "Tomopy",
     "Variation",
+    "VoltammetrySettings",
     "Zinger",
     "ZingerMedian",
     "natural",

@@ -11,11 +11,12 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from xct_pipeline.config.acquisition import Acquisition
 from xct_pipeline.config.correction import Correction
+from xct_pipeline.config.electrochemistry import Electrochemistry
 from xct_pipeline.config.reconstruction import Fourier, Reconstruction
 from xct_pipeline.config.registration import Registration
 from xct_pipeline.config.section import Section
 from xct_pipeline.config.segmentation import Segmentation
-from xct_pipeline.config.variation import Electrochemistry, Variation
+from xct_pipeline.config.variation import Variation
 from xct_pipeline.scan import ScanError
 
 

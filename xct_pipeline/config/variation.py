@@ -1,4 +1,4 @@
-"""``[variation]`` and ``[electrochemistry]``: from changes of attenuation to mass, and the charge that passed."""
+"""``[variation]``: from changes of attenuation to mass."""
 
 from __future__ import annotations
 
@@ -82,28 +82,3 @@ class Variation(Section):
     def _check(self) -> Variation:
         check_distinct(self.regions, "regions")
         return self
-
-
-class Electrochemistry(Section):
-    """The cycler's log and how it lies to the scans."""
-
-    log: str
-    """File of the cycler."""
-    time: str | None = None
-    """Name of the column of time; found by name by default."""
-    charge: str | None = None
-    """Name of the column of charge."""
-    current: str | None = None
-    """Name of the column of current."""
-    voltage: str | None = None
-    """Name of the column of voltage."""
-    absolute_time: str | None = None
-    """Name of the column of date and time."""
-    units: dict[str, str] = {}
-    """Unit of a column, by its name, where the name does not say it."""
-    offset_s: float = 0.0
-    """Added to the time of the log, seconds."""
-    charge_sign: Literal[1, -1] = 1
-    """-1 where the log counts the loss of the species as negative."""
-    leakage: Annotated[float, Field(ge=0, le=1)] | Literal["fit"] | None = None
-    """Share of the charge that is not the species; "fit" takes it from the balance."""

@@ -12,7 +12,8 @@ from xct_pipeline.report import charts
 from xct_pipeline.report.contents import AbsentError, Contents, warnings_of
 from xct_pipeline.report.drawing import time_unit
 from xct_pipeline.report.markup import plus_minus
-from xct_pipeline.report.sections import SECTIONS, Panel
+from xct_pipeline.report.panel import Panel
+from xct_pipeline.report.sections import SECTIONS
 
 
 def render(contents: Contents) -> str:
@@ -24,7 +25,7 @@ def render(contents: Contents) -> str:
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         (folder / "template.html.j2").read_text(encoding="utf-8")
     )
-    drawn = [(section, [_drawn(panel, contents) for panel in section.panels]) for section in SECTIONS]
+    drawn = [(section, [draw_panel(panel, contents) for panel in section.panels]) for section in SECTIONS]
     sections = [(section, panels) for section, panels in drawn if not all(panel["absent"] for panel in panels)]
     missing = [panel for _, panels in drawn if all(panel["absent"] for panel in panels) for panel in panels]
     interactive = any('class="chart' in panel["body"] for _, panels in sections for panel in panels)
@@ -52,7 +53,8 @@ def title(contents: Contents) -> str:
     return f"Change of {species} in {count}{when}" if species else f"{count}{when}"
 
 
-def _drawn(panel: Panel, contents: Contents) -> dict[str, Any]:
+def draw_panel(panel: Panel, contents: Contents) -> dict[str, Any]:
+    """Return a panel's title, text and body, or why it is left out."""
     try:
         return {"title": panel.title, "text": panel.text, "body": panel.draw(contents), "absent": ""}
     except AbsentError as reason:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-from markupsafe import Markup
+from collections.abc import Sequence
 
 from xct_pipeline.report import charts, figures, maps, workflow
-from xct_pipeline.report.contents import Contents
+from xct_pipeline.report.echem_sections import ELECTROCHEMISTRY
 from xct_pipeline.report.markup import both, chart, picture, table
+from xct_pipeline.report.panel import Panel, Section
 from xct_pipeline.report.panels import (
     areal_maps,
     changes,
@@ -22,25 +20,6 @@ from xct_pipeline.report.panels import (
     versions,
     viewer,
 )
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One thing to look at: what it is, what it says, and how it is drawn."""
-
-    title: str
-    text: str
-    draw: Callable[[Contents], Markup]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A chapter of the page."""
-
-    key: str
-    title: str
-    panels: tuple[Panel, ...]
-
 
 SECTIONS: Sequence[Section] = (
     Section(
@@ -130,6 +109,7 @@ SECTIONS: Sequence[Section] = (
             ),
         ),
     ),
+    ELECTROCHEMISTRY,
     Section(
         "cell",
         "Pristine cell",

@@ -32,6 +32,12 @@ SUFFIXES: Mapping[str, str] = {
     "_um3": "micrometre3",
     "_deg": "degree",
     "_voxel": "voxel",
+    "_A": "A",
+    "_Hz": "Hz",
+    "_ohm": "ohm",
+    "_H": "H",
+    "_mAh": "mAh",
+    "_mAh_g": "mAh/g",
 }
 """What a name's ending says about the unit."""
 

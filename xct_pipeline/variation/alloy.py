@@ -18,7 +18,6 @@ DensityModel = Literal["foust", "additive", "table"]
 MELTING_POINT_C = {"Na": 97.8, "K": 63.5}
 EUTECTIC_C = -12.6
 """Eutectic temperature, near 77 to 78 wt% K."""
-"""Na2K (46 wt% K) melts peritectically near here."""
 LIQUID_RANGE_25C = (0.418, 0.908)
 """Mass fractions of K between which the alloy is liquid at 25 C: the only two points given here."""
 SOLID_DENSITY = {"Na": 0.968, "K": 0.862}
@@ -149,6 +148,17 @@ def liquid_range(temperature_C: float, boundaries: tuple[float, float] | None = 
     )
 
 
+def removable_sodium(w_K: float, liquidus_K: float = LIQUID_RANGE_25C[1]) -> float:
+    """Na that can leave before solid K appears, mg per mg of alloy.
+
+    K stays, so the composition reaches the liquidus when ``w_K / liquidus_K`` of the mass is left.
+    At 25 C: NaK50 0.4493, NaK65 0.2841, NaK80 0.1189 mg (times 1.1658 mAh/mg).
+    """
+    if not 0 < w_K <= liquidus_K <= 1:
+        raise ValueError(f"w_K = {w_K:g} must be between 0 and the liquidus composition {liquidus_K:g}")
+    return 1 - w_K / liquidus_K
+
+
 def phase_split(w_K: float, boundaries: tuple[float, float]) -> tuple[float, float, float]:
     """Mass fractions of solid Na, liquid and solid K at an overall composition, by the lever rule.
 
@@ -192,3 +202,17 @@ def composition_after(w_K: float, alloy_mg: float, sodium_out_mg: float) -> floa
             f"check the loading, the composition and the sign of the charge"
         )
     return alloy_mg * w_K / (alloy_mg - min(sodium_out_mg, sodium))
+
+
+def sodium_self_diffusion(w_K: Any) -> Any:
+    """Na self-diffusion coefficient in the liquid alloy at 373 K, cm2/s; linear between the table's points.
+
+    R. V. Gopala Rao and A. K. Murthy, Pramana (1977), as tabulated for 10 to 90 wt% K in Table S1 of the
+    supporting information of the NaK/NASICON paper. A composition outside 0.1 to 0.9 is a ValueError.
+    """
+    xp = array_namespace(w_K)
+    w = xp.asarray(w_K, dtype=xp.float64)
+    if w.size and (float(w.min()) < 0.1 or float(w.max()) > 0.9):
+        raise ValueError("Na self-diffusion is tabulated from 10 to 90 wt% K only")
+    value = 1e-5 * xp.interp(w, xp.linspace(0.1, 0.9, 9), xp.asarray(SELF_DIFFUSION_373K))
+    return value if w.ndim else float(value)

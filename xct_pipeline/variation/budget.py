@@ -12,7 +12,7 @@ import pandas as pd
 
 from xct_pipeline.variation import mass, noise, uncertainty
 from xct_pipeline.variation.attenuation import coefficients
-from xct_pipeline.variation.electrochemistry import Balance, ScanCharge, apparent_ratio, faraday_balance
+from xct_pipeline.variation.faraday import Balance, ScanCharge, apparent_ratio, faraday_balance
 from xct_pipeline.variation.noise import Noise
 
 Array = npt.NDArray[Any]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xct_pipeline.variation import alloy
+from xct_pipeline.variation import alloy, faraday
 
 
 @pytest.mark.parametrize(("temperature", "expected"), [(25, (0.8984, 0.8826, 0.8645)), (100, (0.8817, 0.8659, 0.8478))])
@@ -69,3 +69,17 @@ def test_condensed_density_is_continuous_and_ends_at_the_solids():
 def test_more_sodium_than_there_is():
     with pytest.raises(ValueError, match=r"takes 0\.6 mg"):
         alloy.composition_after(0.5, 1.0, 0.6)
+
+
+@pytest.mark.parametrize(("w", "mg", "mAh"), [(0.5, 0.4493, 0.5238), (0.65, 0.2841, 0.3313), (0.8, 0.1189, 0.1387)])
+def test_removable_sodium(w, mg, mAh):
+    removable = alloy.removable_sodium(w)
+    assert removable == pytest.approx(mg, abs=6e-5)
+    assert faraday.charge_of(removable) == pytest.approx(mAh, abs=6e-5)
+    assert alloy.composition_after(w, 1.0, removable) == pytest.approx(0.908)
+
+
+def test_self_diffusion():
+    assert alloy.sodium_self_diffusion(0.5) == pytest.approx(4.909e-5)
+    with pytest.raises(ValueError, match="10 to 90"):
+        alloy.sodium_self_diffusion(0.95)

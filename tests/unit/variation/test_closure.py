@@ -5,7 +5,7 @@ import pytest
 
 from xct_pipeline.variation import alloy, attenuation, closure
 from xct_pipeline.variation.anode import Anode
-from xct_pipeline.variation.electrochemistry import faraday_mg
+from xct_pipeline.variation.faraday import faraday_mg
 
 
 def nak(energy, w=0.5, **rest):

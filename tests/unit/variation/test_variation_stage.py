@@ -17,7 +17,7 @@ from xct_pipeline.registration.steps.stage import Motion
 from xct_pipeline.store.image import Image, level_count
 from xct_pipeline.store.store import Store, open_image
 from xct_pipeline.variation import alloy, closure
-from xct_pipeline.variation import electrochemistry as ec
+from xct_pipeline.variation import faraday as ec
 from xct_pipeline.variation.attenuation import mass_attenuation
 from xct_pipeline.variation.steps import stage
 from xct_pipeline.variation.steps.physics import physics_of

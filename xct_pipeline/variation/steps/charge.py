@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from xct_pipeline.config import Config, Variation
+from xct_pipeline.electrochemistry.log import CyclerLog
+from xct_pipeline.electrochemistry.scans import ScanTimes, at_scans
+from xct_pipeline.electrochemistry.steps.log import log_of, times_on_log
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.scan import Scan
 from xct_pipeline.variation import alloy
-from xct_pipeline.variation.cycler import CyclerLog, read_log
-from xct_pipeline.variation.electrochemistry import ScanCharge, ScanTimes, at_scans, scan_times
+from xct_pipeline.variation.faraday import ScanCharge, faraday_mg
 from xct_pipeline.variation.steps.physics import Physics
 
 
@@ -25,24 +28,12 @@ def charge_of_series(
     ValueError
         What is wrong with the log, its columns, units or times.
     """
-    settings = config.electrochemistry
-    assert settings is not None
-    record = read_log(
-        config.resolve(settings.log),
-        time=settings.time,
-        charge=settings.charge,
-        current=settings.current,
-        voltage=settings.voltage,
-        absolute_time=settings.absolute_time,
-        units=settings.units,
-        charge_sign=settings.charge_sign,
-    )
-    starts = [scan.start if scan else None for scan in scans]
-    ends = [scan.end if scan else None for scan in scans]
-    absent = [k for k, scan in enumerate(scans) if scan is None]
-    times = scan_times(names, starts, ends, log_start=record.start, offset_s=settings.offset_s, absent=absent)
+    record = log_of(config, scans)
+    times = times_on_log(config, record, names, scans)
+    found = at_scans(record, times, names, reference=reference)
     species = config.variation.species if config.variation else "Na"
-    return record, times, at_scans(record, times, names, species=species, reference=reference)
+    record = replace(record, notes=(*record.notes, *found.notes))
+    return record, times, ScanCharge(found.charge_C, found.voltage_V, faraday_mg(found.charge_C, species))
 
 
 def series_times(scans: Sequence[Scan | None]) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.config import Config, Variation
+from xct_pipeline.electrochemistry.log import CyclerLog
 from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, side_by_side, size_of
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
@@ -19,8 +20,7 @@ from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation import budget, closure
 from xct_pipeline.variation import noise as noises
-from xct_pipeline.variation.cycler import CyclerLog
-from xct_pipeline.variation.electrochemistry import ScanCharge
+from xct_pipeline.variation.faraday import ScanCharge
 from xct_pipeline.variation.steps.images import along_t, unchanged
 from xct_pipeline.variation.steps.noise import Pair
 from xct_pipeline.variation.steps.physics import OFFSET, Physics, errors_of

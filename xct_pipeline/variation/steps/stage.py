@@ -48,7 +48,7 @@ def check(config: Config, scans: Sequence[Scan | None], frame: tuple[int, int, i
             check_region(name, region, frame)
     names = [s.name if s else f"scan {k}" for k, s in enumerate(scans)]
     charge = None
-    if config.electrochemistry is not None:
+    if config.electrochemistry is not None and config.electrochemistry.log is not None:
         charge = charge_of_series(config, names, scans, reference_of(config, names))[2]
     missing = refusals(settings, scans, config.acquisition.pixel_size_um)
     if not missing:
@@ -134,7 +134,7 @@ def run(
     if series.volume.unit != "1/cm":
         reasons = reasons or [f"the volumes are in {series.volume.unit}"]
     times, charge, record = series_times(series.scans), None, None
-    if config.electrochemistry is not None:
+    if config.electrochemistry is not None and config.electrochemistry.log is not None:
         record, stamps, charge = charge_of_series(config, series.names, series.scans, series.reference)
         times = stamps.time_s
     stamps_s = tuple(float(t) if np.isfinite(t) else None for t in times)

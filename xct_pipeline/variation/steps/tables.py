@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from xct_pipeline.config import Registration
+from xct_pipeline.electrochemistry.steps.tables import write_log
 from xct_pipeline.engine.blocks import Array, Reduction
 from xct_pipeline.engine.execution import PassResult, Progress, measure, run_passes, silent
 from xct_pipeline.engine.resources import Need
@@ -168,17 +169,13 @@ def write_tables(
         store.write_table("material_totals", pd.concat(materials, ignore_index=True))
     warnings = []
     if study.charge is not None and study.record is not None:
-        record = study.record
-        thin = max(1, len(record.time_s) // 5000)
-        columns = {"time_s": record.time_s[::thin], "charge_C": record.charge_C[::thin]}
-        if record.voltage_V is not None:
-            columns["voltage_V"] = record.voltage_V[::thin]
-        store.write_table("cycler", pd.DataFrame(columns))
+        write_log(store, study.record)
         warnings += budget.write_balance(store, table, settings, study.config, study.physics)
         good = [k for k in range(len(names)) if k not in study.series.failed]
         outside = [names[k] for k in good if not np.isfinite(study.charge.charge_C[k])]
         if outside:
             warnings.append(f"the cycler's log does not reach {', '.join(outside)}: no charge for it")
+        warnings += [f"cycler's log: {note}" for note in study.record.notes if "columns found" not in note]
     return warnings
 
 

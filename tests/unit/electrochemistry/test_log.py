@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from xct_pipeline.variation.cycler import read_log, unit_of
+from xct_pipeline.electrochemistry.log import read_log
+from xct_pipeline.electrochemistry.units import unit_of
 
 ROWS = [(0, 0.0, 0.05), (10, 0.5, 0.06), (20, 1.0, 0.07)]
 
@@ -137,10 +138,11 @@ def test_biologic_text(tmp_path, comma):
 def test_what_cannot_be_a_log(tmp_path, log):
     with pytest.raises(ValueError, match="does not exist"):
         read_log(tmp_path / "none.csv", time="time_s", charge="charge_C")
+    strange = write(tmp_path / "s.csv", "alpha,beta_C\n0,0\n5,1\n")
     with pytest.raises(ValueError, match="name the column that holds the time"):
-        read_log(log, charge="charge_C")
+        read_log(strange, charge="beta_C")
     with pytest.raises(ValueError, match="charge or of the current"):
-        read_log(log, time="time_s")
+        read_log(strange, time="alpha")
     with pytest.raises(ValueError, match="charge_sign"):
         read_log(log, time="time_s", charge="charge_C", charge_sign=0)
     with pytest.raises(ValueError, match="no table"):

@@ -1,17 +1,14 @@
-"""Charge against mass: Faraday's law, the log at the times of the scans, and the Faraday balance."""
+"""Charge against mass: Faraday's law and the Faraday balance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.variation.attenuation import molar_mass
-from xct_pipeline.variation.cycler import CyclerLog
 
 Array = npt.NDArray[np.float64]
 
@@ -45,80 +42,6 @@ def charge_of(mass_mg: Any, species: str = "Na") -> Any:
     return np.asarray(mass_mg) * per_mg
 
 
-# The log at the times of the scans -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ScanTimes:
-    """When the scans were taken, on the clock of the log.
-
-    Attributes
-    ----------
-    time_s : numpy.ndarray
-        Midpoint where the end is known, else the start; seconds of the log's time.
-    duration_s : numpy.ndarray
-        0 where unknown.
-    """
-
-    time_s: Array
-    duration_s: Array
-
-
-def scan_times(
-    names: Sequence[str],
-    starts: Sequence[datetime | None],
-    ends: Sequence[datetime | None],
-    *,
-    log_start: datetime | None = None,
-    offset_s: float = 0.0,
-    absent: Sequence[int] = (),
-) -> ScanTimes:
-    """Put the scans on the time axis of the log.
-
-    Parameters
-    ----------
-    names, starts, ends : sequences, one entry per scan
-        An end may be None.
-    log_start : datetime, optional
-        Absolute time of the log's 0 (`CyclerLog.start`). Without it the log's 0 is the start of the first scan.
-        Where only one of the two clocks has a time zone, they are taken to show the same local time.
-    offset_s : float
-        Seconds added to the time of the log to make it agree with the scans: -600 for a log that began ten
-        minutes before the first scan.
-    absent : sequence of int
-        Positions of scans that cannot be read; their time is NaN.
-
-    Raises
-    ------
-    ValueError
-        For a scan without a start, one that ends before it starts, or a log whose 0 is the start of a first scan
-        that cannot be read.
-    """
-    if 0 in absent and log_start is None:
-        raise ValueError(
-            f"the time 0 of the cycler's log is the start of the first scan, and {names[0]} cannot be read: name the "
-            f"log's absolute_time, or leave that scan out and give offset_s"
-        )
-    for k, (name, start, end) in enumerate(zip(names, starts, ends, strict=True)):
-        if k in absent:
-            continue
-        if start is None:
-            raise ValueError(f"scan {name} has no start time, so the cycler's log cannot be aligned to it")
-        if end is not None and _seconds(end, start) < 0:
-            raise ValueError(f"scan {name} ends before it starts ({start} to {end})")
-    zero = starts[0] if log_start is None else log_start
-    begin = np.array([np.nan if s is None else _seconds(s, zero) for s in starts])
-    duration = np.array([0.0 if s is None or e is None else _seconds(e, s) for s, e in zip(starts, ends, strict=True)])
-    return ScanTimes(begin + duration / 2 - offset_s, duration)
-
-
-def _seconds(later: datetime, earlier: datetime | None) -> float:
-    assert earlier is not None
-    if (later.tzinfo is None) != (earlier.tzinfo is None):
-        later, earlier = later.replace(tzinfo=None), earlier.replace(tzinfo=None)
-    return (later - earlier).total_seconds()
-
-
 @dataclass(frozen=True)
 class ScanCharge:
     """The log at the scans; NaN for a scan that the log does not reach.
@@ -136,46 +59,6 @@ class ScanCharge:
     charge_C: Array
     voltage_V: Array
     faraday_mg: Array
-
-
-def at_scans(
-    log: CyclerLog, times: ScanTimes, names: Sequence[str], *, species: str = "Na", reference: int = 0
-) -> ScanCharge:
-    """Charge, voltage and Faraday mass at each scan, by linear interpolation in the log.
-
-    A scan up to one scan's length beyond either end of the log takes the log's last (first) values: nothing
-    is extrapolated, and a scan further out gets NaN. A scan of unknown length counts as long as the median
-    interval between scans.
-
-    Raises
-    ------
-    ValueError
-        Where the log reaches no scan, or not the reference.
-    """
-    first, last = float(log.time_s[0]), float(log.time_s[-1])
-    known = times.time_s[np.isfinite(times.time_s)]
-    interval = float(np.median(np.diff(np.sort(known)))) if len(known) > 1 else 0.0
-    reach = np.where(times.duration_s > 0, times.duration_s, interval)
-    within = (times.time_s >= first - reach) & (times.time_s <= last + reach)
-    overlap = (times.time_s + times.duration_s / 2 >= first) & (times.time_s - times.duration_s / 2 <= last)
-    span = f"the log covers {first:g} to {last:g} s, the scans {known.min():g} to {known.max():g} s"
-    if not overlap.any():
-        raise ValueError(
-            f"the time of the cycler's log does not overlap the scans: {span}; set offset_s or an absolute time"
-        )
-    if not within[reference]:
-        raise ValueError(
-            f"the cycler's log does not reach the reference scan {names[reference]} "
-            f"({times.time_s[reference]:g} s): {span}"
-        )
-    charge = np.where(within, np.interp(times.time_s, log.time_s, log.charge_C), np.nan)
-    charge = charge - charge[reference]
-    voltage = np.full(len(charge), np.nan)
-    if log.voltage_V is not None:
-        good = np.isfinite(log.voltage_V)
-        if good.any():
-            voltage = np.where(within, np.interp(times.time_s, log.time_s[good], log.voltage_V[good]), np.nan)
-    return ScanCharge(charge, voltage, faraday_mg(charge, species))
 
 
 # Faraday balance --------------------------------------------------------------------------------------------

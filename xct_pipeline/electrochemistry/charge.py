@@ -1,0 +1,247 @@
+"""The charge that passed, from what the instrument counts: signed or not, begun again in each step, or a current."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Between = Literal["mean", "before", "after"]
+
+GAP_STEPS = 20.0
+"""A row later than so many usual steps follows a gap."""
+DISAGREE = 0.05
+"""Share of the charge passed beyond which two readings of it are told or refused."""
+_OUT = re.compile(r"d|d[_ ]?c.*|.*(dchg|dischg|disch|dis\b|放电).*", re.IGNORECASE)
+_IN = re.compile(r"c|c[_ ]c?c.*|.*(chg|charg|充电).*", re.IGNORECASE)
+_REST = re.compile(r"r|p|s|o|i|e|rest.*|ocv.*|pause.*|idle.*|.*(静置|搁置).*|finish.*|end.*|off.*|", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Charge passed at each row, C, and what had to be decided for it."""
+
+    charge_C: Array
+    notes: tuple[str, ...] = ()
+
+
+def direction_of(states: Any) -> npt.NDArray[np.int8]:
+    """Return 1 for charge, -1 for discharge, 0 for rest of a column of states; 2 where the word is not known."""
+    words = np.asarray([str(s).strip() for s in states], dtype=object)
+    known = {word: _direction(word) for word in set(words.tolist())}
+    return np.array([known[word] for word in words], dtype=np.int8)
+
+
+def _direction(word: str) -> int:
+    if _OUT.fullmatch(word):
+        return -1
+    if _IN.fullmatch(word):
+        return 1
+    return 0 if _REST.fullmatch(word) else 2
+
+
+def signed(source: str, current: Array, states: Any | None, asked: bool = False) -> tuple[Array, tuple[str, ...]]:
+    """Give a current without a sign that of its state.
+
+    Parameters
+    ----------
+    current : array
+        A; NaN where nothing was recorded.
+    states : sequence of str or None
+    asked : bool
+        The column of states was named by the user: words that are not understood are then an error.
+
+    Raises
+    ------
+    ValueError
+        A state with a current that is none of charge, discharge and rest.
+    """
+    if states is None or np.nanmin(current, initial=0.0) < 0:
+        return current, ()
+    direction = direction_of(states)
+    strange = (direction == 2) & (np.nan_to_num(current) > 0)
+    if strange.any():
+        words = sorted({str(s) for s in np.asarray(states, dtype=object)[strange]})[:4]
+        if asked:
+            raise ValueError(
+                f"{source}: the states {', '.join(map(repr, words))} are neither charge, discharge nor rest"
+            )
+        return current, (f"states {', '.join(map(repr, words))} are not understood: the current keeps its sign",)
+    if not (direction == -1).any():
+        return current, ()
+    return current * np.where(direction == -1, -1.0, 1.0), ("the current has no sign; it is taken from the state",)
+
+
+def usual_step(time_s: Array) -> float:
+    """Return the median time from row to row, s."""
+    steps = np.diff(time_s[np.isfinite(time_s)])
+    return float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+
+
+def gaps_of(time_s: Array, usual: float) -> npt.NDArray[np.intp]:
+    """Return the rows before which more than twenty usual steps are missing."""
+    return np.flatnonzero(np.diff(time_s) > GAP_STEPS * usual) + 1 if usual > 0 else np.zeros(0, np.intp)
+
+
+def integrate(
+    source: str,
+    time_s: Array,
+    current: Array,
+    *,
+    gaps: Sequence[int] | npt.NDArray[np.intp] = (),
+    steps: Any | None = None,
+    between: Between | None = None,
+) -> Passed:
+    """Integrate a current, C.
+
+    Parameters
+    ----------
+    gaps : sequence of int
+        Rows before which the log has a gap: nothing is integrated over it.
+    steps : sequence, optional
+        Names the step of each row: where it changes, the row's current is that of the time before it.
+    between : {"mean", "before", "after"}, optional
+        Which row's current holds between two rows: their mean (trapezia), the row before, or the row after.
+        Left out it is the mean, and where that leaves more than 5 % of the charge open, both readings are shown.
+
+    Raises
+    ------
+    ValueError
+        The current jumps between rows so far apart that the charge is unknown.
+    """
+    span = np.diff(time_s)
+    before, after = current[:-1], current[1:]
+    mean = (before + after) / 2
+    if steps is not None and between is None:
+        words = np.asarray(steps).astype(str)
+        mean = np.where(words[1:] != words[:-1], after, mean)
+    mean = {"before": before, "after": after}.get(between or "", mean)
+    open_ = np.zeros(len(span), bool)
+    open_[np.asarray(gaps, np.intp) - 1] = True
+    parts = np.where(open_, 0.0, mean * span)
+    notes = []
+    if between is None:
+        _refuse_jumps(source, time_s, current, np.where(open_, 0.0, span), steps)
+    if open_.any():
+        held = float(np.abs(mean * span)[open_].sum())
+        rows = ", ".join(f"{time_s[k]:g} to {time_s[k + 1]:g} s" for k in np.flatnonzero(open_)[:3])
+        if held > 0:
+            notes.append(
+                f"the log has {int(open_.sum())} gap(s) ({rows}); the current was not integrated over them "
+                f"({held:.4g} C if it were: integrate_gaps = true)"
+            )
+    return Passed(np.concatenate([[0.0], np.cumsum(parts)]), tuple(notes))
+
+
+def _refuse_jumps(source: str, time_s: Array, current: Array, span: Array, steps: Any | None) -> None:
+    """Refuse a log whose charge depends on when, between two rows, the current changed."""
+    jump = np.abs(np.diff(current)) > 0.5 * np.maximum(np.abs(current[1:]), np.abs(current[:-1]))
+    if steps is not None:
+        words = np.asarray(steps).astype(str)
+        jump &= words[1:] == words[:-1]
+    unsure = float((np.abs(np.diff(current)) * span)[jump].sum())
+    passed = float((np.abs(current[1:]) * span).sum() + (np.abs(current[:-1]) * span).sum()) / 2
+    if not jump.any() or unsure <= DISAGREE * passed:
+        return
+    k = int(np.argmax(np.where(jump, np.abs(np.diff(current)) * span, 0)))
+    low, high = current[k] * span[k], current[k + 1] * span[k]
+    raise ValueError(
+        f"{source}: between {time_s[k]:g} and {time_s[k + 1]:g} s the current goes from {current[k]:g} to "
+        f"{current[k + 1]:g} A, so {low:.4g} or {high:.4g} C passed; set between_rows = 'before' for the first, "
+        f"'after' for the second or 'mean', or name a column of the charge"
+    )
+
+
+def accumulated(counted: Array) -> Array:
+    """Return what a counter passed that only grows and begins again at zero, per cycle or step."""
+    steps = np.diff(counted)
+    return np.concatenate([[0.0], np.cumsum(np.where(steps < 0, np.maximum(counted[1:], 0.0), steps))])
+
+
+def restarts(counted: Array) -> npt.NDArray[np.intp]:
+    """Return the rows at which a counter falls back to zero, or to what one row adds.
+
+    A fall counts where it is far larger than what the rows beside it change, and ends near zero.
+    """
+    if len(counted) < 2:
+        return np.zeros(0, np.intp)
+    steps = np.diff(counted)
+    size = np.abs(steps)
+    following = np.append(size[1:], 0.0)
+    preceding = np.append(0.0, size[:-1])
+    beside = np.maximum(following, preceding)
+    reach = np.maximum(1.5 * np.minimum(np.where(following > 0, following, np.inf), beside), 1e-9)
+    near = np.abs(counted[1:]) <= np.where(np.isfinite(reach), reach, 0.0)
+    falls = (np.abs(counted[1:]) < 0.5 * np.abs(counted[:-1])) & (size > 2.5 * beside) & near
+    return np.flatnonzero(falls | ((counted[1:] == 0) & (size > 0) & (size > 1.5 * preceding))) + 1
+
+
+def by_step(source: str, name: str, counted: Array, direction: Array | None) -> Passed:
+    """Return the charge of a column that may begin again at zero and may count without a sign.
+
+    Parameters
+    ----------
+    counted : array
+        The column, C.
+    direction : array or None
+        Sign of the current at each row; 0 at rest, None where nothing tells it.
+
+    Raises
+    ------
+    ValueError
+        It begins again and nothing says in which direction it counts.
+    """
+    falls = restarts(counted)
+    steps = np.diff(counted)
+    steps[falls - 1] = counted[falls]
+    if direction is None or not np.any(direction):
+        if len(falls):
+            raise ValueError(
+                f"{source}: column {name!r} falls back to zero at data row {int(falls[0]) + 1}: it begins anew in each "
+                f"step; name the current or the state, which tell the direction, or set charge = 'none' and name the "
+                f"current to integrate it"
+            )
+        return Passed(counted)
+    way = _way(direction)[1:]
+    tiny = 1e-9 * float(np.abs(counted).max() or 1.0)
+    moved = np.abs(steps) > tiny
+    both = (way > 0).any() and (way < 0).any()
+    forward, backward = steps[moved & (way > 0)].sum(), steps[moved & (way < 0)].sum()
+    unsigned = both and forward * backward > 0 and not (counted < -tiny).any()
+    if not len(falls) and not unsigned:
+        return Passed(counted)
+    # each step counted from zero: what it holds is a magnitude, unless the column is negative somewhere
+    signed_steps = np.abs(steps) * way if unsigned or not (counted < -tiny).any() else steps
+    notes = []
+    if len(falls):
+        notes.append(f"column {name!r} begins again at zero {len(falls)} time(s); its steps were added up")
+    if unsigned:
+        notes.append(f"column {name!r} counts without a sign; it is that of the current or the state")
+    return Passed(counted[0] + np.concatenate([[0.0], np.cumsum(signed_steps)]), tuple(notes))
+
+
+def _way(direction: Array) -> Array:
+    """Return the sign at each row, at rest that of the row before: a counter may be read after its step ended."""
+    known = np.where(direction != 0, np.arange(len(direction)), 0)
+    return np.sign(direction[np.maximum.accumulate(known)])
+
+
+def compared(name: str, passed: Array, integrals: Sequence[Array]) -> tuple[str, ...]:
+    """Return a sentence where the counted charge differs from every integral of the current by more than 5 %."""
+    a = passed - passed[0]
+    others = [b - b[0] for b in integrals]
+    size = float(max(np.ptp(a), *(np.ptp(b) for b in others)))
+    if size <= 0 or min(np.abs(a - b).max() for b in others) <= DISAGREE * size:
+        return ()
+    if min(np.abs(a + b).max() for b in others) <= DISAGREE * size:
+        return (f"column {name!r} counts against the sign of the current; charge_sign says which is right",)
+    b = min(others, key=lambda other: float(np.abs(a - other).max()))
+    k = int(np.argmax(np.abs(a - b)))
+    return (
+        f"column {name!r} and the integrated current differ: {a[k]:.4g} and {b[k]:.4g} C where they are furthest apart",
+    )

@@ -1,0 +1,414 @@
+"""Dates, serial dates and times of day in a column: one reading for all of it, or none.
+
+A reading is kept where no cell contradicts it, time does not run backwards, rows follow each other evenly, and it
+overlaps the scans. Where two readings are left that differ, both are shown and the user decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+ORDERS = {"day first": "dmy", "month first": "mdy", "year first": "ymd"}
+DAY_S = 86400.0
+EXCEL_EPOCH_S = -25569 * DAY_S
+"""1899-12-30, the day 0 of serial dates."""
+SLACK_S = 14 * 3600.0
+"""How far a clock without a zone may be from one with a zone."""
+
+_DATE = re.compile(
+    r"(?:[A-Za-z]{2,}\.?,?\s+)?(?P<a>\d{1,4})(?P<sep>[./-])(?P<b>\d{1,2})(?P=sep)(?P<c>\d{1,4})"
+    r"\.?(?:[ T,_]+(?P<rest>.*))?"
+)
+_COMPACT = re.compile(r"(?P<a>(?:19|20)\d\d)(?P<b>\d\d)(?P<c>\d\d)(?:[ T_]+(?P<rest>.*))?")
+_TIME = re.compile(
+    r"(?P<h>\d{1,2}):(?P<m>\d{2})(?::(?P<s>\d{2}(?:[.,:]\d+)?))?\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
+    r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?"
+)
+_DURATION = re.compile(
+    r"\s*(?:(?P<d>\d+)\s*(?:d|days?)?\s*[ .:,-]\s*)?(?P<h>\d+):(?P<m>\d{1,2}):(?P<s>\d{1,2}(?:[.,]\d+)?)\s*"
+)
+_MONTHS = {
+    name: f"{k:02d}"
+    for k, names in enumerate(
+        [
+            "jan",
+            "feb",
+            "mar mär mrz",
+            "apr avr",
+            "may mai",
+            "jun",
+            "jul",
+            "aug",
+            "sep",
+            "oct okt",
+            "nov",
+            "dec dez déc",
+        ],
+        1,
+    )
+    for name in names.split()
+}
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Moments of a log.
+
+    Attributes
+    ----------
+    seconds : numpy.ndarray
+        Since 1970 in UTC where the zone is known, else on the clock's own time; NaN where there is nothing.
+    zone : tzinfo or None
+        None where the clock's zone is unknown.
+    notes : tuple of str
+        What was taken for granted.
+    """
+
+    seconds: Array
+    zone: tzinfo | None = None
+    notes: tuple[str, ...] = ()
+
+    def moment(self, seconds: float) -> datetime:
+        """Return a moment as a date, with its zone where it is known."""
+        found = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
+        return found.replace(tzinfo=None) if self.zone is None else found
+
+
+@dataclass(frozen=True)
+class Question:
+    """A column of dates and what helps to read it.
+
+    Attributes
+    ----------
+    source, name : str
+        File and column, for messages.
+    date_format : str or None
+        "day first", "month first", "year first", or a pattern of `strptime`.
+    time_zone : str or None
+        Of dates that name none: ``Europe/Berlin``, ``UTC`` or ``+02:00``.
+    scans : (float, float) or None
+        First and last moment of the scans, s since 1970 on their clock.
+    usual : str or None
+        The order that this instrument always writes.
+    """
+
+    source: str
+    name: str
+    date_format: str | None = None
+    time_zone: str | None = None
+    scans: tuple[float, float] | None = None
+    usual: str | None = None
+
+    def refuse(self, text: str) -> ValueError:
+        """Return an error about the column."""
+        return ValueError(f"{self.source}: column {self.name!r} {text}")
+
+
+def zone_of(text: str) -> tzinfo:
+    """Return a time zone by its name or offset.
+
+    Raises
+    ------
+    ValueError
+        There is no such zone.
+    """
+    from zoneinfo import ZoneInfo
+
+    match = re.fullmatch(r"(?:UTC)?([+-])(\d{1,2})(?::?(\d{2}))?", text.strip())
+    if match:
+        size = timedelta(hours=int(match[2]), minutes=int(match[3] or 0))
+        return timezone(-size if match[1] == "-" else size)
+    if text.strip().upper() in ("UTC", "Z", "GMT"):
+        return UTC
+    try:
+        return ZoneInfo(text.strip())
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"time_zone {text!r} is unknown; write it as 'Europe/Berlin', 'UTC' or '+02:00'") from None
+
+
+def is_duration(cells: Any) -> bool:
+    """Tell whether the first filled cell is hours, minutes and seconds without a date."""
+    text = next((str(cell) for cell in cells if str(cell).strip() not in ("", "nan")), "")
+    return _DURATION.fullmatch(text) is not None
+
+
+def durations(source: str, name: str, cells: Any) -> Array:
+    """Return seconds of a column of h:m:s (with days in front where there are), carried over midnight.
+
+    Raises
+    ------
+    ValueError
+        A cell is nothing of the kind.
+    """
+    import pandas as pd
+
+    text = pd.Series(cells).astype(str)
+    parts = text.str.extract(f"^{_DURATION.pattern}$")
+    bad = parts["s"].isna() & ~text.str.strip().isin(("", "nan"))
+    if bad.any():
+        row = int(np.argmax(bad.to_numpy()))
+        raise ValueError(f"{source}: {text.iloc[row]!r} in column {name!r}, data row {row + 1}, is no time h:m:s")
+    values = [pd.to_numeric(parts[k].str.replace(",", "."), errors="coerce").to_numpy(float) for k in "dhms"]
+    days, hours, minutes, secs = values
+    seconds = np.nan_to_num(days) * DAY_S + hours * 3600 + minutes * 60 + secs
+    return _over_midnight(seconds) if np.isnan(days).all() else seconds
+
+
+def _over_midnight(seconds: Array) -> Array:
+    """Add days where a clock of 24 h begins anew: a fall that a step of a usual length explains."""
+    known = np.flatnonzero(np.isfinite(seconds))
+    steps = np.diff(seconds[known])
+    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+    if np.nanmax(seconds, initial=0) >= DAY_S or not (steps < 0).any():
+        return seconds
+    falls = (steps < 0) & (steps + DAY_S <= 20 * usual)
+    result = seconds.copy()
+    result[known] += DAY_S * np.concatenate([[0], np.cumsum(falls)])
+    return result
+
+
+def read_stamps(question: Question, cells: Any) -> Stamps:
+    """Read a column of dates.
+
+    Raises
+    ------
+    ValueError
+        Two readings are possible (both are shown, with the key that decides), or none.
+    """
+    import pandas as pd
+
+    values = pd.Series(cells)
+    if values.dtype.kind == "M" or (len(values) and isinstance(values.dropna().iloc[0], datetime)):
+        return _zoned(question, _epoch(pd.to_datetime(values)), np.array([""] * len(values)))
+    text = values.astype(str).str.strip().replace({"nan": "", "NaT": "", "None": ""})
+    filled = text[text != ""]
+    if not len(filled):
+        raise question.refuse("holds no dates that can be read: it is empty")
+    numeric = values if values.dtype.kind in "fiu" else pd.to_numeric(text.str.replace(",", "."), errors="coerce")
+    if numeric.notna().sum() >= len(filled) and not _COMPACT.fullmatch(filled.iloc[0]):
+        return _serial(question, np.asarray(numeric, float))
+    if question.date_format and "%" in question.date_format:
+        return _pattern(question, text)
+    return _written(question, text)
+
+
+def _epoch(stamps: Any) -> Array:
+    import pandas as pd
+
+    naive = pd.Series(stamps)
+    naive = naive.dt.tz_convert(None) if naive.dt.tz is not None else naive
+    return np.asarray((naive - pd.Timestamp(0)).dt.total_seconds(), dtype=np.float64)
+
+
+def _serial(question: Question, values: Array) -> Stamps:
+    """Read days since 1899-12-30, or seconds (ms, us, ns) since 1970, told apart by their size."""
+    size = float(np.nanmedian(np.abs(values)))
+    if 15000 <= size < 110000:
+        return _zoned(question, values * DAY_S + EXCEL_EPOCH_S, np.array([""] * len(values)))
+    for low, factor in ((1e8, 1.0), (1e11, 1e-3), (1e14, 1e-6), (1e17, 1e-9)):
+        if low <= size < 1e2 * low:
+            return Stamps(values * factor, UTC, (f"{question.name!r} counts {factor:g} s since 1970 in UTC",))
+    raise question.refuse(
+        f"holds numbers such as {values[np.isfinite(values)][0]:g}, which are no dates (serial days since 1899-12-30, "
+        f"or s, ms, us or ns since 1970); name a column of times as time instead"
+    )
+
+
+def _pattern(question: Question, text: Any) -> Stamps:
+    import pandas as pd
+
+    try:
+        stamps = pd.to_datetime(text.replace("", pd.NaT), format=question.date_format)
+    except (ValueError, TypeError) as error:
+        first = text[text != ""].iloc[0]
+        raise question.refuse(
+            f"does not follow date_format {question.date_format!r} ({first!r}): {str(error).splitlines()[0]}"
+        ) from None
+    if stamps.dt.tz is not None:
+        return Stamps(_epoch(stamps), UTC)
+    return _zoned(question, _epoch(stamps), np.array([""] * len(text)))
+
+
+def _written(question: Question, text: Any) -> Stamps:
+    """Read dates of digits: every order that fits, and the one that is left."""
+    plain = _without_month_names(text)
+    parts = plain.str.extract(f"^{_DATE.pattern}$")
+    if parts["a"].isna().all():
+        parts = plain.str.extract(f"^{_COMPACT.pattern}$").assign(sep="-")
+    bad = parts["a"].isna() & (text != "")
+    times = parts["rest"].fillna("").str.extract(f"^{_TIME.pattern}$")
+    bad |= (parts["rest"].fillna("") != "") & times["h"].isna()
+    if bad.any():
+        row = int(np.argmax(bad.to_numpy()))
+        raise question.refuse(
+            f"holds no dates that can be read ({text.iloc[row]!r}, data row {row + 1}); "
+            f"write them as 2026-05-01T10:00:00, or give date_format"
+        )
+    of_day, zones = _of_day(times), times["zone"].fillna("").to_numpy(dtype=str)
+    readings: dict[str, Array] = {}
+    for order in _orders(question, parts):
+        days = _days(parts, order)
+        if days is not None:
+            readings[order] = days + of_day
+    if not readings:
+        raise question.refuse(f"holds no dates that can be read ({text[text != ''].iloc[0]!r}); give date_format")
+    order, notes = _decide(question, readings)
+    found = _zoned(question, readings[order], zones)
+    return Stamps(found.seconds, found.zone, (*notes, *found.notes))
+
+
+def _without_month_names(text: Any) -> Any:
+    def spelled(match: re.Match[str]) -> str:
+        number = _MONTHS.get(match["m"][:3].lower())
+        return f"{match['y']}-{number}-{int(match['d']):02d}" if number else match[0]
+
+    sample = next((cell for cell in text if cell), "")
+    if not re.search(r"[A-Za-z]{3}", sample):
+        return text
+    replaced = text.str.replace(r"(?P<d>\d{1,2})\.?[ -](?P<m>[A-Za-zäé]{3,})\.?[ -](?P<y>\d{4})", spelled, regex=True)
+    return replaced.str.replace(r"(?P<m>[A-Za-zäé]{3,})\.? (?P<d>\d{1,2}),? (?P<y>\d{4})", spelled, regex=True)
+
+
+def _of_day(times: Any) -> Array:
+    import pandas as pd
+
+    hours, minutes = (pd.to_numeric(times[k], errors="coerce").fillna(0).to_numpy(float) for k in "hm")
+    secs = times["s"].fillna("0").str.replace(r"[,:]", ".", regex=True)
+    half = times["half"].fillna("").str.lower().str[:1].to_numpy(dtype=str)
+    hours = np.where(half != "", hours % 12, hours) + np.where(half == "p", 12.0, 0.0)
+    return np.asarray(hours * 3600 + minutes * 60 + pd.to_numeric(secs).to_numpy(float))
+
+
+def _orders(question: Question, parts: Any) -> list[str]:
+    """Return the orders that the digits allow; dots mean day first."""
+    first = parts.dropna(subset=["a"]).iloc[0]
+    if question.date_format:
+        if question.date_format not in ORDERS:
+            raise ValueError(
+                f"date_format {question.date_format!r}: write 'day first', 'month first', 'year first' or a pattern "
+                f"such as '%d/%m/%Y %H:%M:%S'"
+            )
+        return [ORDERS[question.date_format]]
+    if len(first["a"]) == 4:
+        return ["ymd"]
+    if first["sep"] == ".":
+        return ["dmy"]
+    return ["dmy", "mdy"] if len(first["c"]) == 4 else ["dmy", "mdy", "ymd"]
+
+
+def _days(parts: Any, order: str) -> Array | None:
+    """Return seconds of each day since 1970 (NaN where there is none), None where a date does not exist."""
+    import pandas as pd
+
+    triples = parts[["a", "b", "c"]].dropna().drop_duplicates()
+    named = triples.set_axis([{"d": "day", "m": "month", "y": "year"}[letter] for letter in order], axis=1).astype(int)
+    named["year"] = named["year"].where(named["year"] >= 100, named["year"] + 2000)
+    days = pd.to_datetime(named, errors="coerce")
+    if days.isna().any() or ((named["year"] < 1970) | (named["year"] > 2200)).any():
+        return None
+    keys = triples["a"] + "/" + triples["b"] + "/" + triples["c"]
+    lookup = dict(zip(keys, (days - pd.Timestamp(0)).dt.total_seconds(), strict=True))
+    return np.asarray((parts["a"] + "/" + parts["b"] + "/" + parts["c"]).map(lookup), dtype=np.float64)
+
+
+def _decide(question: Question, readings: dict[str, Array]) -> tuple[str, tuple[str, ...]]:
+    """Return the one order that is possible, and what was taken for granted."""
+    left = dict(readings)
+    for rule in (_forwards, _even, _overlapping(question)):
+        better = {order: seconds for order, seconds in left.items() if rule(seconds, list(left.values()))}
+        left = better or left
+    orders = list(left)
+    if len(orders) == 1 or all(np.array_equal(left[orders[0]], left[o], equal_nan=True) for o in orders[1:]):
+        return orders[0], ()
+    words = {value: key for key, value in ORDERS.items()}
+    shown = [f"{words[o]}: {_span(left[o])} (date_format = {words[o]!r})" for o in orders]
+    if question.usual in left:
+        return question.usual, (
+            f"dates of {question.name!r} were taken as {words[question.usual]}; " + "; ".join(shown),
+        )
+    raise question.refuse(
+        "can be read in two ways: " + "; or ".join(shown) + "; set date_format to the one that is right"
+    )
+
+
+def _span(seconds: Array) -> str:
+    first, last = (datetime.fromtimestamp(float(f(seconds)), UTC) for f in (np.nanmin, np.nanmax))
+    return f"{first.day} {first:%B %Y %H:%M} to {last.day} {last:%B %Y %H:%M}"
+
+
+def _forwards(seconds: Array, _: Sequence[Array]) -> bool:
+    return bool(np.all(np.diff(seconds[np.isfinite(seconds)]) >= 0))
+
+
+def _unevenness(seconds: Array) -> tuple[float, float]:
+    steps = np.diff(seconds[np.isfinite(seconds)])
+    steps = steps[steps > 0]
+    if len(steps) < 2:
+        return 1.0, 0.0
+    return float(steps.max() / np.median(steps)), float(steps.std() / steps.mean())
+
+
+def _even(seconds: Array, others: Sequence[Array]) -> bool:
+    """Tell whether no other reading is far more even."""
+    worst, spread = _unevenness(seconds)
+    best = [_unevenness(other) for other in others]
+    return worst <= 3 * min(b[0] for b in best) and not (spread > 1e-3 and min(b[1] for b in best) < 1e-6)
+
+
+def _overlapping(question: Question) -> Callable[[Array, Sequence[Array]], bool]:
+    def overlaps(seconds: Array, _: Sequence[Array]) -> bool:
+        if question.scans is None:
+            return True
+        first, last = question.scans
+        return bool(np.nanmin(seconds) <= last + SLACK_S and np.nanmax(seconds) >= first - SLACK_S)
+
+    return overlaps
+
+
+def _zoned(question: Question, seconds: Array, zones: npt.NDArray[np.str_]) -> Stamps:
+    """Turn the clock's own time into UTC where its zone is known."""
+    filled = np.isfinite(seconds)
+    named = (zones != "") & filled
+    if named.any():
+        if not named[filled].all():
+            raise question.refuse("names a time zone in some rows only")
+        shift = {zone: zone_of(zone).utcoffset(None) for zone in set(zones[named])}
+        away = np.array([0.0 if z == "" else (shift[z] or timedelta()).total_seconds() for z in zones.tolist()])
+        first = zone_of(str(zones[named][0]))
+        return Stamps(seconds - away, first)
+    if question.time_zone:
+        return Stamps(_localized(question, seconds), zone_of(question.time_zone))
+    _refuse_summer_time(question, seconds[filled])
+    return Stamps(seconds)
+
+
+def _localized(question: Question, seconds: Array) -> Array:
+    import pandas as pd
+
+    zone = zone_of(str(question.time_zone))
+    naive = pd.Series(pd.to_datetime(seconds, unit="s", errors="coerce")).dt.round("us")
+    try:
+        return _epoch(naive.dt.tz_localize(zone, ambiguous="infer", nonexistent="shift_forward"))
+    except ValueError:  # nothing repeats: a log that does not show both hours of the change
+        return _epoch(naive.dt.tz_localize(zone, ambiguous=np.zeros(len(naive), bool), nonexistent="shift_forward"))
+
+
+def _refuse_summer_time(question: Question, seconds: Array) -> None:
+    steps = np.diff(seconds)
+    back = np.flatnonzero(steps < 0)
+    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+    if len(back) and np.all(np.abs(steps[back] + 3600) <= max(2 * usual, 60)):
+        row = int(back[0]) + 1
+        raise question.refuse(
+            f"falls back by {-steps[back[0]] / 3600:.2g} h at data row {row + 1}, as clocks do where summer time ends: "
+            f"set time_zone (such as 'Europe/Berlin')"
+        )

@@ -1,0 +1,253 @@
+"""Read impedance spectra: text with named columns, BioLogic, Gamry and ZView files, one or several in a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xct_pipeline.electrochemistry import clock, decimals
+from xct_pipeline.electrochemistry.readers import gamry_tables, read_table
+from xct_pipeline.electrochemistry.roles import start_text
+from xct_pipeline.electrochemistry.spectrum import FEWEST, Spectrum, spectrum_of
+from xct_pipeline.electrochemistry.table import Table, read_text
+from xct_pipeline.electrochemistry.units import UNITS, unit_of
+
+Array = npt.NDArray[np.float64]
+
+_NAMES = {
+    "frequency": r"(freq(uency)?|f|frequenz)\b.*|freq(uency)?_.*|f_.*",
+    "real": r"(re|real)[ _.(\[]*z.*|z[ _]?(re|real)\b.*|z_?re(al)?_.*|z'(?!').*|z′(?!′).*|real\b.*|re",
+    "imaginary": r"([-−]|neg(ative)?[ _]|minus[ _])?((im|imag)[ _.(\[]*z.*|z[ _]?(im|imag)\b.*|z_?im(ag)?_.*"
+    r"|z''.*|z\".*|z″.*|z′′.*|imag(inary)?\b.*|im)",
+    "modulus": r"\|z\|.*|z[ _]?mod.*|abs[ _(\[]*z.*|mod(ulus)?\b.*|magnitude.*|z_abs.*|impedance\b.*",
+    "phase": r"[-−]?(phase|z[ _]?ph(ase|z).*|theta|phi|θ|φ).*",
+    "cycle": r"(cycle|loop|spectrum|sweep)([ _]?(number|index|no|nr))?\.?",
+    "time": r"time/s|time([ _]?[(\[_/].*)?|t ?[(\[_/]s.*",
+}
+_OHMS = {"ohm": 1.0, "ohms": 1.0, "ω": 1.0, "kohm": 1e3, "kω": 1e3, "mohm": 1e-3, "mω": 1e-3, "Mohm": 1e6, "MΩ": 1e6}
+_HERTZ = {"hz": 1.0, "khz": 1e3, "mhz": 1e-3, "MHz": 1e6}
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Columns of a spectrum; either real and imaginary or modulus and phase."""
+
+    table: Table
+    names: Mapping[str, str]
+
+    def numbers(self, role: str) -> Array:
+        name = self.names[role]
+        cells = self.table.column(name)
+        sign = decimals.decimal_of(
+            self.table.source,
+            {n: decimals.weigh(map(str, self.table.column(n))) for n in self.names.values() if _textual(self.table, n)},
+        )
+        return decimals.numbers(self.table.source, name, cells, sign)
+
+    def unit(self, role: str) -> str:
+        name = self.names[role]
+        return self.table.units.get(name) or unit_of(name) or ""
+
+
+def _textual(table: Table, name: str) -> bool:
+    return np.asarray(table.column(name)).dtype.kind == "O"
+
+
+def holds_spectra(path: Path) -> bool:
+    """Tell whether a file holds impedance rather than a log."""
+    if path.suffix.lower() == ".z":
+        return True
+    table = _table(path)
+    return table is not None and "frequency" in _found(table)
+
+
+def read_spectra(path: str | Path, *, area_cm2: float | None = None, turned: bool = False) -> list[Spectrum]:
+    """Read the spectra of a file.
+
+    Parameters
+    ----------
+    path : path
+        ``.mpt``, ``.mpr`` (needs yadg), Gamry ``.dta``, ZView ``.z``, ``.xlsx`` (needs openpyxl); else text with named
+        columns: frequency; real and imaginary part, or modulus and phase. A minus before the imaginary part or the
+        phase belongs to the name (``-Im(Z)/Ohm``). Several spectra are told apart by a column of cycle or loop, else
+        where the frequency begins again.
+    area_cm2 : float, optional
+        Area of a spectrum in ohm cm2, which it is divided by.
+    turned : bool
+        The imaginary part has the sign of a Nyquist plot, though its name does not say so.
+
+    Returns
+    -------
+    list of Spectrum
+        In ohm.
+
+    Raises
+    ------
+    ValueError
+        What is wrong with the file, its columns or units.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"the file {path} does not exist")
+    if path.suffix.lower() == ".z":
+        return _read_zview(path, turned)
+    table = _table(path)
+    found = {} if table is None else _found(table)
+    if table is None or "frequency" not in found:
+        listed = "" if table is None else f"; {table.listed()}"
+        raise ValueError(f"{path.name} has no column of the frequency (freq/Hz, Frequency (Hz)){listed}")
+    columns = _Columns(table, found)
+    impedance = _impedance(columns, area_cm2)
+    impedance = impedance.conj() if turned else impedance
+    frequency = columns.numbers("frequency") * _size(columns, "frequency", _HERTZ, 1.0)
+    times = _times(columns, len(frequency))
+    start, notes = _start(table)
+    return [
+        spectrum_of(name, frequency[rows], impedance[rows], time_s=float(times[rows][0]), start=start)
+        for name, rows in _parts(columns, path.name, frequency)
+    ] or _refuse_empty(path, notes)
+
+
+def _refuse_empty(path: Path, notes: Sequence[str]) -> list[Spectrum]:
+    raise ValueError(f"{path.name} holds no row with a frequency{'; ' + '; '.join(notes) if notes else ''}")
+
+
+def _table(path: Path) -> Table | None:
+    """Return the table of a file's spectra: for a Gamry file that of its impedance, None where it has none."""
+    if path.suffix.lower() in (".mpr", ".nda", ".ndax", ".xlsx", ".xlsm", ".mpt"):
+        return read_table(path)
+    lines = read_text(path).splitlines() if path.is_file() else []
+    if lines and lines[0].strip() == "EXPLAIN":
+        tables = gamry_tables(path.name, lines, "ZCURVE")
+        return tables[0] if tables else None
+    return read_table(path)
+
+
+def _found(table: Table) -> dict[str, str]:
+    """Return the columns of a spectrum by role."""
+    result: dict[str, str] = {}
+    for role, pattern in _NAMES.items():
+        for name in table.names:
+            if name not in result.values() and re.fullmatch(pattern, name.strip().lower()):
+                result[role] = name
+                break
+    return result
+
+
+def _impedance(columns: _Columns, area_cm2: float | None) -> npt.NDArray[np.complex128]:
+    names, source = columns.names, columns.table.source
+    roles = ("real", "imaginary") if {"real", "imaginary"} <= set(names) else ("modulus", "phase")
+    if not set(roles) <= set(names):
+        raise ValueError(
+            f"{source} needs columns of the real and imaginary part (Re(Z)/Ohm, -Im(Z)/Ohm) or of modulus and phase "
+            f"(|Z|/Ohm, Phase(Z)/deg); {columns.table.listed()}"
+        )
+    first, second = columns.numbers(roles[0]), columns.numbers(roles[1])
+    if _minus(names[roles[1]]):
+        second = -second
+    if roles[1] == "phase":
+        radian = "rad" in columns.unit("phase").lower()
+        impedance = first * np.exp(1j * (second if radian else np.radians(second)))
+        measured: tuple[str, ...] = roles[:1]
+    else:
+        impedance, measured = first + 1j * second, roles
+    per_area = {role: bool(re.search(r"cm|m2|m²|area", columns.unit(role), re.IGNORECASE)) for role in measured}
+    if len(set(per_area.values())) > 1:
+        shown = " and ".join(repr(names[role]) for role in measured)
+        raise ValueError(f"{source}: one of {shown} is per area, the other is not; give both in ohm or in ohm cm2")
+    sizes = [_size(columns, role, _OHMS, 1.0) for role in measured]
+    impedance = impedance.real * sizes[0] + 1j * impedance.imag * sizes[-1]
+    if any(per_area.values()):
+        if area_cm2 is None:
+            raise ValueError(f"{source}: {names[measured[0]]!r} is per area; give area_cm2 to bring it to ohm")
+        impedance = impedance / area_cm2
+    return np.asarray(impedance, np.complex128)
+
+
+def _minus(name: str) -> bool:
+    return bool(re.match(r"\s*([-−]|neg|minus)", name.lower()))
+
+
+def _size(columns: _Columns, role: str, known: Mapping[str, float], default: float) -> float:
+    """Return the size of a column's unit; capitals tell milli from mega."""
+    unit = re.sub(r"[.·* ]*(cm\^?2|cm²|m2)$", "", columns.unit(role)).strip(".·* ()")
+    if unit in known:
+        return known[unit]
+    for name, size in known.items():
+        if unit.replace("Ω", "ohm").replace("Ohm", "ohm").replace("OHM", "ohm") == name:
+            return size
+    return known.get(unit.lower(), default)
+
+
+def _times(columns: _Columns, count: int) -> Array:
+    name = columns.names.get("time")
+    if name is None:
+        return np.full(count, np.nan)
+    unit = columns.unit("time").lower()
+    try:
+        return columns.numbers("time") * UNITS["time"].get(unit.strip("."), 1.0)
+    except ValueError:
+        return np.full(count, np.nan)
+
+
+def _start(table: Table) -> tuple[datetime | None, tuple[str, ...]]:
+    text = start_text(table)
+    if text is None:
+        return None, ()
+    usual = "mdy" if table.instrument == "BioLogic" else None
+    question = clock.Question(table.source, "start in the head", usual=usual)
+    try:
+        stamps = clock.read_stamps(question, np.array([text], dtype=object))
+    except ValueError as error:
+        return None, (str(error),)
+    return stamps.moment(float(stamps.seconds[0])), stamps.notes
+
+
+def _parts(columns: _Columns, name: str, frequency: Array) -> list[tuple[str, npt.NDArray[np.intp]]]:
+    """Return names and rows of the spectra of a file."""
+    rows = np.flatnonzero(np.isfinite(frequency) & (frequency > 0))
+    if not len(rows):
+        return []
+    f = frequency[rows]
+    if "cycle" in columns.names:
+        cycle = np.asarray(columns.table.column(columns.names["cycle"])).astype(str)[rows]
+        bounds = np.flatnonzero(cycle[1:] != cycle[:-1]) + 1
+        if len(bounds):
+            return _named(name, np.split(rows, bounds))
+    steps = np.diff(f)
+    usual = np.sign(np.median(steps)) if len(steps) else 0.0
+    bounds = np.flatnonzero(np.sign(steps) != usual) + 1
+    whole = all(len(part) >= FEWEST for part in np.split(rows, bounds))
+    again = len(np.unique(f)) < len(f)
+    return _named(name, np.split(rows, bounds) if len(bounds) and whole and again else [rows])
+
+
+def _named(name: str, parts: Sequence[npt.NDArray[np.intp]]) -> list[tuple[str, npt.NDArray[np.intp]]]:
+    return [(name if len(parts) == 1 else f"{name}#{k}", part) for k, part in enumerate(parts, 1)]
+
+
+def _read_zview(path: Path, turned: bool) -> list[Spectrum]:
+    """Read a ZView file: numbers behind "End Comments", frequency first, Z' and Z'' in columns 5 and 6."""
+    lines = read_text(path).splitlines()
+    begin = next(
+        (k for k, line in enumerate(lines) if line.strip().lower().startswith(("end comments", "end header"))), None
+    )
+    if begin is None:
+        raise ValueError(f"{path.name} is no ZView file: it has no line 'End Comments'")
+    rows: list[Any] = []
+    for line in lines[begin + 1 :]:
+        cells = [cell for cell in re.split(r"[,\s]+", line.strip()) if cell]
+        if len(cells) >= 6 and decimals.is_number(cells[0]):
+            rows.append([float(cell) for cell in cells[:6]])
+    if not rows:
+        raise ValueError(f"{path.name} holds no rows of numbers")
+    data = np.array(rows)
+    impedance = data[:, 4] + 1j * data[:, 5] * (-1 if turned else 1)
+    return [spectrum_of(path.name, data[:, 0], impedance, time_s=float(data[0, 3]))]

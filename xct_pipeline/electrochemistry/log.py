@@ -1,0 +1,384 @@
+"""Read what a battery cycler recorded: time, charge and voltage, whatever the file calls them.
+
+Everything that could be read in two ways is decided for a whole column, or refused with both readings and the key
+that decides; what was taken for granted is told in `CyclerLog.notes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xct_pipeline.electrochemistry import charge as charges
+from xct_pipeline.electrochemistry import clock, decimals
+from xct_pipeline.electrochemistry.charge import Between
+from xct_pipeline.electrochemistry.decimals import Decimal
+from xct_pipeline.electrochemistry.readers import read_table
+from xct_pipeline.electrochemistry.roles import Roles, completed, partner, start_text
+from xct_pipeline.electrochemistry.table import Table
+from xct_pipeline.electrochemistry.units import Quantity, scale
+
+Array = npt.NDArray[np.float64]
+
+SAMPLE = 5000
+"""Cells of a column that are looked at for its decimal sign, from each end."""
+
+
+@dataclass(frozen=True)
+class CyclerLog:
+    """What the cycler recorded.
+
+    Attributes
+    ----------
+    time_s : numpy.ndarray of float64
+        Not decreasing.
+    charge_C : numpy.ndarray of float64
+        Charge passed, positive when the species leaves the anode.
+    voltage_V : numpy.ndarray of float64 or None
+        None where no column was named.
+    start : datetime or None
+        Absolute time of ``time_s == 0``, where the log tells it.
+    current_A : numpy.ndarray of float64 or None
+        With the sign of the charge; None where the log has none.
+    gaps_s : tuple of (float, float)
+        Times between which the log has no rows for more than twenty usual steps.
+    notes : tuple of str
+        What had to be decided, and what does not agree.
+    """
+
+    time_s: Array
+    charge_C: Array
+    voltage_V: Array | None = None
+    start: datetime | None = None
+    current_A: Array | None = None
+    gaps_s: tuple[tuple[float, float], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """How a log is read where it does not say so itself.
+
+    Attributes
+    ----------
+    units : mapping
+        Unit per quantity (``{"charge": "mAh"}``); otherwise it stands in the column's name or below it.
+    charge_sign : int
+        -1 where the instrument counts charge as negative when the species leaves the anode.
+    date_format : str or None
+        "day first", "month first", "year first", or a pattern of `strptime`.
+    decimal : str or None
+        Decimal sign, "." or ",".
+    time_zone : str or None
+        Of dates that name none: ``Europe/Berlin``, ``UTC`` or ``+02:00``.
+    integrate_gaps : bool
+        Integrate the current over gaps of the log too.
+    between_rows : {"mean", "before", "after"} or None
+        Which row's current holds between two rows; see `charge.integrate`.
+    """
+
+    units: Mapping[str, str] | None = None
+    charge_sign: int = 1
+    date_format: str | None = None
+    decimal: Decimal | None = None
+    time_zone: str | None = None
+    integrate_gaps: bool = False
+    between_rows: Between | None = None
+
+
+def read_log(
+    path: str | Path,
+    *,
+    time: str | None = None,
+    charge: str | None = None,
+    discharge: str | None = None,
+    current: str | None = None,
+    voltage: str | None = None,
+    absolute_time: str | None = None,
+    state: str | None = None,
+    options: LogOptions | None = None,
+    scans: tuple[float, float] | None = None,
+    **more: Any,
+) -> CyclerLog:
+    """Read a cycler's log.
+
+    Parameters
+    ----------
+    path : path
+        ``.mpt``, ``.mpr`` (needs yadg), ``.nda``, ``.ndax`` (need fastnda), ``.xlsx`` (needs openpyxl), Gamry
+        ``.dta``; anything else as text: comma, semicolon or tab, any encoding, packed with gzip or not.
+    time, charge, discharge, current, voltage, absolute_time, state : str, optional
+        Names of columns; what is not named is found by name and unit. Without `charge` (or with "none") the `current`
+        is integrated. `discharge` is the second of two columns that count the directions apart; `state` says charge,
+        discharge or rest; `absolute_time` holds dates, and serves as `time` where that is not named.
+    options : LogOptions, optional
+        Its fields may also be given as keywords.
+    scans : (float, float), optional
+        First and last moment of the scans, s since 1970 on their clock: tells dates that could be read in two ways.
+
+    Returns
+    -------
+    CyclerLog
+
+    Raises
+    ------
+    ValueError
+        For a missing file, an unknown column (with the nearest names) or unit, text where numbers belong, time that
+        runs backwards, or what could be read in two ways.
+    """
+    choice = replace(options or LogOptions(), **more)
+    if choice.charge_sign not in (1, -1):
+        raise ValueError(f"charge_sign must be 1 or -1, not {choice.charge_sign}")
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"the cycler's log {path} does not exist")
+    table = read_table(path, next((c for c in (time, absolute_time, charge, current) if c and c != "none"), None))
+    none = charge == "none"
+    named = Roles(
+        **{
+            role: None if name in (None, "none") else table.first(str(name))
+            for role, name in {
+                "time": time,
+                "absolute_time": absolute_time,
+                "charge": charge,
+                "charge_out": discharge,
+                "current": current,
+                "voltage": voltage,
+                "state": state,
+            }.items()
+        }
+    )
+    roles, notes = completed(table, replace(named, current=named.current or ("" if none else None)))
+    if none:
+        roles = replace(roles, charge=None, capacity=None, charge_in=None, charge_out=None, current=named.current)
+        roles = replace(roles, current=roles.current or completed(table, Roles())[0].current)
+    return _Reading(table, _paired(table, roles), choice, scans, state is not None).log(notes)
+
+
+def _paired(table: Table, roles: Roles) -> Roles:
+    """Put charge and discharge together where one of the two is named."""
+    if roles.charge and roles.charge_out:
+        return replace(roles, charge=None, charge_in=roles.charge)
+    pair = partner(table, roles.charge) if roles.charge else None
+    return replace(roles, charge=None, charge_in=pair[0], charge_out=pair[1]) if pair else roles
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One log being read."""
+
+    table: Table
+    roles: Roles
+    options: LogOptions
+    scans: tuple[float, float] | None
+    state_named: bool
+
+    @property
+    def source(self) -> str:
+        return self.table.source
+
+    def log(self, notes: tuple[str, ...]) -> CyclerLog:
+        roles, table = self.roles, self.table
+        if not roles.time and not roles.absolute_time:
+            raise ValueError(f"{self.source}: name the column that holds the time; {table.listed()}")
+        counted = [name for name in (roles.charge, roles.charge_in, roles.capacity) if name]
+        if not counted and not roles.current:
+            raise ValueError(f"{self.source}: name the column of the charge or of the current; {table.listed()}")
+        decimal = self._decimal()
+        seconds, start, said = self._time(decimal)
+        values = {q: self._quantity(name, q, decimal) for q, name in self._measured().items()}
+        main = values[next(iter(values))]
+        keep = np.isfinite(seconds) & np.isfinite(main)
+        if not keep.any():
+            raise ValueError(f"{self.source}: no row holds both a time and a charge or current")
+        usual = charges.usual_step(seconds)
+        held = {q: v[keep] for q, v in values.items()}
+        states = None if roles.state is None else np.asarray(table.column(roles.state), dtype=object)[keep]
+        steps = None if roles.step is None else np.asarray(table.column(roles.step), dtype=object)[keep]
+        time_s = seconds[keep]
+        self._refuse_backwards(time_s)
+        gaps = charges.gaps_of(time_s, usual)
+        current, told = self._current(held, states)
+        passed = self._charge(held, time_s, current, states, states if steps is None else steps, gaps)
+        sign = self.options.charge_sign
+        return CyclerLog(
+            time_s,
+            sign * passed.charge_C,
+            held.get("voltage"),
+            start,
+            None if current is None else sign * current,
+            tuple((float(time_s[k - 1]), float(time_s[k])) for k in gaps),
+            (*notes, *said, *told, *passed.notes, *self._gap_notes(time_s, gaps, passed)),
+        )
+
+    def _measured(self) -> dict[str, str]:
+        """Return what is read as numbers, the one that a row needs first."""
+        roles = self.roles
+        counters = ("charge", "charge_in", "charge_out", "capacity")
+        found = {key: name for key in counters if (name := getattr(roles, key))}
+        return found | {key: name for key in ("current", "voltage") if (name := getattr(roles, key))}
+
+    def _decimal(self) -> Decimal:
+        """Decide the decimal sign from all columns that matter, and then from all others."""
+        if self.options.decimal is not None:
+            return self.options.decimal
+        first = [n for n in (self.roles.time, *self._measured().values()) if n]
+        found = {}
+        for name in dict.fromkeys((*first, *self.table.names)):
+            cells = self.table.load(name) if name in self.table.names else self.table.column(name)
+            if np.asarray(cells).dtype.kind in "fiuM":
+                continue
+            found[name] = decimals.weigh(str(c) for c in (*cells[:SAMPLE], *cells[-SAMPLE:]))
+            if name in first[-1:] and any(e.sure for e in found.values()):
+                break
+        wanted = {n: e for n, e in found.items() if n in first}
+        try:
+            return decimals.decimal_of(self.source, wanted)
+        except ValueError:
+            if any(len(e.sure) for e in wanted.values()):
+                raise
+            others = {sign for e in found.values() for sign in e.sure}
+            if len(others) != 1:
+                raise
+            return "," if "," in others else "."
+
+    def _quantity(self, name: str, role: str, decimal: Decimal) -> Array:
+        quantity: Quantity = "current" if role == "current" else "voltage" if role == "voltage" else "charge"
+        size = scale(self.source, name, quantity, self.options.units, self.table.units)
+        return decimals.numbers(self.source, name, self.table.column(name), decimal) * size
+
+    def _time(self, decimal: Decimal) -> tuple[Array, datetime | None, tuple[str, ...]]:
+        """Return seconds, the moment of their 0 where it is known, and what was taken for granted."""
+        roles = self.roles
+        if roles.time is None and clock.is_duration(self.table.column(str(roles.absolute_time))):
+            roles = replace(roles, time=roles.absolute_time, absolute_time=None)
+        seconds = self._seconds(roles.time, decimal) if roles.time else None
+        if roles.time and seconds is None:  # dates in the column named as time
+            roles = replace(roles, absolute_time=roles.time)
+        stamps = None
+        if roles.absolute_time:
+            cells = self.table.column(roles.absolute_time)
+            if np.asarray(cells).dtype.kind == "O" and decimal == ",":
+                cells = [str(c).replace(",", ".") if decimals.is_number(str(c)) else c for c in cells]
+            try:
+                stamps = clock.read_stamps(self._question(roles.absolute_time), cells)
+            except ValueError as error:
+                if seconds is None or (self.roles.absolute_time == roles.absolute_time and self.scans is not None):
+                    raise
+                return seconds, None, (f"the absolute time was not used: {error}",)
+        if stamps is None:
+            start, notes = self._head()
+            assert seconds is not None
+            return seconds, start, notes
+        known = np.flatnonzero(np.isfinite(stamps.seconds))[0]
+        if seconds is None:
+            seconds = stamps.seconds - stamps.seconds[known]
+        return seconds, stamps.moment(float(stamps.seconds[known] - seconds[known])), stamps.notes
+
+    def _question(self, name: str) -> clock.Question:
+        usual = "mdy" if self.table.instrument == "BioLogic" else None
+        options = self.options
+        return clock.Question(self.source, name, options.date_format, options.time_zone, self.scans, usual)
+
+    def _seconds(self, name: str, decimal: Decimal) -> Array | None:
+        """Return a column of times in seconds; None where it holds dates."""
+        cells = self.table.column(name)
+        if np.asarray(cells).dtype.kind == "M":
+            return None
+        if np.asarray(cells).dtype.kind == "O":
+            first = next((str(c) for c in cells if str(c).strip()), "")
+            if clock.is_duration(cells):
+                return clock.durations(self.source, name, cells)
+            if not decimals.is_number(first) or (":" in first):
+                if ":" in first or first.count("-") > 1 or first.count("/") > 1:
+                    return None
+                raise ValueError(f"{self.source}: column {name!r} holds text such as {first!r}, not seconds or hours")
+        size = scale(self.source, name, "time", self.options.units, self.table.units)
+        return decimals.numbers(self.source, name, cells, decimal) * size
+
+    def _head(self) -> tuple[datetime | None, tuple[str, ...]]:
+        """Return the start that the file's head tells; nothing where it can be read in two ways."""
+        text = start_text(self.table)
+        if text is None:
+            return None, ()
+        try:
+            stamps = clock.read_stamps(self._question("start in the head"), np.array([text], dtype=object))
+        except ValueError as error:
+            if self.scans is not None:
+                raise
+            return None, (f"the start of the log was not used: {error}",)
+        return stamps.moment(float(stamps.seconds[0])), stamps.notes
+
+    def _refuse_backwards(self, time_s: Array) -> None:
+        falls = np.diff(time_s) < 0
+        if falls.any():
+            row = int(np.argmax(falls)) + 1
+            raise ValueError(
+                f"{self.source}: time runs backwards at data row {row + 1} ({time_s[row]:g} s after "
+                f"{time_s[row - 1]:g} s); a time that begins again in each step is not the log's: name the total time"
+            )
+
+    def _current(self, held: dict[str, Array], states: Any | None) -> tuple[Array | None, tuple[str, ...]]:
+        if "current" not in held:
+            return None, ()
+        return charges.signed(self.source, held["current"], states, self.state_named)
+
+    def _charge(
+        self,
+        held: dict[str, Array],
+        time_s: Array,
+        current: Array | None,
+        states: Any | None,
+        steps: Any | None,
+        gaps: npt.NDArray[np.intp],
+    ) -> charges.Passed:
+        """Return the charge passed: counted where it is, else integrated; compared where both are there."""
+        roles = self.roles
+        if "charge_in" in held:
+            into, out = (np.nan_to_num(held[key]) for key in ("charge_in", "charge_out"))
+            net = charges.accumulated(np.abs(into)) - charges.accumulated(np.abs(out))
+            name = f"{roles.charge_in} - {roles.charge_out}"
+            note = f"{roles.charge_in!r} and {roles.charge_out!r} count the directions apart: their difference is taken"
+            passed = charges.Passed(net, (note,))
+        elif "charge" in held or "capacity" in held:
+            name = str(roles.charge or roles.capacity)
+            counted_C = held["charge"] if "charge" in held else held["capacity"]
+            passed = charges.by_step(self.source, name, counted_C, self._direction(current, states))
+        else:
+            assert current is not None
+            open_ = () if self.options.integrate_gaps else gaps
+            return charges.integrate(self.source, time_s, current, gaps=open_, steps=steps, between=self._between())
+        if current is None or len(gaps) or not np.isfinite(current).all():
+            return passed
+        ways: tuple[Between, ...] = ("mean", "before", "after")
+        integrals = [charges.integrate(self.source, time_s, current, between=way).charge_C for way in ways]
+        told = charges.compared(name, passed.charge_C, integrals)
+        return charges.Passed(passed.charge_C, (*passed.notes, *told))
+
+    def _between(self) -> Between | None:
+        """Return which row's current holds between two; BioLogic's <I> is the mean since the row before."""
+        mean = self.roles.current is not None and self.roles.current.startswith("<")
+        return self.options.between_rows or ("after" if mean else None)
+
+    def _direction(self, current: Array | None, states: Any | None) -> Array | None:
+        """Return the sign of the current at each row; that of the state where there is no current."""
+        if current is not None:
+            small = 1e-3 * float(np.nanmax(np.abs(current), initial=0.0))
+            unsure = states is None and not (current < -small).any()
+            return None if unsure else np.where(np.abs(current) > small, np.sign(current), 0.0)
+        if states is None:
+            return None
+        direction = charges.direction_of(states).astype(float)
+        return None if (direction == 2).any() else direction
+
+    def _gap_notes(self, time_s: Array, gaps: npt.NDArray[np.intp], passed: charges.Passed) -> tuple[str, ...]:
+        if not len(gaps) or any("gap(s)" in note for note in passed.notes):
+            return ()
+        rows = ", ".join(f"{time_s[k - 1]:g} to {time_s[k]:g} s" for k in gaps[:3])
+        return (f"the log has {len(gaps)} gap(s) of more than twenty usual steps: {rows}",)

@@ -1,0 +1,181 @@
+"""What the columns of a log are, by their names and units; what a file's head says about its start."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+from xct_pipeline.electrochemistry.table import Table
+from xct_pipeline.electrochemistry.units import Quantity, size_of, unit_of
+
+_PATTERNS: dict[str, tuple[str, ...]] = {
+    "time": (
+        r"time/s",
+        r"(total|test|elapsed|running)[ _]?time.*",
+        r"testtime.*",
+        r"t( ?\(s\))?",
+        r"time([ _/(\[].*)?",
+        r"zeit([ _/(\[].*)?",
+    ),
+    "absolute_time": (
+        r"unix[ _]time.*",
+        r"uts",
+        r"(abs(olute)?|system?|sys|real|dpt|date)[ _-]?(and )?_?time.*",
+        r"date.*",
+        r"datum.*",
+        r"time ?stamp.*",
+        r"stamp",
+        r"systime",
+    ),
+    "charge": (r"\(q-qo\).*", r"net[ _](capacity|charge).*", r"q ?[(_/\[].*", r"charge[ _/(\[]+(c|mc|m?ah|ma\.?h)\W?"),
+    "capacity": (r"amp-hr.*", r"mamp-hr.*", r"cap(acity)?\.?([ _/(\[].*)?"),
+    "charge_in": (
+        r"(chg|charge|charging)[._ ]*(cap|capacity)\b.*",
+        r"(chg|charge|charging)[._ ]*(cap|capacity)_.*",
+        r"q charge/.*",
+    ),
+    "charge_out": (
+        r"(dchg|dischg|discharge|discharging)[._ ]*(cap|capacity)\b.*",
+        r"(dchg|dischg|discharge|discharging)[._ ]*(cap|capacity)_.*",
+        r"q discharge/.*",
+    ),
+    "current": (
+        r"control/?ma",
+        r"i/(m|u|n)?a",
+        r"<i>/(m|u|n)?a",
+        r"(cur|current|strom)\b.*",
+        r"current_.*",
+        r"m?amps.*",
+        r"im ?\(a\)",
+        r"i ?[(\[_].*",
+    ),
+    "voltage": (
+        r"<?ewe>?/v",
+        r"ecell/v",
+        r"<ewe/v>",
+        r"(voltage|volts?|spannung|potential)\b.*",
+        r"voltage_.*",
+        r"vf ?\(v\)",
+        r"[ue] ?[(\[_/].*",
+    ),
+    "state": (r"state", r"step[ _]?type", r"status", r"md", r"zustand"),
+    "step": (r"step([ _]?(index|no|number|id|nr))?\.?", r"ns", r"half cycle", r"schritt"),
+}
+_QUANTITY: dict[str, Quantity] = {
+    "time": "time",
+    "charge": "charge",
+    "capacity": "charge",
+    "charge_in": "charge",
+    "charge_out": "charge",
+    "current": "current",
+    "voltage": "voltage",
+}
+PARTNERS = (("discharging", "charging"), ("discharge", "charge"), ("dchg", "chg"), ("dischg", "chg"))
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which column is what; None where there is none.
+
+    `charge` counts up and down; `capacity` is a magnitude that may begin again at zero; `charge_in` and `charge_out`
+    count the two directions apart; `state` says charge, discharge or rest; `step` numbers the steps.
+    """
+
+    time: str | None = None
+    absolute_time: str | None = None
+    charge: str | None = None
+    capacity: str | None = None
+    charge_in: str | None = None
+    charge_out: str | None = None
+    current: str | None = None
+    voltage: str | None = None
+    state: str | None = None
+    step: str | None = None
+
+
+Role = Literal["time", "absolute_time", "charge", "capacity", "charge_in", "charge_out", "current", "voltage"]
+
+
+def guess(table: Table) -> Roles:
+    """Find columns by name and unit; a column whose unit is of something else (mAh/g, mA/cm2) is none."""
+    found = {role: _first(table, role) for role in _PATTERNS}
+    if found["charge"] and found["charge"] in (found["charge_in"], found["charge_out"]):
+        found["charge"] = None
+    if not (found["charge_in"] and found["charge_out"]):
+        found["charge_in"] = found["charge_out"] = None
+    return Roles(**found)
+
+
+def _first(table: Table, role: str) -> str | None:
+    for pattern in _PATTERNS[role]:
+        for name in table.names:
+            if "#" in name[1:] and re.search(r"#\d+$", name):
+                continue
+            if re.fullmatch(pattern, name.strip().lower()) and _fits(table, name, role):
+                return name
+    return None
+
+
+def _fits(table: Table, name: str, role: str) -> bool:
+    quantity = _QUANTITY.get(role)
+    if quantity is None:
+        return True
+    unit = table.units.get(name) or unit_of(name)
+    clock = role == "time" and (unit is None or size_of(unit, "time") is None)
+    if clock:  # h:m:s need no unit; the cells are looked at when they are read
+        return bool(re.fullmatch(r".*time(\(h.*\))?|zeit", name.strip().lower()))
+    return unit is not None and size_of(unit, quantity) is not None
+
+
+def partner(table: Table, name: str) -> tuple[str, str] | None:
+    """Return the columns of charge and discharge where `name` is one of such a pair, else None."""
+    lowered = {other.lower(): other for other in table.names}
+    for out, into in PARTNERS:
+        low = name.lower()
+        if out in low and low.replace(out, into) in lowered:
+            return lowered[low.replace(out, into)], name
+        if out not in low and into in low and low.replace(into, out) in lowered:
+            return name, lowered[low.replace(into, out)]
+    return None
+
+
+def completed(table: Table, named: Roles) -> tuple[Roles, tuple[str, ...]]:
+    """Add what is not named, and tell what was added.
+
+    A time or a charge that is named stands: no other clock, and no other measure of charge, is put beside it. The
+    current, the state and the step are looked for in any case: they tell the direction of a charge.
+    """
+    found = guess(table)
+    timed = named.time or named.absolute_time
+    charged = named.charge or named.charge_in or named.charge_out
+    changes: dict[str, str | None] = {}
+    for field in fields(Roles):
+        role = field.name
+        if getattr(named, role) or getattr(found, role) is None:
+            continue
+        if (timed and role in ("time", "absolute_time")) or (
+            (charged or named.current) and role in ("charge", "capacity", "charge_in", "charge_out")
+        ):
+            continue
+        changes[role] = getattr(found, role)
+    if changes.get("charge") or changes.get("charge_in"):
+        changes.pop("capacity", None)
+    if changes.get("charge"):
+        changes["charge_in"] = changes["charge_out"] = None
+    shown = [f"{role} = {name!r}" for role, name in changes.items() if name]
+    return replace(named, **changes), ((f"columns found by name: {', '.join(shown)}",) if shown else ())
+
+
+def start_text(table: Table) -> str | None:
+    """Return the date at the head of a file that says when its time 0 was."""
+    if table.instrument == "BioLogic":
+        for line in table.header:
+            match = re.match(r"\s*Acquisition started on\s*:\s*(\d.*\S)", line)
+            if match:
+                return match.group(1)
+    if table.instrument == "Gamry":
+        held = {cells[0]: cells[2] for line in table.header if len(cells := line.split("\t")) > 2}
+        if "DATE" in held and "TIME" in held:
+            return f"{held['DATE'].strip()} {held['TIME'].strip()}"
+    return None

@@ -1,0 +1,80 @@
+"""An impedance spectrum: frequencies and a complex impedance, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+FEWEST = 8
+"""Frequencies that a spectrum needs."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Impedance against frequency.
+
+    Attributes
+    ----------
+    name : str
+        File, and position where it holds several.
+    frequency_Hz : numpy.ndarray of float64
+        From high to low, each once.
+    impedance_ohm : numpy.ndarray of complex128
+        ``Re Z + i Im Z``; the imaginary part is negative for a capacitance.
+    time_s : float
+        Since the file's own time 0; NaN where it has none.
+    start : datetime or None
+        Of the file's time 0.
+    notes : tuple of str
+    """
+
+    name: str
+    frequency_Hz: npt.NDArray[np.float64]
+    impedance_ohm: npt.NDArray[np.complex128]
+    time_s: float = np.nan
+    start: datetime | None = None
+    notes: tuple[str, ...] = ()
+
+
+def spectrum_of(
+    name: str,
+    frequency: npt.ArrayLike,
+    impedance: npt.ArrayLike,
+    *,
+    time_s: float = np.nan,
+    start: datetime | None = None,
+) -> Spectrum:
+    """Check and order a spectrum.
+
+    Raises
+    ------
+    ValueError
+        Too few frequencies, one that occurs again, or a negative real part.
+    """
+    f, z = np.asarray(frequency, np.float64), np.asarray(impedance, np.complex128)
+    keep = np.isfinite(f) & np.isfinite(z) & (f > 0)
+    f, z = f[keep], z[keep]
+    if len(f) < FEWEST:
+        raise ValueError(f"{name} holds {len(f)} frequencies; a spectrum needs at least {FEWEST}")
+    order = np.argsort(-f, kind="stable")
+    notes: tuple[str, ...] = ()
+    if not (np.all(np.diff(f) < 0) or np.all(np.diff(f) > 0)):
+        if len(np.unique(f)) < len(f):
+            twice = f[order][1:][np.diff(f[order]) == 0][0]
+            raise ValueError(
+                f"{name}: {twice:g} Hz occurs more than once and the frequencies are not in order; give one spectrum "
+                f"per file, or a column of the cycle"
+            )
+        notes = ("the frequencies were not in order and were sorted",)
+    f, z = f[order], z[order]
+    negative = z.real < 0
+    if negative.any():
+        k = int(np.argmax(negative))
+        raise ValueError(
+            f"{name}: the real part is negative ({z[k].real:.4g} ohm at {f[k]:g} Hz), which no passive cell shows: "
+            f"check the columns and their signs"
+        )
+    return Spectrum(name, f, z, time_s, start, notes)

@@ -1,0 +1,120 @@
+"""The log of a configuration, and both clocks side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from xct_pipeline.config import Config
+from xct_pipeline.electrochemistry.log import CyclerLog, LogOptions, read_log
+from xct_pipeline.electrochemistry.scans import ScanTimes, scan_times, span_of
+from xct_pipeline.scan import Scan
+
+
+def log_of(config: Config, scans: Sequence[Scan | None] = ()) -> CyclerLog:
+    """Read the log that a configuration names.
+
+    Parameters
+    ----------
+    scans : sequence of Scan or None
+        Their times tell dates that could be read in two ways.
+
+    Raises
+    ------
+    ValueError
+        What is wrong with the log, its columns, units or times.
+    """
+    settings = config.electrochemistry
+    assert settings is not None
+    assert settings.log is not None
+    options = LogOptions(
+        units=settings.units,
+        charge_sign=settings.charge_sign,
+        date_format=settings.date_format,
+        decimal=settings.decimal,
+        time_zone=settings.time_zone,
+        integrate_gaps=settings.integrate_gaps,
+        between_rows=settings.between_rows,
+    )
+    starts, ends = _moments(scans)
+    return read_log(
+        config.resolve(settings.log),
+        time=settings.time,
+        charge=settings.charge,
+        discharge=settings.discharge,
+        current=settings.current,
+        voltage=settings.voltage,
+        absolute_time=settings.absolute_time,
+        state=settings.state,
+        options=options,
+        scans=span_of(starts, ends),
+    )
+
+
+def times_on_log(config: Config, record: CyclerLog, names: Sequence[str], scans: Sequence[Scan | None]) -> ScanTimes:
+    """Put the scans on the log's time axis.
+
+    Raises
+    ------
+    ValueError
+        A scan without a time, or clocks of which only one has a zone.
+    """
+    settings = config.electrochemistry
+    assert settings is not None
+    starts, ends = _moments(scans)
+    return scan_times(
+        names,
+        starts,
+        ends,
+        log_start=record.start,
+        offset_s=settings.offset_s,
+        absent=[k for k, scan in enumerate(scans) if scan is None],
+        time_zone=settings.time_zone,
+    )
+
+
+def _moments(scans: Sequence[Scan | None]) -> tuple[list[datetime | None], list[datetime | None]]:
+    return [s.start if s else None for s in scans], [s.end if s else None for s in scans]
+
+
+def clocks(config: Config, names: Sequence[str], scans: Sequence[Scan | None]) -> dict[str, Any]:
+    """Return the log's first and last time beside those of the scans, as plain values.
+
+    Raises
+    ------
+    ValueError
+        The log cannot be read, or its clock not be brought to that of the scans.
+    """
+    settings = config.electrochemistry
+    assert settings is not None
+    record = log_of(config, scans)
+    first, last = float(record.time_s[0]), float(record.time_s[-1])
+    times = times_on_log(config, record, names, scans)
+    start = record.start
+    return {
+        "log": settings.log,
+        "first": None if start is None else _written(start, first),
+        "last": None if start is None else _written(start, last),
+        "first_s": first,
+        "last_s": last,
+        "zone": "not known" if start is None or start.tzinfo is None else str(start.tzinfo),
+        "offset_s": settings.offset_s,
+        "charge_C": float(record.charge_C[-1]),
+        "scans": [
+            {
+                "scan": name,
+                "start": None if scan is None or scan.start is None else scan.start.isoformat(),
+                "log_s": None if not np.isfinite(t) else float(t),
+                "in_log": bool(first <= t <= last),
+            }
+            for name, scan, t in zip(names, scans, times.time_s, strict=True)
+        ],
+        "notes": list(record.notes),
+    }
+
+
+def _written(start: datetime, seconds: float) -> str:
+    return (start + timedelta(seconds=seconds)).isoformat(timespec="seconds")

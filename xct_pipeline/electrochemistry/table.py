@@ -1,0 +1,237 @@
+"""Tables as instruments write them: text in any encoding, workbooks, binary files through readers of other projects.
+
+A table is names, units and columns of text or numbers; what they mean is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xct_pipeline.electrochemistry.decimals import is_number
+from xct_pipeline.electrochemistry.units import UNITS, size_of
+
+HEADER_ROWS = 300
+"""Lines that are searched for the names of the columns."""
+_CLOCK = re.compile(r"(\d+\s*d\w*,?\s*)?[\d./:-]*\d+[:./-]\d+[\d:., /TZ+-]*([AaPp]\.?[Mm]\.?)?")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a file.
+
+    Attributes
+    ----------
+    source : str
+        The file's name.
+    names : tuple of str
+        Of the columns; a name that occurs again has ``#2``, ``#3`` behind it.
+    load : callable
+        Name to the column's cells: text, or numbers where the file holds numbers.
+    units : mapping
+        Unit per column, from a row below the names.
+    header : tuple of str
+        Lines above the names.
+    instrument : str
+        What the file says it comes from; "" where it does not.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    load: Callable[[str], Any]
+    units: Mapping[str, str] = field(default_factory=dict)
+    header: tuple[str, ...] = ()
+    instrument: str = ""
+
+    def column(self, name: str) -> Any:
+        """Return a column's cells.
+
+        Raises
+        ------
+        ValueError
+            There is no such column (with the nearest names), or two of that name that differ.
+        """
+        if name not in self.names:
+            raise ValueError(f"{self.source} has no column {name!r}; {self._near(name)}")
+        cells = self.load(name)
+        for other in self.names:
+            if re.fullmatch(re.escape(name) + r"#\d+", other) and not _equal(cells, self.load(other)):
+                raise ValueError(
+                    f"{self.source}: the name {name!r} stands over two columns that differ; write {name + '#1'!r} for "
+                    f"the first or {other!r}"
+                )
+        return cells
+
+    def first(self, name: str) -> str:
+        """Return the name itself, for one written with ``#1``."""
+        plain = re.sub(r"#1$", "", name)
+        return plain if name not in self.names and plain in self.names else name
+
+    def _near(self, name: str) -> str:
+        import difflib
+
+        near = difflib.get_close_matches(name, self.names, n=3, cutoff=0.5)
+        return f"did you mean {' or '.join(map(repr, near))}?" if near else self.listed()
+
+    def listed(self) -> str:
+        """Return the names of all columns in words."""
+        return "its columns are " + ", ".join(map(repr, self.names))
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return bool(np.array_equal(np.asarray(a).astype(str), np.asarray(b).astype(str)))
+
+
+def unique(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names with ``#2``, ``#3`` behind those that occur again."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return tuple(result)
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text: UTF-8, UTF-16 with or without its mark, else Latin-1; packed with gzip or not.
+
+    Raises
+    ------
+    ValueError
+        The file holds no text.
+    """
+    data = path.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError) as error:
+            raise ValueError(f"{path.name} is packed with gzip and damaged ({error})") from None
+    if data[:4] == b"PK\x03\x04":
+        raise ValueError(f"{path.name} is a packed file (a workbook?), not text; name a workbook .xlsx")
+    sample = data[:4000]
+    even, odd = sample[0::2].count(0), sample[1::2].count(0)
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or max(even, odd) > 0.3 * len(sample) / 2 > 2 * min(even, odd):
+        little = data[:2] == b"\xff\xfe" or (data[:2] != b"\xfe\xff" and odd > even)
+        return data.decode("utf-16-le" if little else "utf-16-be", errors="replace").lstrip("\ufeff")
+    if b"\x00" in sample:
+        raise ValueError(f"{path.name} is a binary file that cannot be read; export it as text (CSV)")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def text_table(
+    source: str,
+    lines: Sequence[str],
+    row: int,
+    separator: str,
+    header: Sequence[str] = (),
+    instrument: str = "",
+    names: Sequence[str] | None = None,
+) -> Table:
+    """Return the table below line `row`, which holds the names; a row of units may follow."""
+    names = split(lines[row].lstrip("#"), separator) if names is None else list(names)
+    while names and not names[-1]:  # many instruments end each line with a separator
+        names.pop()
+    body = [line for line in lines[row + 1 :] if line.strip() and not line.startswith("#")]
+    if not names or not body:
+        raise ValueError(f"{source} holds no table: a line of column names and rows of numbers are needed")
+    named = unique(names)
+    units: dict[str, str] = {}
+    if is_units(split(body[0], separator)):
+        found = split(body[0], separator)
+        units = {n: u.strip("()[] ") for n, u in zip(named, found, strict=False) if u}
+        body = body[1:]
+    return Table(source, named, _Loader(named, "\n".join(body), separator), units, tuple(header), instrument)
+
+
+class _Loader:
+    """Reads one column of a text at a time, so that a long log is never held as text of all its columns."""
+
+    def __init__(self, names: Sequence[str], text: str, separator: str) -> None:
+        first, _, rest = text.partition("\n")
+        count = len(split(first, separator))
+        self.names, self.separator, self.width = list(names), separator, max(len(names), count)
+        # pandas takes the number of cells from the first row, and some instruments name more than they write
+        self.text = first + separator * (self.width - count) + "\n" + rest
+
+    def __call__(self, name: str) -> Any:
+        import pandas as pd
+
+        frame = pd.read_csv(
+            io.StringIO(self.text),
+            sep=self.separator,
+            header=None,
+            names=range(self.width),
+            usecols=[self.names.index(name)],
+            index_col=False,
+            dtype=str,
+            keep_default_na=False,
+            skipinitialspace=True,
+            on_bad_lines="skip",
+            low_memory=False,
+        )
+        return frame.iloc[:, 0].fillna("").astype(str).str.strip().to_numpy(dtype=object)
+
+
+def split(line: str, separator: str) -> list[str]:
+    """Return the cells of a line, without quotes and blanks."""
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
+
+
+def separator_of(line: str) -> str:
+    """Return what separates the cells of a line."""
+    bare = re.sub(r'"[^"]*"', "", line)
+    return max("\t;,", key=bare.count)
+
+
+def is_units(cells: Sequence[str]) -> bool:
+    """Tell whether a row holds units and nothing else."""
+    filled = [cell.strip("()[] ") for cell in cells if cell]
+    if not filled or any(is_number(cell) or _CLOCK.fullmatch(cell) for cell in filled):
+        return False
+    return any(size_of(cell.split(" ")[0], quantity) is not None for cell in filled for quantity in UNITS)
+
+
+def is_data(cells: Sequence[str]) -> bool:
+    """Tell whether a row begins the table's values: half of what is filled are numbers, dates or times."""
+    filled = [cell for cell in cells if cell]
+    values = [cell for cell in filled if is_number(cell) or _CLOCK.fullmatch(cell)]
+    return bool(filled) and 2 * len(values) >= len(filled)
+
+
+def header_row(lines: Sequence[str], expected: str | None) -> int | None:
+    """Return the line that holds the names: the one with a name that is expected, else one of words above numbers."""
+    useful = [k for k, line in enumerate(lines[: 10 * HEADER_ROWS]) if line.strip()][:HEADER_ROWS]
+    if expected:
+        for k in useful:
+            if expected in split(lines[k].lstrip("# "), separator_of(lines[k])):
+                return k
+    for k, after in itertools.pairwise(useful):
+        separator = separator_of(lines[k])
+        cells = split(lines[k].lstrip("# "), separator)
+        if len([c for c in cells if c]) < 2 or any(is_number(c) or _CLOCK.fullmatch(c) for c in cells if c):
+            continue
+        below = split(lines[after], separator)
+        if lines[after].startswith("#") or abs(len(below) - len(cells)) > max(1, len(cells) // 2):
+            continue
+        if is_data(below) or is_units(below):
+            return k
+    plain = [k for k in useful if not lines[k].startswith("#")]
+    return plain[0] if len(plain) > 1 else None
+
+
+def frame_table(source: str, columns: Mapping[str, Any], instrument: str = "") -> Table:
+    """Return a table of columns that are read already."""
+    held = dict(columns)
+    return Table(source, tuple(held), held.__getitem__, instrument=instrument)

@@ -1,0 +1,288 @@
+"""Charts of what was recorded beside the scans: log, spectra, relaxation times, voltammetry, cycling, relations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xct_pipeline.report.charts import AXIS, figure
+from xct_pipeline.report.contents import AbsentError, Contents
+from xct_pipeline.report.drawing import BLUE, GREY, ORANGE, PALETTE, VERMILION, hue, time_unit
+
+SAME_PEAK_DECADES = 0.5
+"""Peaks of different spectra are one where their times follow each other closer than this."""
+FEWEST_FOR_RANK = 3
+
+
+def _plots(rows: int, columns: int, height: int, **more: Any) -> Any:
+    from plotly.subplots import make_subplots
+
+    chart = make_subplots(rows, columns, **more)
+    chart.update_layout(figure(height).layout)
+    chart.update_xaxes(**AXIS)
+    chart.update_yaxes(**AXIS)
+    return chart
+
+
+def _line(x: Any, y: Any, name: str, color: str, **more: Any) -> Any:
+    import plotly.graph_objects as go
+
+    return go.Scatter(x=x, y=y, name=name, mode=more.pop("mode", "lines"), line={"color": color, "width": 1.6}, **more)
+
+
+def _scan_marks(contents: Contents) -> list[tuple[str, float]]:
+    """Return scans and their times on the log's axis."""
+    if "mass_balance" in contents.tables and "time_s" in contents.tables["mass_balance"]:
+        table = contents.tables["mass_balance"]
+        pairs = zip(table["scan"].astype(str), table["time_s"], strict=True)
+    else:
+        pairs = zip(contents.scans, contents.times_s, strict=True)
+    return [(name, float(t)) for name, t in pairs if np.isfinite(t)]
+
+
+def _mark(chart: Any, contents: Contents, divisor: float) -> None:
+    for name, t in _scan_marks(contents):
+        chart.add_vline(
+            t / divisor,
+            line={"color": GREY, "width": 1, "dash": "dot"},
+            annotation={"text": name, "font": {"size": 9}, "textangle": -90, "yanchor": "top"},
+            row=1,
+            col=1,
+        )
+
+
+def timeline(contents: Contents) -> Any:
+    """Voltage, current and charge against the log's time, with the scans' marks."""
+    log = contents.table("cycler", "time_s", "charge_C")
+    shown = [(c, label) for c, label in (("voltage_V", "voltage, V"), ("charge_C", "charge, C")) if c in log]
+    divisor, unit = time_unit(list(log["time_s"]))
+    chart = _plots(len(shown), 1, 190 * len(shown) + 90, shared_xaxes=True, vertical_spacing=0.06)
+    groups = list(log.groupby("file", sort=False)) if "file" in log else [("log", log)]
+    for k, (name, rows) in enumerate(groups):
+        for row, (column, _) in enumerate(shown, 1):
+            line = _line(rows["time_s"] / divisor, rows[column], str(name), PALETTE[k % len(PALETTE)])
+            line.update(showlegend=row == 1 and len(groups) > 1, legendgroup=str(name))
+            chart.add_trace(line, row, 1)
+    for row, (_, label) in enumerate(shown, 1):
+        chart.update_yaxes(title_text=label, row=row)
+    _mark(chart, contents, divisor)
+    chart.update_xaxes(title_text=f"time of the log, {unit}", row=len(shown))
+    return chart
+
+
+def spectra(contents: Contents) -> Any:
+    """Nyquist and Bode plots of all spectra, dark to bright with time."""
+    table = contents.table("impedance", "spectrum", "frequency_Hz", "real_ohm", "minus_imaginary_ohm")
+    chart = _plots(1, 3, 420, subplot_titles=("Nyquist", "modulus", "phase"), horizontal_spacing=0.1)
+    groups = list(table.groupby("spectrum", sort=False))
+    for k, (name, rows) in enumerate(groups):
+        z = rows["real_ohm"].to_numpy() - 1j * rows["minus_imaginary_ohm"].to_numpy()
+        when = rows["time_s"].iloc[0] if "time_s" in rows else np.nan
+        label = f"{name}" + (f", {when:g} s" if np.isfinite(when) else "")
+        pairs = ((z.real, -z.imag), (rows["frequency_Hz"], np.abs(z)), (rows["frequency_Hz"], -np.angle(z, deg=True)))
+        for column, (x, y) in enumerate(pairs, 1):
+            line = _line(x, y, label, hue(k, len(groups)), mode="lines+markers", marker={"size": 4})
+            line.update(showlegend=column == 1, legendgroup=label)
+            chart.add_trace(line, 1, column)
+    chart.update_xaxes(title_text="Re Z, ohm", row=1, col=1)
+    chart.update_yaxes(title_text="−Im Z, ohm", scaleanchor="x", row=1, col=1)
+    for column, label in ((2, "|Z|, ohm"), (3, "−phase, °")):
+        chart.update_xaxes(title_text="frequency, Hz", type="log", exponentformat="power", row=1, col=column)
+        chart.update_yaxes(title_text=label, row=1, col=column)
+    chart.update_yaxes(type="log", row=1, col=2)
+    return chart
+
+
+def waterfall(contents: Contents) -> Any:
+    """Distribution of relaxation times against time, below the voltage and the change of mass on the same axis."""
+    import plotly.graph_objects as go
+
+    table = contents.table("drt", "spectrum", "tau_s", "distribution_ohm")
+    grid, times, values, axis = _heat(table)
+    log, balance = contents.tables.get("cycler"), contents.tables.get("mass_balance")
+    timed = axis.startswith("time")
+    above: list[tuple[str, pd.DataFrame, str]] = []
+    if timed and log is not None and "voltage_V" in log and "file" not in log:
+        above.append(("voltage, V", log, "voltage_V"))
+    if timed and balance is not None and "mass_change_mg" in balance:
+        above.append(("mass, mg", balance, "mass_change_mg"))
+    longest = [*times, *(above[0][1]["time_s"] if above else [])]
+    divisor, unit = time_unit(longest) if timed else (1.0, "")
+    rows = len(above) + 1
+    heights = [0.2] * len(above) + [1 - 0.2 * len(above)]
+    chart = _plots(rows, 1, 360 + 110 * len(above), shared_xaxes=True, vertical_spacing=0.05, row_heights=heights)
+    for row, (label, rest, column) in enumerate(above, 1):
+        style = {"mode": "lines+markers"} if column == "mass_change_mg" else {}
+        line = _line(rest["time_s"] / divisor, rest[column], label, BLUE, **style)
+        chart.add_trace(line.update(showlegend=False), row, 1)
+        chart.update_yaxes(title_text=label, row=row)
+    chart.add_trace(
+        go.Heatmap(
+            x=np.asarray(times) / divisor,
+            y=np.log10(grid),
+            z=values,
+            colorscale="Viridis",
+            colorbar={"title": "ohm per<br>ln τ", "len": heights[-1], "y": 0, "yanchor": "bottom", "thickness": 14},
+        ),
+        rows,
+        1,
+    )
+    _peak_marks(chart, contents, divisor, rows, timed)
+    chart.update_yaxes(title_text="log10(τ / s)", row=rows)
+    chart.update_xaxes(title_text=f"time of the log, {unit}" if timed else "spectrum", row=rows)
+    _mark(chart, contents, divisor)
+    return chart
+
+
+def _heat(table: pd.DataFrame) -> tuple[Any, list[float], Any, str]:
+    """Return grid, times (or positions), values (tau, time) and what the axis is."""
+    groups = list(table.groupby("spectrum", sort=False))
+    longest = max((rows for _, rows in groups), key=len)
+    grid = longest["tau_s"].to_numpy(float)
+    times = [float(rows["time_s"].iloc[0]) if "time_s" in rows else np.nan for _, rows in groups]
+    timed = bool(np.isfinite(times).all()) and len(set(times)) == len(times)
+    columns = [
+        np.interp(np.log(grid), np.log(rows["tau_s"]), rows["distribution_ohm"], left=np.nan, right=np.nan)
+        for _, rows in groups
+    ]
+    x = times if timed else [float(k) for k in range(1, len(groups) + 1)]
+    return grid, x, np.stack(columns, 1), "time" if timed else "spectrum"
+
+
+def _peak_marks(chart: Any, contents: Contents, divisor: float, row: int, timed: bool) -> None:
+    import plotly.graph_objects as go
+
+    peaks = contents.tables.get("drt_peaks")
+    if peaks is None or "tau_s" not in peaks:
+        return
+    order = {name: k for k, name in enumerate(dict.fromkeys(peaks["spectrum"]), 1)}
+    rows = peaks[peaks["peak"] > 0]
+    x = rows["time_s"] / divisor if timed else rows["spectrum"].map(order)
+    chart.add_trace(
+        go.Scatter(
+            x=x,
+            y=np.log10(rows["tau_s"]),
+            mode="markers",
+            name="peaks",
+            showlegend=False,
+            marker={"color": "white", "size": 7, "line": {"color": VERMILION, "width": 2}},
+            text=[
+                f"{r:.4g} ± {s:.2g} ohm"
+                for r, s in zip(rows["resistance_ohm"], rows["resistance_sigma_ohm"], strict=True)
+            ],
+        ),
+        row,
+        1,
+    )
+
+
+def voltammograms(contents: Contents) -> Any:
+    """Current against voltage, one curve per cycle."""
+    table = contents.table("voltammetry", "cycle", "voltage_V", "current_A")
+    chart = _plots(1, 1, 400)
+    groups = list(table.groupby("cycle"))
+    for k, (cycle, rows) in enumerate(groups):
+        chart.add_trace(_line(rows["voltage_V"], rows["current_A"], f"cycle {cycle}", hue(k, len(groups))))
+    chart.update_xaxes(title_text="voltage, V")
+    chart.update_yaxes(title_text="current, A", exponentformat="SI")
+    return chart
+
+
+def cycles(contents: Contents) -> Any:
+    """Capacity, coulombic efficiency and overpotential against the cycle."""
+    table = contents.table("cycling", "cycle", "charge_C", "discharge_C")
+    chart = _plots(1, 3, 380, subplot_titles=("capacity", "efficiency", "overpotential"), horizontal_spacing=0.1)
+    for column, name, color in (("charge_C", "charge", BLUE), ("discharge_C", "discharge", ORANGE)):
+        chart.add_trace(_line(table["cycle"], table[column] / 3.6, name, color, mode="lines+markers"), 1, 1)
+    for place, column in ((2, "efficiency"), (3, "overpotential_V")):
+        if column in table:
+            line = _line(table["cycle"], table[column], column, BLUE, mode="lines+markers")
+            chart.add_trace(line.update(showlegend=False), 1, place)
+    chart.update_xaxes(title_text="cycle")
+    for place, label in ((1, "mAh"), (2, "came back / put in"), (3, "V")):
+        chart.update_yaxes(title_text=label, row=1, col=place)
+    return chart
+
+
+# Relations ----------------------------------------------------------------------------------------------------
+
+
+def relation(contents: Contents) -> Any:
+    """Polarisation resistance of each peak against contact with the ceramic, and against mass lost, scan by scan."""
+    import plotly.graph_objects as go
+
+    peaks = related_peaks(contents)
+    measures = _measures(contents)
+    chart = _plots(1, len(measures), 420, horizontal_spacing=0.12)
+    for column, (label, values, errors) in enumerate(measures, 1):
+        for k, (number, rows) in enumerate(peaks.groupby("group")):
+            x, dx = rows["scan"].map(values), rows["scan"].map(errors)
+            known = x.notna() & rows["resistance_ohm"].notna()
+            rank = rank_text(x[known], rows["resistance_ohm"][known])
+            tau = float(np.exp(np.log(rows["tau_s"]).mean()))
+            chart.add_trace(
+                go.Scatter(
+                    x=x,
+                    y=rows["resistance_ohm"],
+                    error_x={"array": dx, "thickness": 1},
+                    error_y={"array": rows["resistance_sigma_ohm"], "thickness": 1},
+                    mode="markers+text",
+                    text=rows["scan"],
+                    textposition="top center",
+                    textfont={"size": 9},
+                    name=f"peak {number}, τ about {tau:.2g} s: {rank}",
+                    marker={"color": PALETTE[k % len(PALETTE)], "size": 9},
+                ),
+                1,
+                column,
+            )
+        chart.update_xaxes(title_text=label, row=1, col=column)
+    chart.update_yaxes(title_text="resistance of the peak, ohm", rangemode="tozero", row=1, col=1)
+    chart.update_layout(legend={"orientation": "h", "y": -0.25}, margin={"b": 110})
+    return chart
+
+
+def related_peaks(contents: Contents) -> pd.DataFrame:
+    """Return the peaks of spectra that belong to scans, with the number of the peak that they are over time."""
+    table = contents.table("drt_peaks", "scan", "peak", "tau_s", "resistance_ohm", "resistance_sigma_ohm")
+    rows = table[(table["peak"] > 0) & table["scan"].notna() & (table["scan"].astype(str) != "")].copy()
+    if rows["scan"].nunique() < 2:
+        raise AbsentError("fewer than two spectra belong to scans")
+    rows["scan"] = rows["scan"].astype(str)
+    rows = rows.sort_values("tau_s")
+    apart = np.diff(np.log10(rows["tau_s"].to_numpy(float)), prepend=-np.inf) > SAME_PEAK_DECADES
+    return rows.assign(group=np.cumsum(apart))
+
+
+def _measures(contents: Contents) -> list[tuple[str, dict[str, float], dict[str, float]]]:
+    """Return what peaks are held against: label, value and error by scan."""
+    found: list[tuple[str, dict[str, float], dict[str, float]]] = []
+    interface = contents.tables.get("interface")
+    if interface is not None and {"scan", "material", "fraction"} <= set(interface.columns):
+        rows = interface
+        if "offset_voxels" in rows:
+            rows = rows[rows["offset_voxels"] == rows["offset_voxels"].max()]
+        first = rows[rows["scan"].astype(str) == contents.scans[contents.reference]]
+        material = str(first["material"].iloc[int(np.argmax(first["fraction"]))])
+        rows = rows[rows["material"] == material]
+        contact = dict(zip(rows["scan"].astype(str), rows["fraction"].astype(float), strict=True))
+        found.append((f"share of the ceramic in contact with {material}", contact, {}))
+    balance = contents.tables.get("mass_balance")
+    if balance is not None and {"scan", "mass_change_mg", "sigma_mg"} <= set(balance.columns):
+        names = balance["scan"].astype(str)
+        lost = dict(zip(names, -balance["mass_change_mg"].astype(float), strict=True))
+        found.append(("mass lost, mg", lost, dict(zip(names, balance["sigma_mg"].astype(float), strict=True))))
+    if not found:
+        raise AbsentError("the store has neither table interface nor mass_balance")
+    return found
+
+
+def rank_text(x: pd.Series, y: pd.Series) -> str:
+    """Return Spearman's rank correlation in words."""
+    from scipy.stats import spearmanr
+
+    if len(x) < FEWEST_FOR_RANK or x.nunique() < 2 or y.nunique() < 2:
+        return "too few scans for a rank"
+    return f"rank correlation {float(spearmanr(x, y)[0]):+.2f} ({len(x)} scans)"
