@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 from xct_pipeline.engine import blocks, execution
-from xct_pipeline.engine.blocks import BlockOp, Pass, Reduction, Region, image_source, inside, size_of, widen
+from xct_pipeline.engine.blocks import BlockOp, ImageSource, Pass, Reduction, Region, inside, size_of, widen
 from xct_pipeline.engine.resources import Resources, resources
 from xct_pipeline.store.files import RefusedError, StoreError, marker_file
 from xct_pipeline.store.image import Image, level_count
@@ -130,7 +130,7 @@ def test_a_damaged_shard_is_named_and_computed_anew(tmp_path, how):
     with pytest.raises(StoreError, match=r"volume/0/c/1/0/0: damaged on the disk .* xct run computes it anew$"):
         store.open("scans/a/volume").compute()
     with pytest.raises(StoreError, match="damaged on the disk"):
-        image_source(store, "scans/a/volume").read((slice(10, 20), slice(0, 40), slice(0, 90)))
+        ImageSource(str(store.path / "scans/a/volume/0"), SHAPE, 4).read((slice(10, 20), slice(0, 40), slice(0, 90)))
     again = execution.run_passes(store, [step], LIMITS)[0]
     assert (again.computed, again.reused) == (1, 2)
     np.testing.assert_array_equal(store.open("scans/a/volume").values, expected())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,9 @@ from xct_pipeline.cli.options import (
     use_device,
 )
 from xct_pipeline.cli.terminal import start_logging, tell
+
+if TYPE_CHECKING:
+    from xct_pipeline.pipeline import RunResult
 
 
 def run(
@@ -54,13 +57,9 @@ def run(
         tell(f"nothing was to be done: {result.store.path} is finished")
     else:
         show.print_run(result)
-    page = result.store.path / "report.html"
-    if not (result.unchanged and page.exists()):
-        from xct_pipeline.report import write_report
-
-        page = write_report(result.store.path)
-        if not as_json:
-            tell(f"report: {page}")
+    page = _drawn_report(result)
+    if page is not None and not as_json:
+        tell(f"report: {page}")
     if len(result.failed) == len(result.scans):
         raise typer.Exit(WRONG)
     if result.refused:  # also where some scans failed: more scans would not bring mass
@@ -69,6 +68,15 @@ def run(
         raise RefusedError(f"no mass was written: {'; '.join(result.refused)}")
     if result.failed:
         raise typer.Exit(PARTIAL)
+
+
+def _drawn_report(result: RunResult) -> Path | None:
+    """Draw the report, unless it is there and nothing has changed."""
+    if result.unchanged and (result.store.path / "report.html").exists():
+        return None
+    from xct_pipeline.report import write_report
+
+    return write_report(result.store.path)
 
 
 def demo(
@@ -82,7 +90,6 @@ def demo(
     """
     from xct_pipeline.cli import show
     from xct_pipeline.demo import compare, run_demo
-    from xct_pipeline.report import write_report
 
     start_logging()
     there = (folder / "run.toml").exists()
@@ -91,4 +98,5 @@ def demo(
         result = run_demo(folder, workers, parse_bytes(memory), progress)
     show.print_run(result)
     show.print_comparison(compare(folder, result.store))
-    tell(f"report: {write_report(result.store.path)}")
+    _drawn_report(result)
+    tell(f"report: {result.store.path / 'report.html'}")

@@ -22,7 +22,6 @@ from xct_pipeline import device
 from xct_pipeline.engine.resources import Need
 from xct_pipeline.store import provenance
 from xct_pipeline.store.image import Image
-from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 
 Array = npt.NDArray[Any]
@@ -287,13 +286,6 @@ class ImageSource:
     def nbytes(self, region: Region) -> int:
         """Return the bytes of the box and of the chunks being decoded."""
         return int(size_of(region) * self.itemsize * 1.3)
-
-
-def image_source(store: Store, path: str, level: int = 0, index: tuple[int, ...] = ()) -> ImageSource:
-    """Return a source that reads an image of a store."""
-    folder = store.path / path / str(level)
-    array = StoredArray(folder)
-    return ImageSource(str(folder), array.shape[len(index) :], array.dtype.itemsize, index)
 
 
 def unbound(*known: Any) -> Any:

@@ -50,7 +50,7 @@ class Measured:
     Attributes
     ----------
     sums : mapping
-        ``change, count, fixed, moving, motions`` over (y, x), and of cells, as `stage_sums.measure_sums` makes them.
+        ``change, count, fixed, moving, motions`` over (y, x), and of cells, as `SumsOfPair` names them.
     noise : Noise or None
         None where the two scans are one: everything is zero.
     errors : Errors

@@ -21,6 +21,7 @@ from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.segmentation.steps import series as stage_series
 from xct_pipeline.segmentation.steps import stage
+from xct_pipeline.segmentation.steps.objects import objects_path
 from xct_pipeline.store.labels_file import open_labels
 from xct_pipeline.store.store import Store
 
@@ -51,6 +52,14 @@ def series_store(folder: Path, volumes: list[np.ndarray], tag: int = 0) -> tuple
     write_image(store, "registered", volumes, "1/cm", {"tag": tag})
     times = tuple(float(k) for k in range(len(volumes)))
     return store, stage.Facts(NAMES[: len(volumes)], failed, 0, reference_volume(volumes[0].shape), times)
+
+
+def test_objects_of_two_materials_never_share_an_image() -> None:
+    names = ["Na-K", "Na K", "Na_K", "na k", "Na/K", "..", "Na+K"]
+    paths = {objects_path(name) for name in names}
+    assert len(paths) == len(names)
+    assert all(Path(path).parent == Path("registered/labels") for path in paths)
+    assert objects_path("gas") == "registered/labels/objects_gas"
 
 
 def config(store: Store, **segmentation):

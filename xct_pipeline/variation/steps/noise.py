@@ -104,15 +104,20 @@ def noise_of_series(
             level = level_of_region(series, store, mask, limits, kept, steps, prefix) if level is None else level
             run = partial(measure, kept, limits=limits, steps=steps)
             found |= measure_noise(series, store, mask, known, left, (bricks, counts), level, run, prefix)
+        _leave_out(steps, [f"{prefix}noise/{_place(part)}_mean", f"{prefix}noise/{_place(part)}"])
     if len(found) < len(pairs):
         raise ValueError(
             f"fewer than {LEAST} voxels are far from faces and changes in some of the scans: "
             "give variation.noise_region"
         )
-    if steps is not None:
-        steps.leave_out(step.name for step in noise_steps(quiet, series, store, mask, prefix) if step.name in steps)
-        steps.leave_out(name for name in (f"{prefix}noise/ceramic_mean", f"{prefix}noise/ceramic") if name in steps)
+    _leave_out(steps, [f"{prefix}noise/ceramic_mean", f"{prefix}noise/ceramic"])
     return found
+
+
+def _leave_out(steps: Steps | None, names: Sequence[str]) -> None:
+    """Note that steps were not needed, of those that were planned and not executed."""
+    if steps is not None:
+        steps.leave_out(name for name in names if name in steps)
 
 
 def good(series: Series, pair: Pair) -> bool:
