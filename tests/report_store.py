@@ -176,18 +176,19 @@ def _maps(store: Store, series: np.ndarray, labels: np.ndarray, voxel_um: float 
     sigma[0][~outside] = 0
     put(store, "variation/areal", "tyx", areal, "mg/cm2", voxel_um)
     put(store, "variation/areal_sigma", "tyx", sigma, "mg/cm2", voxel_um)
+    put(store, "variation/areal_noise", "tyx", sigma, "mg/cm2", voxel_um)
     steps = np.concatenate([areal[:1], np.diff(areal, axis=0)])
     put(store, "variation/areal_consecutive", "tyx", steps.astype(np.float32), "mg/cm2", voxel_um)
 
 
-def write_noise(store: Store, scans: tuple[str, ...], sigma: float = SIGMA) -> None:
-    """Write the autocovariance of white noise of each difference, as the variation stage keeps it."""
-    folder = store.state / "estimates" / "noise"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in scans[1:]:
-        products, pairs = np.zeros((5, 5, 5)), np.full((5, 5, 5), 1e6)
-        products[2, 2, 2] = 2 * sigma**2 * 1e6
-        np.savez(folder / f"{name}_{scans[0]}.npz", products=products, pairs=pairs)
+def write_noise(store: Store, scans: tuple[str, ...]) -> None:
+    """Write how white noise averages out over bins, which no reconstruction has."""
+    rows = [
+        {"scan": name, "bin_pixels": size, "noise_ratio": 1 / size, "noise_voxels": 10**6}
+        for name in scans[1:]
+        for size in range(1, 9)
+    ]
+    store.write_table("areal_noise", pd.DataFrame(rows, columns=["scan", "bin_pixels", "noise_ratio", "noise_voxels"]))
 
 
 def write_tables(store: Store, loss: float = 1.0, scans: tuple[str, ...] = SCANS) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pint
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xct_pipeline.correction.steps.stage import COUNTS
@@ -35,6 +35,7 @@ def test_a_wrong_declaration_is_an_error_where_it_stands(column, message):
         Column(*column)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(SUFFIXES)), st.sampled_from(sorted(UNITS)), st.sampled_from(list(Kind)))
 def test_a_suffix_and_a_unit_never_contradict_each_other(suffix, unit, kind):
     right = kind is Kind.QUANTITY and SUFFIXES[suffix] == unit
@@ -89,6 +90,7 @@ def test_what_is_not_declared_cannot_be_written(tmp_path):
         store.read_table("mass_balance")
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(

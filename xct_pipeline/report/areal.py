@@ -153,7 +153,8 @@ def _unmeasured(contents: Contents, planes: Mapping[int, Plane]) -> str:
     for path in (layout.AREAL_SIGMA, layout.AREAL_NOISE):
         if not contents.has(path):
             return f"the store has no image {path}"
-    lacking = [contents.scans[t] for t, p in planes.items() if p.ratio is None and np.isfinite(p.value).any()]
+    changed = {t: plane for t, plane in planes.items() if t != contents.reference and np.isfinite(plane.value).any()}
+    lacking = [contents.scans[t] for t, plane in changed.items() if plane.ratio is None]
     return f"the store keeps no autocovariance of the noise of {', '.join(lacking)}" if lacking else ""
 
 
