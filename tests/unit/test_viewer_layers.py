@@ -417,3 +417,20 @@ def test_layers_can_be_made_from_every_tuple(store):
     assert ome.contrast(np.zeros(0)) == (0.0, 1.0)
     assert ome.contrast(np.full(9, 3.0)) == (3.0, 6.0)
     assert ome.signed_contrast(np.zeros(4)) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"), [((0, 8, 8), "no voxels"), ((2, 0, 8), "no voxels"), ((1, 40_000, 40_000), "too large to show")]
+)
+def test_an_image_that_cannot_be_drawn_is_refused_before_it_is_read(tmp_path, shape, words):
+    import zarr
+
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+    dataset = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1.0, 1.0, 1.0]}]}
+    group = zarr.create_group(
+        tmp_path / "image.zarr",
+        attributes={"ome": {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [dataset]}]}},
+    )
+    group.create_array("0", shape=shape, dtype="u1", chunks=tuple(max(1, min(n, 64)) for n in shape))
+    with pytest.raises(StoreError, match=words):
+        layers.read(tmp_path / "image.zarr")

@@ -8,6 +8,7 @@ for. So a thread that the C level of the interpreter wakes ends the process afte
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import select
 import signal
@@ -21,7 +22,7 @@ INTERRUPTED = 130
 GRACE_S = 3.0
 STOPPED = "xct: stopped; the same command goes on where this one ended"
 _ENDING = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
-_state: dict[str, Any] = {"signal": None, "told": False}
+_state: dict[str, Any] = {"signal": None, "told": False, "stderr": None}
 
 
 def received() -> int | None:
@@ -36,7 +37,7 @@ def stoppable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _state.update(signal=None, told=False)
+    _state.update(signal=None, told=False, stderr=sys.stderr)
     before = {n: signal.getsignal(n) for n in _ENDING if signal.getsignal(n) != signal.SIG_IGN}
     inner, outer = socket.socketpair()
     for end in (inner, outer):
@@ -51,6 +52,7 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.stderr = _state["stderr"]
         sys.unraisablehook, threading.excepthook = hooks
         signal.set_wakeup_fd(woken)
         for number, handler in before.items():
@@ -61,6 +63,8 @@ def stoppable() -> Iterator[None]:
 def _stop(number: int, frame: object) -> None:
     del frame
     _state["signal"] = _state["signal"] or number
+    if not isinstance(sys.stderr, io.StringIO):  # libraries that catch everything tell tracebacks of it
+        sys.stderr = io.StringIO()
     raise KeyboardInterrupt
 
 
@@ -87,8 +91,9 @@ def say_stopped() -> None:
     if _state["told"]:
         return
     _state["told"] = True
-    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
-    print(f"{cursor}{STOPPED}", file=sys.stderr)
+    stream = _state["stderr"] or sys.stderr
+    cursor = "\x1b[?25h" if stream.isatty() else ""  # a progress bar hides it
+    print(f"{cursor}{STOPPED}", file=stream, flush=True)
 
 
 def leave() -> NoReturn:
@@ -96,5 +101,4 @@ def leave() -> NoReturn:
     with contextlib.suppress(Exception):
         say_stopped()
         sys.stdout.flush()
-        sys.stderr.flush()
     os._exit(128 + (received() or signal.SIGINT))
