@@ -19,6 +19,7 @@ from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation import budget, cells, closure, mass
 from xct_pipeline.variation import noise as noises
 from xct_pipeline.variation.faraday import ScanCharge
+from xct_pipeline.variation.steps.charge import offset_note
 from xct_pipeline.variation.steps.images import map_arrays
 from xct_pipeline.variation.steps.noise import Pair, measure_pairs
 from xct_pipeline.variation.steps.physics import OFFSET, Physics, errors_of, interpolation_of
@@ -192,6 +193,8 @@ def write_tables(
     if study.charge is not None and study.record is not None:
         write_log(store, study.record)
         warnings += budget.write_balance(store, table, settings, study.config, study.physics)
+        scale = float(np.hypot(settings.table_error, study.physics.percent_per_keV / 100 * settings.energy_error_keV))
+        warnings += offset_note(table, study.record, study.series.reference, settings.species, scale)
         good = [k for k in range(len(names)) if k not in study.series.failed]
         outside = [names[k] for k in good if not np.isfinite(study.charge.charge_C[k])]
         if outside:
