@@ -63,6 +63,12 @@ charge = "charge_C"
 voltage = "voltage_V"
 """
 
+IMPEDANCE = """
+[[electrochemistry.impedance]]
+file = "{file}"
+scan = {scan}
+"""
+
 
 def simulate_folder(
     folder: Path, *, scans: int = 3, columns: int = 160, rows: int = 96, angles: int | None = None, seed: int = 0
@@ -89,7 +95,8 @@ def write_config(series: SimulatedSeries) -> Path:
     """Write the configuration of a simulated series."""
     file = series.folder / "run.toml"
     first, stop = series.region_z
-    file.write_text(CONFIG.format(first=first, stop=stop, radius=series.region_radius))
+    spectra = "".join(IMPEDANCE.format(file=path.name, scan=k) for k, path in enumerate(series.spectra))
+    file.write_text(CONFIG.format(first=first, stop=stop, radius=series.region_radius) + spectra)
     return file
 
 
@@ -125,7 +132,27 @@ def compare(folder: Path, store: Store) -> list[tuple[str, str, str, str, str]]:
         rows.append((name, "change of Na, mg", recovered, f"{true:.5f}", f"{share:+.1f} % of the full change"))
     fit = store.read_table("faraday")
     slope, sigma = (float(fit[column][list(fit["quantity"]).index("slope")]) for column in ("value", "sigma"))
+    rows += _interface_rows(truth, store)
     rows.append(("all", "slope of the Faraday balance", f"{slope:.3f} +- {sigma:.3f}", "1", f"{slope - 1:+.3f}"))
+    return rows
+
+
+def _interface_rows(truth: dict[str, Any], store: Store) -> list[tuple[str, str, str, str, str]]:
+    """Compare the resistance of the interface, the slowest peak of each spectrum, with the simulated one."""
+    if not (store.path / "tables" / "drt_peaks.csv").exists() or "interface_ohm" not in truth:
+        return []
+    peaks = store.read_table("drt_peaks")
+    rows = []
+    for k, name in enumerate(truth["scans"]):
+        found = peaks[(peaks["scan"].astype(str) == name) & (peaks["peak"] > 0)].sort_values("tau_s")
+        if len(found):
+            value, sigma, true = (
+                float(found["resistance_ohm"].iloc[-1]),
+                float(found["resistance_sigma_ohm"].iloc[-1]),
+                float(truth["interface_ohm"][k]),
+            )
+            shown = f"{value:.2f} +- {sigma:.2f}"
+            rows.append((name, "resistance of the interface, ohm", shown, f"{true:.2f}", f"{value - true:+.2f}"))
     return rows
 
 

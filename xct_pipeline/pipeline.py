@@ -101,6 +101,8 @@ def run(
     share_one_heap()  # before any thread has a heap of its own
     plan = replace(plan, limits=replace(plan.limits, on_device=on_device))
     refuse(plan)
+    if plan.config.electrochemistry is not None:  # before anything is written
+        electrochemistry.check(plan.config, [s.name for s in plan.scans], [s.scan for s in plan.scans])
     config, store = plan.config, Store(plan.config.store_path)
     scans = _raw_files(plan, store)
     with store.lock(), _run_log(store), cluster_of(plan.limits):

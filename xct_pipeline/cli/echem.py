@@ -61,3 +61,40 @@ def nak(
         print_json(found)
     else:
         print_facts(Path(f"NaK, {wt_k:g} wt% K at {temperature:g} C"), found)
+
+
+def clocks_of(layout: Any) -> dict[str, Any]:
+    """Return the log's first and last time and those of the scans, empty where no log is named; read every file.
+
+    Raises
+    ------
+    ValueError
+        What is wrong with the log, or with spectra, voltammetry or cycling.
+    """
+    settings = layout.config.electrochemistry
+    if settings is None:
+        return {}
+    from xct_pipeline.electrochemistry.steps import stage
+    from xct_pipeline.electrochemistry.steps.log import clocks
+
+    names, scans = [item.name for item in layout.scans], [item.scan for item in layout.scans]
+    stage.check(layout.config, names, scans)
+    return {} if settings.log is None else clocks(layout.config, names, scans)
+
+
+def print_clocks(clocks: dict[str, Any]) -> None:
+    """Print both clocks side by side, and what was taken for granted in the log."""
+    if not clocks:
+        return
+    span = f"{clocks['first_s']:g} to {clocks['last_s']:g} s"
+    if clocks["first"] is None:
+        print(f"log {clocks['log']}: {span}; its dates are not known, so its 0 is the start of the first scan")
+    else:
+        print(f"log {clocks['log']}: {clocks['first']} to {clocks['last']} (zone {clocks['zone']}), {span}")
+    if clocks["offset_s"]:
+        print(f"  offset_s = {clocks['offset_s']:g} is added to its times")
+    for scan in clocks["scans"]:
+        middle = "time not known" if scan["log_s"] is None else f"middle at {scan['log_s']:g} s of the log"
+        print(f"  {scan['scan']}: start {scan['start']}, {middle}{'' if scan['in_log'] else ', outside the log'}")
+    for note in clocks["notes"]:
+        print(f"  {note}")

@@ -46,13 +46,15 @@ def check(
     Example: xct check run.toml --memory 8GB
     """
     from xct_pipeline import pipeline
-    from xct_pipeline.cli import show
+    from xct_pipeline.cli import echem, show
 
     layout = plan_of(config, memory, workers, cluster, rows)
+    clocks = echem.clocks_of(layout)
     if as_json:
-        print_json(show.plan_facts(layout))
+        print_json(show.plan_facts(layout) | ({"electrochemistry": clocks} if clocks else {}))
     else:
         show.print_plan(layout)
+        echem.print_clocks(clocks)
     pipeline.refuse(layout)
     if any(item.problem for item in layout.scans):
         raise typer.Exit(PARTIAL)

@@ -142,7 +142,7 @@ def read_log(
     none = charge == "none"
     named = Roles(
         **{
-            role: None if name in (None, "none") else table.first(str(name))
+            role: None if name in (None, "none") else name
             for role, name in {
                 "time": time,
                 "absolute_time": absolute_time,

@@ -61,6 +61,9 @@ class Table:
             There is no such column (with the nearest names), or two of that name that differ.
         """
         if name not in self.names:
+            plain = name.removesuffix("#1")
+            if plain in self.names and plain != name:
+                return self.load(plain)
             raise ValueError(f"{self.source} has no column {name!r}; {self._near(name)}")
         cells = self.load(name)
         for other in self.names:
@@ -70,11 +73,6 @@ class Table:
                     f"the first or {other!r}"
                 )
         return cells
-
-    def first(self, name: str) -> str:
-        """Return the name itself, for one written with ``#1``."""
-        plain = re.sub(r"#1$", "", name)
-        return plain if name not in self.names and plain in self.names else name
 
     def _near(self, name: str) -> str:
         import difflib

@@ -32,6 +32,7 @@ from xct_pipeline.simulation.cell import (
     sodium_change_mg,
 )
 from xct_pipeline.simulation.phantom import Array, rasterize
+from xct_pipeline.simulation.spectra import INTERFACE, contact_of, write_spectrum
 
 __all__ = ["SimulatedSeries", "SimulationSettings", "charge_C", "simulate"]
 
@@ -50,6 +51,8 @@ class SimulatedSeries:
         NXtomo files in time order.
     cycler : Path
         CSV with ``time_s, charge_C, voltage_V, current_A``.
+    spectra : tuple of Path
+        CSV with ``freq/Hz, Re(Z)/Ohm, -Im(Z)/Ohm``, one per scan.
     truth : Path
         Folder of ``truth.json`` and ``truth.npz``, which no stage of the pipeline may read.
     shape : tuple of int
@@ -65,6 +68,7 @@ class SimulatedSeries:
     folder: Path
     scans: tuple[Path, ...]
     cycler: Path
+    spectra: tuple[Path, ...]
     truth: Path
     shape: tuple[int, int, int]
     pixel_size_um: float
@@ -79,7 +83,7 @@ def simulate(folder: str | Path, *, settings: SimulationSettings | None = None, 
     Parameters
     ----------
     folder : path
-        Made if missing. Gets ``scan_00.nxs`` ..., ``cycler.csv`` and ``truth/``.
+        Made if missing. Gets ``scan_00.nxs`` ..., ``impedance_00.csv`` ..., ``cycler.csv`` and ``truth/``.
     settings : SimulationSettings, optional
         The default is small: 96 rows x 160 columns, 301 angles, three scans.
     seed : int
@@ -98,8 +102,9 @@ def simulate(folder: str | Path, *, settings: SimulationSettings | None = None, 
     settings = settings or SimulationSettings()
     folder = Path(folder)
     scans = tuple(folder / f"scan_{k:02d}.nxs" for k in range(settings.scans))
+    spectra = tuple(folder / f"impedance_{k:02d}.csv" for k in range(settings.scans))
     cycler, truth = folder / "cycler.csv", folder / "truth"
-    for path in (*scans, cycler, truth):
+    for path in (*scans, *spectra, cycler, truth):
         if path.exists():
             raise ValueError(f"{path} exists already; choose an empty folder, or delete it first")
     cell = build_cell(
@@ -117,11 +122,15 @@ def simulate(folder: str | Path, *, settings: SimulationSettings | None = None, 
     for k, path in enumerate(scans):
         _write_scan(path, settings, cell, steps[k], placements[k], detector, generator(seed, 3, k), k)
     _write_cycler(cycler, settings, charge_C(masses))
-    _write_truth(truth, settings, seed, cell, steps, masses, placements, detector)
+    contact = [contact_of(cell, step) for step in steps]
+    for k, path in enumerate(spectra):
+        write_spectrum(path, contact[k], generator(seed, 4, k))
+    _write_truth(truth, settings, seed, cell, steps, masses, placements, detector, contact)
     return SimulatedSeries(
         folder=folder,
         scans=scans,
         cycler=cycler,
+        spectra=spectra,
         truth=truth,
         shape=cell.shape,
         pixel_size_um=settings.pixel_size_um,
@@ -257,6 +266,7 @@ def _write_truth(
     masses: Array,
     placements: list[Placement],
     detector: Detector,
+    contact: list[float],
 ) -> None:
     """Write what a pipeline should find: axes, motions, masses, defects; maps of the sodium that left."""
     folder.mkdir()
@@ -277,6 +287,8 @@ def _write_truth(
         "motion": [placement.affine_um(cell.shape, voxel).tolist() for placement in placements],
         "mass_change_mg": masses.tolist(),
         "charge_C": charge_C(masses).tolist(),
+        "contact": contact,
+        "interface_ohm": [INTERFACE[0] / share for share in contact],
         "species": "Na",
         "region": {"z": cell.region_z, "radius": cell.region_radius},
         "materials": asdict(cell.materials),

@@ -144,7 +144,8 @@ def test_files_are_nxtomo(series, truth):
 
 def test_truth_stays_in_its_folder(series):
     beside = {path.name for path in series.folder.iterdir()}
-    assert beside == {"scan_00.nxs", "scan_01.nxs", "scan_02.nxs", "cycler.csv", "truth"}
+    spectra = {f"impedance_0{k}.csv" for k in range(3)}
+    assert beside == {"scan_00.nxs", "scan_01.nxs", "scan_02.nxs", "cycler.csv", "truth"} | spectra
     names: list[str] = []
     with h5py.File(series.scans[1]) as file:
         file.visit(names.append)

@@ -139,8 +139,8 @@ def _other_log(config: Config, file: str) -> CyclerLog:
     """Read a log beside that of the scans, by the same rules; its columns are found by name."""
     settings = config.electrochemistry
     assert settings is not None
-    voltammetry = settings.voltammetry
-    sweep = voltammetry if voltammetry is not None and voltammetry.file == file else None
+    sweep = settings.voltammetry
+    named = (sweep.voltage, sweep.current) if sweep is not None and sweep.file == file else (None, None)
     options = LogOptions(
         charge_sign=settings.charge_sign,
         date_format=settings.date_format,
@@ -149,5 +149,4 @@ def _other_log(config: Config, file: str) -> CyclerLog:
         integrate_gaps=settings.integrate_gaps,
         between_rows=settings.between_rows or "mean",
     )
-    voltage, current = (None, None) if sweep is None else (sweep.voltage, sweep.current)
-    return read_log(config.resolve(file), options=options, voltage=voltage, current=current)
+    return read_log(config.resolve(file), options=options, voltage=named[0], current=named[1])

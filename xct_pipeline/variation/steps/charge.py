@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from xct_pipeline.config import Config, Variation
 from xct_pipeline.electrochemistry.log import CyclerLog
@@ -14,7 +15,7 @@ from xct_pipeline.electrochemistry.steps.log import log_of, times_on_log
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.scan import Scan
 from xct_pipeline.variation import alloy
-from xct_pipeline.variation.faraday import ScanCharge, faraday_mg
+from xct_pipeline.variation.faraday import ScanCharge, better_offset, faraday_mg
 from xct_pipeline.variation.steps.physics import Physics
 
 
@@ -66,4 +67,36 @@ def compositions_of(settings: Variation, physics: Physics, charge: ScanCharge | 
     return [
         None if not np.isfinite(out) else float(alloy.composition_after(start, loading, -float(out)))
         for out in charge.faraday_mg
+    ]
+
+
+def offset_note(table: pd.DataFrame, record: CyclerLog, reference: int, species: str, scale: float) -> list[str]:
+    """Tell a shift of the log that would bring mass and charge closer; it is never applied."""
+    times = table["time_s"].to_numpy(float)
+    known = np.sort(times[np.isfinite(times)])
+    if len(known) < 2:
+        return []
+    interval = float(np.median(np.diff(known)))
+
+    def faraday_at(shift: float) -> Array:
+        charge = np.interp(times - shift, record.time_s, record.charge_C, left=np.nan, right=np.nan)
+        return np.asarray(faraday_mg(charge - charge[reference], species))
+
+    sigma = np.sqrt((table[["sigma_noise_mg", "sigma_registration_mg", "sigma_calibration_mg"]] ** 2).sum(axis=1))
+    shared = float(sigma[sigma > 0].min()) / np.sqrt(2) if (sigma > 0).any() else 0.0
+    found = better_offset(
+        table["apparent_mass_mg"].to_numpy(float),
+        sigma.to_numpy(float),
+        faraday_at,
+        interval * np.linspace(-2, 2, 81),
+        sigma_reference_mg=shared,
+        scale=scale,
+    )
+    if found is None:
+        return []
+    shift, without, with_it = found
+    return [
+        f"a log {abs(shift):.0f} s {'later' if shift > 0 else 'earlier'} would bring mass and charge closer (chi2 "
+        f"about a slope of 1 from {without:.3g} to {with_it:.3g}); it was not shifted: look at both clocks, and set "
+        f"offset_s or time_zone where one is wrong"
     ]

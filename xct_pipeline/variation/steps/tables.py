@@ -16,6 +16,7 @@ from xct_pipeline.engine.execution import PassResult, Progress, measure, run_pas
 from xct_pipeline.engine.resources import Need
 from xct_pipeline.engine.steps import Estimate, Step, Steps, path_name
 from xct_pipeline.variation import areal_noise, budget, cells, mass
+from xct_pipeline.variation.steps.charge import offset_note
 from xct_pipeline.variation.steps.noise import measure_pairs, pairs_step
 from xct_pipeline.variation.steps.pairs import EVALUATE_BYTES, EVALUATE_S, PairOfScans, Study, areal_passes
 from xct_pipeline.variation.steps.physics import interpolation_of
@@ -171,6 +172,8 @@ def write_tables(
     if study.charge is not None and study.record is not None:
         write_log(store, study.record)
         warnings += budget.write_balance(store, table, settings, study.config, study.physics)
+        scale = float(np.hypot(settings.table_error, study.physics.percent_per_keV / 100 * settings.energy_error_keV))
+        warnings += offset_note(table, study.record, study.series.reference, settings.species, scale)
         good = [k for k in range(len(names)) if k not in study.series.failed]
         outside = [names[k] for k in good if not np.isfinite(study.charge.charge_C[k])]
         if outside:
