@@ -98,7 +98,7 @@ def run(
     config, store = plan.config, Store(plan.config.store_path)
     scans = _raw_files(plan, store)
     with store.lock(), _run_log(store), cluster_of(plan.limits):
-        store.claim(scans)
+        store.claim(scans, config.acquisition.exclude)
         store.update(
             {
                 "config": config.model_dump(mode="json"),
@@ -224,7 +224,7 @@ def refuse(plan: Plan) -> None:
     """
     store = Store(plan.config.store_path)
     log.debug("%d bytes at most", plan.memory_bytes)  # telling it refuses what does not fit in the memory
-    store.refuse_foreign(_raw_files(plan, store))
+    store.refuse_foreign(_raw_files(plan, store), plan.config.acquisition.exclude)
     refuse_disk(plan, store)
 
 

@@ -41,7 +41,8 @@ def test_arrays_count_by_value_shape_and_type():
 
 
 def test_another_process_hashes_alike():
-    code = "from xct_pipeline.provenance import fingerprint; print(fingerprint({'b': {3, 1}, 'a': (1.5, 'x', None)}))"
+    value = "{'b': {3, 1}, 'a': (1.5, 'x', None)}"
+    code = f"from xct_pipeline.store.provenance import fingerprint; print(fingerprint({value}))"
     out = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONHASHSEED": "7"},

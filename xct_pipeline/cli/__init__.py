@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from xct_pipeline.cli import inputs, results, runs, trials
+from xct_pipeline.cli import inputs, results, runs, trials, upkeep
 from xct_pipeline.cli.options import DONE, INTERRUPTED, REFUSED, WRONG
 
 app = typer.Typer(
@@ -36,6 +36,8 @@ for command in (
     results.report,
     results.info,
     results.export,
+    upkeep.verify,
+    upkeep.forget,
     inputs.simulate,
     runs.demo,
 ):

@@ -50,6 +50,7 @@ class Acquisition(Section):
 
     scans: list[str] = []
     tiff: list[TiffScan] = []
+    exclude: list[str] = []
     flats: Literal["none"] | list[str] | Around | None = None
     darks: Literal["none"] | list[str] | Around | None = None
     pixel_size_um: PositiveFloat | None = None

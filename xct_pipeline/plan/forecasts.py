@@ -33,10 +33,10 @@ def forecasts(config: Config, scans: Sequence[ScanPlan], limits: Resources, stag
     times = (None,) * len(names)
     if "segmentation" in stages and config.segmentation is not None:
         facts = segmentation.Facts(tuple(names), (), reference, volume, times)
-        found.append(segmentation.forecast(config.segmentation, facts, limits))
+        found.append(segmentation.forecast(config.segmentation, facts))
     if "variation" in stages and config.variation is not None:
         raw = tuple(item.scan for item in scans)
         series = variation.Series(tuple(names), (), reference, volume, (), raw)
         known = not variation.check(config, raw, volume.shape)
-        found.append(variation.forecast(config.variation, settings, series, known, limits))
+        found.append(variation.forecast(config.variation, settings, series, known))
     return found

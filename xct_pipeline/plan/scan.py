@@ -106,7 +106,7 @@ def scan_passes(
     ops = (*first, *correction.on_sinograms(config.correction, scan, frame, fields))
     geometry = reconstruction.geometry_of(config.reconstruction, scan, frame, center, pixel_um(config, scan))
     passes.append(
-        reconstruction.volume_pass(scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, store)
+        reconstruction.volume_pass(scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits)
     )
     return tuple(passes)
 

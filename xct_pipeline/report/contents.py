@@ -5,7 +5,6 @@ Images are read at a pyramid level, plane by plane or slab by slab, so that memo
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -223,8 +222,7 @@ def read_contents(path: Path) -> Contents:
             tables[file.stem] = store.read_table(file.stem)
         except pd.errors.EmptyDataError:
             tables[file.stem] = pd.DataFrame()
-    readme = path / "tables" / "README.json"
-    units = json.loads(readme.read_text()) if readme.exists() else {}
+    units = store.units()
     scans = _scans(path, attributes, tables)
     registered = read_attributes(path / "registered").get("xct", {})
     return Contents(

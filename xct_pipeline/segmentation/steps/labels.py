@@ -70,16 +70,16 @@ def labels_pass(
     """Return the pass that labels all scans; `granule` changes what is computed at a time, never the result."""
     frame = (len(facts.names), *facts.volume.shape)
     ops = [*denoise_op(settings, frame), _segment_op(config, settings, facts, chosen, frame, store, limits)]
-    image = labels_image(settings, facts, chosen, limits)
+    image = labels_image(settings, facts, chosen)
     source, inputs = image_source(store, PATH), {"registered": image_identity(store, PATH)}
     return Pass(image, source, tuple(ops), (1, *(granule or labels_granule(settings))), (0,) * 4, inputs)
 
 
-def labels_image(settings: Segmentation, facts: Facts, chosen: Thresholds | None, limits: Resources) -> Image:
+def labels_image(settings: Segmentation, facts: Facts, chosen: Thresholds | None) -> Image:
     """Return the image of the labels of all scans."""
     names = {str(k): n for k, n in material_names(settings).items()}
     attributes = {"time_s": list(facts.times_s), "names": names, "thresholds": list(chosen.values) if chosen else None}
-    image = series_image(labels_path(), facts.volume, len(facts.names), "uint8", "", limits, attributes, labels=True)
+    image = series_image(labels_path(), facts.volume, len(facts.names), "uint8", "", attributes, labels=True)
     return whole_granules(image) if isinstance(settings, SegmentHysteresis) else image
 
 

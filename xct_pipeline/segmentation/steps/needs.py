@@ -19,7 +19,7 @@ from xct_pipeline.config import (
 )
 from xct_pipeline.engine.blocks import BlockOp, ImageSource, Pass
 from xct_pipeline.engine.execution import measure_need, passes_need
-from xct_pipeline.engine.resources import Forecast, Need, Resources
+from xct_pipeline.engine.resources import Forecast, Need
 from xct_pipeline.segmentation import interface, surface, watershed
 from xct_pipeline.segmentation.steps import series as stage_series
 from xct_pipeline.segmentation.steps.labels import block_op, denoise_op, labels_granule, labels_image, segment_memory
@@ -43,13 +43,13 @@ RATES = {
 """Voxels per CPU-second of each step."""
 
 
-def forecast(settings: Segmentation, facts: Facts, limits: Resources) -> Forecast:
+def forecast(settings: Segmentation, facts: Facts) -> Forecast:
     """Return what segmenting a series like `facts` takes."""
-    image, labels = _labels(settings, facts, limits)
+    image, labels = _labels(settings, facts)
     needs = [*_threshold_needs(settings, facts), labels, *_measure_needs(settings, facts)]
     nbytes = image.nbytes()
     for name in objects_wanted(settings):
-        image, numbers = _objects(name, facts, limits)
+        image, numbers = _objects(name, facts)
         needs += [_need("objects", facts, 1), numbers, _need("shapes", facts, 4, surface.area_halo())]
         nbytes += image.nbytes()
     return Forecast("segmentation", tuple(needs), nbytes)
@@ -88,9 +88,9 @@ def _threshold_needs(settings: Segmentation, facts: Facts) -> Iterator[Need]:
             assert_never(settings)
 
 
-def _labels(settings: Segmentation, facts: Facts, limits: Resources) -> tuple[Image, Need]:
+def _labels(settings: Segmentation, facts: Facts) -> tuple[Image, Need]:
     """Return the image of labels and what the pass takes that writes it."""
-    image = labels_image(settings, facts, None, limits)
+    image = labels_image(settings, facts, None)
     halo, factor = segment_memory(settings)
     frame = _frame(facts)
     ops = (*denoise_op(settings, frame), block_op("labels", None, {}, halo, frame, factor, 1))
@@ -105,9 +105,9 @@ def _pass_need(
     return replace(passes_need([step], name), cpu_s=_voxels(facts) / RATES[name])
 
 
-def _objects(name: str, facts: Facts, limits: Resources) -> tuple[Image, Need]:
+def _objects(name: str, facts: Facts) -> tuple[Image, Need]:
     """Return the image of a material's numbered objects and what the pass takes that writes it."""
-    image = objects_image(name, facts, limits)
+    image = objects_image(name, facts)
     op = block_op("objects", None, {}, 0, _frame(facts), NUMBER_BYTES, 4)
     return image, _pass_need("numbers", image, 1, (op,), stage_series.GRANULE, facts)
 

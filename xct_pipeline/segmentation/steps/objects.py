@@ -12,7 +12,6 @@ import numpy as np
 from xct_pipeline.config import Segmentation
 from xct_pipeline.engine.blocks import Array, Pass, Region, image_source
 from xct_pipeline.engine.execution import PassResult, Progress, image_identity
-from xct_pipeline.engine.resources import Resources
 from xct_pipeline.registration.steps.stage import PATH, series_image
 from xct_pipeline.segmentation import interface, label, properties, surface
 from xct_pipeline.segmentation.steps import series as stage_series
@@ -35,12 +34,10 @@ def objects_path(name: str) -> str:
     return f"registered/labels/objects_{re.sub(r'[^0-9A-Za-z]+', '_', name)}"
 
 
-def objects_image(name: str, facts: Facts, limits: Resources) -> Image:
+def objects_image(name: str, facts: Facts) -> Image:
     """Return the image of the numbered objects of a material in all scans."""
     attributes = {"time_s": list(facts.times_s)}
-    image = series_image(
-        objects_path(name), facts.volume, len(facts.names), "int32", "", limits, attributes, labels=True
-    )
+    image = series_image(objects_path(name), facts.volume, len(facts.names), "int32", "", attributes, labels=True)
     return whole_granules(image)
 
 
@@ -59,7 +56,7 @@ def label_objects(m: Measured, value: int, progress: Progress) -> tuple[dict[str
     parameters = {"value": value, **options.model_dump(exclude={"materials"}), "granule": stage_series.GRANULE}
     found = m.reduce(f"objects_{value}", chunk, combine, source, regions, parameters)
     frame = (len(m.facts.names), *m.facts.volume.shape)
-    image = objects_image(m.names[value], m.facts, m.limits)
+    image = objects_image(m.names[value], m.facts)
     merged = {t: of_scan(found, t) for t in m.facts.good}
     function = partial(_number_block, merged=merged, value=value, connectivity=options.connectivity)
     op = block_op("objects", function, parameters, 0, frame, NUMBER_BYTES, 4)

@@ -8,12 +8,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import zarr
 
 from xct_pipeline.config import Variation
 from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, inside, size_of, widen
-from xct_pipeline.engine.execution import image_identity
-from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.execution import Planes, image_identity
 from xct_pipeline.registration.steps.stage import GRANULE, PATH, series_image, whole_chunks
 from xct_pipeline.store.image import Image
 from xct_pipeline.store.store import Store
@@ -57,15 +55,12 @@ def unchanged(block: Any, before: Region, after: Region) -> Any:
     return block
 
 
-def change_pass(
-    series: Series, store: Store, limits: Resources, times: Sequence[float | None], consecutive: bool
-) -> Pass:
+def change_pass(series: Series, store: Store, times: Sequence[float | None], consecutive: bool) -> Pass:
     """Return the pass that writes the change of attenuation."""
     path = ATTENUATION + "_consecutive" * consecutive
     pairs = pairs_of(series, consecutive)
-    image = series_image(
-        path, series.volume, len(series.names), "float32", series.volume.unit, limits, {"time_s": list(times)}
-    )
+    more = {"time_s": list(times)}
+    image = series_image(path, series.volume, len(series.names), "float32", series.volume.unit, more)
     source = PairSource(str(store.path.resolve() / PATH / "0"), pairs, series.failed)
     inputs = {"registered": image_identity(store, PATH)}
     op = BlockOp("change", VERSION, unchanged)
@@ -110,7 +105,6 @@ def density_passes(
     physics: Physics,
     compositions: Sequence[float | None],
     store: Store,
-    limits: Resources,
     times: Sequence[float | None],
     second: Store | None,
     consecutive: bool,
@@ -143,9 +137,7 @@ def density_passes(
         if flags and consecutive:
             continue
         more = {"flags": {str(bit): text for bit, text in FLAG_MEANING.items()}} if flags else {}
-        image = series_image(
-            name, series.volume, len(series.names), dtype, unit, limits, {**attributes, **more}, labels=flags
-        )
+        image = series_image(name, series.volume, len(series.names), dtype, unit, {**attributes, **more}, labels=flags)
         function = partial(
             _density,
             physics=physics,
@@ -245,8 +237,8 @@ def map_arrays(
     times: Sequence[float | None],
     consecutive: bool,
     noise_voxels: Sequence[int],
-) -> dict[str, Any]:
-    """Prepare the images (t, y, x) of the areal maps and their errors, NaN throughout; return their arrays.
+) -> dict[str, Planes]:
+    """Prepare the images (t, y, x) of the areal maps and their errors, those of failed scans NaN.
 
     With the errors stands in how many voxels the noise of each scan's change was measured.
     """
@@ -264,8 +256,7 @@ def map_arrays(
             voxel_um=series.volume.voxel_um,
             attributes={"time_s": list(times), "closure": physics.closure, "species": settings.species, **more},
         )
-        store.prepare(image)
-        arrays[name] = zarr.open_array(str(store.path / image.path / "0"), mode="r+")
+        arrays[name] = Planes(store, image, {"attributes": image.attributes})
         for k in series.failed:
-            arrays[name][k] = np.nan
+            arrays[name][k] = np.full(shape[1:], np.nan, np.float32)
     return arrays

@@ -10,7 +10,7 @@ import numpy as np
 from xct_pipeline.config import Registration, Variation
 from xct_pipeline.engine.blocks import BlockOp, Pass, Region, size_of
 from xct_pipeline.engine.execution import measure_need, passes_need
-from xct_pipeline.engine.resources import Forecast, Need, Resources
+from xct_pipeline.engine.resources import Forecast, Need
 from xct_pipeline.registration.steps.stage import GRANULE, series_image
 from xct_pipeline.store.image import Image
 from xct_pipeline.variation.steps.images import ChangeSource, PairSource, closure_bytes, flags_bytes, unchanged
@@ -47,15 +47,13 @@ LABELS = 4  # sets of voxels whose pairs are counted: materials
 EVALUATE_BYTES = 320  # per column, of the maps of one pair: sums in double precision, changes and their errors
 
 
-def forecast(
-    settings: Variation, registration: Registration, series: Series, mass_known: bool, limits: Resources
-) -> Forecast:
+def forecast(settings: Variation, registration: Registration, series: Series, mass_known: bool) -> Forecast:
     """Return what mapping a series like `series` takes; without `mass_known` only attenuation is written."""
-    images, changes = _change(series, limits)
+    images, changes = _change(series)
     needs = [changes]
     if mass_known:
         for consecutive in (False, True):
-            more, need = _densities(settings, series, limits, consecutive)
+            more, need = _densities(settings, series, consecutive)
             images += more
             needs.append(need)
         needs += _tables(settings, registration, series)
@@ -66,20 +64,20 @@ def _voxels(series: Series) -> float:
     return float(len(series.names) * np.prod(series.frame))
 
 
-def _image(path: str, series: Series, limits: Resources, dtype: str = "float32") -> Image:
-    return series_image(path, series.volume, len(series.names), dtype, "", limits, {}, labels=dtype == "uint8")
+def _image(path: str, series: Series, dtype: str = "float32") -> Image:
+    return series_image(path, series.volume, len(series.names), dtype, "", {}, labels=dtype == "uint8")
 
 
-def _change(series: Series, limits: Resources) -> tuple[list[Image], Need]:
-    images = [_image(ATTENUATION + suffix, series, limits) for suffix in ("", "_consecutive")]
+def _change(series: Series) -> tuple[list[Image], Need]:
+    images = [_image(ATTENUATION + suffix, series) for suffix in ("", "_consecutive")]
     source = PairSource("", pairs_of(series, True))
     steps = [Pass(image, source, (BlockOp("change", 0, unchanged),), (1, *GRANULE), (0,) * 4, {}) for image in images]
     return images, replace(passes_need(steps, "change"), cpu_s=2 * _voxels(series) / RATES["change"])
 
 
-def _densities(settings: Variation, series: Series, limits: Resources, consecutive: bool) -> tuple[list[Image], Need]:
-    images = [_image(DENSITY + "_consecutive" * consecutive, series, limits)]
-    images += [] if consecutive else [_image(FLAGS, series, limits, "uint8")]
+def _densities(settings: Variation, series: Series, consecutive: bool) -> tuple[list[Image], Need]:
+    images = [_image(DENSITY + "_consecutive" * consecutive, series)]
+    images += [] if consecutive else [_image(FLAGS, series, "uint8")]
     folders = ("", "") if settings.closure == "dual_energy" else ("",)
     planes = ((0, 0) if consecutive and settings.closure in OFFSET else (0,),)
     source = ChangeSource(folders, planes)

@@ -97,7 +97,7 @@ def run(
         record, stamps, charge = charge_of_series(config, series.names, series.scans, series.reference)
         times = stamps.time_s
     stamps_s = tuple(float(t) if np.isfinite(t) else None for t in times)
-    done = run_passes(store, [change_pass(series, store, limits, stamps_s, kind) for kind in KINDS], limits, progress)
+    done = run_passes(store, [change_pass(series, store, stamps_s, kind) for kind in KINDS], limits, progress)
     if reasons:
         return VariationResult(tuple(done), tuple(reasons))
     physics = physics_of(settings, series.scans)
@@ -109,7 +109,7 @@ def run(
     check_regions(study)
     for kind in KINDS:
         steps = density_passes(
-            series, settings, physics, compositions, store, limits, stamps_s, second[1] if second else None, kind
+            series, settings, physics, compositions, store, stamps_s, second[1] if second else None, kind
         )
         done += run_passes(store, steps, limits, progress)
     registration = config.registration or Registration()
