@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import zarr
+from vouch import vouch
 
 from xct_pipeline.store.files import read_attributes, write_group
 from xct_pipeline.store.image import Image, level_count
@@ -126,7 +127,8 @@ def put(
     store.prepare(image)
     for level in range(levels):
         array = zarr.open_array(str(store.path / path / str(level)), mode="r+")
-        array[...] = _reduced(values, len(spatial), level, labels)
+        array.with_config({"write_empty_chunks": True})[...] = _reduced(values, len(spatial), level, labels)
+    vouch(store.path, path)
 
 
 def _reduced(values: np.ndarray, dims: int, level: int, labels: bool) -> np.ndarray:

@@ -50,7 +50,7 @@ def write_image(
 ) -> None:
     """Write one volume per scan, in the frame of the first."""
     shape = values[0].shape
-    image = series_image(path, reference_volume(shape), len(values), str(values[0].dtype), unit, limits, {}, **more)
+    image = series_image(path, reference_volume(shape), len(values), str(values[0].dtype), unit, {}, **more)
     step = Pass(image, Planes(tuple(values)), (BlockOp("copy", 1, same),), (1, *shape), (0,) * 4, inputs or {})
     (done,) = run_passes(store, [step], limits)
     assert done.problem is None

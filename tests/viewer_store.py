@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import zarr
 
+from xct_pipeline.engine.execution import write_block
 from xct_pipeline.store.files import read_attributes, write_group
 from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.marker import Marker, write_marker
 from xct_pipeline.store.store import Store
 
 SHAPE = (32, 80, 96)
@@ -32,13 +34,17 @@ def write_image(store, path, axes, values, unit, thickness=16, labels=False, lev
         labels=labels,
         attributes=attributes,
     )
-    store.prepare(image)
-    step = (slice(None, None, 2),) * len(image.spatial)
-    for level in range(count):
-        n = image.level_shape(level)
-        zarr.open_array(str(store.path / path / str(level)), mode="r+")[:] = values[tuple(slice(0, k) for k in n)]
-        values = values[(..., *step)]
+    finish_image(store, image, values)
     return image
+
+
+def finish_image(store, image, values):
+    """Write an image as a run does: shards, and markers that vouch for them."""
+    store.prepare(image)
+    for shard in image.shards():
+        box = tuple(slice(k * s, (k + 1) * s) for k, s in zip(shard, image.shard_shape(), strict=True))
+        marker = Marker("by hand", {}, 0.0, write_block(store.path, image, shard, np.ascontiguousarray(values[box])))
+        write_marker(store.path, image.path, shard, marker)
 
 
 def make_store(folder: Path, scans=SCANS) -> Path:
@@ -94,6 +100,9 @@ def make_sparse(folder: Path, planes=1600, side=1600, times=7) -> Path:
     ]
     for image in images:
         store.prepare(image)
+        attributes = read_attributes(store.path / image.path)
+        del attributes["xct"]["arrays"]  # as earlier versions wrote it, without markers that vouch for the shards
+        write_group(store.path / image.path, attributes)
         for level in range(2, levels):
             array = zarr.open_array(str(store.path / image.path / str(level)), mode="r+")
             box = tuple(slice(0, n) for n in image.shard_shape(level))

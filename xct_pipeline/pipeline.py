@@ -112,7 +112,7 @@ def run(
             note("nothing was to be done")
             return there
         record_file(store).unlink(missing_ok=True)  # until this run has ended, too
-        store.claim(scans)
+        store.claim(scans, config.acquisition.exclude)
         store.update(
             {
                 "config": config.model_dump(mode="json"),
@@ -272,7 +272,7 @@ def refuse(plan: Plan) -> None:
     """
     store = Store(plan.config.store_path)
     log.debug("%d bytes at most", plan.memory_bytes)  # telling it refuses what does not fit in the memory
-    store.refuse_foreign(_raw_files(plan, store))
+    store.refuse_foreign(_raw_files(plan, store), plan.config.acquisition.exclude)
     refuse_disk(plan, store)
 
 

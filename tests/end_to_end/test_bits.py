@@ -37,13 +37,32 @@ def test_rows(capsys, work, volumes, rows):
 def test_thickness(capsys, work, volumes, monkeypatch):
     from xct_pipeline.reconstruction.steps import stage
 
-    monkeypatch.setattr(stage, "THICKNESSES", (48,))
+    monkeypatch.setattr(stage, "shard_thickness", lambda shape: 48)
     assert xct(capsys, "run", work / "run.toml").code == 0
     assert len(shards(work / "store.zarr", "scans/scan_00/volume/0")) == 1
     assert_equal(work / "store.zarr", volumes)
-    monkeypatch.undo()  # a store keeps the thickness it was begun with
+    monkeypatch.undo()  # another grid is another image: nothing of it is continued
     facts = xct(capsys, "run", work / "run.toml", "--json").json
-    assert all(image["computed"] == 0 for scan in facts["scans"] for image in scan["images"].values())
+    assert all(image["reused"] == 0 for scan in facts["scans"] for image in scan["images"].values())
+    assert len(shards(work / "store.zarr", "scans/scan_00/volume/0")) == 3
+    assert_equal(work / "store.zarr", volumes)
+
+
+@pytest.mark.parametrize(("first", "then"), [(1, 4), (4, 1), (2, 3)])
+def test_a_run_is_continued_with_other_workers_and_memory(capsys, done, volumes, first, then):
+    """The grid of shards follows from shapes alone: what one run left, another goes on with."""
+    write_config(done, {"reconstruction": 'center = "auto"\nfilter = "hann"'})
+    run = ("run", done / "run.toml", "--json")
+    assert xct(capsys, *run, "--workers", first, "--memory", "3GB").code == 0
+    markers = sorted((done / "store.zarr/.xct/markers/scans").rglob("?_0_0.json"))
+    for file in markers[::2]:
+        file.unlink()
+    facts = xct(capsys, *run, "--workers", then, "--memory", "8GB").json
+    images = [image for scan in facts["scans"] for image in scan["images"].values()]
+    assert sum(image["computed"] for image in images) == len(markers[::2])
+    write_config(done)
+    assert xct(capsys, *run, "--workers", then, "--memory", "2GB").code == 0
+    assert_equal(done / "store.zarr", volumes)
 
 
 def test_preview_is_a_slice_of_the_volume(work, volumes, finished):

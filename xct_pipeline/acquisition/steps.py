@@ -133,16 +133,23 @@ def open_scans(config: Config) -> list[OpenedScan]:
     opened: list[OpenedScan] = []
     for pattern in acquisition.scans:
         try:
-            opened += [_open_file(config, path) for path in config.expand(pattern)]
+            opened += [_open_file(config, path) for path in config.expand(pattern) if not _excluded(config, path)]
         except ScanError as error:
             problems.append(str(error))
-    opened += [_open_tiff(config, table) for table in acquisition.tiff]
+    opened += [_open_tiff(config, table) for table in acquisition.tiff if table.name not in acquisition.exclude]
     for first, second, *_ in alike(item.name for item in opened):
         both = first if first == second else f"{first} and {second}, which differ by case alone"
         problems.append(f"two scans are called {both}; names are file stems and must differ")
+    if not opened and not problems:
+        problems.append("acquisition.exclude leaves out every scan; keep one")
     if problems:
         raise ScanError("\n".join([*problems, *(item.problem for item in opened if item.problem)]))
     return opened
+
+
+def _excluded(config: Config, path: Path) -> bool:
+    """Tell whether the configuration leaves a scan out, which is called like its file."""
+    return path.stem in config.acquisition.exclude
 
 
 def _open_file(config: Config, path: Path) -> OpenedScan:

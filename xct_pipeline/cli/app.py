@@ -8,7 +8,7 @@ import os
 
 import typer
 
-from xct_pipeline.cli import echem, inputs, results, runs, signals, trials
+from xct_pipeline.cli import echem, inputs, results, runs, signals, trials, upkeep
 from xct_pipeline.cli.options import DONE, INTERRUPTED, REFUSED, WRONG
 from xct_pipeline.cli.terminal import complain
 
@@ -36,6 +36,8 @@ for command in (
     results.report,
     results.info,
     results.export,
+    upkeep.verify,
+    upkeep.forget,
     inputs.simulate,
     runs.demo,
     echem.echem,

@@ -69,6 +69,8 @@ class Acquisition(Section):
     """Raw files (NXtomo, NeXus, Data Exchange), names or patterns, in time order."""
     tiff: list[TiffScan] = []
     """Scans stored as TIFF files."""
+    exclude: list[str] = []
+    """Names of scans that are left out, found or not."""
     flats: Literal["none"] | list[str] | Around | None = None
     """Images of the open beam from other files; "none" goes without."""
     darks: Literal["none"] | list[str] | Around | None = None

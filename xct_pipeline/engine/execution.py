@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import logging
 import os
 import time
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import zarr
 
 from xct_pipeline import device
 from xct_pipeline.engine.blocks import Array, Nothing, Pass, Reduction, Region, Source, inside
@@ -26,7 +24,11 @@ from xct_pipeline.engine.scheduling import run_tasks
 from xct_pipeline.engine.steps import Estimate, Outcome, Steps
 from xct_pipeline.names import check_path
 from xct_pipeline.store import provenance
+from xct_pipeline.store.arrays import write_level
 from xct_pipeline.store.files import RefusedError, StoreError, marker_file, read_attributes, unwritable, write_atomic
+from xct_pipeline.store.image import Image
+from xct_pipeline.store.marker import Marker, Written, read_marker, read_note, write_marker, write_note
+from xct_pipeline.store.records import estimate_bytes, read_estimate
 from xct_pipeline.store.store import Store
 
 log = logging.getLogger("xct")
@@ -51,10 +53,10 @@ def run_shard(root: str, step: Pass, shard: tuple[int, ...], digest: str) -> Sha
     """Compute and write one shard of all levels, then its marker. Any failure is reported, not raised."""
     started = time.perf_counter()
     try:
-        counts = _write_shard(Path(root), step, shard)
+        counts, block = _compute_shard(step, shard)
+        files = write_block(Path(root), step.image, shard, block)
         seconds = time.perf_counter() - started
-        marker = {"fingerprint": digest, "counts": counts, "seconds": round(seconds, 4)}
-        write_atomic(marker_file(Path(root), step.name, shard), json.dumps(marker).encode())
+        write_marker(Path(root), step.name, shard, Marker(digest, counts, round(seconds, 4), files))
     except OSError as error:
         return ShardResult(step.name, shard, 0.0, {}, _sentence(error), unwritable(error))
     except Exception as error:  # a poisonous block must not take the other scans with it
@@ -68,7 +70,7 @@ def _sentence(error: BaseException) -> str:
     return text if isinstance(error, (ValueError, OSError, StoreError)) else f"{type(error).__name__}: {text}"
 
 
-def _write_shard(root: Path, step: Pass, shard: tuple[int, ...]) -> dict[str, int]:
+def _compute_shard(step: Pass, shard: tuple[int, ...]) -> tuple[dict[str, int], Array]:
     image = step.image
     region = step.region(shard)
     counts: Counter[str] = Counter()
@@ -82,6 +84,15 @@ def _write_shard(root: Path, step: Pass, shard: tuple[int, ...]) -> dict[str, in
         block = np.empty(shape, dtype=image.dtype) if block is None else block
         block[inside(region, granule)] = values
     assert block is not None
+    return dict(counts), block
+
+
+def write_block(root: Path, image: Image, shard: Sequence[int], block: Array) -> tuple[Written, ...]:
+    """Write one shard of every level of an image that is prepared, and return what was written.
+
+    Its marker must be gone, and is the caller's to write.
+    """
+    files = []
     for level in range(image.levels):
         if level:
             block = halved(block, image.spatial, labels=image.labels)
@@ -91,12 +102,8 @@ def _write_shard(root: Path, step: Pass, shard: tuple[int, ...]) -> dict[str, in
             block = block[tuple(slice(0, max(0, n - a)) for a, n in zip(start, image.level_shape(level), strict=True))]
         if 0 in block.shape:
             break
-        folder = root / image.path / str(level)
-        (folder / "c").joinpath(*map(str, shard)).unlink(missing_ok=True)  # else zarr reads it, and may find it damaged
-        array = zarr.open_array(str(folder), mode="r+")
-        array = array.with_config({"write_empty_chunks": True})  # a finished shard is a file, whatever it holds
-        array[tuple(slice(a, a + n) for a, n in zip(start, block.shape, strict=True))] = block
-    return dict(counts)
+        files.append(write_level(root, image, level, shard, start, block))
+    return tuple(files)
 
 
 @dataclass(frozen=True)
@@ -158,7 +165,7 @@ def run_passes(
     """
     passes = passes if steps is None else [steps.bind(step) for step in passes]
     tasks: list[tuple[Pass, tuple[int, ...], str]] = []
-    reused: dict[str, list[dict[str, Any]]] = {}
+    reused: dict[str, list[Marker]] = {}
     changed: dict[str, tuple[str, ...]] = {}
     for step in passes:
         todo, kept, why = _pending(store, step)
@@ -179,13 +186,13 @@ def run_passes(
     return found
 
 
-def _summary(name: str, results: list[ShardResult], kept: list[dict[str, Any]], why: tuple[str, ...]) -> PassResult:
+def _summary(name: str, results: list[ShardResult], kept: list[Marker], why: tuple[str, ...]) -> PassResult:
     counts: Counter[str] = Counter()
-    for entry in itertools.chain((r.counts for r in results), (m["counts"] for m in kept)):
+    for entry in itertools.chain((r.counts for r in results), (m.counts for m in kept)):
         counts.update(entry)
     failed = [r for r in results if r.problem]
     problem = f"{failed[0].problem} ({len(failed)} of {len(results)} shards failed)" if failed else None
-    seconds = sum(r.seconds for r in results) + sum(m["seconds"] for m in kept)
+    seconds = sum(r.seconds for r in results) + sum(m.seconds for m in kept)
     return PassResult(name, len(results) - len(failed), len(kept), seconds, dict(counts), why, problem)
 
 
@@ -193,52 +200,41 @@ def plane_counts(store: Store, step: Pass, name: str) -> list[int]:
     """Return what the finished shards of each plane along the first axis counted under a name."""
     counts = [0] * step.image.grid[0]
     for shard in step.shards():
-        marker = _read_marker(marker_file(store.path, step.name, shard), step.digest(shard))
-        counts[shard[0]] += marker["counts"].get(name, 0) if marker else 0
+        marker = read_marker(store.path, step.name, shard)
+        if marker is not None and marker.fingerprint == step.digest(shard):
+            counts[shard[0]] += marker.counts.get(name, 0)
     return counts
 
 
-def _pending(
-    store: Store, step: Pass
-) -> tuple[list[tuple[tuple[int, ...], str]], list[dict[str, Any]], tuple[str, ...]]:
+def _pending(store: Store, step: Pass) -> tuple[list[tuple[tuple[int, ...], str]], list[Marker], tuple[str, ...]]:
     """Return the shards still to do, the markers of those that are done, and why old ones are void."""
-    fresh = store.prepare(step.image)
-    folder = marker_file(store.path, step.name, (0,)).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    note = folder.parent / f"{folder.name}.pass.json"
+    store.prepare(step.image)
     identity = {**step.identity(), "planes": provenance.plain(step.planes)}
-    why: tuple[str, ...] = ()
-    if note.exists():
-        try:
-            old = json.loads(note.read_text())
-        except ValueError:
-            old = {}
-        had_markers = any(folder.glob("*.json"))
-        why = tuple(provenance.differences(old, identity)) if old != identity and had_markers else ()
+    try:
+        old = read_note(store.path, step.name)
+    except (OSError, ValueError, TypeError, KeyError):
+        old = identity
+    had_markers = old != identity and any(marker_file(store.path, step.name, (0,)).parent.glob("*.json"))
+    why = tuple(provenance.differences(old, identity)) if had_markers else ()
     digests = [step.digest((plane,)) for plane in range(step.image.grid[0] if step.planes else 1)]
     todo, kept = [], []
     for shard in step.shards():
         digest = digests[shard[0] if step.planes else 0]
-        marker = None if fresh else _read_marker(marker_file(store.path, step.name, shard), digest)
-        if marker and store.holds(step.image, shard):
-            kept.append(marker)
+        marker = store.holds(step.image, shard, digest)
+        if marker is not None:
+            kept.append(store.renewed(step.image, shard, marker))
         else:
-            marker_file(store.path, step.name, shard).unlink(missing_ok=True)
+            store.void(step.image, shard)
             todo.append((shard, digest))
-    write_atomic(note, json.dumps(identity).encode())
+    write_note(store.path, step.name, identity)
     return todo, kept, why
 
 
 def is_complete(store: Store, step: Pass) -> bool:
     """Tell whether every shard of a pass is there as it would be made now."""
-    folder = store.path / step.image.path
-    if not folder.is_dir():
+    if not (store.path / step.image.path).is_dir():
         return False
-    return all(
-        _read_marker(marker_file(store.path, step.name, shard), step.digest(shard)) is not None
-        and store.holds(step.image, shard)
-        for shard in step.shards()
-    )
+    return all(store.holds(step.image, shard, step.digest(shard)) is not None for shard in step.shards())
 
 
 def finished_pass(store: Store, step: Pass, digests: Sequence[str]) -> PassResult | None:
@@ -252,8 +248,8 @@ def finished_pass(store: Store, step: Pass, digests: Sequence[str]) -> PassResul
     kept = []
     for shard in step.shards():
         digest = digests[shard[0] if len(digests) > 1 else 0]
-        marker = _read_marker(marker_file(store.path, step.name, shard), digest)
-        if marker is None or not store.holds(step.image, shard):
+        marker = store.holds(step.image, shard, digest)
+        if marker is None:
             return None
         kept.append(marker)
     return _summary(step.name, [], kept, ())
@@ -267,19 +263,10 @@ def image_identity(store: Store, path: str) -> str:
     StoreError
         No pass has made it.
     """
-    folder = marker_file(store.path, path, (0,)).parent
     try:
-        return provenance.fingerprint(json.loads((folder.parent / f"{folder.name}.pass.json").read_text()))
-    except (OSError, ValueError) as error:
+        return provenance.fingerprint(read_note(store.path, path))
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise StoreError(f"{store.path / path}: not made yet; run the stage before") from error
-
-
-def _read_marker(file: Path, digest: str) -> dict[str, Any] | None:
-    try:
-        marker: dict[str, Any] = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return None
-    return marker if marker.get("fingerprint") == digest else None
 
 
 def passes_need(passes: Sequence[Pass]) -> Need:
@@ -391,7 +378,7 @@ def load_kept(store: Store, name: str, digest: str) -> dict[str, Array] | None:
     """Return what the store keeps under the name and content hash of a step, else None."""
     file = _estimate_file(store, name)
     try:
-        with np.load(file, allow_pickle=False) as data:
+        with np.load(io.BytesIO(read_estimate(file)), allow_pickle=False) as data:
             if str(data["__key__"]) != digest:
                 return None
             return {entry: data[entry] for entry in data.files if entry != "__key__"}
@@ -411,4 +398,4 @@ def save_estimate(store: Store | None, name: str, key: Mapping[str, Any], result
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {"__key__": np.array(provenance.fingerprint(key)), **result}
     np.savez(buffer, **arrays)
-    write_atomic(file, buffer.getvalue())
+    write_atomic(file, estimate_bytes(buffer.getvalue()))

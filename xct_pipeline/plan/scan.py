@@ -110,7 +110,7 @@ def scan_passes(
     geometry = reconstruction.geometry_of(config.reconstruction, scan, frame, center, pixel_um(config, scan))
     passes.append(
         reconstruction.volume_pass(
-            scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, store, before_s
+            scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, before_s
         )
     )
     return tuple(passes)

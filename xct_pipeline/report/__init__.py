@@ -28,10 +28,12 @@ def write_report(store_path: str | os.PathLike[str]) -> Path:
     from xct_pipeline.report.page import render
     from xct_pipeline.store import layout
     from xct_pipeline.store.files import write_atomic
+    from xct_pipeline.store.records import record
 
     contents = read_contents(Path(store_path))
     file = contents.store.path / layout.REPORT
     write_atomic(file, render(contents).encode())
+    record(contents.store.path, file)
     return file
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from xct_pipeline.names import check_path
+from xct_pipeline.store import seal
+
+STATE = ".xct"
+PARTIAL = ".partial"  # ends the names of files that are being written
+HEALED = "xct run writes it anew"
 
 
 class StoreError(RuntimeError):
@@ -36,7 +40,7 @@ def write_atomic(file: Path, data: bytes) -> None:
 
 
 def _write(file: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:60]}.", suffix=PARTIAL)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -52,22 +56,55 @@ def _write(file: Path, data: bytes) -> None:
 
 def marker_file(root: Path, name: str, shard: Sequence[int]) -> Path:
     """Return the path of the marker that calls a shard of an image of the store `root` finished."""
-    return root / ".xct" / "markers" / check_path(name) / ("_".join(map(str, shard)) + ".json")
+    return root / STATE / "markers" / check_path(name) / ("_".join(map(str, shard)) + ".json")
+
+
+def store_root(path: Path) -> Path | None:
+    """Return the folder of the store that a path lies in, None where it lies in none."""
+    return next((folder for folder in (path, *path.parents) if (folder / STATE).is_dir()), None)
+
+
+def place_of(file: Path) -> str:
+    """Return where a file lies in its store, which its seal holds; its name where it lies in none."""
+    root = store_root(file.parent)
+    return file.name if root is None else file.relative_to(root).as_posix()
+
+
+def group_bytes(folder: Path, attributes: Mapping[str, Any]) -> bytes:
+    """Return the metadata of a zarr group (its ``zarr.json``), the seal among its ``xct`` attributes."""
+    document = {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
+    return seal.dumps(document, place_of(folder / "zarr.json"), ("attributes", "xct"))
 
 
 def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
-    """Write the metadata of a zarr group atomically (a group is its ``zarr.json``)."""
+    """Write the metadata of a zarr group whole; one that says the same already is left alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    document = {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
-    write_atomic(folder / "zarr.json", json.dumps(document, indent=1).encode())
+    write_changed(folder / "zarr.json", group_bytes(folder, attributes))
+
+
+def write_changed(file: Path, data: bytes) -> None:
+    """Write a file whole, unless it holds these bytes already."""
+    with contextlib.suppress(OSError):
+        if file.read_bytes() == data:
+            return
+    write_atomic(file, data)
 
 
 def read_attributes(folder: Path) -> dict[str, Any]:
-    """Return the attributes of a zarr group, empty where there is no group."""
+    """Return the attributes of a zarr group without its seal, empty where there is no group.
+
+    Raises
+    ------
+    StoreError
+        It is damaged: not what was written there.
+    """
     file = folder / "zarr.json"
     try:
-        return dict(json.loads(file.read_text()).get("attributes", {}))
+        document = seal.loads(file.read_bytes(), place_of(file), ("attributes", "xct"))
+        if document.get("node_type", "group") != "group":
+            raise seal.SealError("no group")
+        return dict(document.get("attributes", {}))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (ValueError, AttributeError) as error:
-        raise StoreError(f"{file}: damaged metadata ({error})") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"{file}: damaged metadata ({error}); {HEALED}") from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,10 @@ from xct_pipeline.names import check_path
 
 CHUNK = 64
 SPATIAL = ("z", "y", "x")
+ENCODING = "zarr3: shards of chunks, blosc lz4 5 bitshuffle, crc32c"
+THICKNESSES = (64, 32, 16)
+SHARD_BYTES = 128 * 2**20
+FEWEST_SHARDS = 4
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,10 @@ class Image:
         """Number of shards along each axis of level 0."""
         return tuple(math.ceil(n / s) for n, s in zip(self.shape, self.shard_shape(), strict=True))
 
+    def shards(self) -> Iterator[tuple[int, ...]]:
+        """Yield the indices of all shards, in C order."""
+        return itertools.product(*(range(n) for n in self.grid))
+
     def nbytes(self) -> int:
         """Bytes of all levels, uncompressed."""
         voxels = sum(math.prod(self.level_shape(level)) for level in range(self.levels))
@@ -117,7 +126,46 @@ class Image:
             "voxel_um": self.voxel_um,
             "origin": self.origin,
             "labels": self.labels,
+            "layout": {"thickness": self.thickness, "levels": self.levels, "chunks": self.chunks, "encoding": ENCODING},
         }
+
+    @classmethod
+    def from_identity(cls, path: str, identity: Mapping[str, Any]) -> Image:
+        """Return the image that an identity describes, as it was read from the store; without its attributes.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            It is no identity of this version.
+        """
+        layout = identity["layout"]
+        return cls(
+            path,
+            tuple(identity["axes"]),
+            tuple(int(n) for n in identity["shape"]),
+            str(identity["dtype"]),
+            identity["unit"],
+            int(layout["thickness"]),
+            int(layout["levels"]),
+            identity["voxel_um"],
+            tuple(identity["origin"]),
+            bool(identity["labels"]),
+            None if layout["chunks"] is None else tuple(int(n) for n in layout["chunks"]),
+        )
+
+
+def shard_thickness(shape: tuple[int, int, int]) -> int:
+    """Return how many planes along z the shards of a volume of (z, y, x) `shape` have.
+
+    It follows from the shape alone, never from workers, memory or cores: shards are part of what a marker vouches for.
+    The most planes of 64, 32 and 16 for which a shard of 4-byte values has at most 128 MiB, so that one fits in a
+    small machine, and for which there are at least four, so that they can be shared out; else 16.
+    """
+    for thickness in THICKNESSES:
+        plane = 4 * shape[1] * shape[2]
+        if thickness * plane <= SHARD_BYTES and -(-shape[0] // thickness) >= FEWEST_SHARDS:
+            return thickness
+    return THICKNESSES[-1]
 
 
 def level_count(shape: tuple[int, ...], thickness: int) -> int:

@@ -1,31 +1,42 @@
 """The zarr store of one experiment: OME-Zarr images, tables, markers and the lock of a run.
 
 Everything about a sample lives in one directory. Images are OME-Zarr 0.5 groups whose arrays are sharded,
-checksummed (crc32c on every inner chunk) and multiscale; ``.xct/`` beside them holds what makes a run
-resumable: a marker per finished shard, cached estimates, the lock.
+checksummed (crc32c on every inner chunk) and multiscale; ``.xct/`` beside them holds the mark that makes the
+folder ours and what makes a run resumable: a marker per finished shard, cached estimates, the lock.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
+import logging
 import os
-import shutil
+import shlex
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec
 
 from xct_pipeline.names import check_path
-from xct_pipeline.store import layout, provenance
-from xct_pipeline.store.files import RefusedError, StoreError, read_attributes, write_atomic, write_group
+from xct_pipeline.store import layout, ownership, provenance, seal
+from xct_pipeline.store.arrays import array_bytes
+from xct_pipeline.store.files import (
+    HEALED,
+    STATE,
+    RefusedError,
+    StoreError,
+    marker_file,
+    read_attributes,
+    write_atomic,
+    write_changed,
+    write_group,
+)
 from xct_pipeline.store.image import CHUNK, SPATIAL, Image, level_count, ome_metadata
+from xct_pipeline.store.marker import Marker, problem_of, read_marker, shard_files, write_marker
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.store.table_files import read_table, write_table
 
@@ -33,7 +44,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-FORMAT = 1
+FORMAT = ownership.FORMAT
+log = logging.getLogger("xct")
 
 __all__ = [
     "CHUNK",
@@ -63,58 +75,115 @@ class Store:
     @property
     def state(self) -> Path:
         """The folder of markers, cached estimates and the lock."""
-        return self.path / ".xct"
+        return self.path / STATE
 
     def exists(self) -> bool:
         """Tell whether the store has been begun, even if it was killed before its first metadata."""
-        return (self.path / "zarr.json").exists() or self.state.is_dir()
+        return ownership.is_ours(self.path)
 
     def attributes(self) -> dict[str, Any]:
-        """Return the ``xct`` attributes of the root, empty before the first run wrote them."""
-        file = self.path / "zarr.json"
-        if not file.exists():
-            return {}
-        try:
-            return dict(json.loads(file.read_text())["attributes"].get("xct", {}))
-        except (ValueError, KeyError, AttributeError) as error:
-            raise StoreError(f"{file}: damaged metadata ({error}); delete this file and run again") from error
+        """Return the ``xct`` attributes of the root, empty before the first run wrote them.
 
-    def refuse_foreign(self, scans: Mapping[str, list[str]]) -> None:
+        Raises
+        ------
+        StoreError
+            They are damaged, or those of another store.
+        """
+        found = dict(read_attributes(self.path).get("xct", {}))
+        strange = set(found.get("scans", {})) - set(self.known_scans())
+        if strange:
+            name = min(strange)
+            raise StoreError(f"{self.path / 'zarr.json'}: names {name}, which is no scan of this store; {HEALED}")
+        return found
+
+    def known_scans(self) -> dict[str, list[str]]:
+        """Return every scan that was ever taken in, with its main raw files relative to the store."""
+        return ownership.known_scans(self.path)
+
+    def refuse_foreign(self, scans: Mapping[str, list[str]], exclude: Collection[str] = ()) -> None:
         """Refuse a directory that is not, or cannot become, the store of these scans; write nothing.
 
         Parameters
         ----------
         scans : mapping
             Name of each scan and its main raw files, relative to the store's folder.
+        exclude : collection of str
+            Names that the configuration leaves out.
 
         Raises
         ------
         RefusedError
-            The directory holds something else, or another experiment.
+            The directory holds something else, or another experiment, or a scan that is found no more.
         """
         if self.path.exists() and not self.path.is_dir():
             raise RefusedError(f"{self.path} is a file; choose another output")
-        if self.path.is_dir() and not self.exists() and any(self.path.iterdir()):
+        if self.path.is_dir() and any(self.path.iterdir()) and not self.exists():
             raise RefusedError(f"{self.path} exists and is not a store of xct; choose another output or remove it")
-        known = self.attributes().get("scans", {})
+        known = self.known_scans() if self.path.is_dir() else {}
         clash = sorted(name for name in scans if name in known and known[name] != scans[name])
         if known and (clash or not set(known) & set(scans)):
             what = f"its {clash[0]} is {', '.join(known[clash[0]])}" if clash else f"its scans are {', '.join(known)}"
             raise RefusedError(
                 f"{self.path} belongs to another experiment ({what}); choose another output or delete the store"
             )
+        for name in sorted(set(known) - set(scans) - set(exclude)):
+            raise RefusedError(
+                f"{name} is a scan of {self.path} but the configuration finds it no more (it was "
+                f"{', '.join(known[name])}); bring it back, leave it out with [acquisition] exclude = "
+                f"{json.dumps([name])}, or let the store forget it: xct forget {self.path} {shlex.quote(name)}"
+            )
+        for name in sorted(set(exclude) - set(known)):
+            log.warning("acquisition.exclude names %s, which is neither found nor in the store", name)
 
-    def claim(self, scans: Mapping[str, list[str]]) -> None:
+    def claim(self, scans: Mapping[str, list[str]], exclude: Collection[str] = ()) -> None:
         """Make the directory the store of these scans, or refuse as `refuse_foreign` does; hold the lock."""
-        self.refuse_foreign(scans)
-        known = self.attributes().get("scans", {})
-        self.state.mkdir(parents=True, exist_ok=True)
-        self.update({"scans": {**known, **scans}, "format": FORMAT, "versions": provenance.versions()})
+        self.refuse_foreign(scans, exclude)
+        ownership.write_mark(self.path, {**self.known_scans(), **scans})
+        for path in ownership.leftovers(self.path):
+            ownership.remove(self.path, path)
+        self.update({"scans": dict(scans), "format": FORMAT, "versions": provenance.versions()})
+
+    def begin(self) -> None:
+        """Mark a new or empty folder as a store.
+
+        Raises
+        ------
+        RefusedError
+            It holds something else.
+        """
+        if self.path.is_dir() and any(self.path.iterdir()) and not self.exists():
+            raise RefusedError(f"{self.path} exists and is not a store of xct; choose another output or remove it")
+        if not (self.path / ownership.MARK).exists():
+            ownership.write_mark(self.path, self.known_scans() if self.path.is_dir() else {})
+
+    def forget(self, name: str) -> None:
+        """Let go of a scan and of everything that was made of it alone; hold the lock.
+
+        Raises
+        ------
+        StoreError
+            The store knows no such scan.
+        """
+        known = self.known_scans()
+        if name not in known:
+            raise StoreError(f"{self.path} has no scan {name}; it has: {', '.join(known) or 'none'}")
+        for place in (f"scans/{name}", f"{STATE}/markers/scans/{name}", f"{STATE}/estimates/{name}"):
+            ownership.remove(self.path, place)
+        left = {other: files for other, files in known.items() if other != name}
+        ownership.write_mark(self.path, left)
+        attributes = read_attributes(self.path).get("xct", {})
+        for key in ("scans", "times_s", "facts"):
+            if key in attributes:
+                attributes[key] = {k: v for k, v in attributes[key].items() if k != name}
+        write_group(self.path, {"xct": attributes})
 
     def update(self, attributes: Mapping[str, Any]) -> None:
-        """Merge `attributes` into the root's ``xct`` attributes, in one atomic write."""
-        merged = {**self.attributes(), **provenance.plain(attributes)}
-        write_group(self.path, {"xct": merged})
+        """Merge `attributes` into the root's ``xct`` attributes, in one atomic write; damaged ones are left behind."""
+        try:
+            before = self.attributes()
+        except StoreError:
+            before = {}
+        write_group(self.path, {"xct": {**before, **provenance.plain(attributes)}})
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -148,52 +217,57 @@ class Store:
             lock.release()
 
     def prepare(self, image: Image) -> bool:
-        """Create an image's group and arrays unless an equal one is there to be continued.
+        """Create an image's group and arrays, or continue those that are there.
+
+        This is the one way to an image that is written. What is there is continued where its identity, the grid of
+        its shards included, is the same; else it is removed. Metadata that are missing or damaged are written anew.
 
         Returns
         -------
         bool
-            True where the image was made anew (its markers are void).
+            True where there was no such image, or another, which had to give way.
+
+        Raises
+        ------
+        RefusedError
+            The folder is no store of ours, or the image would lie outside it.
         """
-        folder = self.path / image.path
-        identity = provenance.plain(image.identity())
-        current = read_attributes(folder).get("xct", {})
-        if current.get("identity") == identity:
-            for leftover in folder.rglob("*.partial*"):
-                leftover.unlink(missing_ok=True)
-            self._describe(image)
-            return False
-        if folder.exists():
-            shutil.rmtree(folder)
+        self.begin()
+        folder = ownership.inside(self.path, image.path)
+        try:
+            current = read_attributes(folder)
+        except StoreError as error:
+            log.warning("%s", error)
+            current = {}
+        xct = current.get("xct", {})
+        other = "identity" in xct and xct["identity"] != provenance.plain(image.identity())
+        if other:
+            ownership.remove(self.path, image.path)
+            xct = {}
         self._parents(image.path)
-        for level in range(image.levels):
-            zarr.create_array(
-                store=str(folder / str(level)),
-                shape=image.level_shape(level),
-                shards=image.shard_shape(level),
-                chunks=image.chunk_shape(level),
-                dtype=image.dtype,
-                dimension_names=image.axes,
-                fill_value=0 if np.dtype(image.dtype).kind in "iub" else math.nan,
-                compressors=[
-                    BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=np.dtype(image.dtype).itemsize),
-                    Crc32cCodec(),
-                ],
-            )
-        self._describe(image)
-        return True
+        arrays = [self._array(image, level, xct.get("arrays", [])) for level in range(image.levels)]
+        self._describe(image, arrays)
+        return other or "identity" not in xct
 
-    def existing_layout(self, path: str) -> tuple[int, int] | None:
-        """Return (thickness, levels) of the image at `path`, None where there is none."""
-        attributes = read_attributes(self.path / path).get("xct", {})
-        return tuple(attributes["layout"]) if "layout" in attributes else None
+    def _array(self, image: Image, level: int, known: Sequence[str]) -> str:
+        """Write an array's metadata unless they are what was written before; return their digest."""
+        file = self.path / image.path / str(level) / "zarr.json"
+        with contextlib.suppress(OSError):
+            there = seal.digest(file.read_bytes())
+            if level < len(known) and there == known[level]:
+                return there
+        file.parent.mkdir(parents=True, exist_ok=True)
+        data = array_bytes(image, level)
+        write_changed(file, data)
+        return seal.digest(data)
 
-    def _describe(self, image: Image) -> None:
+    def _describe(self, image: Image, arrays: Sequence[str]) -> None:
         xct = {
             **provenance.plain(image.attributes),
             "unit": image.unit,
             "identity": provenance.plain(image.identity()),
             "layout": [image.thickness, image.levels],
+            "arrays": list(arrays),
         }
         ome = {"ome": ome_metadata(image)} if image.spatial else {}
         write_group(self.path / image.path, {**ome, "xct": xct})
@@ -202,23 +276,45 @@ class Store:
         folder = self.path
         for part in Path(path).parts[:-1]:
             folder = folder / part
-            if not (folder / "zarr.json").exists():
+            try:
+                there = (folder / "zarr.json").exists() and read_attributes(folder) is not None
+            except StoreError as error:
+                log.warning("%s", error)
+                there = False
+            if not there:
                 write_group(folder, {})
+
+    def holds(self, image: Image, shard: tuple[int, ...], fingerprint: str) -> Marker | None:
+        """Return the marker of a shard that is finished and what it vouches for, else None.
+
+        Files whose size and time are those of the marker are taken as they are; of others the digest is compared.
+        """
+        marker = read_marker(self.path, image.path, shard)
+        files = self.shard_files(image, shard)
+        if marker is None or marker.fingerprint != fingerprint or marker.files is None:
+            return None
+        if len(files) != len(marker.files) or any(map(problem_of, files, marker.files)):
+            return None
+        return marker
+
+    def renewed(self, image: Image, shard: tuple[int, ...], marker: Marker) -> Marker:
+        """Return the marker of a shard that `holds` found, with the times of its files (a copy's are others)."""
+        times = [file.stat().st_mtime_ns for file in self.shard_files(image, shard)]
+        files = tuple(replace(f, mtime_ns=t) for f, t in zip(marker.files or (), times, strict=True))
+        if files != marker.files:
+            marker = replace(marker, files=files)
+            write_marker(self.path, image.path, shard, marker)
+        return marker
+
+    def void(self, image: Image, shard: Sequence[int]) -> None:
+        """Take back that a shard is finished."""
+        file = marker_file(self.path, image.path, shard)
+        if file.exists():
+            ownership.remove(self.path, file.relative_to(self.path))
 
     def shard_files(self, image: Image, shard: tuple[int, ...]) -> list[Path]:
         """Return the files that the task of one shard writes, one per level that it covers."""
-        files = []
-        for level in range(image.levels):
-            inside = all(
-                k * s < n for k, s, n in zip(shard, image.shard_shape(level), image.level_shape(level), strict=True)
-            )
-            if inside:
-                files.append(self.path / image.path / str(level) / "c" / "/".join(map(str, shard)))
-        return files
-
-    def holds(self, image: Image, shard: tuple[int, ...]) -> bool:
-        """Tell whether all files of a shard are there; one that a loss of power emptied is not."""
-        return all(file.exists() and file.stat().st_size > 0 for file in self.shard_files(image, shard))
+        return shard_files(self.path, image, shard)
 
     def write_table(self, name: str, table: pd.DataFrame) -> Path:
         """Write ``tables/<name>.csv``, and unit and meaning of each of its columns into ``tables/README.json``.
@@ -228,6 +324,7 @@ class Store:
         ValueError
             The table or one of its columns is not declared in `xct_pipeline.store.layout`.
         """
+        self.begin()
         return write_table(self.path, name, table)
 
     def read_table(self, name: str) -> pd.DataFrame:
@@ -286,7 +383,7 @@ def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
         coords["t"] = np.asarray(xct["time_s"], dtype=float)
     scans = xct.get("scans", ()) if "t" in coords else ()
     lazy = da.from_array(array, chunks=array.shards or array.chunks, name=False)
-    extra = {key: value for key, value in xct.items() if key not in ("identity", "layout", "unit", "scans")}
+    extra = {key: value for key, value in xct.items() if key not in ("identity", "layout", "unit", "arrays", "scans")}
     image = xr.DataArray(
         lazy, dims=names, coords=coords, name=folder.name, attrs={"units": xct.get("unit", ""), **extra}
     )

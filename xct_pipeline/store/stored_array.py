@@ -1,9 +1,11 @@
-"""Arrays of a store, read so that damage on the disk is told by its file, and computed anew by the next run."""
+"""Arrays of a store, read so that damage, absence and what is being computed are told by the file, never as values."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import json
+import operator
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,19 +15,30 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from xct_pipeline.store.files import StoreError, marker_file
+from xct_pipeline.store import seal
+from xct_pipeline.store.files import HEALED, STATE, StoreError, marker_file, read_attributes, store_root
+from xct_pipeline.store.marker import Marker, problem_of, read_marker
+
+Shard = tuple[int, ...]
 
 
 class StoredArray:
     """One level of an image of a store, for reading.
 
-    A chunk whose checksum does not match, or that cannot be decoded, raises StoreError with the name of the file.
-    The marker of that shard is removed, so that the next run computes it again.
+    Of an image that a run wrote, every shard that is read must be finished and be the file that its marker vouches
+    for: anything else raises StoreError with the name of the file, as does a chunk whose checksum does not match.
+    The marker of a damaged shard is removed, so that the next run computes it again. Images of other writers, and
+    of earlier versions, have no such markers; of them only damaged chunks are told.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        self._array: Any = zarr.open_array(str(folder), mode="r")
+        self._root = store_root(self.folder)
+        self._guarded = self._root is not None and self._check_metadata()
+        try:
+            self._array: Any = zarr.open_array(str(folder), mode="r")
+        except FileNotFoundError:
+            raise StoreError(f"{self.folder} is not there; {HEALED}") from None
         self.shape: tuple[int, ...] = self._array.shape
         self.dtype: np.dtype[Any] = self._array.dtype
         self.shards: tuple[int, ...] | None = self._array.shards
@@ -36,25 +49,88 @@ class StoredArray:
         """Number of axes."""
         return len(self.shape)
 
-    def __getitem__(self, index: Any) -> npt.NDArray[Any]:
+    def _check_metadata(self) -> bool:
+        """Tell whether markers vouch for the image's shards; StoreError where the array's metadata are damaged."""
+        xct = read_attributes(self.folder.parent).get("xct", {})
+        known = xct.get("arrays")
+        if known is None or not self.folder.name.isdecimal() or int(self.folder.name) >= len(known):
+            return False
+        file = self.folder / "zarr.json"
         try:
-            return np.asarray(self._array[index])
+            data = file.read_bytes()
+        except OSError:
+            raise StoreError(f"{file} is missing; {HEALED}") from None
+        if seal.digest(data) != known[int(self.folder.name)]:
+            raise StoreError(f"{file}: damaged metadata (its checksum does not match); {HEALED}")
+        return True
+
+    def __getitem__(self, index: Any) -> npt.NDArray[Any]:
+        files = [self._checked(shard) for shard in self._touched(index)] if self._guarded else []
+        before = [_state(file) for file in files]
+        try:
+            values = np.asarray(self._array[index])
         except (IndexError, MemoryError):
             raise
         except Exception as error:
-            damaged = self._damaged()
-            for shard in damaged:
-                self._forget(shard)
-            file = self._file(damaged[0]) if damaged else self.folder
-            more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise StoreError(f"{file}{more}: damaged on the disk ({reason}); xct run computes it anew") from error
+            raise self._told(error) from error
+        for file, state in zip(files, before, strict=True):
+            if _state(file) != state:
+                raise StoreError(f"{file} was computed anew while it was read; read it again")
+        return values
 
-    def _grid(self) -> Iterator[tuple[int, ...]]:
+    def _told(self, error: Exception) -> StoreError:
+        damaged = self._damaged()
+        for shard in damaged:
+            self._forget(shard)
+        file = self._file(damaged[0]) if damaged else self.folder
+        more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return StoreError(f"{file}{more}: damaged on the disk ({reason}); xct run computes it anew")
+
+    def _marker(self, shard: Shard) -> Marker | None:
+        assert self._root is not None
+        return read_marker(self._root, self.folder.parent.relative_to(self._root).as_posix(), shard)
+
+    def _checked(self, shard: Shard) -> Path:
+        """Return the file of a shard that is finished and what its marker vouches for."""
+        file, marker = self._file(shard), self._marker(shard)
+        level = int(self.folder.name)
+        if marker is None or marker.files is None or level >= len(marker.files):
+            raise StoreError(f"{file}: {self._unfinished()}")
+        problem = problem_of(file, marker.files[level])
+        if problem:  # its marker stays: the next run compares as well
+            raise StoreError(f"{file}: damaged on the disk (it {problem}); xct run computes it anew")
+        return file
+
+    def _unfinished(self) -> str:
+        """Say that a shard is not finished, and who is at it."""
+        assert self._root is not None
+        try:
+            who = json.loads((self._root / STATE / "lock.json").read_text())
+            return f"is being computed by process {int(who['pid'])} on {who['host']}; wait for it"
+        except (OSError, ValueError, TypeError, KeyError):
+            return "is not computed; xct run computes it"
+
+    def _grid(self) -> Iterator[Shard]:
         sizes = self.shards or self.chunks
         return itertools.product(*(range(-(-n // size)) for n, size in zip(self.shape, sizes, strict=True)))
 
-    def _damaged(self) -> list[tuple[int, ...]]:
+    def _touched(self, index: Any) -> Iterator[Shard]:
+        """Yield the shards that an index reads; all of them where it is none of whole numbers and slices."""
+        parts = index if isinstance(index, tuple) else (index,)
+        if Ellipsis in [part for part in parts if part is Ellipsis]:
+            k = next(k for k, part in enumerate(parts) if part is Ellipsis)
+            parts = (*parts[:k], *[slice(None)] * (self.ndim - len(parts) + 1), *parts[k + 1 :])
+        parts = (*parts, *[slice(None)] * (self.ndim - len(parts)))
+        spans = []
+        for part, n, size in zip(parts, self.shape, self.shards or self.chunks, strict=False):
+            span = _span(part, n)
+            if span is None:
+                return self._grid()
+            spans.append(range(span[0] // size, -(-span[1] // size)) if span[1] > span[0] else range(0))
+        return itertools.product(*spans)
+
+    def _damaged(self) -> list[Shard]:
         """Return the shards that cannot be read."""
         sizes = self.shards or self.chunks
         found = []
@@ -67,13 +143,33 @@ class StoredArray:
                 found.append(shard)
         return found
 
-    def _file(self, shard: tuple[int, ...]) -> Path:
+    def _file(self, shard: Shard) -> Path:
         return self.folder.joinpath("c", *map(str, shard))
 
-    def _forget(self, shard: tuple[int, ...]) -> None:
+    def _forget(self, shard: Shard) -> None:
         """Remove the marker that calls a shard finished."""
-        image = self.folder.parent.resolve()
-        root = next((folder for folder in image.parents if (folder / ".xct").is_dir()), None)
-        if root is not None:
+        if self._root is not None:
+            name = self.folder.parent.relative_to(self._root).as_posix()
             with contextlib.suppress(OSError):
-                marker_file(root, str(image.relative_to(root)), shard).unlink()
+                marker_file(self._root, name, shard).unlink()
+
+
+def _span(part: Any, n: int) -> tuple[int, int] | None:
+    """Return the first index that is read along an axis and the one after the last, None where that is not plain."""
+    if isinstance(part, slice):
+        chosen = range(*part.indices(n))
+        return (min(chosen), max(chosen) + 1) if len(chosen) else (0, 0)
+    try:
+        k = operator.index(part)
+    except TypeError:
+        return None
+    k += n if k < 0 else 0
+    return (k, k + 1) if 0 <= k < n else (0, 0)
+
+
+def _state(file: Path) -> tuple[int, int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        return (0, 0, 0)
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xct_pipeline.store import layout
+from xct_pipeline.store import layout, records
 from xct_pipeline.store.cells import escape_cells, unescape_cells
 from xct_pipeline.store.columns import Kind
-from xct_pipeline.store.files import StoreError, write_atomic
+from xct_pipeline.store.files import HEALED, StoreError, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger("xct")
 
 NO_NUMBER = ["", "nan", "NaN"]
 
@@ -29,14 +32,28 @@ def write_table(root: Path, name: str, table: pd.DataFrame) -> Path:
     described = describe(name, table.columns)
     file, readme = root / layout.TABLE(table=name), root / layout.COLUMNS
     file.parent.mkdir(parents=True, exist_ok=True)
-    known = json.loads(readme.read_text()) if readme.exists() else {}
+    known = _described(root, readme)
     for other, columns in known.items():  # of a version that kept nothing but units
         if columns and all(isinstance(entry, str) for entry in columns.values()):
             known[other] = {c: {"unit": unit} for c, unit in columns.items()}
     known[file.name] = described
     write_atomic(file, escape_cells(table).to_csv(index=False, float_format="%.10g").encode())
     write_atomic(readme, json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False).encode())
+    records.record(root, file, readme)
     return file
+
+
+def _described(root: Path, readme: Path) -> dict[str, dict[str, Any]]:
+    """Return what is kept of the columns of each table; nothing where that is damaged."""
+    try:
+        if records.problem(root, readme) is None:
+            return {str(name): dict(columns) for name, columns in json.loads(readme.read_bytes()).items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError, TypeError):
+        pass
+    log.warning("%s is damaged; %s", readme, HEALED)
+    return {}
 
 
 def describe(name: str, columns: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -67,6 +84,7 @@ def read_table(root: Path, name: str) -> pd.DataFrame:
     if not file.exists():
         there = sorted(f.stem for f in file.parent.glob("*.csv")) if file.parent.is_dir() else []
         raise StoreError(f"{root} has no table {name}; it has: {', '.join(there) or 'none'}")
+    records.check(root, file)
     texts = _texts(name)
     header = list(pd.read_csv(file, nrows=0).columns)
     types: dict[Any, Any] = {column: "str" for column in header if column in texts}

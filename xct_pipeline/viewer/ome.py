@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.files import StoreError, store_root
+from xct_pipeline.store.stored_array import StoredArray
 
 Array = npt.NDArray[Any]
 BLOCK_BYTES = 16_000_000  # what is read together: inner chunks are joined until a block is this large
@@ -143,7 +144,7 @@ def open_ome(folder: Path, name: str | None = None) -> OmeImage:
         axes, units = _axes(multiscale)
         datasets = multiscale["datasets"]
         title = name or multiscale.get("name") or folder.stem
-        arrays = tuple(Guarded(zarr.open_array(str(folder / d["path"]), mode="r"), title) for d in datasets)
+        arrays = tuple(Guarded(_opened(folder / d["path"]), title) for d in datasets)
         scale, translate = _placement(datasets[0], multiscale, len(axes))
     except (KeyError, IndexError, TypeError, ValueError, OSError) as error:
         raise StoreError(f"{folder}: incomplete or damaged metadata ({_first_line(error)})") from error
@@ -181,6 +182,11 @@ def _require_size(folder: Path, arrays: Sequence[Guarded]) -> None:
             f"{folder}: planes of {' x '.join(map(str, coarsest[-2:]))} at its coarsest level are too large to show: "
             "write it with more levels (a pyramid)"
         )
+
+
+def _opened(folder: Path) -> Any:
+    """Open an array: one of a store so that only what a run finished is read of it."""
+    return zarr.open_array(str(folder), mode="r") if store_root(folder) is None else StoredArray(folder)
 
 
 def ome_attributes(folder: Path) -> dict[str, Any]:

@@ -22,11 +22,10 @@ from xct_pipeline.engine.steps import Estimate, Steps
 from xct_pipeline.reconstruction import external, fourier, half_acquisition, truncation
 from xct_pipeline.reconstruction.center.find import CenterEstimate, choose_rows, find_center, row_content
 from xct_pipeline.scan import Scan, ScanError
-from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.image import Image, level_count, shard_thickness
 from xct_pipeline.store.store import Store
 
 GROUP = 16  # slices that a run computes together; aligned to detector row 0
-THICKNESSES = (64, 48, 32, 16)
 CONTENT_ANGLES = 8  # projections from which rows are chosen for the centre
 CENTER_ROWS = 12
 CENTER_BYTES = 24  # for each value of the rows that it is found in, measured on simulated scans
@@ -291,9 +290,10 @@ def common_center(found: Sequence[CenterEstimate]) -> CenterEstimate:
     return replace(found[0], center=center, sigma=sigma, method=f"common ({found[0].method})", warnings=warnings)
 
 
-def volume_image(name: str, geometry: Geometry, rows: tuple[int, int], thickness: int) -> Image:
+def volume_image(name: str, geometry: Geometry, rows: tuple[int, int]) -> Image:
     """Return the image of a scan's volume: (z, y, x), rows of the detector along z."""
     shape = (rows[1] - rows[0], geometry.size, geometry.size)
+    thickness = shard_thickness(shape)
     return Image(
         f"scans/{name}/volume",
         ("z", "y", "x"),
@@ -316,29 +316,11 @@ def volume_pass(
     rows: tuple[int, int],
     inputs: Mapping[str, Any],
     limits: Resources,
-    store: Store | None = None,
     before_s: float = 0.0,
 ) -> Pass:
-    """Return the pass from a source of projections to a scan's volume.
-
-    The shard's thickness is the store's where the volume exists already; else the largest for which every worker
-    has work and a task fits in its share of the memory.
-    """
+    """Return the pass from a source of projections to a scan's volume."""
+    image, size = volume_image(name, geometry, rows), geometry.size
     op = reconstruct_op(settings, geometry, rows[0])
-    size = geometry.size
-
-    def build(thickness: int) -> Pass:
-        image = volume_image(name, geometry, rows, thickness)
-        granule, offset = (GROUP, size, size), (rows[0], 0, 0)
-        cpu_s = image.shape[0] * size * (len(geometry.angles) * GRID_S + size * VOXEL_S) + before_s
-        return Pass(image, source, (*before, op), granule, offset, inputs, limits.on_device, cpu_s=cpu_s)
-
-    existing = store.existing_layout(f"scans/{name}/volume") if store is not None else None
-    if existing is not None and existing[0] % GROUP == 0:
-        return build(existing[0])
-    for thickness in THICKNESSES:
-        candidate = build(thickness)
-        enough = len(candidate.shards()) >= 2 * limits.workers
-        if enough and candidate.memory() * limits.workers < limits.memory:
-            return candidate
-    return build(THICKNESSES[-1])
+    granule, offset = (GROUP, size, size), (rows[0], 0, 0)
+    cpu_s = image.shape[0] * size * (len(geometry.angles) * GRID_S + size * VOXEL_S) + before_s
+    return Pass(image, source, (*before, op), granule, offset, inputs, limits.on_device, cpu_s=cpu_s)

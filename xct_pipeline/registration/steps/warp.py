@@ -15,14 +15,13 @@ from xct_pipeline.engine.resources import Resources
 from xct_pipeline.registration import warp
 from xct_pipeline.registration.steps.volumes import Motion, Volume
 from xct_pipeline.store import layout
-from xct_pipeline.store.image import CHUNK, Image, level_count
+from xct_pipeline.store.image import CHUNK, Image, level_count, shard_thickness
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 
 VERSION = 1
 WARP_RATE = 12e6  # voxels per CPU-second, read and written
 GRANULE = (64, 256, 256)
-SHARD_COPIES = 3.4  # a shard, its pyramid and its encoded chunks, while it is being written
 PATH = layout.REGISTERED
 
 
@@ -83,7 +82,7 @@ def series_pass(
     folders = tuple("" if v is None else str(store.path.resolve() / v.path / "0") for v in volumes)
     source = SeriesSource(folders, tuple(transforms), fixed.shape, settings.order)
     along_t = {"time_s": list(times_s), "scans": [motion.name for motion in motions]}
-    image = series_image(PATH, fixed, len(volumes), "float32", fixed.unit, limits, along_t, store=store)
+    image = series_image(PATH, fixed, len(volumes), "float32", fixed.unit, along_t)
     op = BlockOp(
         f"warp.{settings.order}",
         VERSION,
@@ -100,29 +99,10 @@ def series_pass(
 
 
 def series_image(
-    path: str,
-    fixed: Volume,
-    count: int,
-    dtype: str,
-    unit: str,
-    limits: Resources,
-    attributes: Mapping[str, Any],
-    labels: bool = False,
-    store: Store | None = None,
+    path: str, fixed: Volume, count: int, dtype: str, unit: str, attributes: Mapping[str, Any], labels: bool = False
 ) -> Image:
-    """Return a (t, z, y, x) image in the reference's frame.
-
-    The shards' thickness is that of the image in the store where there is one: other shards would write to the same
-    files. Else it is the largest for which every worker has work and a few shards fit in the memory.
-    """
-    existing = store.existing_layout(path) if store is not None else None
-    thickness = existing[0] if existing is not None else 64
-    plane = 4.0 * fixed.shape[1] * fixed.shape[2]
-    while existing is None and thickness > 16:
-        shards = -(-fixed.shape[0] // thickness) * count
-        if shards >= 2 * limits.workers and SHARD_COPIES * thickness * plane * limits.workers < 0.6 * limits.memory:
-            break
-        thickness //= 2
+    """Return a (t, z, y, x) image in the reference's frame."""
+    thickness = shard_thickness(fixed.shape)
     return Image(
         path,
         ("t", "z", "y", "x"),

@@ -74,25 +74,23 @@ def labels_pass(
     """Return the pass that labels all scans; `granule` changes what is computed at a time, never the result."""
     frame = (len(facts.names), *facts.volume.shape)
     op = _segment_op(config, settings, facts, chosen, frame, store, limits, steps)
-    step = _labels_pass(settings, facts, store, limits, op, chosen)
+    step = _labels_pass(settings, facts, store, op, chosen)
     return replace(
         step, granule=(1, *(granule or labels_granule(settings))), inputs={"registered": image_identity(store, PATH)}
     )
 
 
-def planned_labels(settings: Segmentation, facts: Facts, store: Store, limits: Resources) -> Pass:
+def planned_labels(settings: Segmentation, facts: Facts, store: Store) -> Pass:
     """Return the pass that labels all scans before what it depends on is known."""
     halo, factor = segment_memory(settings)
     frame = (len(facts.names), *facts.volume.shape)
     name = "thresholds" if isinstance(settings, SegmentOtsu | SegmentValues) else settings.method
     op = block_op(name, unbound, {}, halo, frame, factor, 1)
-    return _labels_pass(settings, facts, store, limits, op, None)
+    return _labels_pass(settings, facts, store, op, None)
 
 
-def _labels_pass(
-    settings: Segmentation, facts: Facts, store: Store, limits: Resources, op: BlockOp, chosen: Thresholds | None
-) -> Pass:
-    image = labels_image(settings, facts, chosen, limits)
+def _labels_pass(settings: Segmentation, facts: Facts, store: Store, op: BlockOp, chosen: Thresholds | None) -> Pass:
+    image = labels_image(settings, facts, chosen)
     ops = (*denoise_op(settings, image.shape), op)
     granule = (1, *labels_granule(settings))
     return Pass(
@@ -100,7 +98,7 @@ def _labels_pass(
     )
 
 
-def labels_image(settings: Segmentation, facts: Facts, chosen: Thresholds | None, limits: Resources) -> Image:
+def labels_image(settings: Segmentation, facts: Facts, chosen: Thresholds | None) -> Image:
     """Return the image of the labels of all scans."""
     names = {str(k): n for k, n in material_names(settings).items()}
     attributes = {
@@ -109,7 +107,7 @@ def labels_image(settings: Segmentation, facts: Facts, chosen: Thresholds | None
         "names": names,
         "thresholds": list(chosen.values) if chosen else None,
     }
-    image = series_image(labels_path(), facts.volume, len(facts.names), "uint8", "", limits, attributes, labels=True)
+    image = series_image(labels_path(), facts.volume, len(facts.names), "uint8", "", attributes, labels=True)
     return whole_granules(image) if isinstance(settings, SegmentHysteresis) else image
 
 

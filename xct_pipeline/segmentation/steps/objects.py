@@ -12,7 +12,6 @@ import numpy as np
 from xct_pipeline.config import Segmentation
 from xct_pipeline.engine.blocks import Array, Pass, Reduction, Region, unbound
 from xct_pipeline.engine.execution import PassResult, Progress, image_identity
-from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import path_name
 from xct_pipeline.names import check_name
 from xct_pipeline.registration.steps.stage import PATH, series_image
@@ -39,12 +38,10 @@ def objects_path(name: str) -> str:
     return layout.OBJECTS(material=path_name(check_name(name)))
 
 
-def objects_image(name: str, facts: Facts, limits: Resources) -> Image:
+def objects_image(name: str, facts: Facts) -> Image:
     """Return the image of the numbered objects of a material in all scans."""
     attributes = {"time_s": list(facts.times_s), "scans": list(facts.names)}
-    image = series_image(
-        objects_path(name), facts.volume, len(facts.names), "int32", "", limits, attributes, labels=True
-    )
+    image = series_image(objects_path(name), facts.volume, len(facts.names), "int32", "", attributes, labels=True)
     return whole_granules(image)
 
 
@@ -74,7 +71,7 @@ def numbers_pass(
     m: Measured, value: int, parameters: Mapping[str, Any], merged: Mapping[int, dict[str, Array]] | None
 ) -> Pass:
     """Return the pass that writes the numbers of a material's objects; these are known once they have been found."""
-    image = objects_image(m.names[value], m.facts, m.limits)
+    image = objects_image(m.names[value], m.facts)
     connectivity = m.settings.objects.connectivity
     function = (
         unbound if merged is None else partial(_number_block, merged=merged, value=value, connectivity=connectivity)

@@ -119,7 +119,7 @@ def plan_steps(config: Config, facts: Facts, store: Store, limits: Resources) ->
         case _:
             assert_never(settings)
     m = _measured(settings, facts, store, limits, None)
-    steps += [planned_labels(settings, facts, store, limits), materials_step(m)]
+    steps += [planned_labels(settings, facts, store), materials_step(m)]
     if settings.interface.offsets:
         steps += [heights_step(m, None), contacts_step(m)]
     if settings.thickness is not None:

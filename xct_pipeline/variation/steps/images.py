@@ -12,7 +12,6 @@ import numpy as np
 from xct_pipeline.config import Variation
 from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, inside, size_of, widen
 from xct_pipeline.engine.execution import image_identity
-from xct_pipeline.engine.resources import Resources
 from xct_pipeline.registration.steps.stage import GRANULE, PATH, series_image, whole_chunks
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
@@ -61,19 +60,12 @@ def unchanged(block: Any, before: Region, after: Region) -> Any:
 
 
 def change_pass(
-    series: Series,
-    store: Store,
-    limits: Resources,
-    times: Sequence[float | None],
-    consecutive: bool,
-    known: bool = True,
+    series: Series, store: Store, times: Sequence[float | None], consecutive: bool, known: bool = True
 ) -> Pass:
     """Return the pass that writes the change of attenuation; not `known` before the series is there."""
     path = ATTENUATION + "_consecutive" * consecutive
     pairs = pairs_of(series, consecutive)
-    image = series_image(
-        path, series.volume, len(series.names), "float32", series.volume.unit, limits, along_t(series, times)
-    )
+    image = series_image(path, series.volume, len(series.names), "float32", series.volume.unit, along_t(series, times))
     source = PairSource(str(store.path.resolve() / PATH / "0"), pairs, series.failed)
     inputs = {"registered": image_identity(store, PATH)} if known else {}
     op = BlockOp("change", VERSION, unchanged)
@@ -119,7 +111,6 @@ def density_passes(
     physics: Physics,
     compositions: Sequence[float | None],
     store: Store,
-    limits: Resources,
     times: Sequence[float | None],
     second: Store | None,
     consecutive: bool,
@@ -155,9 +146,7 @@ def density_passes(
         if flags and consecutive:
             continue
         more = {"flags": {str(bit): text for bit, text in FLAG_MEANING.items()}} if flags else {}
-        image = series_image(
-            name, series.volume, len(series.names), dtype, unit, limits, {**attributes, **more}, labels=flags
-        )
+        image = series_image(name, series.volume, len(series.names), dtype, unit, {**attributes, **more}, labels=flags)
         function = partial(
             _density,
             physics=physics,

@@ -88,15 +88,13 @@ def plan_steps(config: Config, series: Series, store: Store, limits: Resources, 
     settings, registration = config.variation, config.registration or Registration()
     assert settings is not None
     none = (None,) * len(series.names)
-    steps: list[Step] = list(
-        side_by_side([change_pass(series, store, limits, none, kind, known=False) for kind in KINDS])
-    )
+    steps: list[Step] = list(side_by_side([change_pass(series, store, none, kind, known=False) for kind in KINDS]))
     if not mass_known:
         return tuple(steps)
     assert settings.region is not None
     physics, second = physics_of(settings, series.scans), second_store(config)
     for kind in KINDS:
-        densities = density_passes(series, settings, physics, none, store, limits, none, second, kind, known=False)
+        densities = density_passes(series, settings, physics, none, store, none, second, kind, known=False)
         steps += side_by_side(densities)
     other = None if second is None else (series, second)
     study = Study(config, series, store, limits, physics, none, none, second=other)
@@ -138,7 +136,7 @@ def run(
         record, stamps, charge = charge_of_series(config, series.names, series.scans, series.reference)
         times = stamps.time_s
     stamps_s = tuple(float(t) if np.isfinite(t) else None for t in times)
-    changes = [change_pass(series, store, limits, stamps_s, kind) for kind in KINDS]
+    changes = [change_pass(series, store, stamps_s, kind) for kind in KINDS]
     done = run_passes(store, changes, limits, progress, steps)
     if reasons:
         return VariationResult(tuple(done), tuple(reasons))
@@ -151,7 +149,7 @@ def run(
     check_regions(study)
     for kind in KINDS:
         densities = density_passes(
-            series, settings, physics, compositions, store, limits, stamps_s, second[1] if second else None, kind
+            series, settings, physics, compositions, store, stamps_s, second[1] if second else None, kind
         )
         done += run_passes(store, densities, limits, progress, steps)
     registration = config.registration or Registration()

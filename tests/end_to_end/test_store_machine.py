@@ -1,0 +1,268 @@
+"""A store that is run, killed, ruined, read and mended in any order: what is read of it is right, or an error."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import store_bench
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from store_bench import STAGES, STRANGE, Bench, assert_like, assert_right_or_error, copy_store, flip, in_child
+
+from xct_pipeline.store.store import Store
+from xct_pipeline.store.verify import verify
+
+WINDOWS = ("ram-lak", "hann")
+SIZES = ("2GB", "3GB", "8GB")
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory) -> Bench:
+    made = Bench(tmp_path_factory.mktemp("bench"))
+    config = made.configure(made.folder / "warm", (0, 1), "ram-lak")
+    store_bench.run(config, os.environ.get("XCT_MACHINE_STAGE", STAGES[0]), 1, "4GB")  # what children inherit compiled
+    return made
+
+
+def machine_of(bench: Bench, until: str, folder: Path) -> type[RuleBasedStateMachine]:
+    """Return the machine over stores of one series, run up to a stage."""
+    stages = STAGES[: STAGES.index(until) + 1]
+    count = [0]
+
+    class Machine(RuleBasedStateMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            count[0] += 1
+            self.folder = folder / f"store_{count[0]}"
+            self.store = self.folder / "store.zarr"
+            self.scans, self.window, self.taken = [0, 1], "ram-lak", set[int]()
+            self.unsure = False  # the store may have lost what it knew: metadata were ruined
+
+        def whole(self, until: str) -> Path:
+            return bench.undisturbed(tuple(self.scans), self.window, until)
+
+        def go(self, until: str, workers: int, memory: str, deaths: int | None = None) -> tuple[int, str]:
+            config = bench.configure(self.folder, self.scans, self.window)
+            ended = in_child(lambda: store_bench.run(config, until, workers, memory), deaths)
+            assert ended[0] != STRANGE, ended[1]
+            assert "\n" not in ended[1]
+            return ended
+
+        def missing(self) -> set[int]:
+            return self.taken - set(self.scans)
+
+        @rule(until=st.sampled_from(stages), workers=st.integers(1, 4), memory=st.sampled_from(SIZES))
+        def run(self, until: str, workers: int, memory: str) -> None:
+            code, text = self.go(until, workers, memory)
+            if code == 0:
+                self.taken |= set(self.scans)
+                assert_like(self.store, self.whole(until))
+            elif self.missing() and not self.unsure:
+                assert code == 2
+                assert any(f"scan_{k:02d}" in text for k in self.missing())
+            else:
+                assert self.unsure, text  # one line that says so, and what to type; mended below
+
+        @rule(deaths=st.integers(1, 60), workers=st.integers(1, 4), memory=st.sampled_from(SIZES))
+        def kill(self, deaths: int, workers: int, memory: str) -> None:
+            code, text = self.go(until, workers, memory, deaths)
+            assert code in (0, store_bench.KILLED) or self.missing() or self.unsure, text
+            if code in (0, store_bench.KILLED) and (self.store / "zarr.json").exists():
+                self.taken |= set(self.scans)
+
+        @precondition(lambda self: self.store.exists())
+        @rule(draw=st.integers(0, 2**32), how=st.sampled_from(["flip", "truncate", "delete", "swap", "copy"]))
+        def ruin(self, draw: int, how: str) -> None:
+            chance = random.Random(draw)
+            file = chance.choice(store_bench.files_of(self.store) or [self.store])
+            if file == self.store:
+                return
+            self.unsure = self.unsure or file.name in ("zarr.json", "store.json")
+            if how == "flip":
+                flip(file, chance)
+            elif how == "truncate":
+                file.write_bytes(file.read_bytes()[: chance.randrange(file.stat().st_size + 1)])
+            elif how == "delete":
+                file.unlink()
+            elif how == "swap":
+                other = chance.choice(store_bench.shards_of(self.store) or [file])
+                data = other.read_bytes(), file.read_bytes()
+                file.write_bytes(data[0])
+                other.write_bytes(data[1])
+            else:
+                from_ = bench.undisturbed((0, 1), chance.choice(WINDOWS), until) / file.relative_to(self.store)
+                if from_.exists():
+                    shutil.copy2(from_, file)
+
+        @rule(window=st.sampled_from(WINDOWS))
+        def change(self, window: str) -> None:
+            self.window = window
+
+        @rule(k=st.integers(0, 2))
+        def add(self, k: int) -> None:
+            self.scans = sorted({*self.scans, k})
+
+        @precondition(lambda self: len(self.scans) > 1)
+        @rule(k=st.integers(1, 2))
+        def remove(self, k: int) -> None:
+            self.scans = [scan for scan in self.scans if scan != k]
+
+        @precondition(lambda self: self.missing() and not self.unsure and Store(self.store).exists())
+        @rule()
+        def forget(self) -> None:
+            name = f"scan_{min(self.missing()):02d}"
+
+            def work() -> None:
+                with Store(self.store).lock():
+                    Store(self.store).forget(name)
+
+            code, text = in_child(work)
+            assert code == 0, text
+            self.taken.discard(min(self.missing()))
+
+        @rule()
+        def check(self) -> None:
+            def work() -> None:
+                if Store(self.store).exists():
+                    verify(Store(self.store))
+
+            code, text = in_child(work)
+            assert code in (0, 1), text
+
+        @rule(until=st.sampled_from(stages), workers=st.integers(1, 4))
+        def heal(self, until: str, workers: int) -> None:
+            code, text = in_child(lambda: store_bench.mend(self.store))
+            assert code == 0, text
+            self.scans = sorted({*self.scans, *self.taken})
+            code, text = self.go(until, workers, "4GB")
+            assert code == 0, text
+            self.taken |= set(self.scans)
+            self.unsure = False
+            assert_like(self.store, self.whole(until))
+            if until == stages[-1]:
+                assert not verify(Store(self.store)).problems
+
+        @invariant()
+        def reads_right_or_not_at_all(self) -> None:
+            if not self.store.exists():
+                return
+            sets = {tuple(sorted(s)) for s in (self.scans, self.taken, {*self.scans, *self.taken}, [0], [0, 1], [0, 2])}
+            known = [bench.undisturbed(s, window, until) for s in [*sets, (0, 1, 2)] if s for window in WINDOWS]
+
+            code, text = in_child(lambda: assert_right_or_error(self.store, known))
+            assert code == 0, text
+
+        def teardown(self) -> None:
+            self.heal(stages[-1], 2)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    return Machine
+
+
+def play(bench: Bench, until: str, folder: Path, examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        machine_of(bench, until, folder),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            derandomize=True,
+            database=None,
+        ),
+    )
+
+
+def test_twenty_steps(bench, tmp_path):
+    play(bench, "reconstruction", tmp_path, 1, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_five_hundred_steps(bench, tmp_path):
+    play(bench, "reconstruction", tmp_path / "one", 8, 50)
+    play(bench, "variation", tmp_path / "all", 4, 25)
+
+
+def killed_and_continued(bench: Bench, folder: Path, stage: str, moments: list[int]) -> None:
+    """Kill runs of one stage at writes, and go on with other workers and memory: the same bytes."""
+    whole, before = bench.undisturbed((0, 1), "ram-lak", stage), STAGES[max(0, STAGES.index(stage) - 1)]
+    begun = folder / "begun"
+    config = bench.configure(begun, (0, 1), "ram-lak")
+    if stage != before:
+        assert in_child(lambda: store_bench.run(config, before, 2, "4GB"))[0] == 0
+    killed = 0
+    for k, moment in enumerate(moments):
+        copy = folder / f"copy_{k}"
+        copy_store(begun, copy)
+        again = copy / "run.toml"
+        code, text = in_child(lambda c=again, k=k: store_bench.run(c, stage, 1 + k % 4, "8GB"), moment, bool(k % 2))
+        killed += code == store_bench.KILLED
+        assert code in (0, store_bench.KILLED), text
+        code, text = in_child(lambda c=again, k=k: store_bench.run(c, stage, 4 - k % 4, "2GB"))
+        assert code == 0, text
+        assert_like(copy / "store.zarr", whole)
+        assert not verify(Store(copy / "store.zarr")).problems
+        shutil.rmtree(copy)
+    assert killed >= len(moments) // 2
+
+
+def test_a_killed_reconstruction_is_continued_with_other_workers_and_memory(bench, tmp_path):
+    killed_and_continued(bench, tmp_path, "reconstruction", [1, 4, 9, 13, 22])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_hundred_kills(bench, tmp_path, stage):
+    killed_and_continued(bench, tmp_path, stage, [1 + k % 40 for k in range(100)])
+
+
+def flipped(bench: Bench, folder: Path, until: str, times: int, together: int) -> None:
+    """Flip bits over all files, time kept or not: verify finds each, and the next run brings the same bytes."""
+    whole = bench.undisturbed((0, 1), "ram-lak", until)
+    copy_store(whole.parent, folder / "copy")
+    store, draw = folder / "copy" / "store.zarr", random.Random(0)
+    for _ in range(times // together):
+        files = draw.sample(store_bench.files_of(store), together)
+        for file in files:
+            flip(file, draw, keep_time=draw.random() < 0.5)
+        found = {problem.place for problem in verify(Store(store)).problems}
+        silent = [f for f in files if f.relative_to(store).as_posix() not in found and not told_by(f, found, store)]
+        assert not silent, f"verify says nothing of {silent}"
+        code, text = in_child(lambda: assert_right_or_error(store, [whole]))
+        assert code == 0, text
+        assert in_child(lambda: store_bench.mend(store)) == (0, "")
+        code, text = in_child(lambda: store_bench.run(store.parent / "run.toml", until, 2, "4GB"))
+        assert code == 0, text
+        assert_like(store, whole)
+        assert not verify(Store(store)).problems
+
+
+def told_by(file: Path, found: set[str], store: Path) -> bool:
+    """Tell whether what vouches for a file was found to be ruined itself, so that the file is computed anew anyway."""
+    place = file.relative_to(store).as_posix()
+    if place.startswith("tables/") or place == "report.html":
+        return ".xct/files.json" in found
+    name = place.removeprefix(".xct/markers/")
+    images = [p.as_posix() for p in Path(name).parents]
+    if any({f"{image}/zarr.json", f".xct/markers/{image}.pass.json"} <= found for image in images):
+        return True  # neither what the image is nor what it was made of is known
+    shard = re.fullmatch(r"(.+)/\d/c/(.+)", place)
+    return shard is not None and f".xct/markers/{shard[1]}/{shard[2].replace('/', '_')}.json" in found
+
+
+def test_fifty_flips_are_found_and_healed(bench, tmp_path):
+    flipped(bench, tmp_path, "reconstruction", 50, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_a_thousand_flips_are_found_and_healed(bench, tmp_path):
+    flipped(bench, tmp_path, "variation", 1000, 20)

@@ -1,0 +1,179 @@
+"""Whose a folder is: the mark of a store, what may be deleted in it, and the scans that it knows."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from xct_pipeline.store import seal
+from xct_pipeline.store.files import STATE, RefusedError, StoreError, write_changed
+
+MAKER = "xct-pipeline"
+FORMAT = 2
+MARK = f"{STATE}/store.json"
+OURS = {"store.json", "lock", "lock.json", "markers", "estimates", "parcels", "files.json", "inputs.json"}
+OUTSIDE = {"zarr.json", "scans", "registered", "variation", "tables", "report.html", "run.log"}
+# of this version, of those before, and of zarr while it writes a shard
+TEMPORARY = re.compile(
+    r"\..+\.partial|\.[^/]+\.(json|npz|csv|html|pickle)\.[a-z0-9_]{6,8}|(\d+|zarr)(\.[0-9a-f]{32})?\.partial"
+)
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file is what a killed write left."""
+    return TEMPORARY.fullmatch(name) is not None
+
+
+def read_mark(root: Path) -> dict[str, Any] | None:
+    """Return the mark of a store, None where it has none.
+
+    Raises
+    ------
+    StoreError
+        It is damaged.
+    """
+    file = root / MARK
+    try:
+        mark = seal.loads(file.read_bytes(), MARK)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"{file}: damaged ({error}); {_cure(root)}") from error
+    if mark.get("made_by") != MAKER or not isinstance(mark.get("scans"), dict):
+        raise StoreError(f"{file}: not the mark of a store; {_cure(root)}")
+    return mark
+
+
+def _cure(root: Path) -> str:
+    return f"xct verify {root} --repair, then xct run"
+
+
+def write_mark(root: Path, scans: Mapping[str, list[str]]) -> None:
+    """Mark a folder as a store that knows these scans and their main raw files."""
+    (root / STATE).mkdir(parents=True, exist_ok=True)
+    write_changed(root / MARK, seal.dumps({"made_by": MAKER, "format": FORMAT, "scans": dict(scans)}, MARK))
+
+
+def is_ours(root: Path) -> bool:
+    """Tell whether a folder bears our mark, or is a store that an earlier version of this program wrote or began."""
+    state = root / STATE
+    if not state.is_dir():
+        return False
+    try:
+        if read_mark(root) is not None:
+            return True
+    except StoreError:
+        damaged = True
+    else:
+        damaged = False
+    if not _only_ours(state):
+        return False
+    others = {entry.name for entry in root.iterdir() if entry.name != STATE and not is_temporary(entry.name)}
+    if others <= ({*OUTSIDE} if damaged else {"run.log"}):
+        return True
+    return any((state / "markers").rglob("*.pass.json")) or _root_scans(root) is not None
+
+
+def _only_ours(state: Path) -> bool:
+    return all(entry.name in OURS or is_temporary(entry.name) for entry in state.iterdir())
+
+
+def _root_scans(root: Path) -> dict[str, list[str]] | None:
+    """Return the scans that the root's attributes list, None where they are not there or not ours."""
+    try:
+        document = json.loads((root / "zarr.json").read_bytes())
+        scans = document["attributes"]["xct"]["scans"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not isinstance(scans, dict) or not all(_are_files(files) for files in scans.values()):
+        return None
+    return scans
+
+
+def _are_files(files: Any) -> bool:
+    return isinstance(files, list) and all(isinstance(file, str) for file in files)
+
+
+def mend_mark(root: Path) -> None:
+    """Write the mark of a store anew, with the scans that its root lists; none where that is damaged as well."""
+    write_mark(root, _root_scans(root) or {})
+
+
+def known_scans(root: Path) -> dict[str, list[str]]:
+    """Return every scan that a store has taken in, and its main raw files; from the root where the mark is damaged.
+
+    Raises
+    ------
+    StoreError
+        Neither can be read.
+    """
+    try:
+        mark = read_mark(root)
+    except StoreError:
+        found = _root_scans(root)
+        if found is None:
+            raise
+        return found
+    if mark is None:
+        return _root_scans(root) or {}
+    return {str(name): [str(file) for file in files] for name, files in mark["scans"].items()}
+
+
+def inside(root: Path, path: str | Path) -> Path:
+    """Return a path of a store.
+
+    Raises
+    ------
+    RefusedError
+        It leads out of the store, by its name or by a link.
+    """
+    target = root / path
+    whole, end = root.resolve(), target.resolve()
+    if end == whole or whole not in end.parents:
+        raise RefusedError(f"{target} leads out of the store {root}; nothing there is touched")
+    return target
+
+
+def remove(root: Path, path: str | Path) -> None:
+    """Delete a file or folder of a store; what is not there is no error.
+
+    Raises
+    ------
+    RefusedError
+        It does not lie inside the store, or the folder is no store of ours.
+    """
+    target = root / path
+    if target.is_symlink():
+        raise RefusedError(f"{target} is a link; remove it yourself, then the same command goes on")
+    target = inside(root, path)
+    if not is_ours(root):
+        raise RefusedError(f"{root} is not a store of xct; nothing in it is deleted")
+    if target.is_dir():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)
+
+
+def remove_empty(root: Path, folder: Path) -> None:
+    """Remove a folder of a store and those above it that are empty now."""
+    while folder != root and root in folder.parents:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        if folder.exists():
+            return
+        folder = folder.parent
+
+
+def leftovers(root: Path) -> list[Path]:
+    """Return what killed writes left in a store, relative to it."""
+    found = []
+    for folder, _, names in os.walk(root):
+        found += [(Path(folder) / name).relative_to(root) for name in names if is_temporary(name)]
+    parcels = root / STATE / "parcels"
+    return sorted(found) + ([parcels.relative_to(root)] if parcels.is_dir() else [])

@@ -1,0 +1,72 @@
+"""Digests of the files of a store that are not images: tables, their units, the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xct_pipeline.store import seal
+from xct_pipeline.store.files import HEALED, STATE, StoreError, write_changed
+
+RECORDS = f"{STATE}/files.json"
+
+
+def records(root: Path) -> dict[str, str]:
+    """Return the digest of each file that was recorded, by its place in the store; empty where they are damaged."""
+    try:
+        found = seal.loads((root / RECORDS).read_bytes(), RECORDS)
+        return {str(place): str(digest) for place, digest in found.items()}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+
+
+def record(root: Path, *files: Path) -> None:
+    """Keep the digests of files that were just written."""
+    if not (root / STATE).is_dir():
+        return
+    known = records(root)
+    known |= {file.relative_to(root).as_posix(): seal.digest(file.read_bytes()) for file in files}
+    write_records(root, known)
+
+
+def write_records(root: Path, known: dict[str, str]) -> None:
+    """Keep these digests and no others."""
+    (root / STATE).mkdir(parents=True, exist_ok=True)
+    write_changed(root / RECORDS, seal.dumps(dict(sorted(known.items())), RECORDS))
+
+
+def problem(root: Path, file: Path) -> str | None:
+    """Say that a file is not what was written, None where it is or where that is not known (earlier versions)."""
+    expected = records(root).get(file.relative_to(root).as_posix())
+    if expected is None:
+        return None
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return "is missing"
+    return None if seal.digest(data) == expected else "is not what was written: its checksum is another"
+
+
+def check(root: Path, file: Path) -> None:
+    """Raise StoreError where a file is not what was written."""
+    found = problem(root, file)
+    if found:
+        raise StoreError(f"{file} {found}; {HEALED}")
+
+
+def estimate_bytes(data: bytes) -> bytes:
+    """Return a cached estimate (a zip file) with the digest of its bytes behind it, where readers of zip ignore it."""
+    return data + seal.digest(data).encode()
+
+
+def read_estimate(file: Path) -> bytes:
+    """Return the bytes of a cached estimate without their digest.
+
+    Raises
+    ------
+    OSError, ValueError
+        There is none, or it is damaged.
+    """
+    data = file.read_bytes()
+    if seal.digest(data[:-32]).encode() != data[-32:]:
+        raise ValueError("damaged")
+    return data[:-32]
