@@ -239,11 +239,8 @@ def is_complete(store: Store, step: Pass) -> bool:
 
 def finished_pass(store: Store, step: Pass, digests: Sequence[str]) -> PassResult | None:
     """Return the result of a pass all of whose shards are there with these digests, one or one for each plane."""
-    if read_attributes(store.path / step.image.path).get("xct", {}).get("identity") != provenance.plain(
-        step.image.identity()
-    ):
-        return None
-    if len(digests) not in (1, step.image.grid[0]):
+    made = read_attributes(store.path / step.image.path).get("xct", {}).get("identity")
+    if made != provenance.plain(step.image.identity()) or len(digests) not in (1, step.image.grid[0]):
         return None
     kept = []
     for shard in step.shards():
