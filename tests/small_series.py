@@ -1,7 +1,6 @@
 """Eleven small scans of a simulated cell, run to the end: what tests of everything that reads a store look at.
 
-The names sort differently as text (`scan_10` before `scan_2`) than in time. Two later stores differ from it on purpose:
-see `as_written_before`.
+The names sort differently as text (`scan_10` before `scan_2`) than in time.
 """
 
 from __future__ import annotations

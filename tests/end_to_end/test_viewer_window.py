@@ -561,3 +561,26 @@ def test_tabs_read_the_configuration_when_they_are_looked_at(opened, finished):
     pump(lambda: len(panel.measured) > 0)
     assert panel.stop.value == 40
     picture(viewer, "tab")
+
+
+def test_every_widget_names_the_scans_of_a_long_series_in_order_of_time(opened, small_series):
+    from small_series import SCANS, TIMES_S
+
+    from xct_pipeline.viewer.times import duration
+
+    viewer = opened(small_series)
+    for k in (1, 8, 9, 10):
+        viewer.dims.set_current_step(0, k)
+        pump()
+        assert viewer.canvas.overlays.text.text == f"{SCANS[k]}   {duration(TIMES_S[k])}"
+    config = small_series.parent / "run.toml"
+    panel = panel_of(viewer, segment.SegmentPanel, config)
+    assert tuple(panel.scan.choices) == SCANS
+    panel = panel_of(viewer, register.RegisterPanel, config)
+    assert (tuple(panel.fixed.choices), panel.moving.value) == (SCANS, "scan_11")
+    panel = panel_of(viewer, mass.MassPanel, config)
+    assert tuple(panel.measured["scans"]) == SCANS
+    assert np.allclose(panel.measured["time_s"], TIMES_S)
+    panel.draw_line()
+    idle(panel)
+    assert tuple(line.get_label() for line in panel.lines.get_lines()) == SCANS
