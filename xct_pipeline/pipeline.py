@@ -10,6 +10,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+import socket
+import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +26,7 @@ from xct_pipeline.electrochemistry.steps import stage as electrochemistry
 from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.engine.record import finished, record_file, write_record
-from xct_pipeline.engine.resources import disk_problem
+from xct_pipeline.engine.resources import disk_problem, format_bytes
 from xct_pipeline.engine.scheduling import cluster_of, share_one_heap
 from xct_pipeline.engine.steps import Steps
 from xct_pipeline.inputs import PlainFormatter
@@ -36,6 +40,7 @@ from xct_pipeline.reconstruction.steps.table import table_row, write_table
 from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
+from xct_pipeline.store import provenance
 from xct_pipeline.store.files import RefusedError
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.steps import stage as variation
@@ -105,7 +110,7 @@ def run(
         electrochemistry.check(plan.config, [s.name for s in plan.scans], [s.scan for s in plan.scans])
     config, store = plan.config, Store(plan.config.store_path)
     scans = _raw_files(plan, store)
-    with store.lock(), _run_log(store), cluster_of(plan.limits):
+    with store.lock(), _run_log(store, plan) as record, cluster_of(plan.limits):
         key = run_key(plan)
         there = unchanged_run(plan, store, key)
         if there is not None:
@@ -125,6 +130,7 @@ def run(
         steps = Steps(plan.steps)
         result = RunResult(store, _volumes(plan, store, progress, note, steps), warnings=told)
         result = _over_time(plan, result, progress or silent, note, steps)
+        record.failed = len(result.failed)
         store.update(
             {
                 "warnings": [[scan.name, text] for scan in result.scans for text in scan.warnings]
@@ -309,16 +315,31 @@ def _raw_facts(item: ScanPlan) -> dict[str, object]:
 
 
 class _run_log:
-    """Append what is logged to the store's ``run.log``."""
+    """Append what is logged to the store's ``run.log``, between what was run where and how it ended."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, plan: Plan) -> None:
         self.handler = logging.FileHandler(store.path / "run.log", encoding="utf-8", delay=True)
         self.handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+        self.plan, self.started, self.failed = plan, time.monotonic(), 0
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _run_log:
         log.setLevel(min(log.level or logging.INFO, logging.INFO))
         log.addHandler(self.handler)
+        limits, digest = self.plan.limits, provenance.fingerprint(self.plan.config.model_dump(mode="json"))[:16]
+        self._note(f"xct-pipeline {provenance.versions().get('xct-pipeline', '')}: {shlex.join(sys.argv)}")
+        self._note(
+            f"host {socket.gethostname()}, {limits.cluster or f'{limits.workers} workers'}, "
+            f"memory {format_bytes(limits.memory)}, configuration {digest}"
+        )
+        return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        scans, seconds = len(self.plan.scans), time.monotonic() - self.started
+        done = f"finished, {self.failed} of {scans} scans failed," if self.failed else "finished"
+        self._note(f"{done if kind is None else f'ended by {kind.__name__}: {error}'} after {seconds:.1f} s")
         log.removeHandler(self.handler)
         self.handler.close()
+
+    def _note(self, text: str) -> None:
+        """Write a line into the file alone."""
+        self.handler.handle(logging.makeLogRecord({"msg": text, "levelname": "INFO", "levelno": logging.INFO}))

@@ -260,7 +260,7 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     ),
     "configuration is a pipe": (config_pipe, "not a file"),
     "configuration is a device": (command("check", "/dev/zero"), "not a file"),
-    "configuration is a folder": (command("check", "/"), "not a file"),
+    "configuration is a folder": (command("check", "/"), "is a folder"),
     "scan is a pipe": (scan_is_a_pipe, "not a file"),
     "scan is a device": (configured(GOOD.replace("scan.nxs", "/dev/zero")), "not a file"),
     "scan of nobody": (configured(GOOD.replace("scan.nxs", "~nosuchuser/a.nxs")), "no such user"),

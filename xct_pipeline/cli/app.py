@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from typing import Annotated
 
 import typer
 
 from xct_pipeline.cli import echem, inputs, results, runs, signals, trials, upkeep
 from xct_pipeline.cli.options import DONE, INTERRUPTED, REFUSED, WRONG
-from xct_pipeline.cli.terminal import complain
+from xct_pipeline.cli.terminal import complain, set_level, tell
 
 app = typer.Typer(
     name="xct",
@@ -20,7 +21,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -44,6 +44,27 @@ for command in (
     echem.nak,
 ):
     app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        tell(f"xct {version('xct-pipeline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only, and show no progress.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every detail.")] = False,
+) -> None:
+    """Take what holds for every command: xct -q run run.toml."""
+    del version
+    set_level(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
 
 
 def execute() -> int:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from xct_pipeline.cli.kinds import require_scan
 from xct_pipeline.cli.options import PARTIAL, Cluster, ConfigPath, JsonFlag, Memory, Rows, Workers, plan_of, print_json
 from xct_pipeline.cli.terminal import tell
 from xct_pipeline.inputs import clean
@@ -23,6 +24,8 @@ def init(
     """
     from xct_pipeline.cli.template import write_template
 
+    for scan in scans:
+        require_scan(scan)
     text = write_template(scans, output.parent if output else Path.cwd())
     if output is None:
         print(clean(text) if sys.stdout.isatty() else text, end="")  # a file keeps every character of the paths

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from xct_pipeline.cli import signals
+from xct_pipeline.cli.kinds import require_config
 
 DONE, WRONG, REFUSED, PARTIAL, INTERRUPTED = 0, 1, 2, 3, signals.INTERRUPTED
 
@@ -70,6 +71,7 @@ def load(config: Path) -> Any:
     """Read a configuration."""
     from xct_pipeline.config.file import load_config
 
+    require_config(config)
     return load_config(config)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from xct_pipeline.cli.kinds import kind_of
 from xct_pipeline.cli.options import JsonFlag, print_json
 from xct_pipeline.cli.terminal import tell
 
@@ -37,6 +38,13 @@ def view(
 
     Example: xct view store.zarr
     """
+    kind = kind_of(path)
+    if kind == "missing" and "::" not in path.name:  # which names an entry of a file
+        raise ValueError(f"{path}: no such file or folder")
+    if kind == "other":
+        raise ValueError(
+            f"{path} cannot be shown: give a store, an OME-Zarr image, a raw scan (HDF5) or a configuration (run.toml)"
+        )
     from xct_pipeline.viewer import view as open_viewer
 
     open_viewer(path)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from xct_pipeline.cli.terminal import console, error_console, tell
+from xct_pipeline.cli.terminal import console, error_console, quiet, tell
 from xct_pipeline.engine.resources import format_bytes
-from xct_pipeline.inputs import MOST_LINES, first_of
+from xct_pipeline.inputs import MOST_LINES, clean, first_of
 
 if TYPE_CHECKING:
     from xct_pipeline.engine.execution import Progress, ShardResult
@@ -32,17 +32,26 @@ LOG_INTERVAL_S = 60.0
 
 @contextlib.contextmanager
 def progress() -> Iterator[Progress]:
-    """Show a bar on a terminal; elsewhere log one line a minute."""
-    if sys.stderr.isatty():
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    """Show a bar on a terminal: the step, its share, elapsed and remaining time; elsewhere log one line a minute."""
+    if sys.stderr.isatty() and not quiet():
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.progress import Progress as RichProgress
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        step = TextColumn("{task.description}", markup=False)
+        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        columns = (step, BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), *times)
         with RichProgress(*columns, console=error_console()) as bar:
             task = bar.add_task("starting", total=None)
 
             def advance(result: ShardResult, done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total, description=result.name)
+                bar.update(task, completed=done, total=total, description=clean(result.name))
 
             yield advance
         return

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from xct_pipeline.inputs import PlainFormatter, clean
 
+_chosen = {"level": logging.INFO}
 WIDE = 160  # columns, where no terminal says how many there are
 
 
@@ -49,10 +50,20 @@ def complain(text: object) -> None:
     print(clean(str(text)), file=sys.stderr)
 
 
-def start_logging(level: int = logging.INFO) -> None:
+def set_level(level: int) -> None:
+    """Choose what `start_logging` will show: logging.WARNING, INFO or DEBUG."""
+    _chosen["level"] = level
+
+
+def quiet() -> bool:
+    """Tell whether only warnings are wanted, and no progress."""
+    return _chosen["level"] > logging.INFO
+
+
+def start_logging() -> None:
     """Log on stderr: through the console of the progress bar on a terminal, with times elsewhere."""
-    logger = logging.getLogger("xct")
-    logger.setLevel(level)
+    logger, level = logging.getLogger("xct"), _chosen["level"]
+    logger.setLevel(min(level, logging.INFO))
     if logger.handlers:
         return
     if sys.stderr.isatty():
