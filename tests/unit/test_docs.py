@@ -24,6 +24,7 @@ SECTIONS = {
     "registration": configuration.Registration,
     "segmentation": configuration.Segmentation,
     "variation": configuration.Variation,
+    "electrochemistry": configuration.Electrochemistry,
 }
 
 

@@ -56,11 +56,15 @@ classes = 3                          # by multi-Otsu; or thresholds = [0.15, 2.0
 #                                    # two or three voxels off its faces; volumes are {rows} x {columns} x {columns}
 {energy}
 # [electrochemistry]                 # the balance against the charge; the log's time 0 is the first scan's start
-# log = "cycler.csv"                 # CSV with named columns, or .mpt
-# time = "time_s"
+# log = "cycler.csv"                 # CSV, .mpt, .mpr, .nda, .dta, .xlsx ...; columns are found by name and unit,
+# time = "time_s"                    # or named: time or absolute_time, charge or current, voltage, state
 # charge = "charge_C"                # or current = "current_A"
 # voltage = "voltage_V"
+# time_zone = "Europe/Berlin"        # of dates in the log that name none
 # charge_sign = 1                    # -1 where the log counts charge as negative when the species leaves
+# [[electrochemistry.impedance]]     # once for each file of spectra
+# file = "impedance_00.csv"
+# scan = 0                           # or time_s on the log's clock, or date; left out, what the file says
 """
 _NO_ENERGY = """# energy_keV = 0.0                   # the files do not say it; mass needs it
 """

@@ -11,11 +11,13 @@ Technometrics 21, 215 (1979) (cross-validation); Efron, Tibshirani, *An Introduc
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import scipy.optimize
+from threadpoolctl import ThreadpoolController
 
 from xct_pipeline.electrochemistry.elements import Elements, fit_elements
 from xct_pipeline.electrochemistry.kramers_kronig import KramersKronig, kramers_kronig, stacked
@@ -112,8 +114,18 @@ def relaxation(spectrum: Spectrum, *, bootstrap: int = 200, seed: int = 0) -> Re
     ValueError
         The imaginary part has the wrong sign.
     """
-    test = kramers_kronig(spectrum)
     refuse_turned(spectrum)
+    with _blas().limit(limits=1, user_api="blas"):  # for matrices this small threads only wait for each other
+        return _relaxation(spectrum, bootstrap, seed)
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _relaxation(spectrum: Spectrum, bootstrap: int, seed: int) -> Relaxation:
+    test = kramers_kronig(spectrum)
     found = fit_elements(spectrum)
     tau, values, strength = distribution(spectrum, found.elastance_1_F > 0)
     spread = _bootstrap(found, bootstrap, seed)

@@ -1,0 +1,181 @@
+"""Spectra: readers, Kramers-Kronig, relaxation times against closed forms, and what is refused."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xct_pipeline.electrochemistry.drt import relaxation
+from xct_pipeline.electrochemistry.impedance import holds_spectra, read_spectra
+from xct_pipeline.electrochemistry.kramers_kronig import kramers_kronig
+from xct_pipeline.electrochemistry.spectrum import spectrum_of
+
+F = np.logspace(6, -1, 71)
+
+
+def zarc(resistance, tau, exponent, f=F):
+    return resistance / (1 + (2j * np.pi * f * tau) ** exponent)
+
+
+def noisy(z, seed=0, share=0.002):
+    rng = np.random.default_rng(seed)
+    return z + share * np.abs(z) * (rng.normal(size=len(z)) + 1j * rng.normal(size=len(z)))
+
+
+def two(seed):
+    rng = np.random.default_rng(seed)
+    first = rng.uniform(15, 45)
+    taus = 10 ** rng.uniform(-5, -3.5) * np.array([1, 10 ** rng.uniform(1.2, 2.6)])
+    exponents = rng.uniform(0.75, 1, 2)
+    truth = np.array([first, 60 - first])
+    z = 20 + 2e-7j * np.pi * F + sum(zarc(r, t, a) for r, t, a in zip(truth, taus, exponents, strict=True))
+    return noisy(z, seed + 1000), truth, taus
+
+
+def test_two_elements_are_recovered_with_their_errors():
+    cpu, pulls = [], []
+    for seed in range(20):
+        z, truth, taus = two(seed)
+        spectrum = spectrum_of("s", F, z)
+        begin = time.process_time()
+        found = relaxation(spectrum)
+        cpu.append(time.process_time() - begin)
+        assert found.polarisation_resistance_ohm == pytest.approx(60, rel=0.01)
+        assert len(found.peaks) == 2
+        np.testing.assert_allclose([p.tau_s for p in found.peaks], taus, rtol=0.02)
+        np.testing.assert_allclose([p.resistance_ohm for p in found.peaks], truth, rtol=0.03)
+        assert not found.test.violated
+        pulls += [(p.resistance_ohm - r) / p.resistance_sigma_ohm for p, r in zip(found.peaks, truth, strict=True)]
+        step = np.log(found.tau_s[1] / found.tau_s[0])
+        assert found.distribution_ohm.sum() * step == pytest.approx(60, rel=0.06)
+    assert 0.6 < np.std(pulls) < 1.4
+    assert np.median(cpu) < 0.3  # 0.05 on an idle core
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    taus=st.lists(st.floats(-4.8, -0.6), min_size=1, max_size=3, unique=True),
+    warburg=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+def test_total_of_any_closed_spectrum(taus, warburg, seed):
+    rng = np.random.default_rng(seed)
+    resistances = rng.uniform(10, 40, len(taus))
+    z = 10 + 2e-6j * np.pi * F + sum(zarc(r, 10**t, 0.92) for r, t in zip(resistances, taus, strict=True))
+    total = resistances.sum()
+    if warburg:
+        root = np.sqrt(2j * np.pi * F * 0.5)
+        z, total = z + 10 * np.tanh(root) / root, total + 10
+    found = relaxation(spectrum_of("s", F, noisy(z, seed)))
+    assert found.polarisation_resistance_ohm == pytest.approx(total, rel=0.02)
+    assert found.series_resistance_ohm == pytest.approx(10, rel=0.03)
+
+
+def test_blocking_cell_and_resistor():
+    blocked = relaxation(spectrum_of("s", F, noisy(20 + zarc(30, 1e-4, 0.9) + 1 / (2j * np.pi * F * 1e-2))))
+    assert blocked.capacitance_F == pytest.approx(1e-2, rel=0.01)
+    assert blocked.polarisation_resistance_ohm == pytest.approx(30, rel=0.01)
+    plain = relaxation(spectrum_of("s", F, noisy(5 + 0j * F)))
+    assert plain.peaks == ()
+    assert plain.series_resistance_ohm == pytest.approx(5, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["drift", "scaled", "bump"])
+def test_violations_of_kramers_kronig_are_flagged(kind):
+    z = 20 + zarc(20, 1e-4, 0.9) + zarc(40, 1e-2, 0.9)
+    wrong = {
+        "drift": 20 + zarc(20, 1e-4, 0.9) + zarc(40 * (1 + 0.4 * np.linspace(0, 1, 71)), 1e-2, 0.9),
+        "scaled": z.real + 1.05j * z.imag,
+        "bump": z * (1 + 0.05 * np.exp(-3 * (np.log10(F) - 1) ** 2)),
+    }[kind]
+    for seed in range(5):
+        assert kramers_kronig(spectrum_of("s", F, noisy(wrong, seed))).violated
+        assert not kramers_kronig(spectrum_of("s", F, noisy(z, seed))).violated
+    assert any("violates Kramers-Kronig" in note for note in relaxation(spectrum_of("s", F, noisy(wrong))).notes)
+
+
+# Files ----------------------------------------------------------------------------------------------------------
+
+Z = noisy(10 + zarc(20, 1e-4, 0.9) + zarc(40, 1e-2, 0.85))
+
+
+def table(names, columns, separator=","):
+    rows = (separator.join(f"{v:.9g}" for v in row) for row in zip(*columns, strict=True))
+    return "\n".join([names, *rows]) + "\n"
+
+
+TIME = np.arange(71.0)
+BIOLOGIC = "EC-Lab ASCII FILE\nNb header lines : 4\nAcquisition started on : 05/13/2021 23:00:00.000\n"
+GAMRY = "EXPLAIN\nTAG\tEISPOT\nZCURVE\tTABLE\n\tPt\tTime\tFreq\tZreal\tZimag\n\t#\ts\tHz\tohm\tohm\n"
+FILES = {
+    "a.csv": table("Frequency (Hz),Re Z (ohm),-Im Z (ohm)", (F, Z.real, -Z.imag)),
+    "b.csv": table("f_kHz,|Z| (kohm),Phase (deg)", (F / 1e3, np.abs(Z) / 1e3, np.angle(Z, deg=True))),
+    "c.csv": table("freq/Hz;Z'/mOhm;Z''/mOhm", (F, 1e3 * Z.real, 1e3 * Z.imag), ";").replace(".", ","),
+    "d.csv": table("frequency_hz,z_abs_ohm,phase_rad", (F[::-1], np.abs(Z)[::-1], np.angle(Z)[::-1])),
+    "e.mpt": BIOLOGIC + table("freq/Hz\tRe(Z)/Ohm\t-Im(Z)/Ohm\ttime/s\t", (F, Z.real, -Z.imag, TIME), "\t"),
+    "f.DTA": GAMRY + table("", (TIME, 2 * TIME, F, Z.real, Z.imag), "\t").replace("\n", "\n\t").rstrip("\t")[1:],
+    "g.z": "ZPLOT2 ASCII\nEnd Comments\n"
+    + table("", (F, 0 * F, 0 * F, TIME, Z.real, Z.imag, 0 * F, 0 * F, 0 * F), ", ")[1:],
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_spectra(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(FILES[name], encoding="latin-1")
+    assert holds_spectra(path)
+    (found,) = read_spectra(path)
+    np.testing.assert_allclose(found.frequency_Hz, F, rtol=1e-6)
+    np.testing.assert_allclose(found.impedance_ohm, Z, rtol=1e-5)
+
+
+def test_several_spectra_in_a_file(tmp_path):
+    twice = (np.tile(F, 2), np.tile(Z.real, 2), np.tile(-Z.imag, 2))
+    path = tmp_path / "two.csv"
+    path.write_text(table("freq/Hz,Re(Z)/Ohm,-Im(Z)/Ohm,time/s", (*twice, np.r_[TIME, TIME + 500])))
+    assert [(s.name, s.time_s) for s in read_spectra(path)] == [("two.csv#1", 0.0), ("two.csv#2", 500.0)]
+    path.write_text(table("freq/Hz,Re(Z)/Ohm,-Im(Z)/Ohm,cycle number", (*twice, np.repeat([1, 2], 71))))
+    assert len(read_spectra(path)) == 2
+
+
+NAMES = "freq/Hz,Re(Z)/Ohm,-Im(Z)/Ohm"
+WRONG = {
+    "empty": ("", "holds no table"),
+    "one": (table(NAMES, (F[:1], Z.real[:1], -Z.imag[:1])), "holds 1 frequencies; a spectrum needs at least 8"),
+    "negative": (table(NAMES, (F, -Z.real, -Z.imag)), "real part is negative"),
+    "areas": (table("freq/Hz,Re(Z)/Ohm.cm2,-Im(Z)/Ohm", (F, Z.real, -Z.imag)), "one of .* is per area"),
+    "area": (table("freq/Hz,Re(Z)/Ohm.cm2,-Im(Z)/Ohm.cm2", (F, Z.real, -Z.imag)), "give area_cm2"),
+    "repeated": (table(NAMES, [np.r_[c, c[::-2], c[::3]] for c in (F, Z.real, -Z.imag)]), "occurs more than once"),
+    "no imaginary": (table("freq/Hz,Re(Z)/Ohm", (F, Z.real)), "real and imaginary part"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_no_spectrum_is_refused(tmp_path, kind):
+    text, message = WRONG[kind]
+    path = tmp_path / "z.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as refused:
+        read_spectra(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_turned_sign_is_refused_and_can_be_turned(tmp_path):
+    path = tmp_path / "z.csv"
+    path.write_text(table("freq/Hz,Re(Z)/Ohm,Im(Z)/Ohm", (F, Z.real, -Z.imag)))
+    with pytest.raises(ValueError, match="its sign is turned"):
+        relaxation(read_spectra(path)[0])
+    assert relaxation(read_spectra(path, turned=True)[0]).polarisation_resistance_ohm == pytest.approx(60, rel=0.01)
+
+
+def test_unsorted_spectrum_and_area(tmp_path):
+    order = np.random.default_rng(1).permutation(71)
+    path = tmp_path / "z.csv"
+    path.write_text(table("freq/Hz,Re(Z)/Ohm.cm2,-Im(Z)/Ohm.cm2", (F[order], 2 * Z.real[order], -2 * Z.imag[order])))
+    (found,) = read_spectra(path, area_cm2=2.0)
+    np.testing.assert_allclose(found.impedance_ohm, Z, rtol=1e-6)
+    assert found.notes == ("the frequencies were not in order and were sorted",)
