@@ -429,9 +429,11 @@ def test_read_only_folder(capsys, work, inside):
 
 def test_damaged_metadata_of_a_store(capsys, done):
     (done / "store.zarr/zarr.json").write_text('{"zarr')
-    ended = xct(capsys, "run", done / "run.toml")
+    ended = xct(capsys, "info", done / "store.zarr")
     assert ended.code == 1
-    assert "damaged metadata" in ended.err
+    assert "store.zarr/zarr.json: damaged metadata" in ended.err
+    assert xct(capsys, "run", done / "run.toml").code == 0
+    assert xct(capsys, "info", done / "store.zarr").code == 0
 
 
 @pytest.mark.parametrize("arguments", [["info"], ["export"], ["init"]])

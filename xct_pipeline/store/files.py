@@ -101,8 +101,6 @@ def read_attributes(folder: Path) -> dict[str, Any]:
     file = folder / "zarr.json"
     try:
         document = seal.loads(file.read_bytes(), place_of(file), ("attributes", "xct"))
-        if document.get("node_type", "group") != "group":
-            raise seal.SealError("no group")
         return dict(document.get("attributes", {}))
     except (FileNotFoundError, NotADirectoryError):
         return {}
