@@ -140,6 +140,12 @@ def _mean(frames: Frames) -> npt.NDArray[np.float64]:
     return total / frames.shape[0]
 
 
+def frame_counts(scan: Scan | None) -> dict[str, int]:
+    """Return how many projections, flats and darks a scan has; kinds that it goes without are left out."""
+    kinds = {} if scan is None else {kind: getattr(scan, kind) for kind in ("projections", "flats", "darks")}
+    return {kind: int(frames.shape[0]) for kind, frames in kinds.items() if frames is not None}
+
+
 def scan_facts(scan: Scan) -> dict[str, object]:
     """Plain facts of a scan, for people and for JSON.
 

@@ -45,6 +45,14 @@ class Around(Section):
     after: list[str] = []
 
 
+class LeftOut(Section):
+    """Frames of one scan that are left out, each a number from 0 or a span [first, stop]."""
+
+    projections: list[int | Span] = []
+    flats: list[int | Span] = []
+    darks: list[int | Span] = []
+
+
 class Acquisition(Section):
     """Which raw scans there are, in time order, and what their files do not say."""
 
@@ -55,6 +63,9 @@ class Acquisition(Section):
     pixel_size_um: PositiveFloat | None = None
     energy_keV: PositiveFloat | None = None
     distance_mm: PositiveFloat | None = None
+    angle_unit: Literal["degree", "radian"] | None = None
+    exclude: dict[str, LeftOut] = {}
+    most_left_out: Annotated[float, Field(ge=0, le=0.5)] = 0.02
     rows: Span | None = None
     columns: Span | None = None
     binning: Annotated[int, Field(ge=1, le=16)] = 1
