@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -46,9 +47,9 @@ def angles_in_unit(scan: Scan, unit: Literal["degree", "radian"] | None) -> Scan
         )
     if likely != unit:
         return scan
-    from dataclasses import replace
-
-    return replace(scan, angles=np.radians(scan.angles) if unit == "degree" else np.degrees(scan.angles))
+    angles = np.radians(scan.angles) if unit == "degree" else np.degrees(scan.angles)
+    kept = tuple(text for text in scan.warnings if not text.startswith("the angles cover"))
+    return replace(scan, angles=angles, warnings=kept)
 
 
 def likely_unit(angles: Angles) -> Literal["degree", "radian"] | None:

@@ -6,6 +6,7 @@ without a usable count, the level, and how the light is spread over the frame.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from xct_pipeline.acquisition.selection import runs_in_words
 
 Floats = npt.NDArray[np.floating[Any]]
-LOST = 0.2  # share of a frame without a count, from which on it is left out
+LOST = 0.5  # share of a frame without a count, from which on it is left out
 FEW_LOST = 0.01  # share from which on it is told
 NO_BEAM = 0.02  # of the usual light
 FLICKER = 0.1  # change of a single flat's level that is no drift of the beam
@@ -119,18 +120,32 @@ def share_findings(kind: str, shares: Shares, size: int, most: float = LOST) -> 
     return findings, out
 
 
+def block_medians(frames: Any, across: int = 16) -> Floats:
+    """Return medians (frame, row block, column block) over some of the rows; what is not finite is left out."""
+    split = _blocks(frames, across)
+    if np.isfinite(split).all():
+        return np.asarray(np.median(split, axis=(2, 4)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a block without any value is nan
+        return np.asarray(np.nanmedian(split, axis=(2, 4)))
+
+
 def block_means(frames: Any, across: int = 16) -> Floats:
     """Return means (frame, row block, column block) over some of the rows; what is not finite is left out."""
-    step = max(1, frames.shape[1] // ROWS)
-    some = np.asarray(frames[:, ::step], np.float64)
-    rows, columns = max(1, some.shape[1] // 8), max(1, some.shape[2] // across)
-    r, c = some.shape[1] // rows * rows, some.shape[2] // columns * columns
-    split = some[:, :r, :c].reshape(len(some), r // rows, rows, c // columns, columns)
+    split = _blocks(frames, across)
     good = np.isfinite(split)
     count = good.sum(axis=(2, 4))
     means: Floats = np.where(good, split, 0).sum(axis=(2, 4)) / np.maximum(count, 1)
     means[count == 0] = np.nan
     return means
+
+
+def _blocks(frames: Any, across: int) -> Floats:
+    step = max(1, frames.shape[1] // ROWS)
+    some = np.asarray(frames[:, ::step], np.float64)
+    rows, columns = max(1, some.shape[1] // 8), max(1, some.shape[2] // across)
+    r, c = some.shape[1] // rows * rows, some.shape[2] // columns * columns
+    return np.asarray(some[:, :r, :c].reshape(len(some), r // rows, rows, c // columns, columns))
 
 
 def judge_darks(darks: Any, light: float, known_bad: set[int]) -> list[Finding]:
@@ -147,7 +162,7 @@ def judge_darks(darks: Any, light: float, known_bad: set[int]) -> list[Finding]:
     good = [k for k in range(len(darks)) if k not in known_bad]
     if len(good) < 2 or not light > 0:
         return []
-    blocks = block_means(darks[good])
+    blocks = block_medians(darks[good])
     usual = np.median(blocks, axis=0) if len(good) > 2 else blocks[int(np.argmin(np.nanmean(blocks, axis=(1, 2))))]
     off = blocks - usual
     level = np.nanmedian(np.abs(off), axis=(1, 2))
@@ -168,7 +183,7 @@ def judge_flats(light: Floats, groups: Sequence[npt.NDArray[np.intp]], known_bad
     Parameters
     ----------
     light : array (frame, row block, column block)
-        Block means of the flats less the dark.
+        Block medians of the flats less the dark.
     groups : sequence of arrays of int
         The flats that were taken at one time.
     known_bad : set of int
@@ -215,11 +230,12 @@ def _shadows(light: Floats, out: set[int]) -> list[Finding]:
     with np.errstate(divide="ignore", invalid="ignore"):
         for k in good:
             ratio = light[k] / light[best]
+            noise = 1.05 * float(np.nanmedian(np.abs(np.diff(ratio, axis=-1)))) if ratio.shape[-1] > 1 else 0.0
             ratio = ratio[np.isfinite(ratio) & (light[best] > 0.05 * total[best])]
             if not ratio.size:
                 continue
             low = np.quantile(ratio, 0.05) / np.quantile(ratio, 0.95)
-            if low < SHADOW:
+            if low < SHADOW - 4 * noise:
                 found.append(k)
                 depth = min(depth, float(low))
     if not found or len(found) == len(good):

@@ -17,8 +17,8 @@ from scipy.ndimage import median_filter
 
 Floats = npt.NDArray[np.floating[Any]]
 LEAST_MASS = 0.02  # mean line integral of a row below which it is noise
-MASS_CHANGE = 0.1
-DEEP = 0.05  # transmission below which the mass is not kept: counts near the dark, hard rays, scatter
+MASS_CHANGE = 0.3  # a slab seen edge on changes by a tenth within one step, where edges share pixels
+DEEP = 0.1  # transmission below which the mass is not kept: counts near the dark, hard rays, scatter
 SIGMAS = 8.0
 
 

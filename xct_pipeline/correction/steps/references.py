@@ -89,7 +89,7 @@ def measure_references(scan: Scan, frame: Frame, method: str) -> References:
         return References(None, None, _masked(dark, mask), mask, saturation, findings, notes)
     groups = [members for _, members in flatfield.group_flats(scan.flat_position)]
     flats = _same_exposure(scan, flats, dark, notes)
-    blocks = levels.block_means(flats) - (0.0 if dark is None else levels.block_means(dark[None]))
+    blocks = levels.block_medians(flats) - (0.0 if dark is None else levels.block_medians(dark[None]))
     if dark is not None and float(np.nanmedian(np.nanmax(blocks, axis=0))) <= 0:
         difference = float(np.nanmedian(blocks))
         raise ScanError(
