@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.acquisition.checks import scan_facts
+from xct_pipeline.acquisition.checks import frame_counts, scan_facts
 from xct_pipeline.config import Config
 from xct_pipeline.electrochemistry.steps import stage as electrochemistry
 from xct_pipeline.engine.blocks import Pass
@@ -36,7 +36,7 @@ from xct_pipeline.plan.plan import STAGES, Plan, last_stage, plan
 from xct_pipeline.plan.scan import ScanPlan, pixel_um
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
-from xct_pipeline.reconstruction.steps.table import table_row, write_table
+from xct_pipeline.reconstruction.steps.table import table_row, write_frames, write_table
 from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
@@ -117,7 +117,7 @@ def run(
             note("nothing was to be done")
             return there
         record_file(store).unlink(missing_ok=True)  # until this run has ended, too
-        store.claim(scans, config.acquisition.exclude)
+        store.claim(scans, config.acquisition.excluded_scans)
         store.update(
             {
                 "config": config.model_dump(mode="json"),
@@ -224,6 +224,10 @@ def _volumes(
 ) -> tuple[ScanResult, ...]:
     """Bring every scan to its volume; what is held for it (flats, defects) is let go of at the end."""
     prepared = prepare(plan.config, plan.scans, plan.limits, store, note, steps)
+    raw = {item.name: item.scan for item in plan.scans}
+    write_frames(
+        store, [(e.item.name, frame_counts(raw[e.item.name]), e.fields.findings) for e in prepared if e.fields]
+    )
     results = _reconstruct(plan, prepared, store, progress, steps)
     write_table(store, [_table_row(plan.config, *both) for both in zip(prepared, results, strict=True)])
     return results
@@ -278,7 +282,7 @@ def refuse(plan: Plan) -> None:
     """
     store = Store(plan.config.store_path)
     log.debug("%d bytes at most", plan.memory_bytes)  # telling it refuses what does not fit in the memory
-    store.refuse_foreign(_raw_files(plan, store), plan.config.acquisition.exclude)
+    store.refuse_foreign(_raw_files(plan, store), plan.config.acquisition.excluded_scans)
     refuse_disk(plan, store)
 
 

@@ -99,6 +99,10 @@ class Scan:
         From sample to detector, for phase retrieval.
     saturation : float or None
         Counts at and above which a pixel is saturated (largest value of an integer type, unless known).
+    exposure_s : mapping
+        Exposure of every frame, seconds: ``projections``, ``flats`` and ``darks``, those that the file tells.
+    pixel_mask : numpy.ndarray of bool or None
+        (row, column), True where the file says that a pixel has no value.
     start, end : datetime or None
         Time of the acquisition.
     files : tuple of Path
@@ -120,6 +124,8 @@ class Scan:
     energy_keV: float | None = None
     distance_mm: float | None = None
     saturation: float | None = None
+    exposure_s: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    pixel_mask: npt.NDArray[np.bool_] | None = None
     start: datetime | None = None
     end: datetime | None = None
     files: tuple[Path, ...] = ()

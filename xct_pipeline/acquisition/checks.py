@@ -71,7 +71,10 @@ def checked(scan: Scan, *, without_flats: bool = False, without_darks: bool = Fa
     warnings = list(scan.warnings)
     covered = np.rad2deg(covered_range(scan.angles))
     if covered < 170:
-        warnings.append(f"the angles cover {covered:.1f} degrees, less than 170: expect limited-angle artefacts")
+        warnings.append(
+            f"the angles cover {covered:.1f} degrees, less than 170: expect limited-angle artefacts; the mean of a "
+            f"slice is kept, but details may be off by {100 * (180 - covered) / 180:.0f} %"
+        )
     warnings = [one_line(w) for w in dict.fromkeys(warnings)]
     return replace(scan, warnings=tuple(warnings))
 
@@ -138,6 +141,12 @@ def _mean(frames: Frames) -> npt.NDArray[np.float64]:
     for i in range(frames.shape[0]):
         total += frames.read(slice(i, i + 1))[0]
     return total / frames.shape[0]
+
+
+def frame_counts(scan: Scan | None) -> dict[str, int]:
+    """Return how many projections, flats and darks a scan has; kinds that it goes without are left out."""
+    kinds = {} if scan is None else {kind: getattr(scan, kind) for kind in ("projections", "flats", "darks")}
+    return {kind: int(frames.shape[0]) for kind, frames in kinds.items() if frames is not None}
 
 
 def scan_facts(scan: Scan) -> dict[str, object]:

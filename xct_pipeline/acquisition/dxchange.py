@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.acquisition import facts
+from xct_pipeline.acquisition.bounds import radians_without_unit
 from xct_pipeline.acquisition.hdf5 import (
     Hdf5Frames,
     attribute,
@@ -123,7 +124,12 @@ def _angles(
     files = require_complete(dataset).files
     unit = attribute(dataset, "units")
     if not unit and np.ptp(values) < 6.3:
-        warnings.append(f"/exchange/theta states no unit: {np.ptp(values):.3f} degrees in all, unless they are radians")
+        if radians_without_unit(values):
+            warnings.append(f"/exchange/theta states no unit: {np.ptp(values):.4g} in all, taken as radians")
+            unit = "radian"
+        else:
+            text = f"/exchange/theta states no unit: {np.ptp(values):.3f} degrees in all, unless they are radians"
+            warnings.append(text)
     return convert(values, unit, "radian", otherwise="degree", where=where), files
 
 

@@ -230,8 +230,13 @@ def text_of(value: Any) -> str:
         value = value[()] if value.size == 1 else ""
     if isinstance(value, np.ndarray):
         value = value.ravel()[0] if value.size == 1 else ""
+    if isinstance(value, str) and any("\udc80" <= letter <= "\udcff" for letter in value):
+        value = value.encode("utf-8", "surrogateescape")  # bytes that are no UTF-8, as h5py hands them out
     if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError:  # a micro or degree sign as LabVIEW writes it
+            value = value.decode("latin-1")
     return one_line(str(value)) if isinstance(value, str | int | float | np.number) else ""
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xct_pipeline.acquisition import open_scan, open_tiff_scan
-from xct_pipeline.config import Acquisition, AngleFile, Around, Config, TiffScan
+from xct_pipeline.acquisition import bounds, experiment, open_scan, open_tiff_scan
+from xct_pipeline.acquisition.numbering import places_of
+from xct_pipeline.acquisition.selection import SelectedFrames, without
+from xct_pipeline.config import Acquisition, AngleFile, AngleRange, Around, Config, TiffScan
 from xct_pipeline.engine.blocks import Array, Region, size_of
 from xct_pipeline.names import alike, fitting_name
 from xct_pipeline.scan import Frames, Scan, ScanError
@@ -136,7 +138,7 @@ def open_scans(config: Config) -> list[OpenedScan]:
             opened += [_open_file(config, path) for path in config.expand(pattern) if not _excluded(config, path)]
         except ScanError as error:
             problems.append(str(error))
-    opened += [_open_tiff(config, table) for table in acquisition.tiff if table.name not in acquisition.exclude]
+    opened += [_open_tiff(config, table) for table in acquisition.tiff if table.name not in acquisition.excluded_scans]
     for first, second, *_ in alike(item.name for item in opened):
         both = first if first == second else f"{first} and {second}, which differ by case alone"
         problems.append(f"two scans are called {both}; names are file stems and must differ")
@@ -144,12 +146,26 @@ def open_scans(config: Config) -> list[OpenedScan]:
         problems.append("acquisition.exclude leaves out every scan; keep one")
     if problems:
         raise ScanError("\n".join([*problems, *(item.problem for item in opened if item.problem)]))
-    return opened
+    return _one_experiment(config, opened)
+
+
+def _one_experiment(config: Config, opened: Sequence[OpenedScan]) -> list[OpenedScan]:
+    """Compare the scans with each other; what a series cannot be made of is a problem, all else a warning."""
+    at = [k for k, item in enumerate(opened) if item.scan is not None]
+    scans = experiment.one_clock([opened[k].scan for k in at])  # type: ignore[misc]
+    several = config.variation is not None and "dual" in str(config.variation.closure)
+    told = experiment.compare(scans, energies_differ=several)
+    result = list(opened)
+    for k, scan, texts in zip(at, scans, told, strict=True):
+        if texts:
+            scan = replace(scan, warnings=(*scan.warnings, *texts))
+        result[k] = replace(opened[k], scan=scan)
+    return result
 
 
 def _excluded(config: Config, path: Path) -> bool:
     """Tell whether the configuration leaves a scan out, which is called like its file."""
-    return path.stem in config.acquisition.exclude
+    return bool({path.stem, fitting_name(path.stem)} & config.acquisition.excluded_scans)
 
 
 def _open_file(config: Config, path: Path) -> OpenedScan:
@@ -157,9 +173,10 @@ def _open_file(config: Config, path: Path) -> OpenedScan:
     try:
         references = _around("flats", acquisition.flats, config) | _around("darks", acquisition.darks, config)
         scan = open_scan(path, **references, pixel_size_um=acquisition.pixel_size_um, energy_keV=acquisition.energy_keV)
+        scan = _supplied(scan, acquisition)
     except (ScanError, OSError) as error:
         return OpenedScan(fitting_name(path.stem), (path,), None, str(error))
-    return OpenedScan(scan.name, scan.files[:1] or (path,), _supplied(scan, acquisition))
+    return OpenedScan(scan.name, scan.files[:1] or (path,), scan)
 
 
 def open_as_found(path: Path) -> Scan:
@@ -204,26 +221,71 @@ def _open_tiff(config: Config, table: TiffScan) -> OpenedScan:
         angles: Mapping[str, Any] = table.angles.model_dump()
         if isinstance(table.angles, AngleFile):
             angles = {**angles, "file": config.resolve(table.angles.file)}
+        places = _places(table, files)
         scan = open_tiff_scan(
             table.name,
             files,
-            angles=angles,
+            angles=angles if places is None else _at_places(table.angles, places),
             **frames,
             pixel_size_um=table.pixel_size_um or acquisition.pixel_size_um,
             energy_keV=table.energy_keV or acquisition.energy_keV,
             without_flats=acquisition.flats == "none",
             without_darks=acquisition.darks == "none",
         )
+        if places is not None:
+            missing = int(places[-1]) + 1 - len(places)
+            text = f"{missing} numbers are missing in the names: each file has its number's angle"
+            scan = replace(scan, warnings=(*scan.warnings, text))
+        scan = _supplied(scan, acquisition)
     except (ScanError, OSError) as error:
         return OpenedScan(table.name, files, None, str(error))
-    return OpenedScan(table.name, files, _supplied(scan, acquisition))
+    return OpenedScan(table.name, files, scan)
+
+
+def _places(table: TiffScan, files: Sequence[Path]) -> Any:
+    """Return the places of numbered files among evenly spread angles where numbers are missing, else None."""
+    if not isinstance(table.angles, AngleRange) or not isinstance(table.projections, str) or len(files) < 3:
+        return None
+    return places_of(files, table.angles.count)
+
+
+def _at_places(angles: Any, places: Any) -> list[float]:
+    return [float(a) for a in np.linspace(angles.start, angles.stop, angles.count)[places]]
 
 
 def _supplied(scan: Scan, acquisition: Acquisition) -> Scan:
-    """Let the configuration supply what only it knows."""
-    return replace(scan, distance_mm=acquisition.distance_mm or scan.distance_mm)
+    """Let the configuration supply what only it knows, leave out what it says, and hold what is left to bounds.
+
+    Raises
+    ------
+    ScanError
+        Frames to leave out that are not there, or angles in another unit than is stated.
+    """
+    scan = replace(scan, distance_mm=acquisition.distance_mm or scan.distance_mm)
+    scan = bounds.angles_in_unit(scan, acquisition.angle_unit)
+    told = bounds.plausible(scan)
+    named = acquisition.excluded_frames(scan.name)
+    if named is not None:
+        numbers = {kind: _numbers(getattr(named, kind)) for kind in ("projections", "flats", "darks")}
+        scan = without(scan, **numbers)
+        counts = ", ".join(f"{len(set(v))} {kind}" for kind, v in numbers.items() if v)
+        told.append(f"left out as the configuration says: {counts}")
+        if len(scan.angles) < 3:
+            raise ScanError(f"{scan.name}: acquisition.exclude leaves {len(scan.angles)} projections")
+    return replace(scan, warnings=(*scan.warnings, *told))
+
+
+def _numbers(named: Sequence[Any]) -> list[int]:
+    spans = [(entry, entry + 1) if isinstance(entry, int) else entry for entry in named]
+    return [k for first, stop in spans for k in range(first, stop)]
 
 
 def scan_identity(scan: Scan) -> dict[str, Any]:
     """Return what changes when the raw data of a scan change."""
-    return {"files": provenance.file_identity(scan.files), "angles": scan.angles, "saturation": scan.saturation}
+    chosen = {
+        kind: frames.index
+        for kind in ("projections", "flats", "darks")
+        if isinstance(frames := getattr(scan, kind), SelectedFrames)
+    }
+    identity = {"files": provenance.file_identity(scan.files), "angles": scan.angles, "saturation": scan.saturation}
+    return {**identity, "frames": chosen} if chosen else identity

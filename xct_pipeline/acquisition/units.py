@@ -28,6 +28,8 @@ _SPELLINGS = {
 }
 # pint counts angles as dimensionless, so "counts" would pass for radians: angles are named one by one.
 _ANGLES = {"degree", "radian", "milliradian", "microradian", "arcminute", "arcsecond", "turn"}
+# Lengths to pint that say nothing of the size of a detector's pixel.
+_NO_LENGTHS = {"px", "pix", "pixel", "pixels", "dot", "dots", "pt", "point", "points", "voxel", "voxels"}
 _EXAMPLES = {"radian": "'deg' or 'rad'", "micrometer": "'m', 'mm' or 'um'", "keV": "'eV' or 'keV'"}
 # names with small powers, multiplied or divided: pint would compute whatever else a file says, 9**9**9 for days
 _NAME = r"[^\W\d_][^\W\d]{0,29}(?:(?:\^|\*\*)-?[1-9])?"
@@ -63,9 +65,13 @@ def unit_factor(unit: str, to: str) -> float:
         The unit is unknown, or of another kind.
     """
     text = unit.strip()
+    if to == "micrometer":
+        text = re.sub(r"\s*(/|per)\s*(px|pix|pixels?|voxels?)$", "", text, flags=re.IGNORECASE)
     text = _SPELLINGS.get(text.lower(), text)
     if not _GRAMMAR.fullmatch(text):
         raise ScanError(f"unit {unit[:40]!r} is not known here; write {_EXAMPLES[to]}")
+    if text.lower() in _NO_LENGTHS:
+        raise ScanError(f"unit {unit[:40]!r} is no length; write {_EXAMPLES[to]}")
     registry = _registry()
     try:
         try:

@@ -62,6 +62,17 @@ class Around(Section):
     """Files recorded after the projections."""
 
 
+class LeftOut(Section):
+    """Frames of one scan that are left out, each a number from 0 or a span [first, stop]."""
+
+    projections: list[int | Span] = []
+    """Projections that are left out."""
+    flats: list[int | Span] = []
+    """Flats that are left out."""
+    darks: list[int | Span] = []
+    """Darks that are left out."""
+
+
 class Acquisition(Section):
     """Which raw scans there are, in time order, and what their files do not say."""
 
@@ -69,8 +80,8 @@ class Acquisition(Section):
     """Raw files (NXtomo, NeXus, Data Exchange), names or patterns, in time order."""
     tiff: list[TiffScan] = []
     """Scans stored as TIFF files."""
-    exclude: list[str] = []
-    """Names of scans that are left out, found or not."""
+    exclude: list[str] | dict[str, Literal["scan"] | LeftOut] = []
+    """Names of scans that are left out; or, by the name of a scan, its frames that are left out, or "scan"."""
     flats: Literal["none"] | list[str] | Around | None = None
     """Images of the open beam from other files; "none" goes without."""
     darks: Literal["none"] | list[str] | Around | None = None
@@ -81,12 +92,28 @@ class Acquisition(Section):
     """Photon energy, keV, where the files do not say it."""
     distance_mm: Distance | None = None
     """From sample to detector, mm, where the files do not say it."""
+    angle_unit: Literal["degree", "radian"] | None = None
+    """Of the angles in the files, where they do not say it or say it wrongly."""
+    most_left_out: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+    """Largest share of the projections of a scan that may be left out because they do not belong."""
     rows: Span | None = None
     """Detector rows to use, half-open [first, stop]; all by default."""
     columns: Span | None = None
     """Detector columns to use, half-open [first, stop]; all by default."""
     binning: Annotated[int, Field(ge=1, le=16)] = 1
     """Pixels along rows and along columns that are averaged into one."""
+
+    @property
+    def excluded_scans(self) -> frozenset[str]:
+        """Names of scans that are left out as a whole."""
+        if isinstance(self.exclude, list):
+            return frozenset(self.exclude)
+        return frozenset(name for name, what in self.exclude.items() if what == "scan")
+
+    def excluded_frames(self, scan: str) -> LeftOut | None:
+        """Return which frames of a scan are left out, None for none."""
+        what = self.exclude.get(scan) if isinstance(self.exclude, dict) else None
+        return what if isinstance(what, LeftOut) else None
 
     @model_validator(mode="after")
     def _check(self) -> Acquisition:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from xct_pipeline.device import array_namespace, is_cupy, to_host
 
 FLOOR = 1e-5  # transmission: half a count of a flat of 50000, line integral 11.5
+OFFSET = 10.0  # counts of a dark above which a converter does not read zero: the pixel was not read
 FLT_MIN = float(np.finfo(np.float32).tiny)
 
 # log(1 + f) = f - f^2/2 + f^3 P(f) on [sqrt(1/2) - 1, sqrt(2) - 1]: weighted minimax fit, 1e-9 relative.
@@ -55,8 +56,9 @@ class PixelCounts:
     zero : int
         Raw counts of exactly zero.
     nonfinite : int
-        No value at all (non-finite count, flat or dark, or a flat no brighter than the dark): interpolated
-        between the nearest good columns of the same detector row and projection, 0 where the row has none.
+        No value at all (non-finite count, flat or dark, a flat no brighter than the dark, or a count of zero where
+        the dark is above `OFFSET`): interpolated between the nearest good columns of the same detector row and
+        projection; where the row has none, between the nearest projections of the block, 0 where these have none.
     """
 
     pixels: int = 0
@@ -252,6 +254,8 @@ def _normalise(counts, dark, flats, index, weight, scale, limit, floor, out):  #
     exponent = np.empty(n_columns, np.float32)
     nothing = np.float32(np.nan)
     inf = np.float32(np.inf)
+    offset = np.float32(OFFSET)
+    lost = np.zeros((n_angles, n_rows), np.bool_)
     ramp = np.float32(1.0 / max(n_columns - 1, 1))
     for a in range(n_angles):
         w = weight[a]
@@ -264,12 +268,12 @@ def _normalise(counts, dark, flats, index, weight, scale, limit, floor, out):  #
             for c in range(n_columns):
                 raw = row[c]
                 zero += np.int32(raw == 0)
-                saturated += np.int32(raw >= limit)
+                saturated += np.int32((raw >= limit) & (f0[c] == f0[c]))
             for c in range(n_columns):
                 flat = f0[c] + w * (f1[c] - f0[c])
                 light = flat - d[c]
                 t = (np.float32(row[c]) - d[c]) / light * (s0 + ds * np.float32(c))
-                good = (abs(t) < inf) & (light > 0) & (light < inf)
+                good = (abs(t) < inf) & (light > 0) & (light < inf) & ((row[c] != 0) | (d[c] <= offset))
                 low = good & (t <= floor)
                 bad += np.int32(not good)
                 clipped += np.int32(low)
@@ -294,12 +298,35 @@ def _normalise(counts, dark, flats, index, weight, scale, limit, floor, out):  #
                 tail = f * f * (f * q - _HALF) + e * _LN2_LOW
                 result[c] -= (f + tail) + e * _LN2_HIGH
             if bad:
+                lost[a, r] = bad == n_columns
                 _fill_row(result)
             tally[0] += clipped
             tally[1] += saturated
             tally[2] += zero
             tally[3] += bad
+    _fill_lines(out, lost)
     return tally
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill_lines(out, lost):  # type: ignore[no-untyped-def]
+    """Replace rows that were lost as a whole by linear interpolation between projections of the block that have it."""
+    n_angles, n_rows = lost.shape
+    for r in range(n_rows):
+        previous = -1
+        for a in range(n_angles + 1):
+            known = a < n_angles and not lost[a, r]
+            if not (known or (a == n_angles and previous >= 0)):
+                continue
+            for k in range(previous + 1, a):
+                if previous < 0:
+                    out[k, r] = out[a, r]
+                elif a == n_angles:
+                    out[k, r] = out[previous, r]
+                else:
+                    share = np.float32((k - previous) / (a - previous))
+                    out[k, r] = out[previous, r] + share * (out[a, r] - out[previous, r])
+            previous = a
 
 
 @numba.njit(cache=True, nogil=True)
@@ -328,13 +355,14 @@ def _plain(  # the same sum in plain array operations: for CuPy, and the referen
     ramp = xp.arange(counts.shape[2], dtype=xp.float32) * xp.float32(1.0 / max(counts.shape[2] - 1, 1))
     with np.errstate(all="ignore"):
         t = (counts.astype(xp.float32) - dark) / light * (ends[..., :1] + (ends[..., 1:] - ends[..., :1]) * ramp)
-    good = xp.isfinite(t) & (light > 0) & xp.isfinite(light)
+    good = xp.isfinite(t) & (light > 0) & xp.isfinite(light) & ((counts != 0) | (dark <= xp.float32(OFFSET)))
     low = good & (t <= xp.float32(floor))
     p = -xp.log(xp.where(low, xp.float32(floor), xp.where(good, t, xp.float32(1))))
     bad = int(xp.count_nonzero(~good))
     if bad:
         p = _fill_plain(xp, p, good)
-    tally = (int(xp.count_nonzero(low)), int(xp.count_nonzero(counts >= limit)), int(xp.count_nonzero(counts == 0)))
+    full = (counts >= limit) & (first == first)
+    tally = (int(xp.count_nonzero(low)), int(xp.count_nonzero(full)), int(xp.count_nonzero(counts == 0)))
     return p.astype(xp.float32), PixelCounts(int(counts.size), *tally, bad)
 
 
@@ -347,4 +375,10 @@ def _fill_plain(xp: Any, p: Any, good: Any) -> Any:
         line[~ok] = np.nan
         _fill_row(line)
     flat[rows] = xp.asarray(lines)
-    return flat.reshape(p.shape)
+    filled = flat.reshape(p.shape)
+    lost = to_host(~good.any(axis=2))
+    if lost.any():
+        whole = np.ascontiguousarray(to_host(filled))
+        _fill_lines(whole, lost)
+        filled = xp.asarray(whole)
+    return filled

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from xct_pipeline.config import Config
 from xct_pipeline.correction.steps.defects import add_defects, column_statistics, defects_step
-from xct_pipeline.correction.steps.fields import Fields, measure_fields
+from xct_pipeline.correction.steps.fields import Fields, measure_fields, sound
 from xct_pipeline.engine.blocks import Array, Pass
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
@@ -86,7 +86,10 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
     scan, frame = entry.item.scan, entry.item.frame
     assert scan is not None
     assert frame is not None
-    entry.fields = measure_fields(config.correction, scan, frame, store, steps)
+    most = config.acquisition.most_left_out
+    entry.fields = measure_fields(config.correction, scan, frame, store, steps, most)
+    scan, frame = sound(scan, frame, entry.fields)
+    entry.item = replace(entry.item, scan=scan, frame=frame)
     if entry.item.center is not None:
         entry.center = reconstruction.given_center(entry.item.center)
     else:

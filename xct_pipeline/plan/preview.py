@@ -13,7 +13,7 @@ import numpy as np
 
 from xct_pipeline.acquisition.steps import scan_identity
 from xct_pipeline.config import Config, NoMethod
-from xct_pipeline.correction.steps.fields import measure_fields, whole_frames
+from xct_pipeline.correction.steps.fields import measure_fields, sound, whole_frames
 from xct_pipeline.correction.steps.stage import ComputedProjections
 from xct_pipeline.engine.blocks import Array, Pass
 from xct_pipeline.engine.execution import is_complete
@@ -158,8 +158,10 @@ def find_centers(config: Config, scans: Sequence[str] | None = None) -> dict[str
             _skip(item.name, item.problem or "cannot be used", scans)
             continue
         try:
-            fields = measure_fields(config.correction, item.scan, item.frame, store)
-            found[item.name] = reconstruction.estimate_center(config, item.scan, item.frame, fields, store)
+            most = config.acquisition.most_left_out
+            fields = measure_fields(config.correction, item.scan, item.frame, store, most_left_out=most)
+            scan, frame = sound(item.scan, item.frame, fields)
+            found[item.name] = reconstruction.estimate_center(config, scan, frame, fields, store)
         except ValueError as error:
             _skip(item.name, str(error), scans)
     if not found:

@@ -9,6 +9,7 @@ import scipy.fft
 
 FilterName = Literal["ram-lak", "shepp-logan", "cosine", "hann", "hamming", "butterworth"]
 FILTERS: tuple[FilterName, ...] = get_args(FilterName)
+FILLED = np.radians(10.0)  # the widest hole that the projections beside it stand for: their streaks stay below its bias
 
 
 def ramp(length: int) -> np.ndarray[Any, Any]:
@@ -102,9 +103,11 @@ def angular_weights(angles: np.ndarray[Any, Any], *, period: float = np.pi) -> n
 
     Every angle gets half of the gap to either neighbour modulo `period`, whatever their order. Angles that
     coincide modulo `period` (0 and 180 degrees, or the second half of a full turn) share one weight equally.
-    A gap above four times the usual one is a part that was not measured: it counts as four usual gaps, so
-    the weights then sum to less than `period`. The usual gap is the one below which the shorter gaps cover
-    a quarter of the period, so that neither one missing wedge nor many near-duplicates change it.
+    A gap above four times the usual one (and 10 degrees) is a part that was not measured: its neighbours get no
+    more than that of it, and all projections share the rest, so that the weights sum to `period` and the mean of
+    the slice is kept; what the missing directions would have shown stays unknown, see `missing_range`.
+    The usual gap is the one below which the shorter gaps cover a quarter of the period, so that neither one
+    missing wedge nor many near-duplicates change it.
 
     Parameters
     ----------
@@ -120,6 +123,23 @@ def angular_weights(angles: np.ndarray[Any, Any], *, period: float = np.pi) -> n
     ValueError
         If an angle is not finite or there are fewer than three.
     """
+    order, cluster, size, after, usual = _gaps(angles, period)
+    after = np.minimum(after, max(4.0 * usual, FILLED))
+    share = 0.5 * (after + np.roll(after, 1)) / size
+    weights = np.empty(len(order))
+    weights[order] = share[cluster]
+    return np.asarray(weights * (period / weights.sum()))
+
+
+def missing_range(angles: np.ndarray[Any, Any], *, period: float = np.pi) -> float:
+    """Return the widest part of `period` (radians) without a projection, beyond four times the usual gap; else 0."""
+    _, _, _, after, usual = _gaps(angles, period)
+    widest = float(after.max())
+    return widest - usual if widest > 4 * usual else 0.0
+
+
+def _gaps(angles: np.ndarray[Any, Any], period: float) -> tuple[Any, Any, Any, Any, float]:
+    """Order, cluster and its size for each angle; for each cluster the gap after it; and the usual gap."""
     angles = np.asarray(angles, np.float64)
     if angles.ndim != 1 or angles.size < 3:
         raise ValueError(f"angles of shape {angles.shape}: give a list of at least three")
@@ -139,8 +159,4 @@ def angular_weights(angles: np.ndarray[Any, Any], *, period: float = np.pi) -> n
     after = np.bincount(cluster, weights=gaps * ~same)
     by_length = np.sort(after)
     usual = by_length[np.searchsorted(np.cumsum(by_length), 0.25 * by_length.sum())]
-    after = np.minimum(after, 4.0 * usual)
-    share = 0.5 * (after + np.roll(after, 1)) / size
-    weights = np.empty(angles.size)
-    weights[order] = share[cluster]
-    return weights
+    return order, cluster, size, after, float(usual)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from xct_pipeline.device import Array, array_namespace, ndimage_of
-from xct_pipeline.reconstruction.filters import angular_weights
+from xct_pipeline.reconstruction.filters import angular_weights, missing_range
 
 Side = Literal["left", "right"]
 
@@ -82,8 +82,9 @@ def weigh(
     columns = ramp_weights(sinograms.shape[2], center, side)
     angles = np.asarray(angles, np.float64)
     whole = angular_weights(angles, period=2 * np.pi)
-    if whole.sum() < 0.97 * 2 * np.pi:
-        raise ValueError(f"the angles cover {np.degrees(whole.sum()):.0f} degrees: half acquisition needs a full turn")
+    covered = 2 * np.pi - missing_range(angles, period=2 * np.pi)
+    if covered < 0.97 * 2 * np.pi:
+        raise ValueError(f"the angles cover {np.degrees(covered):.0f} degrees: half acquisition needs a full turn")
     factor = (whole / angular_weights(angles))[:, None] * columns
     return sinograms * xp.asarray(factor.astype(np.float32))[:, None], angles, center
 

@@ -330,6 +330,21 @@ _AREAL_NOISE = Table(
 _PROFILE = (*DENSITIES, *AREALS, VOXELS)
 _ELEMENT = tuple(index(axis, f"bin along {axis}") for axis in "zyx")
 
+_FRAMES = Table(
+    "frames",
+    "kind of frames of a scan, and run of frames that deviate",
+    (
+        SCAN,
+        text("kind", "projections, flats or darks"),
+        index("first", "first frame, counted from 0 among its kind"),
+        index("last", "last frame"),
+        count("frames", "frames in this row"),
+        quantity("level", "1", "transmission of these frames against their group"),
+        flag("left_out", "whether they take part in nothing"),
+        text("finding", "what is seen of them"),
+    ),
+)
+
 _LOG_TIME = quantity("time_s", "s", "since the start of the log")
 _CURRENT = quantity("current_A", "A", "of the cell, positive in the direction of the charge")
 _CYCLE = index("cycle", "number of the cycle, from 1")
@@ -401,6 +416,7 @@ ELECTROCHEMISTRY: tuple[Table, ...] = (
 TABLES: Mapping[str, Table] = {
     table.name: table
     for table in (
+        _FRAMES,
         _RECONSTRUCTION,
         _REGISTRATION,
         _DISPLACEMENT,

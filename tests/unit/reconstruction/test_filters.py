@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xct_pipeline.reconstruction.filters import FILTERS, angular_weights, ramp, window
+from xct_pipeline.reconstruction.filters import FILTERS, angular_weights, missing_range, ramp, window
 
 
 def test_ramp_is_the_transform_of_the_spatial_ramp():
@@ -92,11 +92,25 @@ def test_uneven_angles_integrate_a_smooth_function():
     assert angular_weights(angles) @ np.cos(angles) ** 2 == pytest.approx(np.pi / 2, rel=2e-3)
 
 
-def test_a_missing_wedge_is_not_given_to_its_neighbours():
+def test_a_missing_wedge_is_shared_by_all_projections():
     angles = np.radians(np.arange(0, 140.0))
     weights = angular_weights(angles)
-    np.testing.assert_allclose(weights[1:-1], np.radians(1))
-    np.testing.assert_allclose(weights[[0, -1]], np.radians(2.5))
+    assert weights.sum() == pytest.approx(np.pi)
+    np.testing.assert_allclose(weights[1:-1], np.radians(180 / 149))
+    np.testing.assert_allclose(weights[[0, -1]], np.radians(5.5 * 180 / 149))
+    assert np.degrees(missing_range(angles)) == pytest.approx(40)
+
+
+def test_a_narrow_hole_is_given_to_its_neighbours():
+    angles = np.radians(np.delete(np.arange(0, 180.0), np.arange(80, 89)))
+    weights = angular_weights(angles)
+    np.testing.assert_allclose(weights[79:81], np.radians(5.5))
+    np.testing.assert_allclose(weights[:79], np.radians(1))
+    assert np.degrees(missing_range(angles)) == pytest.approx(9)
+    assert missing_range(np.radians(np.arange(180.0))) == 0
+
+
+def test_near_duplicates_do_not_make_a_hole():
     jittered = np.arange(720) * np.pi / 360 + np.random.default_rng(1).uniform(-1e-4, 1e-4, 720)
     assert angular_weights(jittered).sum() == pytest.approx(np.pi, rel=1e-4)
 

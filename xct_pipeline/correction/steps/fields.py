@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import reduce
 from itertools import groupby, pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from xct_pipeline.acquisition.checks import check_flats
+from xct_pipeline.acquisition.levels import Finding, Shares, count_shares
+from xct_pipeline.acquisition.selection import without
 from xct_pipeline.acquisition.steps import Frame, RawSource, scan_identity
 from xct_pipeline.config import Air, Correction
 from xct_pipeline.correction import air, flatfield
+from xct_pipeline.correction.steps.frames import (
+    MOST_LEFT_OUT,
+    judge_projections,
+    judge_whole,
+    refuse_counts,
+    refuse_many,
+    strange_at_edges,
+)
+from xct_pipeline.correction.steps.references import measure_references
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import estimated
 from xct_pipeline.engine.resources import Need
 from xct_pipeline.engine.steps import Estimate, Steps
-from xct_pipeline.scan import Frames, Scan
+from xct_pipeline.scan import Scan
 from xct_pipeline.store.store import Store
 
 MARGIN_BYTES = 24e6  # of the rows that the margin of air is looked for in
@@ -45,6 +58,14 @@ class Fields:
     offset, dead : numpy.ndarray or None
         (row, column), what `defects` found.
     warnings : tuple of str
+    left_out : tuple of int
+        Projections, counted in the raw scan, that do not belong; everything else here is of the others.
+    saturation : float or None
+        Counts at and above which a pixel is saturated.
+    findings : tuple of Finding
+        Frames that deviate.
+    jitter : float
+        Columns by which single projections are shifted at random, rms; nan where that cannot be told.
     """
 
     flats: Array | None
@@ -55,6 +76,10 @@ class Fields:
     offset: Array | None = None
     dead: Array | None = None
     warnings: tuple[str, ...] = ()
+    left_out: tuple[int, ...] = ()
+    saturation: float | None = None
+    findings: tuple[Finding, ...] = ()
+    jitter: float = float("nan")
 
 
 def nominal_fields(frame: Frame) -> Fields:
@@ -74,61 +99,127 @@ def fields_step(scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = Non
     margin = len(sample_rows(frame, frame.columns, MARGIN_BYTES)) * sinogram * 40
     level = min(frame.rows * sinogram, max(LEVEL_BYTES // 8, 4 * sinogram)) * 10
     need = Need("", 1, int(max(averaging, margin, level)), alone=True, cpu_s=FIELDS_S + FIELDS_VALUE_S * sinogram)
-    return Estimate(f"{scan.name}/fields", 4, need, inputs or {})
+    return Estimate(f"{scan.name}/fields", 5, need, inputs or {})
 
 
 def measure_fields(
-    settings: Correction, scan: Scan, frame: Frame, store: Store | None, steps: Steps | None = None
+    settings: Correction,
+    scan: Scan,
+    frame: Frame,
+    store: Store | None,
+    steps: Steps | None = None,
+    most_left_out: float = MOST_LEFT_OUT,
 ) -> Fields:
-    """Average flats and darks, find the margin of air and the factor that scales each projection to it.
+    """Average flats and darks, judge every frame, find the margin of air and the factor that scales projections to it.
 
     Results are cached in the store.
+
+    Parameters
+    ----------
+    settings : Correction
+    scan : Scan
+    frame : Frame
+    store : Store or None
+    most_left_out : float
+        Share of the projections that may be left out.
+
+    Returns
+    -------
+    Fields
+        Of the projections that belong: see `sound`.
 
     Raises
     ------
     ScanError
-        The flats are unusable (saturated, empty, no brighter than the darks), or a margin that was given is not air.
+        The flats are unusable (saturated, empty, no brighter than the darks), a margin that was given is not air, or
+        too many projections do not belong.
     """
     key = {
         **scan_identity(scan),
         "frame": asdict(frame),
         "flatfield": settings.flatfield.model_dump(),
         "air": settings.air.model_dump(),
+        "most_left_out": most_left_out,
     }
-
-    def found() -> dict[str, Array]:
-        check_flats(scan)
-        averages = _average(settings, scan, frame)
-        return averages | _air(settings.air, scan, frame, _fields_of(averages, frame))
-
-    return _fields_of(estimated(store, fields_step(scan, frame, key), found, steps), frame)
+    step = fields_step(scan, frame, key)
+    return _fields_of(estimated(store, step, lambda: _measure(settings, scan, frame, most_left_out), steps))
 
 
-def _average(settings: Correction, scan: Scan, frame: Frame) -> dict[str, Array]:
+def sound(scan: Scan, frame: Frame, fields: Fields) -> tuple[Scan, Frame]:
+    """Return a scan and its frame without the projections that do not belong."""
+    if not fields.left_out and fields.saturation == scan.saturation:
+        return scan, frame
+    kept = replace(without(scan, projections=fields.left_out), saturation=fields.saturation)
+    return kept, replace(frame, angles=len(kept.angles))
+
+
+def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: float) -> dict[str, Array]:
+    references = measure_references(scan, frame, settings.flatfield.method)
     found: dict[str, Array] = {}
-    method = settings.flatfield.method
-    average: Literal["mean", "median"] = "median" if method == "median" else "mean"
-    whole = (slice(0, frame.rows), slice(0, frame.columns))
-    if scan.darks is not None:
-        darks = _read_all(scan.darks, frame, whole)
-        found["dark"] = flatfield.average_frames(darks, average)
-    if scan.flats is not None:
-        flats = _read_all(scan.flats, frame, whole)
-        everything = [(0.0, np.arange(len(flats)))]
-        groups = flatfield.group_flats(scan.flat_position) if method == "linear" else everything
-        found["flats"] = np.stack([flatfield.average_frames(flats[members], average) for _, members in groups])
-        found["flat_position"] = np.array([position for position, _ in groups])
+    for name, value in (
+        ("dark", references.dark),
+        ("flats", references.flats),
+        ("flat_position", references.position),
+        ("saturation", None if references.saturation is None else np.array(references.saturation)),
+    ):
+        if value is not None:
+            found[name] = value
+    found["angles"] = np.array(frame.angles)
+    fields = _fields_of(found)
+    sample, shares = _sampled(scan, frame, fields, sample_rows(frame, frame.columns, MARGIN_BYTES))
+    dark = judge_projections(sample, shares)
+    refuse_counts(scan, sample, fields.flats is None)
+    findings, notes = [*references.findings, *dark.findings], [*references.notes, *dark.notes]
+    left_out = refuse_many(scan, dark.findings, most_left_out)
+    margin, strange = _margin(settings.air, np.delete(sample, left_out, axis=0) if left_out else sample, fields, notes)
+    if strange:
+        among = np.setdiff1d(np.arange(frame.angles), left_out)[strange]
+        text = "show something else at the edges of the frame than their neighbours: shifted or torn frames"
+        dark.findings.append(Finding("projections", tuple(int(k) for k in among), text, True))
+        findings.append(dark.findings[-1])
+        left_out = refuse_many(scan, dark.findings, most_left_out)
+    jitter = float("nan")
+    if fields.flats is not None:
+        scaled = sample if margin is None else sample * _level(sample, margin, left_out)[:, None, None]
+        whole = judge_whole(scan, scaled, margin, left_out)
+        findings, notes, jitter = [*findings, *whole.findings], [*notes, *whole.notes], whole.jitter
+        left_out = refuse_many(scan, [*dark.findings, *whole.findings], most_left_out)
+    del sample
+    if margin is not None:
+        kept = without(scan, projections=left_out)
+        smaller = replace(frame, angles=len(kept.angles))
+        position = np.interp(references.position, *_clock(frame.angles, left_out))  # type: ignore[arg-type]
+        found |= {"flat_position": position, "angles": np.array(smaller.angles)}
+        rows = sample_rows(frame, margin.left + margin.right, LEVEL_BYTES)
+        edges = _transmission(kept, smaller, _fields_of(found), rows, margin)
+        found |= {"air": air.air_scale(edges, margin), "margin": np.array([margin.left, margin.right])}
+    elif left_out and references.position is not None:
+        found["flat_position"] = np.interp(references.position, *_clock(frame.angles, left_out))
+        found["angles"] = np.array(frame.angles - len(left_out))
+    found |= {"left_out": np.array(left_out, int), "jitter": np.array(jitter)}
+    found["findings"] = np.array(json.dumps([asdict(each) for each in findings]))
+    found["warnings"] = np.array([*map(str, findings), *notes])
     return found
 
 
-def _read_all(frames: Frames, frame: Frame, whole: tuple[slice, slice]) -> Array:
-    return RawSource(frames, frame).read((slice(0, frames.shape[0]), *whole))
+def _clock(angles: int, left_out: Sequence[int]) -> tuple[Array, Array]:
+    """Return numbers of projections taken, and of those among them that are kept."""
+    kept = ~np.isin(np.arange(angles), left_out)
+    return np.arange(angles + 1.0), np.concatenate([[0.0], np.cumsum(kept)])
 
 
-def _fields_of(found: Mapping[str, Array], frame: Frame) -> Fields:
+def _level(sample: Array, margin: air.Margin, left_out: Sequence[int]) -> Array:
+    """Return the factors that make air 1 in a sample of rows, 1 for projections that are left out."""
+    kept = np.setdiff1d(np.arange(len(sample)), left_out)
+    whole = np.ones(len(sample), np.float32)
+    whole[kept] = air.air_scale(sample[kept] if left_out else sample, margin)
+    return whole
+
+
+def _fields_of(found: Mapping[str, Array]) -> Fields:
     weights = None
     if "flat_position" in found:
-        weights = flatfield.flat_weights(found["flat_position"], frame.angles)
+        weights = flatfield.flat_weights(found["flat_position"], int(found["angles"]))
     margin = found.get("margin")
     return Fields(
         found.get("flats"),
@@ -137,34 +228,47 @@ def _fields_of(found: Mapping[str, Array], frame: Frame) -> Fields:
         found.get("air"),
         None if margin is None else (int(margin[0]), int(margin[1])),
         warnings=tuple(str(text) for text in found.get("warnings", np.array([]))),
+        left_out=tuple(int(k) for k in found.get("left_out", np.array([], int))),
+        saturation=None if "saturation" not in found else float(found["saturation"]),
+        findings=tuple(Finding(**{**each, "frames": tuple(each["frames"])}) for each in _listed(found)),
+        jitter=float(found.get("jitter", np.array(np.nan))),
     )
 
 
-def _air(settings: Air, scan: Scan, frame: Frame, fields: Fields) -> dict[str, Array]:
+def _listed(found: Mapping[str, Array]) -> list[dict[str, Any]]:
+    return list(json.loads(str(found["findings"]))) if "findings" in found else []
+
+
+def _margin(settings: Air, sample: Array, fields: Fields, notes: list[str]) -> tuple[air.Margin | None, list[int]]:
+    """Return the margin of air, and the projections without which alone there is one."""
     if settings.method == "none" or fields.flats is None:
-        return {}
-    sample = _transmission(scan, frame, fields, sample_rows(frame, frame.columns, MARGIN_BYTES))
+        return None, []
     if settings.margin is not None:
-        margin = air.Margin(*settings.margin)
-    else:
-        found = air.find_margin(sample)
-        if found is None:
-            text = (
-                "no margin of air at the detector's edges: projections are not scaled to air; "
-                "drift of the beam stays in the result"
-            )
-            return {"warnings": np.array([text])}
-        margin = found
-    rows = sample_rows(frame, margin.left + margin.right, LEVEL_BYTES)
-    edges = _transmission(scan, frame, fields, rows, margin)
-    scale = air.air_scale(edges, margin)
-    return {"air": scale, "margin": np.array([margin.left, margin.right])}
+        return air.Margin(*settings.margin), []
+    margin = air.find_margin(sample)
+    if margin is None:
+        strange = strange_at_edges(sample)
+        without_them = air.find_margin(np.delete(sample, strange, axis=0)) if strange else None
+        if without_them is not None:
+            return without_them, strange
+        notes.append(
+            "no margin of air at the detector's edges: projections are not scaled to air; "
+            "drift of the beam stays in the result"
+        )
+    return margin, []
 
 
 def _transmission(
     scan: Scan, frame: Frame, fields: Fields, rows: Sequence[int], margin: air.Margin | None = None
 ) -> Array:
     """Return the transmission of single rows (angle, row, column), of the margins' columns only where given."""
+    return _sampled(scan, frame, fields, rows, margin)[0]
+
+
+def _sampled(
+    scan: Scan, frame: Frame, fields: Fields, rows: Sequence[int], margin: air.Margin | None = None
+) -> tuple[Array, Shares]:
+    """Return the transmission of single rows, and for each projection the pixels in them that hold no count."""
     parts = (slice(0, margin.left), slice(frame.columns - margin.right, frame.columns)) if margin else None
     columns = parts or (slice(0, frame.columns),)
     if whole_frames(scan, frame):
@@ -172,18 +276,27 @@ def _transmission(
     else:  # rows near each other are read together: most of the time goes into finding each projection's row
         bands = [list(band) for _, band in groupby(rows, lambda row: row // GROUP)]
         axis, pieces = 1, [(slice(0, frame.angles), band, slice(band[0], band[-1] + 1)) for band in bands]
-    return np.concatenate([_sample(scan, frame, fields, *piece, columns) for piece in pieces], axis=axis)
+    found = [_sample(scan, frame, fields, *piece, columns) for piece in pieces]
+    together = [shares for _, shares in found]
+    if axis == 1:
+        total = reduce(operator.add, together)
+    else:
+        names = ("zero", "nonfinite", "saturated")
+        total = Shares(*(np.concatenate([getattr(each, name) for each in together]) for name in names))
+    return np.concatenate([values for values, _ in found], axis=axis), total
 
 
 def _sample(
     scan: Scan, frame: Frame, fields: Fields, angles: slice, rows: Sequence[int], read: slice, columns: Sequence[slice]
-) -> Array:
+) -> tuple[Array, Shares]:
     """Return the transmission of rows (angle, row, column) out of the rows that are read together."""
     counts = RawSource(scan.projections, frame).read((angles, read, slice(0, frame.columns)))
     kept = [counts[:, np.subtract(rows, read.start), part] for part in columns]
     del counts
     parts = [integrals_of(fields, each, angles, rows, part) for each, part in zip(kept, columns, strict=True)]
-    return np.asarray(np.exp(-np.concatenate(parts, axis=2)))
+    usable = None if fields.flats is None or len(columns) > 1 else np.isfinite(fields.flats[0][rows])
+    shares = [count_shares(each, fields.saturation, usable) for each in kept]
+    return np.asarray(np.exp(-np.concatenate(parts, axis=2))), reduce(operator.add, shares)
 
 
 def whole_frames(scan: Scan, frame: Frame) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from xct_pipeline.acquisition.levels import Finding
+from xct_pipeline.acquisition.selection import runs
 from xct_pipeline.correction.steps.stage import COUNTS
 from xct_pipeline.engine.execution import PassResult
 from xct_pipeline.reconstruction.center.find import CenterEstimate
@@ -58,3 +60,40 @@ def table_row(
 def write_table(store: Store, rows: Sequence[dict[str, Any]]) -> None:
     """Write the rows of all scans, in the order of the configuration."""
     store.write_table("reconstruction", pd.DataFrame(list(rows)))
+
+
+def frames_table(scans: Sequence[tuple[str, Mapping[str, int], Sequence[Finding]]]) -> pd.DataFrame:
+    """Return what was found of frames: a summary for each kind of each scan, then the runs of those that deviate.
+
+    Parameters
+    ----------
+    scans : sequence of (name, counts, findings)
+        `counts` are the frames of each kind that were looked at.
+    """
+    rows: list[dict[str, Any]] = []
+    for name, counts, findings in scans:
+        for kind, count in counts.items():
+            out = len({k for f in findings if f.kind == kind and f.left_out for k in f.frames})
+            text = f"{out} left out" if out else "all belong"
+            rows.append({"scan": name, "kind": kind, "first": 0, "last": count - 1, "frames": count, "finding": text})
+        rows += [
+            {
+                "scan": name,
+                "kind": found.kind,
+                "first": first,
+                "last": last,
+                "frames": last - first + 1,
+                "level": found.level,
+                "left_out": found.left_out,
+                "finding": found.what,
+            }
+            for found in findings
+            for first, last in runs(found.frames)
+        ]
+    columns = ["scan", "kind", "first", "last", "frames", "level", "left_out", "finding"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def write_frames(store: Store, scans: Sequence[tuple[str, Mapping[str, int], Sequence[Finding]]]) -> None:
+    """Write ``tables/frames.csv``."""
+    store.write_table("frames", frames_table(scans))

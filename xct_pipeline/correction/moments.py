@@ -1,0 +1,130 @@
+"""Projections against each other by what they must have in common: their mass, and the path of its centre.
+
+The sum of the line integrals of a row is the same at every angle, and their centre of mass moves on a sinusoid
+(the consistency conditions of Helgason and Ludwig; Natterer, The Mathematics of Computerized Tomography, 1986,
+chapter II.4), wherever the whole sample is in view. A frame that is torn, shifted, of another angle or no projection
+at all breaks one or the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import median_filter
+
+Floats = npt.NDArray[np.floating[Any]]
+LEAST_MASS = 0.02  # mean line integral of a row below which it is noise
+MASS_CHANGE = 0.3  # a slab seen edge on changes by a tenth within one step, where edges share pixels
+DEEP = 0.1  # transmission below which the mass is not kept: counts near the dark, hard rays, scatter
+SIGMAS = 8.0
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """How projections fit together.
+
+    Attributes
+    ----------
+    outliers : numpy.ndarray of int
+        Projections that do not belong.
+    jumps : numpy.ndarray of int
+        Projections at which those from there on do not continue those before.
+    jitter : float
+        Columns by which single projections are shifted at random, rms, noise included.
+    worst : float
+        The largest departure of an outlier's centre of mass, columns.
+    """
+
+    outliers: npt.NDArray[np.intp]
+    jumps: npt.NDArray[np.intp]
+    jitter: float
+    worst: float
+
+
+def consistency(transmission: Floats, angles: Floats, left: int, right: int) -> Consistency | None:
+    """Compare mass and centre of mass of projections.
+
+    Parameters
+    ----------
+    transmission : array (angle, row, column)
+        Of sampled rows, 1 in air.
+    angles : (angle,)
+        Radians.
+    left, right : int
+        Columns of air at either edge.
+
+    Returns
+    -------
+    Consistency or None
+        None where there is too little in the beam to tell.
+    """
+    n, rows, columns = transmission.shape
+    if n < 12 or min(left, right) < 1:
+        return None
+    p = -np.log(np.maximum(transmission, 1e-5))
+    lowest = np.quantile(transmission.reshape(n, -1)[:, ::3], 0.02, axis=1)
+    bands = np.array_split(np.arange(rows), 2 if rows > 1 else 1)
+    u = np.arange(columns) - (columns - 1) / 2
+    outlying, jumped = np.zeros(n, bool), np.zeros(n, bool)
+    jitter, worst = [], 0.0
+    order = np.argsort(np.mod(angles, np.pi), kind="stable")
+    for band in bands:
+        profile = p[:, band].mean(axis=1, dtype=np.float64)
+        mass = profile.sum(axis=1)
+        usual = float(np.median(mass))
+        if usual < LEAST_MASS * columns * 0.25:
+            continue
+        change = np.zeros(n)
+        change[order] = mass[order] / median_filter(mass[order], size=min(15, n), mode="wrap") - 1
+        spread = 1.483 * float(np.median(np.abs(change)))
+        wrong = (np.abs(change) > max(SIGMAS * spread, MASS_CHANGE)) & (lowest > DEEP)
+        center = (profile * u).sum(axis=1) / np.where(mass > 0.2 * usual, mass, np.inf)
+        rest, sigma = sinusoid_residuals(center, angles, wrong)
+        off = np.abs(rest) > max(SIGMAS * sigma, 0.1)
+        worst = max(worst, float(np.max(np.abs(rest[off & ~wrong]), initial=0.0)))
+        jitter.append(sigma)
+        outlying |= wrong | off
+        jumped |= _jumps(rest, angles, wrong | off)
+    if not jitter:
+        return None
+    return Consistency(np.flatnonzero(outlying), np.flatnonzero(jumped), float(np.median(jitter)), worst)
+
+
+def sinusoid_residuals(center: Floats, angles: Floats, wrong: npt.NDArray[np.bool_]) -> tuple[Floats, float]:
+    """Fit a sinusoid robustly (Tukey's biweight); return what is left, and its robust standard deviation."""
+    design = np.stack([np.ones(len(angles)), np.cos(angles), np.sin(angles)], axis=1)
+    weight = np.where(wrong, 0.0, 1.0)
+    rest, sigma = center, float("inf")
+    for _ in range(12):
+        root = np.sqrt(weight)
+        found = np.linalg.lstsq(design * root[:, None], center * root, rcond=None)[0]
+        rest = center - design @ found
+        sigma = 1.483 * float(np.median(np.abs(rest[~wrong]))) if (~wrong).any() else 0.0
+        x = rest / max(4.7 * sigma, 1e-9)
+        weight = np.where((np.abs(x) < 1) & ~wrong, (1 - x**2) ** 2, 0.0)
+    return rest, sigma
+
+
+def _jumps(rest: Floats, angles: Floats, wrong: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Find where means over a few projections before and after differ by far more than single ones scatter."""
+    n, window = len(rest), 4
+    jumped = np.zeros(n, bool)
+    kept = np.flatnonzero(~wrong)
+    if len(kept) < 8 * window:
+        return jumped
+    step = np.diff(rest[kept])
+    sigma = 1.483 * float(np.median(np.abs(step))) / np.sqrt(2)
+    total = np.concatenate([[0.0], np.cumsum(rest[kept])])
+    at = np.arange(window, len(kept) - window)
+    after = (total[at + window] - total[at]) / window
+    before = (total[at] - total[at - window]) / window
+    size = np.abs(after - before)
+    turn = np.abs(np.diff(np.unwrap(angles[kept])))
+    near = turn[at - 1] < 5 * np.median(turn) + 1e-9
+    peak = size >= np.maximum.reduce([np.roll(size, k) for k in range(-window, window + 1)])
+    found = peak & near & (size > max(SIGMAS * sigma * np.sqrt(2 / window), 0.15)) & (np.abs(step[at - 1]) > 0.5 * size)
+    jumped[kept[at[found]]] = True
+    return jumped

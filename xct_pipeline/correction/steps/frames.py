@@ -1,0 +1,193 @@
+"""Which projections of a scan belong: judged by sampled rows, before anything is estimated from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import median_filter
+
+from xct_pipeline.acquisition import levels
+from xct_pipeline.acquisition.levels import Finding, Shares
+from xct_pipeline.acquisition.selection import runs_in_words
+from xct_pipeline.correction import air
+from xct_pipeline.correction.moments import Consistency, consistency
+from xct_pipeline.engine.blocks import Array
+from xct_pipeline.scan import Scan, ScanError
+
+MOST_LEFT_OUT = 0.02
+TOO_BRIGHT = 1.1  # transmission of a block, air being 1, from which flats are doubted
+BELOW_DARK = 0.01  # share of the pixels whose counts may lie at or below the dark
+STEP = 0.2  # change of the log of the light between neighbours that no sample makes
+TELLING_JITTER = 0.3  # columns
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Findings, further sentences, and the random shift of single projections."""
+
+    findings: list[Finding]
+    notes: list[str]
+    jitter: float = float("nan")
+
+
+def judge_projections(sample: Array, shares: Shares) -> Judgement:
+    """Find projections without beam or without counts.
+
+    Parameters
+    ----------
+    sample : array (angle, row, column)
+        Transmission, not scaled to air.
+    shares : Shares
+        Pixels of the sample that hold no count.
+    """
+    found, out = levels.share_findings("projections", shares, sample[0].size)
+    mean = sample.mean(axis=(1, 2), dtype=np.float64)
+    return Judgement([*found, *levels.judge_light(mean, out)], [])
+
+
+def refuse_many(scan: Scan, findings: Sequence[Finding], most: float) -> list[int]:
+    """Return the projections that are left out.
+
+    Raises
+    ------
+    ScanError
+        They are more than the share `most` of all, and more than one.
+    """
+    left_out = sorted({k for found in findings if found.left_out and found.kind == "projections" for k in found.frames})
+    count = len(scan.angles)
+    if len(left_out) <= max(1, most * count):
+        return left_out
+    where = str(scan.files[0]) if scan.files else scan.name
+    reasons = "; ".join(str(f).removesuffix(": left out") for f in findings if f.left_out and f.kind == "projections")
+    raise ScanError(
+        f"{where}: {len(left_out)} of {count} projections do not belong, more than {100 * most:g} %: {reasons}. "
+        f"Look at them; to go on without them set most_left_out = {np.ceil(100 * len(left_out) / count) / 100:g} "
+        "under [acquisition]"
+    )
+
+
+def refuse_counts(scan: Scan, sample: Array, without_flats: bool) -> None:
+    """Refuse values that are no transmission where a scan goes without flats.
+
+    Raises
+    ------
+    ScanError
+        They are counts, or line integrals already.
+    """
+    if not without_flats:
+        return
+    where = str(scan.files[0]) if scan.files else scan.name
+    bright, below = float(np.quantile(sample, 0.9)), float(np.mean(sample <= 1.01e-5))
+    if bright > 3:
+        raise ScanError(
+            f'{where}: flats = "none" takes the projections for transmission, 1 in air, but they reach {bright:.4g}: '
+            "these are counts; name flats under [acquisition]"
+        )
+    if below > 0.1:
+        raise ScanError(
+            f'{where}: flats = "none" takes the projections for transmission, 1 in air, but {100 * below:.2g} % of '
+            "them are zero or less: line integrals already (the logarithm taken), or no normalised frames"
+        )
+
+
+def judge_whole(scan: Scan, sample: Array, margin: air.Margin | None, left_out: Sequence[int]) -> Judgement:
+    """Compare projections with each other and with the flats.
+
+    Parameters
+    ----------
+    sample : array (angle, row, column)
+        Transmission, scaled to air where there is a margin.
+    margin : Margin or None
+    left_out : sequence of int
+        Projections that are out already.
+    """
+    kept = np.setdiff1d(np.arange(len(sample)), left_out)
+    values, angles = sample[kept], scan.angles[kept]
+    findings: list[Finding] = []
+    notes = _against_flats(values, margin)
+    if margin is None or min(margin.left, margin.right) < 1:
+        notes += _steps(values, kept, margin)
+        return Judgement(findings, notes)
+    told = consistency(values, angles, margin.left, margin.right)
+    if told is None:
+        return Judgement(findings, notes)
+    if len(told.outliers):
+        findings += _outliers(kept, told)
+    elif len(told.jumps):
+        text = runs_in_words(kept[told.jumps])
+        notes.append(
+            f"the sample jumps sideways at projections {text}: frames in another order than their angles, "
+            "frames lost, or the sample moved"
+        )
+    if told.jitter > TELLING_JITTER:
+        notes.append(
+            f"projections are shifted at random by {told.jitter:.2g} columns rms: the stage wobbles; details are "
+            "blurred by that, and the centre's error says so"
+        )
+    return Judgement(findings, notes, told.jitter)
+
+
+def _outliers(kept: Array, told: Consistency) -> list[Finding]:
+    shift = f" (up to {told.worst:.2g} columns off)" if told.worst > 0.1 else ""
+    text = (
+        f"show another mass or place of the sample than their neighbours{shift}: torn or shifted frames, wrong angles, "
+        "or not projections"
+    )
+    return [Finding("projections", tuple(int(k) for k in kept[told.outliers]), text, True, told.worst)]
+
+
+def strange_at_edges(sample: Array) -> list[int]:
+    """Return projections, few of all, at whose edges something else is seen than just before and after.
+
+    Parameters
+    ----------
+    sample : array (angle, row, column)
+        Transmission, not scaled to air.
+    """
+    n, _, columns = sample.shape
+    strip = max(6, columns // 64)
+    odd = np.zeros(n, bool)
+    if n < 20:
+        return []
+    for part in (sample[:, :, :strip], sample[:, :, -strip:]):
+        level = np.log(np.maximum(part.reshape(n, -1).mean(axis=1, dtype=np.float64), 1e-5))
+        change = np.abs(level - median_filter(level, size=15, mode="nearest"))
+        odd |= change > max(0.1, 10 * 1.483 * float(np.median(change)))
+    found = np.flatnonzero(odd).tolist()
+    return found if len(found) <= 0.1 * n else []
+
+
+def _against_flats(values: Array, margin: air.Margin | None) -> list[str]:
+    """Say that projections are brighter than flats, or no brighter than darks, over whole parts of the frame."""
+    notes = []
+    blocks = levels.block_means(values)
+    bright = float(np.quantile(np.nanmax(blocks, axis=(1, 2)), 0.25))
+    if bright > TOO_BRIGHT:
+        cause = "the sample was in the flats" if margin is not None else "flats of another exposure, or with the sample"
+        notes.append(f"projections are up to {bright:.3g} times as bright as the flats: {cause}; attenuation is wrong")
+    below = float(np.mean(values <= 1.01e-5))
+    if below > BELOW_DARK:
+        notes.append(
+            f"{100 * below:.2g} % of the pixels hold no more counts than the darks: darks taken with light, another "
+            "offset than in the projections, or a sample that lets nothing through; attenuation is wrong there"
+        )
+    return notes
+
+
+def _steps(values: Array, kept: Array, margin: air.Margin | None) -> list[str]:
+    """Say that the light changes at once and back, without air to scale it away."""
+    if margin is not None or len(values) < 12:
+        return []
+    light = np.log(np.maximum(values.mean(axis=(1, 2), dtype=np.float64), 1e-5))
+    step = np.diff(light)
+    usual = np.array([np.median(np.abs(step[max(0, k - 6) : k + 7])) for k in range(len(step))])
+    big = np.flatnonzero(np.abs(step) > np.maximum(STEP, 8 * usual))
+    if not len(big) or len(big) > 0.05 * len(step):
+        return []
+    share = 100 * float(np.exp(-np.abs(step[big]).max()))
+    return [
+        f"the light changes at once, to {share:.3g} %, at projections {runs_in_words(kept[big + 1])}, and no air is in "
+        "view to scale it by: the beam or the exposure changed, and attenuation is wrong there"
+    ]
