@@ -378,14 +378,14 @@ def test_too_little_disk(capsys, work, monkeypatch):
 
 
 def test_disk_fills_during_the_run(capsys, work, finished, monkeypatch):
-    whole = execution._write_shard
+    whole = execution.write_block
 
-    def full(root, step, shard):
+    def full(root, image, shard, block):
         if shard[0] == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return whole(root, step, shard)
+        return whole(root, image, shard, block)
 
-    monkeypatch.setattr(execution, "_write_shard", full)
+    monkeypatch.setattr(execution, "write_block", full)
     ended = xct(capsys, "run", work / "run.toml")
     assert (ended.code, "No space left" in ended.err) == (2, True)
     monkeypatch.undo()

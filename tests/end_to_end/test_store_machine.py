@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import shutil
@@ -26,7 +25,7 @@ SIZES = ("2GB", "3GB", "8GB")
 def bench(tmp_path_factory) -> Bench:
     made = Bench(tmp_path_factory.mktemp("bench"))
     config = made.configure(made.folder / "warm", (0, 1), "ram-lak")
-    store_bench.run(config, os.environ.get("XCT_MACHINE_STAGE", STAGES[0]), 1, "4GB")  # what children inherit compiled
+    store_bench.run(config, STAGES[0], 1, "4GB")  # what children inherit compiled
     return made
 
 
