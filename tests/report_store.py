@@ -10,6 +10,10 @@ import pandas as pd
 import zarr
 from vouch import vouch
 
+from xct_pipeline.electrochemistry.drt import relaxation
+from xct_pipeline.electrochemistry.spectrum import spectrum_of
+from xct_pipeline.electrochemistry.steps.tables import Taken, write_spectra
+from xct_pipeline.simulation.spectra import FREQUENCIES_HZ, impedance_ohm
 from xct_pipeline.store.files import read_attributes, write_group
 from xct_pipeline.store.image import Image, level_count
 from xct_pipeline.store.store import Store
@@ -193,6 +197,19 @@ def write_noise(store: Store, scans: tuple[str, ...]) -> None:
     store.write_table("areal_noise", pd.DataFrame(rows, columns=["scan", "bin_pixels", "noise_ratio", "noise_voxels"]))
 
 
+def _electrochemistry(store: Store, scans: tuple[str, ...]) -> None:
+    """Write spectra of every scan, a voltammogram and cycles."""
+    taken = []
+    for k, name in enumerate(scans):
+        spectrum = spectrum_of(f"{name}.csv", FREQUENCIES_HZ, impedance_ohm(1 - 0.2 * k))
+        taken.append(Taken(spectrum, relaxation(spectrum, bootstrap=20), TIMES_S[k], name))
+    write_spectra(store, taken)
+    voltage = np.abs(np.linspace(0, 4, 80) % 2 - 1)
+    store.write_table("voltammetry", pd.DataFrame({"cycle": 1, "voltage_V": voltage, "current_A": voltage**2}), {})
+    cycles = {"cycle": [1, 2], "charge_C": [3.6, 3.5], "discharge_C": [3.5, 3.4], "efficiency": [0.97, 0.97]}
+    store.write_table("cycling", pd.DataFrame(cycles), {})
+
+
 def write_tables(store: Store, loss: float = 1.0, scans: tuple[str, ...] = SCANS) -> None:
     """Write every table."""
     n = len(scans)
@@ -253,6 +270,7 @@ def write_tables(store: Store, loss: float = 1.0, scans: tuple[str, ...] = SCANS
         ),
     )
     _profiles(store, loss, scans)
+    _electrochemistry(store, scans)
 
 
 def _profiles(store: Store, loss: float, scans: tuple[str, ...]) -> None:

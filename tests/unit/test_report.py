@@ -72,7 +72,7 @@ def pictures(markup: str) -> list[str]:
 def test_a_finished_store_fills_every_panel(small_series: Path) -> None:
     text = page(small_series)
     assert left_out(text) == {}
-    assert len(panels(text)) == 21
+    assert len(panels(text)) == 28
     assert all(
         pictures(m) or 'class="chart' in m or "<t" in m or "<ul" in m or "<pre" in m for m in panels(text).values()
     )
@@ -142,6 +142,13 @@ BY_TABLE = [
     ("cycler", "voltage_V", "Maps beside the voltage profile"),
     ("cycler", "voltage_V", "The same in 3-D"),
     ("faraday", "value", "Measured mass against charge"),
+    ("cycler", "voltage_V", "Log"),
+    ("drt_peaks", "resistance_ohm", "Resistance against contact and mass"),
+    ("impedance", "real_ohm", "Impedance"),
+    ("drt", "distribution_ohm", "Relaxation times"),
+    ("drt_peaks", "resistance_ohm", "Peaks"),
+    ("voltammetry", "current_A", "Voltammetry"),
+    ("cycling", "charge_C", "Cycling"),
     ("reconstruction", "center", "Numbers"),
     ("mass_balance", "mass_change_mg", "Maps beside the voltage profile"),
     ("mass_balance", "mass_change_mg", "The same in 3-D"),
