@@ -199,7 +199,7 @@ def _list(columns: Mapping[str, Any]) -> str:
     return "its columns are " + ", ".join(map(repr, columns))
 
 
-def _numeric(raw: Any) -> bool:
+def _numeric(raw: npt.ArrayLike) -> bool:
     import pandas as pd
 
     values = pd.Series(raw)
@@ -209,7 +209,7 @@ def _numeric(raw: Any) -> bool:
     return bool(pd.to_numeric(first, errors="coerce").notna().all())
 
 
-def _numbers(path: Path, name: str, raw: Any) -> Array:
+def _numbers(path: Path, name: str, raw: npt.ArrayLike) -> Array:
     import pandas as pd
 
     values = pd.Series(raw)
@@ -242,7 +242,7 @@ def _timestamps(path: Path, columns: Mapping[str, Any], name: str) -> Array:
     return np.asarray(seconds, dtype=np.float64)
 
 
-def _start(raw: Any, seconds: float) -> datetime:
+def _start(raw: npt.ArrayLike, seconds: float) -> datetime:
     import pandas as pd
 
     moment = datetime.fromtimestamp(seconds, tz=UTC)

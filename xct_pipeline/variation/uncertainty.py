@@ -33,7 +33,7 @@ def mass_factor(sensitivity: float, voxel_size_um: float) -> float:
     return abs(sensitivity) * (voxel_size_um * UM_TO_CM) ** 3 * 1e3
 
 
-def limits(sigma: Any) -> tuple[Any, Any]:
+def limits(sigma: float | npt.NDArray[Any]) -> tuple[Any, Any]:
     """Decision and detection limit: above the first a change is seen, from the second on reliably."""
     return DECISION * sigma, DETECTION * sigma
 
@@ -54,12 +54,12 @@ def parameter_term(result: Callable[[float], Any], value: float, sigma: float) -
     return np.abs(np.asarray(result(value + sigma)) - np.asarray(result(value - sigma))) / 2
 
 
-def relative_term(mass: Any, relative: float) -> Any:
+def relative_term(mass: float | npt.NDArray[Any], relative: float) -> Any:
     """Error of a mass that is inversely proportional to an uncertain coefficient (linear closures)."""
     return np.abs(mass) * relative
 
 
-def energy_term(mass: Any, percent_per_keV: float, sigma_keV: float) -> Any:
+def energy_term(mass: float | npt.NDArray[Any], percent_per_keV: float, sigma_keV: float) -> Any:
     """Error from the photon energy for a linear closure; see `attenuation.energy_sensitivity`."""
     return np.abs(mass) * abs(percent_per_keV) / 100 * sigma_keV
 
@@ -120,7 +120,7 @@ def registration_term(motions: Array, covariance: Array) -> Array:
     return np.sqrt(np.maximum(variance, 0.0))
 
 
-def edge_shell(block: Any, *, threshold: float, width: int = 2) -> Any:
+def edge_shell(block: npt.NDArray[Any], *, threshold: float, width: int = 2) -> Any:
     """Flag the voxels within `width` voxels of a strong face of the reference scan.
 
     A face is where the gradient of the scan, smoothed by a Gaussian of one voxel, exceeds `threshold`; take a
