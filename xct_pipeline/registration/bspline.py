@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from xct_pipeline.device import array_namespace
+from xct_pipeline.device import Array, array_namespace
 
 SUPPORT = {"linear": 2, "cubic": 4, "quintic": 6}
 DEGREE = {"linear": 1, "cubic": 3, "quintic": 5}
@@ -65,7 +65,7 @@ def knot_taps(sigma: float) -> NDArray[np.float64]:
     return two_sided[len(two_sided) // 2 :]
 
 
-def weights(fraction: Any, order: str) -> NDArray[np.float64]:
+def weights(fraction: ArrayLike, order: str) -> NDArray[np.float64]:
     """Return the B-spline weights of the taps around a position, on a new last axis.
 
     The position is `fraction` (0 <= fraction < 1) past sample 0; the taps start at sample ``1 - support / 2``.
@@ -91,7 +91,7 @@ def mirror(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return np.where(folded < size, folded, 2 * (size - 1) - folded)
 
 
-def filter_separable(block: Any, taps: NDArray[np.float64], indices: Sequence[NDArray[np.int64]]) -> Any:
+def filter_separable(block: Array, taps: NDArray[np.float64], indices: Sequence[NDArray[np.int64]]) -> Any:
     """Apply a symmetric filter along z, y and x.
 
     Parameters
@@ -120,7 +120,7 @@ def filter_separable(block: Any, taps: NDArray[np.float64], indices: Sequence[ND
     return _filter_x(filtered, indices[2], h)
 
 
-def filter_plain(block: Any, taps: NDArray[np.float64], indices: Sequence[NDArray[np.int64]]) -> Any:
+def filter_plain(block: Array, taps: NDArray[np.float64], indices: Sequence[NDArray[np.int64]]) -> Any:
     """Apply `filter_separable` as whole-array sums (any namespace): its definition."""
     xp = array_namespace(block)
     h = taps.astype(np.float32)
@@ -140,7 +140,7 @@ def filter_plain(block: Any, taps: NDArray[np.float64], indices: Sequence[NDArra
 
 
 @njit(cache=True, nogil=True)
-def _filter_rows(rows: Any, index: Any, taps: Any, out: Any) -> None:
+def _filter_rows(rows: Array, index: Array, taps: Array, out: Array) -> None:
     """Filter along the first axis of `rows` (n, x); the loop over x is the vector."""
     k_max = taps.size - 1
     nx = rows.shape[1]
@@ -159,7 +159,7 @@ def _filter_rows(rows: Any, index: Any, taps: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _filter_z(block: Any, index: Any, taps: Any) -> Any:
+def _filter_z(block: Array, index: Array, taps: Array) -> Any:
     nz = index.size - 2 * (taps.size - 1)
     out = np.empty((nz, block.shape[1], block.shape[2]), np.float32)
     for y in range(block.shape[1]):
@@ -168,7 +168,7 @@ def _filter_z(block: Any, index: Any, taps: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _filter_y(block: Any, index: Any, taps: Any) -> Any:
+def _filter_y(block: Array, index: Array, taps: Array) -> Any:
     ny = index.size - 2 * (taps.size - 1)
     out = np.empty((block.shape[0], ny, block.shape[2]), np.float32)
     for z in range(block.shape[0]):
@@ -177,7 +177,7 @@ def _filter_y(block: Any, index: Any, taps: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _filter_x(block: Any, index: Any, taps: Any) -> Any:
+def _filter_x(block: Array, index: Array, taps: Array) -> Any:
     k_max = taps.size - 1
     nx = index.size - 2 * k_max
     out = np.empty((block.shape[0], block.shape[1], nx), np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from xct_pipeline.device import to_host
+from xct_pipeline.device import Array, to_host
 from xct_pipeline.registration.masks import dilated
 
 
@@ -35,7 +35,7 @@ class GreyCalibration(NamedTuple):
     """for every material that was not fitted: calibrated minus reference value, and its standard error, 1/cm"""
 
 
-def region_mean(volume: Any, mask: Any, *, erode: int = 2, cell: int = 16) -> RegionMean:
+def region_mean(volume: Array, mask: Array, *, erode: int = 2, cell: int = 16) -> RegionMean:
     """Return the robust mean of a region whose mask is first eroded, so that blurred edges stay out.
 
     Parameters
@@ -71,7 +71,7 @@ def region_mean(volume: Any, mask: Any, *, erode: int = 2, cell: int = 16) -> Re
     return RegionMean(float(totals.sum() / kept), _cell_error(counts, totals, values, inside), kept)
 
 
-def gas_mask(volume: Any, *, smooth: float = 1.0, erode: int = 2, share: float = 0.01) -> NDArray[np.bool_]:
+def gas_mask(volume: Array, *, smooth: float = 1.0, erode: int = 2, share: float = 0.01) -> NDArray[np.bool_]:
     """Find the gas or air of a scan: the darkest material that fills at least `share` of the volume.
 
     The histogram of the smoothed volume is climbed to its first significant peak from below; the voxels within two
@@ -115,7 +115,7 @@ def gas_mask(volume: Any, *, smooth: float = 1.0, erode: int = 2, share: float =
     return mask
 
 
-def dense_threshold(volume: Any, *, smooth: float = 1.0, share: float = 0.01) -> float:
+def dense_threshold(volume: Array, *, smooth: float = 1.0, share: float = 0.01) -> float:
     """Find the attenuation that parts a dense material, such as a ceramic, from everything lighter.
 
     The volume is split in two by Otsu's threshold. The upper part counts as one dense material where it fills at

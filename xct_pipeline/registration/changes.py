@@ -16,6 +16,8 @@ import scipy.ndimage
 from numba import njit
 from numpy.typing import NDArray
 
+from xct_pipeline.device import Array
+
 Changes = NDArray[np.float32]
 """(2, cells along z, y, x): the difference that is expected, ``[0] + [1] * (mean of both volumes)``; no cells: none"""
 
@@ -30,7 +32,7 @@ NONE: Changes = np.zeros((2, 0, 0, 0), np.float32)
 
 
 @njit(cache=True, nogil=True)
-def sum_flat(reference: Any, residual: Any, flat: float) -> Any:
+def sum_flat(reference: Array, residual: Array, flat: float) -> Any:
     """Sum the flat voxels of a slab by cells, the first of which begins with the slab.
 
     Parameters
@@ -90,7 +92,7 @@ def lines(sums: NDArray[np.float64]) -> Changes:
 
 
 @njit(cache=True, nogil=True)
-def expect_along_row(changes: Any, z: int, y: int, cells: Any, out: Any) -> None:
+def expect_along_row(changes: Array, z: int, y: int, cells: Array, out: Array) -> None:
     """Interpolate the changes linearly between the cells' centres along row (z, y), into `out` (2, nx).
 
     `cells` (2, cells along x) is room to work in. Without cells `out` is left as it is.

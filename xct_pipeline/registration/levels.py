@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xct_pipeline.device import to_host
+from xct_pipeline.device import Sliced, to_host
 from xct_pipeline.registration import changes
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.bspline import filter_separable, gaussian_taps, knot_taps, mirror
@@ -34,11 +34,11 @@ class RegistrationError(ValueError):
 class Level(NamedTuple):
     """One pyramid level. Arrays need a shape and slices along z only, so that they may be larger than memory."""
 
-    reference: Any
+    reference: Sliced
     """(z, y, x), 1/cm"""
-    moving: Any
+    moving: Sliced
     """(z, y, x), 1/cm, of the reference's shape"""
-    mask: Any | None
+    mask: Sliced | None
     """(z, y, x), not 0 where the reference is matched; None: the voxels that keep their grey value"""
     scale: float
     """voxel of this level in full-size voxels"""
@@ -90,7 +90,7 @@ def with_coarser(levels: Iterable[Level]) -> Iterator[Level]:
 
 
 def _binned(level: Level) -> Level:
-    def mean(array: Any) -> NDArray[np.float32]:
+    def mean(array: Sliced) -> NDArray[np.float32]:
         a = to_host(array[0 : array.shape[0]]).astype(np.float32)
         nz, ny, nx = (n // 2 for n in a.shape)
         return np.asarray(a[: 2 * nz, : 2 * ny, : 2 * nx].reshape(nz, 2, ny, 2, nx, 2).mean(axis=(1, 3, 5)))
@@ -208,7 +208,7 @@ def _enlarged(mask: NDArray[np.bool_], ratio: float, z0: int, z1: int, shape: tu
     return np.asarray(mask[np.ix_(*index)], dtype=np.bool_)
 
 
-def _spread(reference: Any, mask: Callable[[int, int], NDArray[np.uint8]]) -> float:
+def _spread(reference: Sliced, mask: Callable[[int, int], NDArray[np.uint8]]) -> float:
     """Return the range of grey values in the mask, 1st to 99th percentile, from at most 64 planes."""
     nz = reference.shape[0]
     planes = np.unique(np.linspace(0, nz - 1, min(nz, 64)).round().astype(int))
@@ -226,7 +226,7 @@ def _spread(reference: Any, mask: Callable[[int, int], NDArray[np.uint8]]) -> fl
     return spread
 
 
-def _smoothed(array: Any, z0: int, z1: int, smoothing: float, *, sampled: bool) -> NDArray[np.float32]:
+def _smoothed(array: Sliced, z0: int, z1: int, smoothing: float, *, sampled: bool) -> NDArray[np.float32]:
     """Smooth planes z0:z1 of a volume that is read by slabs.
 
     `sampled` adds the smoothing of a cubic B-spline at its knots, which the moving volume gets from its interpolation.

@@ -13,7 +13,7 @@ import scipy.fft
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from xct_pipeline.device import to_host
+from xct_pipeline.device import Array, to_host
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.bspline import filter_separable, gaussian_taps, knot_taps, mirror
 from xct_pipeline.registration.normal_equations import sample_row
@@ -61,8 +61,8 @@ def node_grid(shape: Sequence[int], spacing: int, window: int = 32, margin: int 
 
 
 def correlate_nodes(
-    reference: Any,
-    moving: Any,
+    reference: Array,
+    moving: Array,
     positions: ArrayLike,
     *,
     start: ArrayLike | None = None,
@@ -165,7 +165,7 @@ def strain(displacement: ArrayLike, spacing: float) -> NDArray[np.float64]:
     return np.asarray(np.where(np.expand_dims(fits, (-1, -2)), green, np.nan))
 
 
-def _filtered(volume: Any, taps: NDArray[np.float64]) -> NDArray[np.float32]:
+def _filtered(volume: Array, taps: NDArray[np.float64]) -> NDArray[np.float32]:
     v = to_host(volume).astype(np.float32)
     reach = len(taps) - 1
     indices = [mirror(np.arange(-reach, n + reach, dtype=np.int64), n) for n in v.shape]
@@ -207,7 +207,7 @@ def _integer_search(
 
 
 @njit(cache=True, nogil=True)
-def _sample(coefficients: Any, transform: Any, low: Any, out: Any, known: Any) -> None:
+def _sample(coefficients: Array, transform: Array, low: Array, out: Array, known: Array) -> None:
     """Evaluate the moving volume on a box of the reference frame that starts at `low`."""
     shifted = transform.copy()
     shifted[:, 3] += transform[:, 2] * low[2]
@@ -220,7 +220,7 @@ def _sample(coefficients: Any, transform: Any, low: Any, out: Any, known: Any) -
 
 
 @njit(cache=True, nogil=True)
-def _normal_matrix(fixed: Any, node: Any, half: int, n: int) -> Any:
+def _normal_matrix(fixed: Array, node: Array, half: int, n: int) -> Any:
     hessian = np.zeros((n, n))
     j = np.empty(12)
     for z in range(node[0] - half, node[0] + half):
@@ -234,7 +234,7 @@ def _normal_matrix(fixed: Any, node: Any, half: int, n: int) -> Any:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _jacobian(fixed: Any, z: int, y: int, x: int, node: Any, half: int, j: Any) -> None:
+def _jacobian(fixed: Array, z: int, y: int, x: int, node: Array, half: int, j: Array) -> None:
     """Fill the derivative by translation (3) and by its gradient (9), positions in units of half a window."""
     j[0] = 0.5 * (fixed[z + 1, y, x] - fixed[z - 1, y, x])
     j[1] = 0.5 * (fixed[z, y + 1, x] - fixed[z, y - 1, x])
@@ -248,11 +248,11 @@ def _jacobian(fixed: Any, z: int, y: int, x: int, node: Any, half: int, j: Any) 
 
 @njit(cache=True, nogil=True)
 def _refine(
-    fixed: Any,
-    coefficients: Any,
-    base: Any,
-    warp: Any,
-    node: Any,
+    fixed: Array,
+    coefficients: Array,
+    base: Array,
+    warp: Array,
+    node: Array,
     half: int,
     n: int,
     max_iterations: int,
@@ -316,7 +316,7 @@ def _refine(
 
 
 @njit(cache=True, nogil=True)
-def _compose_inverse(warp: Any, step: Any, middle: Any, half: int, n: int) -> None:
+def _compose_inverse(warp: Array, step: Array, middle: Array, half: int, n: int) -> None:
     """Replace `warp` by warp after the inverse of the step ``p -> p + t + G (p - middle)``."""
     forward = np.eye(3)
     if n == 12:

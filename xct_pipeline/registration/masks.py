@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xct_pipeline.device import array_namespace, ndimage_of
+from xct_pipeline.device import Array, array_namespace, ndimage_of
 
 Mask = NDArray[np.bool_]
 
 
 def attenuation_mask(
-    volume: Any, *, minimum: float = -np.inf, maximum: float = np.inf, smooth: float = 1.0, grow: int = 2
+    volume: Array, *, minimum: float = -np.inf, maximum: float = np.inf, smooth: float = 1.0, grow: int = 2
 ) -> Any:
     """Return the voxels of a material by its attenuation, grown so that its edges belong to the mask.
 
@@ -43,13 +43,13 @@ def attenuation_mask(
     return mask & finite
 
 
-def label_mask(labels: Any, kept: Sequence[int], *, grow: int = 2) -> Any:
+def label_mask(labels: Array, kept: Sequence[int], *, grow: int = 2) -> Any:
     """Return the voxels with one of the labels `kept`, grown by `grow` voxels; bool array (z, y, x)."""
     xp = array_namespace(labels)
     return dilated(xp.isin(labels, xp.asarray(list(kept))), grow)
 
 
-def dilated(mask: Any, reach: int) -> Any:
+def dilated(mask: Array, reach: int) -> Any:
     """Return a mask grown by a cube that reaches `reach` voxels each way: a maximum filter in a fifth of its time.
 
     Parameters
@@ -99,7 +99,7 @@ def cylinder_mask(
 
 
 def unchanged_mask(
-    residual: Any, gradient: Any | None = None, *, threshold: float = 4.0, slack: float = 0.3, radius: int = 2
+    residual: Array, gradient: Array | None = None, *, threshold: float = 4.0, slack: float = 0.3, radius: int = 2
 ) -> Any:
     """Return the voxels that kept their grey value between two aligned volumes (the mask ``"auto"``).
 
@@ -124,7 +124,7 @@ def unchanged_mask(
         return known
     size = 2 * radius + 1
 
-    def mean(values: Any) -> Any:
+    def mean(values: Array) -> Any:
         return ndimage.uniform_filter(xp.where(known, values, 0).astype(np.float32), size=size)
 
     count = xp.maximum(mean(xp.ones_like(residual)), np.float32(1e-6))

@@ -21,6 +21,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from xct_pipeline.device import Array
 from xct_pipeline.registration.changes import Changes, expect_along_row
 
 PARAMETERS = 12  # 3 x (z, y, x, 1)
@@ -119,7 +120,7 @@ def accumulate(
 
 @njit(cache=True, nogil=True)
 def sample_row(
-    moving: Any, transform: Any, pz: float, py: float, used: Any, first: int, size: int, margin: int, out: Any
+    moving: Array, transform: Array, pz: float, py: float, used: Array, first: int, size: int, margin: int, out: Array
 ) -> None:
     """Evaluate the cubic B-spline with coefficients `moving` along one row; clears `used` where there is no value."""
     bz = transform[0, 0] * pz + transform[0, 1] * py + transform[0, 3]
@@ -181,23 +182,23 @@ def sample_row(
 
 @njit(cache=True, nogil=True)
 def _accumulate(
-    reference: Any,
-    mask: Any,
-    moving: Any,
-    transform: Any,
+    reference: Array,
+    mask: Array,
+    moving: Array,
+    transform: Array,
     z_start: int,
     first: int,
     size: int,
     margin: int,
-    center: Any,
+    center: Array,
     gain: float,
     offset: float,
     cut: float,
     bin_width: float,
     half: int,
     cell: int,
-    expected: Any,
-    out: Any,
+    expected: Array,
+    out: Array,
 ) -> None:
     nz, ny, nx = mask.shape
     values = np.empty(nx, np.float32)
@@ -257,7 +258,7 @@ def _accumulate(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _add_sample(row: Any, w: float, gz: float, gy: float, gx: float, r: float, u: float) -> None:
+def _add_sample(row: Array, w: float, gz: float, gy: float, gx: float, r: float, u: float) -> None:
     wz, wy, wx = w * gz, w * gy, w * gx
     s0, s1, s2, s3, s4, s5 = wz * gz, wz * gy, wz * gx, wy * gy, wy * gx, wx * gx
     uu = u * u
@@ -288,7 +289,7 @@ def _add_sample(row: Any, w: float, gz: float, gy: float, gx: float, r: float, u
 
 
 @njit(cache=True, nogil=True)
-def _add_row(sums: Any, row: Any, uz: float, uy: float) -> None:
+def _add_row(sums: Array, row: Array, uz: float, uy: float) -> None:
     """Expand a row's sums: along it z and y are constant, so x appears as powers only."""
     scale = (uz, uy, 1.0, 1.0)
     power = (0, 0, 1, 0)
@@ -307,9 +308,9 @@ def _add_row(sums: Any, row: Any, uz: float, uy: float) -> None:
 
 @njit(cache=True, nogil=True)
 def residual_slab(
-    reference: Any,
-    moving: Any,
-    transform: Any,
+    reference: Array,
+    moving: Array,
+    transform: Array,
     z_start: int,
     first: int,
     size: int,

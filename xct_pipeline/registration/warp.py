@@ -7,14 +7,14 @@ continued by reflection, which depends on the frame only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from xct_pipeline.device import array_namespace, is_cupy, ndimage_of
+from xct_pipeline.device import Array, array_namespace, is_cupy, ndimage_of
 from xct_pipeline.registration.bspline import (
     PREFILTER_RADIUS,
     filter_plain,
@@ -58,7 +58,7 @@ def required_input_box(output_box: Box, transform: ArrayLike, shape: Sequence[in
 
 
 def warp_block(
-    block: Any,
+    block: Array,
     transform: ArrayLike,
     output_box: Box,
     *,
@@ -91,7 +91,7 @@ def warp_block(
 
 
 def warp_plain(
-    block: Any,
+    block: Array,
     transform: ArrayLike,
     output_box: Box,
     *,
@@ -162,7 +162,7 @@ def _tap_region(
 
 
 def _warp(
-    block: Any,
+    block: Array,
     transform: ArrayLike,
     output_box: Box,
     shape: Sequence[int],
@@ -205,7 +205,7 @@ def _warp(
     return out
 
 
-def _require_block(block: Any, needed: Box, origin: Sequence[int]) -> None:
+def _require_block(block: Array, needed: Box, origin: Sequence[int]) -> None:
     for axis, (s, o, n) in enumerate(zip(needed, origin, block.shape, strict=True)):
         if s.start < o or s.stop > o + n:
             raise ValueError(
@@ -223,7 +223,13 @@ def _indices(
     ]
 
 
-def _fill(block: Any, missing: Any, start: Sequence[int], shape: Sequence[int], apply_filter: Any) -> Any:
+def _fill(
+    block: Array,
+    missing: Array,
+    start: Sequence[int],
+    shape: Sequence[int],
+    apply_filter: Callable[[Array, Array, Sequence[Array]], Array],
+) -> Any:
     """Replace NaN voxels by a weighted mean of the finite ones near them, 0 where none is near.
 
     The inverse filter reaches far but feebly: continued smoothly, a hole leaves its surroundings as they are.
@@ -244,8 +250,8 @@ def _fill(block: Any, missing: Any, start: Sequence[int], shape: Sequence[int], 
 
 
 def _interpolate_plain(
-    coefficients: Any,
-    gone: Any,
+    coefficients: Array,
+    gone: Array | None,
     transform: NDArray[np.float64],
     corner: NDArray[np.int64],
     out_shape: tuple[int, ...],
@@ -296,7 +302,7 @@ def _interpolator(n_taps: int) -> Any:
     half = n_taps // 2
 
     @njit(inline="always")
-    def set_weights(f: float, w: Any) -> None:
+    def set_weights(f: float, w: Array) -> None:
         g = 1.0 - f
         if n_taps == 2:
             w[0] = np.float32(g)
@@ -321,7 +327,9 @@ def _interpolator(n_taps: int) -> Any:
             )
 
     @njit(cache=True, nogil=True)
-    def interpolate(coefficients: Any, gone: Any, transform: Any, corner: Any, first: Any, size: Any, out: Any) -> None:
+    def interpolate(
+        coefficients: Array, gone: Array, transform: Array, corner: Array, first: Array, size: Array, out: Array
+    ) -> None:
         wz, wy, wx = np.empty(n_taps, np.float32), np.empty(n_taps, np.float32), np.empty(n_taps, np.float32)
         nz, ny, nx = out.shape
         nan = np.float32(np.nan)

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from xct_pipeline.device import array_namespace, ndimage_of, to_host
+from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.denoise import FILL_SIGMA, fill_missing, gaussian
 from xct_pipeline.smoothing import gaussian_reach
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestClassifier
+
 
 SIGMAS = (1.0, 2.0, 4.0)
 PER_SCALE = 5
@@ -75,7 +77,7 @@ def feature_names(sigmas: Sequence[float] = SIGMAS) -> list[str]:
     return ["value", *(f"{kind}_{sigma:g}" for sigma in sigmas for kind in kinds)]
 
 
-def features(block: Any, *, sigmas: Sequence[float] = SIGMAS) -> Any:
+def features(block: Array, *, sigmas: Sequence[float] = SIGMAS) -> Any:
     """Compute the features of every voxel.
 
     Parameters
@@ -101,7 +103,7 @@ def features(block: Any, *, sigmas: Sequence[float] = SIGMAS) -> Any:
     stack[0] = block
     half = xp.array([-0.5, 0.0, 0.5])
 
-    def difference(image: Any, axis: int) -> Any:
+    def difference(image: Array, axis: int) -> Any:
         return ndimage.correlate1d(image, half, axis=axis, mode="nearest")
 
     for k, sigma in enumerate(sigmas):
@@ -155,7 +157,7 @@ def _eigenvalues_plainly(entries: Sequence[Any]) -> Any:
 
 
 def training_samples(
-    block: Any, painted: Any, *, sigmas: Sequence[float] = SIGMAS, core: tuple[slice, ...] | None = None
+    block: Array, painted: Array, *, sigmas: Sequence[float] = SIGMAS, core: tuple[slice, ...] | None = None
 ) -> Samples:
     """Collect the features of painted voxels.
 
@@ -234,7 +236,7 @@ def train_forest(
     return _flatten(model, classes)
 
 
-def _flatten(model: Any, classes: Array) -> Forest:
+def _flatten(model: RandomForestClassifier, classes: Array) -> Forest:
     trees = [estimator.tree_ for estimator in model.estimators_]
     roots = np.concatenate([[0], np.cumsum([tree.node_count for tree in trees])[:-1]]).astype(np.int32)
     leaf = np.concatenate([tree.children_left < 0 for tree in trees])
@@ -258,7 +260,7 @@ def _flatten(model: Any, classes: Array) -> Forest:
     )
 
 
-def classify(block: Any, forest: Forest, *, sigmas: Sequence[float] = SIGMAS, core: tuple[slice, ...]) -> Any:
+def classify(block: Array, forest: Forest, *, sigmas: Sequence[float] = SIGMAS, core: tuple[slice, ...]) -> Any:
     """Label the voxels of a block.
 
     Parameters
@@ -303,7 +305,7 @@ def classify(block: Any, forest: Forest, *, sigmas: Sequence[float] = SIGMAS, co
 
 
 @njit(cache=True, nogil=True)
-def _eigenvalues(zz: Any, yy: Any, xx: Any, zy: Any, zx: Any, yx: Any, values: Any) -> None:
+def _eigenvalues(zz: Array, yy: Array, xx: Array, zy: Array, zx: Array, yx: Array, values: Array) -> None:
     for i in range(len(zz)):
         a, b, c = np.float64(zz[i]), np.float64(yy[i]), np.float64(xx[i])
         d, e, f = np.float64(zy[i]), np.float64(zx[i]), np.float64(yx[i])
@@ -322,15 +324,15 @@ def _eigenvalues(zz: Any, yy: Any, xx: Any, zy: Any, zx: Any, yx: Any, values: A
 
 @njit(cache=True, nogil=True)
 def _vote(
-    columns: Any,
-    feature: Any,
-    threshold: Any,
-    child: Any,
-    share: Any,
-    roots: Any,
-    depths: Any,
-    classes: Any,
-    labels: Any,
+    columns: Array,
+    feature: Array,
+    threshold: Array,
+    child: Array,
+    share: Array,
+    roots: Array,
+    depths: Array,
+    classes: Array,
+    labels: Array,
 ) -> None:
     """Let all trees vote, many voxels in step: their ways down a tree are independent, so none waits for another."""
     count, n = columns.shape

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from xct_pipeline.device import Array
+
 BEFORE = ((0, -1), (-1, -1), (-1, 0), (-1, 1))  # steps along z and y to the rows that a row may touch
 
 
-def label_runs(mask: Any, rank: int) -> tuple[Any, int]:
+def label_runs(mask: Array, rank: int) -> tuple[Any, int]:
     """Label connected components of a mask, numbered by their first voxel in C order.
 
     Parameters
@@ -37,7 +39,7 @@ def label_runs(mask: Any, rank: int) -> tuple[Any, int]:
 
 
 @njit(cache=True, nogil=True)
-def _count_runs(mask: Any, rows: Any) -> Any:
+def _count_runs(mask: Array, rows: Array) -> Any:
     """Count the runs before each row."""
     nz, ny, nx = mask.shape
     for z in range(nz):
@@ -51,7 +53,7 @@ def _count_runs(mask: Any, rows: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _find_runs(mask: Any, rows: Any, runs: Any) -> None:
+def _find_runs(mask: Array, rows: Array, runs: Array) -> None:
     """Set the first voxel of each run and the one after its last."""
     nz, ny, nx = mask.shape
     for k in range(nz * ny):
@@ -69,7 +71,7 @@ def _find_runs(mask: Any, rows: Any, runs: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _label(rows: Any, runs: Any, before: Any, rank: int, labels: Any) -> int:
+def _label(rows: Array, runs: Array, before: Array, rank: int, labels: Array) -> int:
     nz, ny, _ = labels.shape
     parent = np.arange(len(runs))
     for z in range(nz):
@@ -92,7 +94,7 @@ def _label(rows: Any, runs: Any, before: Any, rank: int, labels: Any) -> int:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _join_rows(rows: Any, runs: Any, parent: Any, here: int, there: int, aside: int) -> None:
+def _join_rows(rows: Array, runs: Array, parent: Array, here: int, there: int, aside: int) -> None:
     """Join the runs of two rows that overlap, or touch where a step aside is allowed."""
     i, j = rows[here], rows[there]
     while i < rows[here + 1] and j < rows[there + 1]:
@@ -106,7 +108,7 @@ def _join_rows(rows: Any, runs: Any, parent: Any, here: int, there: int, aside: 
 
 
 @njit(cache=True, nogil=True)
-def root_of(parent: Any, i: int) -> Any:
+def root_of(parent: Array, i: int) -> Any:
     """Return the least of what `i` has been joined with, where joining sets ``parent[max] = min`` of two roots."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]

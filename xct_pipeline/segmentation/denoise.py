@@ -9,7 +9,7 @@ from typing import Any, Literal, assert_never
 
 import numpy as np
 
-from xct_pipeline.device import array_namespace, ndimage_of, to_host
+from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
 from xct_pipeline.smoothing import TRUNCATE, Region, gaussian_reach, smooth_block
 
 Method = Literal["none", "gaussian", "median", "tv"]
@@ -33,7 +33,7 @@ def denoise_halo(method: Method, *, sigma: float = 1.0, radius: int = 1, iterati
 
 
 def denoise(
-    block: Any,
+    block: Array,
     method: Method,
     *,
     sigma: float = 1.0,
@@ -103,7 +103,7 @@ def check_denoise(
             raise ValueError(f"denoising with {name} = {value}: give a positive value")
 
 
-def fill_missing(block: Any) -> Any:
+def fill_missing(block: Array) -> Any:
     """Replace non-finite voxels with a Gaussian mean of the finite ones around, 0 where there are none.
 
     The reach is that of a Gaussian of `FILL_SIGMA`, so a block with that halo is filled as the whole volume is.
@@ -118,7 +118,7 @@ def fill_missing(block: Any) -> Any:
     return filled
 
 
-def _box_of(mask: Any) -> Region | None:
+def _box_of(mask: Array) -> Region | None:
     """Return the smallest box that holds all voxels of a mask, None where there is none."""
     box = []
     for axis in range(3):
@@ -129,14 +129,14 @@ def _box_of(mask: Any) -> Region | None:
     return tuple(box)
 
 
-def gaussian(block: Any, sigma: float, core: Region | None = None) -> Any:
+def gaussian(block: Array, sigma: float, core: Region | None = None) -> Any:
     """Smooth a block without gaps (numpy or CuPy) with a Gaussian; float32, of the core where one is given."""
     if array_namespace(block) is np:
         return smooth_block(block, sigma, core)
     return ndimage_of(block).gaussian_filter(block, sigma, mode="nearest", truncate=TRUNCATE)[core or ...]
 
 
-def _weighted_gaussian(block: Any, finite: Any, sigma: float, core: Region | None = None) -> Any:
+def _weighted_gaussian(block: Array, finite: Array, sigma: float, core: Region | None = None) -> Any:
     xp = array_namespace(block)
     weight = gaussian(finite.astype(xp.float32), sigma, core)
     total = gaussian(xp.where(finite, block, xp.float32(0)).astype(xp.float32, copy=False), sigma, core)

@@ -8,13 +8,12 @@ is put where the value, deblurred to first order, is half-way between the means 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-Array = npt.NDArray[Any]
+from xct_pipeline.device import Array
 
 ROUNDS = 2  # a face moves by at most one voxel in each
 LEAST_STEP = 4.0  # between two means, in units of what deblurring changed
@@ -59,7 +58,7 @@ def place_faces(
 
 
 @njit(cache=True, nogil=True)
-def _look(block: Any, movable: Any, strength: Any, place: Any, value: Any) -> int:
+def _look(block: Array, movable: Array, strength: np.float32, place: Array, value: Array) -> int:
     """List voxels that may change, the step up the gradient (to one of 26), the deblurred value and its change."""
     nz, ny, nx = block.shape
     i = 0
@@ -85,7 +84,7 @@ def _look(block: Any, movable: Any, strength: Any, place: Any, value: Any) -> in
 
 
 @njit(cache=True, nogil=True)
-def _move(place: Any, value: Any, means: Any, chosen: Any, labels: Any) -> bool:
+def _move(place: Array, value: Array, means: Array, chosen: Array, labels: Array) -> bool:
     for i in range(len(place)):
         z, y, x, dz, dy, dx = place[i]
         own = best = labels[z, y, x]

@@ -18,10 +18,9 @@ import numpy.typing as npt
 import scipy.ndimage
 from numba import njit
 
-from xct_pipeline.device import to_host
+from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.label import find_label, label_range
 
-Array = npt.NDArray[Any]
 Partial = dict[str, npt.NDArray[Any]]
 Region = tuple[slice, ...]
 Direction = Literal[1, -1]
@@ -35,14 +34,14 @@ def height_halo(depth: int = 3) -> int:
 
 
 def height_partial(
-    labels: Any,
+    labels: Array,
     region: Region,
     core: Region,
     *,
     ceramic: int,
     direction: Direction = 1,
     depth: int = 3,
-    attenuation: Any = None,
+    attenuation: Array | None = None,
     level: float | None = None,
 ) -> Partial:
     """Find where the ceramic ends in the columns of a block.
@@ -165,7 +164,7 @@ def local_planes(height: npt.ArrayLike, *, smooth: float = 2.0) -> npt.NDArray[n
 
 
 def contact_partial(
-    labels: Any,
+    labels: Array,
     region: Region,
     planes: npt.ArrayLike,
     *,
@@ -273,7 +272,7 @@ def contact_rows(
 
 
 def distance_partial(
-    objects: Any, region: Region, planes: npt.ArrayLike, *, direction: Direction = 1, deepest: float = np.inf
+    objects: Array, region: Region, planes: npt.ArrayLike, *, direction: Direction = 1, deepest: float = np.inf
 ) -> Partial:
     """Find the distance of objects (voids) in a block from the ceramic's surface.
 
@@ -319,15 +318,15 @@ def combine_distances(partials: Sequence[Mapping[str, Any]]) -> Partial:
 
 @njit(cache=True, nogil=True)
 def _find_nearest(
-    objects: Any,
+    objects: Array,
     start: int,
-    height: Any,
-    cosine: Any,
+    height: Array,
+    cosine: Array,
     direction: float,
     deepest: float,
     least: int,
-    seen: Any,
-    nearest: Any,
+    seen: Array,
+    nearest: Array,
 ) -> None:
     nz, ny, nx = objects.shape
     for z in range(nz):
@@ -347,7 +346,7 @@ def _find_nearest(
 
 @njit(cache=True, nogil=True)
 def _find_ends(
-    solid: Any, values: Any, level: float, start: int, stop: int, direction: int, depth: int, height: Any
+    solid: Array, values: Array, level: float, start: int, stop: int, direction: int, depth: int, height: Array
 ) -> None:
     nz, ny, nx = solid.shape
     first, beyond = (stop - 1, start - 1) if direction == 1 else (start, stop)
@@ -371,7 +370,7 @@ def _find_ends(
 
 
 @njit(cache=True, nogil=True)
-def _crossing(values: Any, level: float, z: int, direction: int) -> float:
+def _crossing(values: Array, level: float, z: int, direction: int) -> float:
     """Return how far beyond voxel z the values fall below a level: in the next step, else in the one before or after.
 
     Labels come from denoised values, so the last voxel of the ceramic may be just below the level, or the next above.
@@ -387,7 +386,14 @@ def _crossing(values: Any, level: float, z: int, direction: int) -> float:
 
 @njit(cache=True, nogil=True)
 def _look_up(
-    labels: Any, origin: Any, planes: Any, offsets: Any, direction: float, steep: float, weight: Any, columns: Any
+    labels: Array,
+    origin: Array,
+    planes: Array,
+    offsets: Array,
+    direction: float,
+    steep: float,
+    weight: Array,
+    columns: Array,
 ) -> None:
     nz, ny, nx = labels.shape
     for y in range(planes.shape[1]):

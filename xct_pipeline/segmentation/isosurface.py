@@ -10,13 +10,11 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-Array = npt.NDArray[Any]
+from xct_pipeline.device import Array
 
 MOST_TRIANGLES = 4  # of a cell that leaves no choice
 TINY = float(np.spacing(1.0))  # that scikit-image adds to a distance from the level before it divides by it
@@ -101,7 +99,7 @@ def _leaves_choice(cell: Array) -> bool:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _code_rows(field: Any, level: float, z: int, y: int, codes: Any) -> None:
+def _code_rows(field: Array, level: float, z: int, y: int, codes: Array) -> None:
     """Set the bits of the four corners at each x of a row of cells."""
     a, b, c, d = field[z, y], field[z, y + 1], field[z + 1, y], field[z + 1, y + 1]
     for x in range(len(codes)):
@@ -114,7 +112,9 @@ def _code_rows(field: Any, level: float, z: int, y: int, codes: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _sum_decided(field: Any, level: float, triangles: Any, count: Any, edges: Any, corners: Any) -> tuple[float, int]:
+def _sum_decided(
+    field: Array, level: float, triangles: Array, count: Array, edges: Array, corners: Array
+) -> tuple[float, int]:
     """Return the area in all cells that leave no choice, and the number of the others."""
     nz, ny, nx = field.shape
     area, undecided = 0.0, 0
@@ -143,14 +143,14 @@ def _sum_decided(field: Any, level: float, triangles: Any, count: Any, edges: An
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _triangle(point: Any) -> float:
+def _triangle(point: Array) -> float:
     az, ay, ax = point[1, 0] - point[0, 0], point[1, 1] - point[0, 1], point[1, 2] - point[0, 2]
     bz, by, bx = point[2, 0] - point[0, 0], point[2, 1] - point[0, 1], point[2, 2] - point[0, 2]
     return 0.5 * math.sqrt((ay * bx - ax * by) ** 2 + (ax * bz - az * bx) ** 2 + (az * by - ay * bz) ** 2)
 
 
 @njit(cache=True, nogil=True)
-def _collect_undecided(field: Any, level: float, count: Any, cells: Any) -> None:
+def _collect_undecided(field: Array, level: float, count: Array, cells: Array) -> None:
     nz, ny, nx = field.shape
     found = 0
     codes = np.empty(nx, np.uint8)

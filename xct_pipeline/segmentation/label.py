@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from xct_pipeline.device import array_namespace, ndimage_of, to_host
+from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.components import label_runs, root_of
 
-Array = npt.NDArray[Any]
 Partial = dict[str, npt.NDArray[Any]]
 Region = tuple[slice, ...]
 
@@ -34,7 +33,7 @@ def find_label(names: Mapping[int, str], wanted: str | int) -> int:
     raise ValueError(f"there is no label {wanted!r}: the labels are {known}")
 
 
-def label_block(mask: Any, *, connectivity: int = 26) -> tuple[Any, int]:
+def label_block(mask: Array, *, connectivity: int = 26) -> tuple[Any, int]:
     """Label the connected components of one block.
 
     Parameters
@@ -62,13 +61,13 @@ def _structure(connectivity: int) -> Array:
     return np.asarray(steps <= RANKS[connectivity])
 
 
-def label_range(labels: Any) -> tuple[int, int]:
+def label_range(labels: Array) -> tuple[int, int]:
     """Return the least and the largest label above 0 of a block in the host's memory, 1 and 0 where there is none."""
     least, most = _label_range(np.ascontiguousarray(labels).reshape(-1))
     return int(least), int(most)
 
 
-def label_boxes(labels: Any) -> tuple[int, Array, Array]:
+def label_boxes(labels: Array) -> tuple[int, Array, Array]:
     """Return the least label of a block and where each from there on lies.
 
     Returns
@@ -87,7 +86,7 @@ def label_boxes(labels: Any) -> tuple[int, Array, Array]:
 
 
 def label_partial(
-    mask: Any, region: Region, frame: Sequence[int], *, connectivity: int = 26, marked: Any = None
+    mask: Array, region: Region, frame: Sequence[int], *, connectivity: int = 26, marked: Array | None = None
 ) -> Partial:
     """Label a block and return what is needed to join it to its neighbours.
 
@@ -112,7 +111,9 @@ def label_partial(
     return labelled_partial(*label_block(mask, connectivity=connectivity), region, frame, marked=marked)
 
 
-def labelled_partial(labels: Any, count: int, region: Region, frame: Sequence[int], *, marked: Any = None) -> Partial:
+def labelled_partial(
+    labels: Array, count: int, region: Region, frame: Sequence[int], *, marked: Array | None = None
+) -> Partial:
     """Return what `label_partial` does of a block that `label_block` has labelled."""
     _check_region(labels, region)
     labels = to_host(labels)
@@ -133,7 +134,7 @@ def labelled_partial(labels: Any, count: int, region: Region, frame: Sequence[in
     return partial
 
 
-def _check_region(block: Any, region: Region) -> None:
+def _check_region(block: Array, region: Region) -> None:
     shape = tuple(part.stop - part.start for part in region)
     if block.shape != shape:
         raise ValueError(f"a block of {block.shape} voxels was given for a region of {shape}: leave out the halo")
@@ -215,7 +216,7 @@ def keep_objects(merged: Mapping[str, Any], kept: npt.NDArray[np.bool_]) -> Part
     return {**result, "first": result["first"][kept], "marked": result["marked"][kept]}
 
 
-def relabel_block(mask: Any, region: Region, merged: Mapping[str, Any], *, connectivity: int = 26) -> Any:
+def relabel_block(mask: Array, region: Region, merged: Mapping[str, Any], *, connectivity: int = 26) -> Any:
     """Label a block with the numbers of the whole volume.
 
     Parameters
@@ -249,7 +250,7 @@ def relabel_block(mask: Any, region: Region, merged: Mapping[str, Any], *, conne
 
 
 @njit(cache=True, nogil=True)
-def _label_range(labels: Any) -> Any:
+def _label_range(labels: Array) -> Any:
     least, most = np.int64(1), np.int64(0)
     last = labels.dtype.type(0)
     for label in labels:
@@ -261,7 +262,7 @@ def _label_range(labels: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _find_boxes(labels: Any, least: int, low: Any, high: Any) -> None:
+def _find_boxes(labels: Array, least: int, low: Array, high: Array) -> None:
     """Widen the box of each label by every run of it in a row."""
     nz, ny, nx = labels.shape
     for z in range(nz):
@@ -280,7 +281,7 @@ def _find_boxes(labels: Any, least: int, low: Any, high: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _find_first(labels: Any, origin: Any, frame: Any, first: Any) -> None:
+def _find_first(labels: Array, origin: Array, frame: Array, first: Array) -> None:
     nz, ny, nx = labels.shape
     for z in range(nz):
         for y in range(ny):
@@ -292,7 +293,7 @@ def _find_first(labels: Any, origin: Any, frame: Any, first: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _join(parent: Any, below: Any, above: Any, rank: int) -> None:
+def _join(parent: Array, below: Array, above: Array, rank: int) -> None:
     """Join objects on two planes that touch; `rank` further steps within the plane are allowed."""
     ny, nx = below.shape
     for y in range(ny):
@@ -310,7 +311,7 @@ def _join(parent: Any, below: Any, above: Any, rank: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _flatten(parent: Any) -> Any:
+def _flatten(parent: Array) -> Any:
     root = np.empty_like(parent)
     for i in range(len(parent)):
         root[i] = root_of(parent, i)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from xct_pipeline.device import to_host
+from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
 from xct_pipeline.smoothing import take_bend_off
 
@@ -45,8 +44,8 @@ def marker_edge(means: npt.ArrayLike) -> float:
 
 
 def class_markers(
-    block: Any,
-    gradient: Any,
+    block: Array,
+    gradient: Array,
     thresholds: Sequence[float],
     *,
     edge: float,
@@ -104,7 +103,7 @@ def class_markers(
 
 @njit(cache=True, nogil=True)
 def _mark_feet(
-    block: Any, gradient: Any, limits: Any, means: Any, edge: float, blur: float, wide: float, markers: Any
+    block: Array, gradient: Array, limits: Array, means: Array, edge: float, blur: float, wide: float, markers: Array
 ) -> None:
     """Mark voxels beside a denser material to which its tail, of a blurred step that far away, adds little."""
     nz, ny, nx = block.shape
@@ -141,13 +140,13 @@ def _mark_feet(
 
 
 @njit(cache=True, nogil=True)
-def _bend(block: Any, z: int, y: int, x: int) -> float:
+def _bend(block: Array, z: int, y: int, x: int) -> float:
     around = block[z - 1, y, x] + block[z + 1, y, x] + block[z, y - 1, x] + block[z, y + 1, x]
     return float(around + block[z, y, x - 1] + block[z, y, x + 1] - np.float32(6) * block[z, y, x])
 
 
 @njit(cache=True, nogil=True)
-def _across(block: Any, limits: Any, means: Any, z: int, y: int, x: int) -> tuple[float, float]:
+def _across(block: Array, limits: Array, means: Array, z: int, y: int, x: int) -> tuple[float, float]:
     """Return how much denser the densest material within `MARCH` steps up the gradient is, and how far away; or 0."""
     nz, ny, nx = block.shape
     value = block[z, y, x]
@@ -174,7 +173,15 @@ def _across(block: Any, limits: Any, means: Any, z: int, y: int, x: int) -> tupl
 
 
 @njit(cache=True, nogil=True)
-def _mark(block: Any, gradient: Any, limits: Any, edge: Any, strength: Any, least_bend: Any, markers: Any) -> None:
+def _mark(
+    block: Array,
+    gradient: Array,
+    limits: Array,
+    edge: np.float32,
+    strength: np.float32,
+    least_bend: np.float32,
+    markers: Array,
+) -> None:
     nz, ny, nx = block.shape
     padded, sharp = np.empty(nx + 2, np.float32), np.empty(nx, np.float32)
     label = np.empty(nx, np.uint8)
@@ -196,19 +203,19 @@ def _mark(block: Any, gradient: Any, limits: Any, edge: Any, strength: Any, leas
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _add_beyond(values: Any, limit: Any, label: Any) -> None:
+def _add_beyond(values: Array, limit: np.float32, label: Array) -> None:
     for x in range(len(label)):
         label[x] += np.uint8(values[x] >= limit)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _keep_flat(label: Any, slope: Any, edge: Any, markers: Any) -> None:
+def _keep_flat(label: Array, slope: Array, edge: np.float32, markers: Array) -> None:
     for x in range(len(markers)):
         markers[x] = label[x] if slope[x] < edge else np.uint8(0)
 
 
 @njit(cache=True, nogil=True)
-def _is_extreme(block: Any, z: int, y: int, x: int) -> bool:
+def _is_extreme(block: Array, z: int, y: int, x: int) -> bool:
     """Tell whether a voxel is the least or the largest of its 3 x 3 x 3 neighbourhood, all of it with data."""
     nz, ny, nx = block.shape
     value = block[z, y, x]

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from xct_pipeline.device import Array, Sliced
+
 Region = tuple[slice, ...]
 
 TILE = 256
 SLAB = 64
+
+
+class Painted(Sliced, Protocol):
+    """Painted labels of any size, read plane by plane."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Kind of the values."""
+        ...
 
 
 class Plane(NamedTuple):
@@ -23,7 +32,7 @@ class Plane(NamedTuple):
     labels: Array
 
 
-def painted_planes(array: Any, shape: Sequence[int], *, time: int, z: Sequence[int] | None = None) -> list[Plane]:
+def painted_planes(array: Painted, shape: Sequence[int], *, time: int, z: Sequence[int] | None = None) -> list[Plane]:
     """Return the planes that hold painted voxels.
 
     Parameters
@@ -59,7 +68,7 @@ def painted_planes(array: Any, shape: Sequence[int], *, time: int, z: Sequence[i
     return list(_of_volume(array if len(given) == 3 else array[:][None], time, (), places))
 
 
-def check_whole_numbers(array: Any) -> None:
+def check_whole_numbers(array: Painted) -> None:
     """Raise ValueError unless an array holds whole numbers."""
     if np.dtype(array.dtype).kind not in "uib":
         raise ValueError(f"painted labels are whole numbers, not {array.dtype}")
@@ -69,7 +78,7 @@ def _size(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _of_volume(array: Any, time: int, index: tuple[int, ...], z: Sequence[int]) -> Iterator[Plane]:
+def _of_volume(array: Painted, time: int, index: tuple[int, ...], z: Sequence[int]) -> Iterator[Plane]:
     for start in range(0, len(z), SLAB):
         slab = np.asarray(array[(*index, slice(start, start + SLAB))])
         for k, plane in enumerate(slab):

@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from xct_pipeline.device import to_host
+from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.label import label_range
 
-Array = npt.NDArray[Any]
 Partial = dict[str, npt.NDArray[Any]]
 
 
-def property_partial(labels: Any, region: tuple[slice, ...], values: Any = None) -> Partial:
+def property_partial(labels: Array, region: tuple[slice, ...], values: Array | None = None) -> Partial:
     """Sum the voxels of every object in a block.
 
     Parameters
@@ -188,17 +187,17 @@ def summary(table: Mapping[str, Array], *, smallest_voxels: int = 1) -> dict[str
 
 @njit(cache=True, nogil=True)
 def _add_voxels(
-    labels: Any,
-    values: Any,
+    labels: Array,
+    values: Array,
     measure: bool,
     least: int,
-    origin: Any,
-    voxels: Any,
-    moment: Any,
-    low: Any,
-    high: Any,
-    total: Any,
-    measured: Any,
+    origin: Array,
+    voxels: Array,
+    moment: Array,
+    low: Array,
+    high: Array,
+    total: Array,
+    measured: Array,
 ) -> None:
     """Add up the runs of each label in the rows, one after the other."""
     nz, ny, nx = labels.shape
@@ -223,7 +222,7 @@ def _add_voxels(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _add_values(values: Any, k: Any, total: Any, measured: Any) -> None:
+def _add_values(values: Array, k: np.int64, total: Array, measured: Array) -> None:
     so_far, count = total[k], 0
     for value in values:
         if np.isfinite(value):

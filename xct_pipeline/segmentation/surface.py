@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from xct_pipeline.device import to_host
+from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.isosurface import surface_area
 from xct_pipeline.segmentation.label import label_boxes
 from xct_pipeline.smoothing import around, gaussian_reach, smooth_block, take_bend_off
 
-Array = npt.NDArray[Any]
 Partial = dict[str, npt.NDArray[Any]]
 Region = tuple[slice, ...]
 
@@ -32,7 +31,7 @@ def area_halo(smooth: float = SMOOTH) -> int:
     return gaussian_reach(smooth) + 2
 
 
-def area_partial(labels: Any, core: Region, *, smooth: float = SMOOTH) -> Partial:
+def area_partial(labels: Array, core: Region, *, smooth: float = SMOOTH) -> Partial:
     """Measure the surface of every label within a block.
 
     Parameters
@@ -98,7 +97,7 @@ def thickness_halo(largest: float) -> int:
     return 2 * int(np.ceil(largest / 2)) + 1
 
 
-def local_thickness(mask: Any, *, largest: float, step: float = 0.5) -> npt.NDArray[np.float32]:
+def local_thickness(mask: Array, *, largest: float, step: float = 0.5) -> npt.NDArray[np.float32]:
     """Return the diameter of the largest ball that fits into the material and holds the voxel.
 
     Parameters
@@ -139,7 +138,7 @@ def local_thickness(mask: Any, *, largest: float, step: float = 0.5) -> npt.NDAr
     return thickness
 
 
-def thickness_partial(thickness: Any, labels: Any, *, largest: float, bins: int, names: Sequence[int]) -> Partial:
+def thickness_partial(thickness: Array, labels: Array, *, largest: float, bins: int, names: Sequence[int]) -> Partial:
     """Count the local thicknesses of labels in a block (without its halo).
 
     Returns
@@ -160,7 +159,7 @@ def combine_thicknesses(partials: Sequence[Mapping[str, Any]]) -> Partial:
 
 
 @njit(cache=True, nogil=True)
-def _sharpen(soft: Any, first: Any, strength: Any, field: Any) -> None:
+def _sharpen(soft: Array, first: tuple[int, ...], strength: np.float32, field: Array) -> None:
     """Take a multiple of the Laplacian off; the border is continued by its own values."""
     nz, ny, nx = soft.shape
     padded = np.empty(nx + 2, np.float32)
@@ -183,7 +182,7 @@ def _sharpen(soft: Any, first: Any, strength: Any, field: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _squared_distance(inside: Any, reach: int) -> Any:
+def _squared_distance(inside: Array, reach: int) -> Any:
     """Return the squared distance to the nearest voxel that is False, exact up to `reach`, a larger number beyond.
 
     Distances are short, so a search along each axis in turn over `reach` voxels, many columns at once, is faster than
@@ -217,6 +216,6 @@ def _squared_distance(inside: Any, reach: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _lower(values: Any, other: Any, plus: Any) -> None:
+def _lower(values: Array, other: Array, plus: np.int32) -> None:
     for x in range(len(values)):
         values[x] = min(values[x], other[x] + plus)

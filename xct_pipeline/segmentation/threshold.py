@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from xct_pipeline.device import array_namespace, to_host
+from xct_pipeline.device import Array, array_namespace, to_host
 from xct_pipeline.segmentation.label import Partial, keep_objects, label_partial, merge_labels, relabel_block
 
 Counts = npt.NDArray[np.int64]
@@ -24,7 +24,7 @@ Thresholds = npt.NDArray[np.float64]
 MOST_THRESHOLDS = 254  # labels are uint8
 
 
-def without_clipped(block: Any) -> Any:
+def without_clipped(block: Array) -> Any:
     """Turn an integer image into float32 with NaN where it is clipped.
 
     Volumes exported as integers are scaled and cut: what stands at either end of the type is of unknown value, and its
@@ -38,7 +38,7 @@ def without_clipped(block: Any) -> Any:
     return xp.where(clipped, xp.float32(np.nan), block.astype(xp.float32))
 
 
-def value_range(block: Any) -> Partial:
+def value_range(block: Array) -> Partial:
     """Find the extremes of a block.
 
     Parameters
@@ -61,7 +61,7 @@ def value_range(block: Any) -> Partial:
     return {"range": np.array([low, high])}
 
 
-def histogram(*values: Any, bins: Sequence[int]) -> Partial:
+def histogram(*values: Array, bins: Sequence[int]) -> Partial:
     """Count the values of a block, or the tuples of values of several, in bins that other blocks' counts add up with.
 
     A bin is as wide as the smallest power of two with which `bins` of them hold all values of the block, and bins
@@ -165,7 +165,7 @@ def below_otsu(counts: npt.NDArray[Any]) -> Counts:
     return np.asarray(counts[np.arange(rows) < cut - 1e-6].sum(axis=0))
 
 
-def _count_plainly(values: Sequence[Any], scale: Any, first: Any, count: Any) -> Any:
+def _count_plainly(values: Sequence[Any], scale: Array, first: Array, count: Array) -> Any:
     """Count as `histogram` does, in steps of numpy."""
     xp = array_namespace(values[0])
     known = xp.ones(values[0].shape, bool)
@@ -265,7 +265,7 @@ def check_thresholds(thresholds: Sequence[float] | npt.NDArray[Any]) -> Threshol
     return values
 
 
-def apply_thresholds(block: Any, thresholds: Sequence[float] | npt.NDArray[Any]) -> Any:
+def apply_thresholds(block: Array, thresholds: Sequence[float] | npt.NDArray[Any]) -> Any:
     """Label every voxel with the number of thresholds it reaches.
 
     Parameters
@@ -292,7 +292,7 @@ def apply_thresholds(block: Any, thresholds: Sequence[float] | npt.NDArray[Any])
     return _compare_plainly(block, values)
 
 
-def _compare_plainly(block: Any, thresholds: Thresholds) -> Any:
+def _compare_plainly(block: Array, thresholds: Thresholds) -> Any:
     xp = array_namespace(block)
     labels = xp.zeros(block.shape, xp.uint8)
     for threshold in thresholds:
@@ -309,7 +309,7 @@ def rounded_up(values: Thresholds, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 
 def hysteresis_partial(
-    block: Any, region: tuple[slice, ...], frame: Sequence[int], *, weak: float, strong: float, connectivity: int = 26
+    block: Array, region: tuple[slice, ...], frame: Sequence[int], *, weak: float, strong: float, connectivity: int = 26
 ) -> Partial:
     """Label the voxels of a block beyond the weak threshold and note which objects reach the strong one.
 
@@ -341,7 +341,7 @@ def combine_hysteresis(partials: Sequence[Mapping[str, Any]], *, connectivity: i
 
 
 def apply_hysteresis(
-    block: Any,
+    block: Array,
     region: tuple[slice, ...],
     merged: Mapping[str, Any],
     *,
@@ -366,12 +366,12 @@ def apply_hysteresis(
     return relabel_block(mask, region, merged, connectivity=connectivity) > 0
 
 
-def _beyond(block: Any, level: float, *, bright: bool) -> Any:
+def _beyond(block: Array, level: float, *, bright: bool) -> Any:
     return block >= level if bright else block <= level
 
 
 @njit(cache=True, nogil=True)
-def _extremes(values: Any) -> Any:
+def _extremes(values: Array) -> Any:
     low, high = np.inf, -np.inf
     for value in values:
         if np.isfinite(value):
@@ -381,14 +381,14 @@ def _extremes(values: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _count(values: Any, scale: float, first: int, counts: Any) -> None:
+def _count(values: Array, scale: float, first: int, counts: Array) -> None:
     for value in values:
         if np.isfinite(value):
             counts[int(np.floor(float(value) * scale)) - first] += 1
 
 
 @njit(cache=True, nogil=True)
-def _count_pairs(rows: Any, columns: Any, scale: Any, first: Any, counts: Any) -> None:
+def _count_pairs(rows: Array, columns: Array, scale: Array, first: Array, counts: Array) -> None:
     for i in range(len(rows)):
         if np.isfinite(rows[i]) and np.isfinite(columns[i]):
             row = int(np.floor(float(rows[i]) * scale[0])) - first[0]
@@ -397,7 +397,7 @@ def _count_pairs(rows: Any, columns: Any, scale: Any, first: Any, counts: Any) -
 
 
 @njit(cache=True, nogil=True)
-def _compare(values: Any, thresholds: Any, labels: Any) -> None:
+def _compare(values: Array, thresholds: Array, labels: Array) -> None:
     for i in range(len(values)):
         label = 0
         for threshold in thresholds:

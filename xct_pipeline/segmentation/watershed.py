@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from xct_pipeline.device import array_namespace, ndimage_of, to_host
+from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.denoise import fill_missing
 from xct_pipeline.segmentation.faces import ROUNDS, place_faces
 from xct_pipeline.segmentation.markers import MARCH, class_markers
@@ -33,7 +33,7 @@ def gradient_halo(sigma: float = 1.0) -> int:
     return gaussian_reach(sigma) + gaussian_reach(2.0)
 
 
-def gradient_magnitude(block: Any, *, sigma: float = 1.0, core: tuple[slice, ...] | None = None) -> Any:
+def gradient_magnitude(block: Array, *, sigma: float = 1.0, core: tuple[slice, ...] | None = None) -> Any:
     """Return the magnitude of the gradient at a scale.
 
     Parameters
@@ -58,7 +58,7 @@ def gradient_magnitude(block: Any, *, sigma: float = 1.0, core: tuple[slice, ...
     return gradient if whole else xp.where(finite[core], gradient, xp.float32(np.nan))
 
 
-def _gradient_plainly(block: Any, sigma: float) -> Any:
+def _gradient_plainly(block: Array, sigma: float) -> Any:
     xp, ndimage = array_namespace(block), ndimage_of(block)
     total = xp.zeros(block.shape, xp.float32)
     for axis in range(block.ndim):
@@ -73,7 +73,7 @@ def watershed_halo(*, sigma: float = 1.0, reach: int = 8) -> int:
 
 
 def watershed_classes(
-    block: Any,
+    block: Array,
     thresholds: Sequence[float],
     *,
     edge: float,
@@ -131,7 +131,7 @@ def watershed_classes(
 
 
 @njit(cache=True, nogil=True)
-def _number_from_zero(block: Any, limits: Any, labels: Any) -> None:
+def _number_from_zero(block: Array, limits: Array, labels: Array) -> None:
     """Turn labels from 1 into classes from 0; voxels without a label get the class of their value."""
     flat, values = labels.reshape(-1), block.reshape(-1)
     for i in range(len(flat)):
@@ -143,12 +143,12 @@ def _number_from_zero(block: Any, limits: Any, labels: Any) -> None:
 
 
 def watershed(
-    field: Any,
-    markers: Any,
+    field: Array,
+    markers: Array,
     *,
     reach: int = 8,
     connectivity: int = 6,
-    mask: Any = None,
+    mask: Array | None = None,
     core: tuple[slice, ...] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Flood a block from its markers.
@@ -205,7 +205,7 @@ def watershed(
 
 
 @njit(cache=True, nogil=True)
-def _flood(bits: Any, open_: Any, steps: Any, reach: int, bounds: Any, label: Any) -> None:
+def _flood(bits: Array, open_: Array, steps: Array, reach: int, bounds: Array, label: Array) -> None:
     """Lower every path's pass `reach` times, all voxels at once: each round looks one step further.
 
     Paths are ordered by their pass, then by the pass up to the step before, then by their length, then by label: by the
@@ -248,7 +248,7 @@ def _flood(bits: Any, open_: Any, steps: Any, reach: int, bounds: Any, label: An
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _ordered(bits: Any) -> Any:
+def _ordered(bits: np.uint32) -> Any:
     """Return a number for the bits of a float32 that is ordered as the floats are; NaN comes before all."""
     value = np.int64(bits)
     if value & 0x7FFFFFFF > 0x7F800000:
@@ -259,7 +259,7 @@ def _ordered(bits: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _list_open(open_: Any, margin: int, bounds: Any) -> Any:
+def _list_open(open_: Array, margin: int, bounds: Array) -> Any:
     """Return the flat index of each voxel to be flooded within a margin of the bounds, and each such one's number."""
     nz, ny, nx = open_.shape
     number = np.empty(open_.shape, np.int32)
@@ -285,19 +285,19 @@ def _list_open(open_: Any, margin: int, bounds: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _look_around(
-    bits: Any,
-    open_: Any,
-    steps: Any,
+    bits: Array,
+    open_: Array,
+    steps: Array,
     reach: int,
-    bounds: Any,
-    label: Any,
-    place: Any,
-    height: Any,
-    far: Any,
-    beside: Any,
-    top: Any,
-    rest: Any,
-    changed: Any,
+    bounds: Array,
+    label: Array,
+    place: Array,
+    height: Array,
+    far: Array,
+    beside: Array,
+    top: Array,
+    rest: Array,
+    changed: Array,
 ) -> int:
     """Flood the voxels beside markers, and note of every voxel which steps lead to others that are to be flooded."""
     nz, ny, nx = label.shape
@@ -325,7 +325,7 @@ def _look_around(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _beyond(z: int, y: int, x: int, bounds: Any) -> Any:
+def _beyond(z: int, y: int, x: int, bounds: Array) -> Any:
     """Return how many steps, diagonal ones included, a voxel is outside of the bounds."""
     away = max(bounds[0, 0] - z, z - bounds[0, 1] + 1, bounds[1, 0] - y, y - bounds[1, 1] + 1)
     return max(0, away, bounds[2, 0] - x, x - bounds[2, 1] + 1)

@@ -6,12 +6,14 @@ Compositions are mass fractions of K, temperatures degrees Celsius, densities g/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from xct_pipeline.device import array_namespace
+from xct_pipeline.device import Array, array_namespace
 from xct_pipeline.variation.attenuation import ATOMIC_WEIGHT
+
+Quantity = TypeVar("Quantity", float, Array)
 
 DensityModel = Literal["foust", "additive", "table"]
 
@@ -26,7 +28,7 @@ SELF_DIFFUSION_373K = (4.169, 4.360, 4.547, 4.723, 4.909, 5.097, 5.270, 5.451, 5
 """Na self-diffusion at 373 K, 1e-5 cm2/s, for 10, 20 ... 90 wt% K."""
 
 
-def sodium_density(temperature_C: Any) -> Any:
+def sodium_density(temperature_C: Quantity) -> Quantity:
     """Density of liquid Na, g/cm3 (O. J. Foust, Sodium-NaK Engineering Handbook, vol. 1, 1972).
 
     ``0.9453 - 2.2473e-4 T``; extrapolated below 210 C, where it is used for the alloy's undercooled Na.
@@ -34,14 +36,14 @@ def sodium_density(temperature_C: Any) -> Any:
     return 0.9453 - 2.2473e-4 * temperature_C
 
 
-def potassium_density(temperature_C: Any) -> Any:
+def potassium_density(temperature_C: Quantity) -> Quantity:
     """Density of liquid K, g/cm3 (Foust, as `sodium_density`); extrapolated below 63 C."""
     t = temperature_C
     return 0.8415 - 2.172e-4 * t - 2.7e-8 * t**2 + 4.77e-12 * t**3
 
 
 def alloy_density(
-    w_K: Any,
+    w_K: float | Array,
     temperature_C: float = 25.0,
     model: DensityModel = "foust",
     table: Sequence[tuple[float, float]] | None = None,
@@ -204,7 +206,7 @@ def composition_after(w_K: float, alloy_mg: float, sodium_out_mg: float) -> floa
     return alloy_mg * w_K / (alloy_mg - min(sodium_out_mg, sodium))
 
 
-def sodium_self_diffusion(w_K: Any) -> Any:
+def sodium_self_diffusion(w_K: float | Array) -> Any:
     """Na self-diffusion coefficient in the liquid alloy at 373 K, cm2/s; linear between the table's points.
 
     R. V. Gopala Rao and A. K. Murthy, Pramana (1977), as tabulated for 10 to 90 wt% K in Table S1 of the

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from xct_pipeline.device import Array
 from xct_pipeline.variation import mass, noise, uncertainty
 from xct_pipeline.variation.attenuation import coefficients
 from xct_pipeline.variation.faraday import Balance, ScanCharge, apparent_ratio, faraday_balance
 from xct_pipeline.variation.noise import Noise
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -312,7 +310,9 @@ def balance_table(
     return pd.DataFrame(rows)
 
 
-def balance_of(table: pd.DataFrame, scale: float, leakage: Any, ratio: float | None) -> Balance:
+def balance_of(
+    table: pd.DataFrame, scale: float, leakage: float | Literal["fit"] | None, ratio: float | None
+) -> Balance:
     """Fit the Faraday balance to a table of mass against charge."""
     independent = table[["sigma_noise_mg", "sigma_registration_mg", "sigma_calibration_mg"]].to_numpy(float)
     sigma = np.sqrt((independent**2).sum(axis=1))

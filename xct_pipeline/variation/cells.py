@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from xct_pipeline.device import Array
 from xct_pipeline.variation import mass, noise, uncertainty
 from xct_pipeline.variation.budget import Density, Measured, terms_of
 from xct_pipeline.variation.noise import Noise
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

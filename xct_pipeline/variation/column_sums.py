@@ -8,13 +8,11 @@ about z, y, x (per radian, right-handed in x, y, z, about the centre of the fram
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-Array = npt.NDArray[Any]
+from xct_pipeline.device import Array
 
 NUMBER = 10
 
@@ -63,7 +61,7 @@ def add_columns(
 
 @njit(cache=True, nogil=True)
 def _add_columns(
-    fixed: Any, moving: Any, known: Any, first: Any, start: Any, maps: Any, index: Any, cells: Any
+    fixed: Array, moving: Array, known: Array, first: Array, start: Array, maps: Array, index: Array, cells: Array
 ) -> None:
     nz, ny, nx = moving.shape
     depth, height, width = fixed.shape

@@ -6,15 +6,11 @@ by row: a voxel is near a face where one of the rows around it, widened along x 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from xct_pipeline.device import Array
 from xct_pipeline.smoothing import gaussian_reach, smooth_block
-
-Array = npt.NDArray[Any]
 
 TRUNCATE = 3.0  # of the Gaussian, standard deviations, which are voxels
 REACH = gaussian_reach(1.0, TRUNCATE)
@@ -64,7 +60,7 @@ def median_above(block: Array, threshold: float) -> Array:
 
 
 @njit(cache=True, nogil=True)
-def _find_faces(smooth: Any, limit: Any, faces: Any) -> None:
+def _find_faces(smooth: Array, limit: np.float32, faces: Array) -> None:
     nz, ny, nx = smooth.shape
     half = np.float32(0.5)
     row = np.empty(nx + 2, np.float32)
@@ -82,7 +78,7 @@ def _find_faces(smooth: Any, limit: Any, faces: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _grow(mask: Any, shape: Any, grown: Any) -> None:
+def _grow(mask: Array, shape: Array, grown: Array) -> None:
     nz, ny, nx = mask.shape
     width = shape.shape[0] // 2
     wide = np.zeros((nz, ny, nx), np.uint8)  # bit k: a voxel of the mask within k voxels along x
@@ -118,7 +114,7 @@ def _grow(mask: Any, shape: Any, grown: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _most(above: Any, result: Any) -> None:
+def _most(above: Array, result: Array) -> None:
     nz, ny, nx = result.shape
     rows = np.empty((ny + 2, nx + 2), np.uint8)
     columns = np.empty(nx + 2, np.uint8)

@@ -31,7 +31,7 @@ def _electrons(species: str) -> int:
     return CHARGE_NUMBER[species]
 
 
-def faraday_mg(charge_C: Any, species: str = "Na") -> Any:
+def faraday_mg(charge_C: npt.ArrayLike, species: str = "Na") -> Any:
     """Change of mass of the species that a charge stands for, mg: ``-M Q / (z F)``.
 
     Negative for positive charge, which is the species leaving. Per area it is mg/cm2 from C/cm2.
@@ -39,7 +39,7 @@ def faraday_mg(charge_C: Any, species: str = "Na") -> Any:
     return -np.asarray(charge_C) * (molar_mass(species) / (_electrons(species) * FARADAY) * 1e3)
 
 
-def charge_of(mass_mg: Any, species: str = "Na") -> Any:
+def charge_of(mass_mg: npt.ArrayLike, species: str = "Na") -> Any:
     """Charge of a mass, mAh, ``z F m / M``: 1.1658 mAh per mg of Na."""
     per_mg = _electrons(species) * FARADAY / molar_mass(species) / 1e3 / COULOMB_PER_MAH
     return np.asarray(mass_mg) * per_mg

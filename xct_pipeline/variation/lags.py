@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-Array = npt.NDArray[Any]
+from xct_pipeline.device import Array
 
 WORD = 64  # voxels whose masks are counted together
 
@@ -93,7 +92,7 @@ def window_sums(values: Array, mask: Array, size: tuple[int, int, int]) -> Array
 
 
 @njit(nogil=True)
-def _rows_apart(used: Any, lz: int, ly: int) -> Any:
+def _rows_apart(used: Array, lz: int, ly: int) -> Any:
     """Yield each row and how far on lies another that it is paired with; rows without voxels are passed over."""
     nz, ny = used.shape[1:]
     for z in range(nz):
@@ -107,7 +106,7 @@ def _rows_apart(used: Any, lz: int, ly: int) -> Any:
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _products(here: Any, there: Any, used: Any, total: Any) -> None:
+def _products(here: Array, there: Array, used: Array, total: Array) -> None:
     nx = here.shape[2]
     lz, ly, lx = total.shape[0] // 2, total.shape[1] // 2, total.shape[2] // 2
     for z, y, dz, dy in _rows_apart(used, lz, ly):
@@ -122,7 +121,7 @@ def _products(here: Any, there: Any, used: Any, total: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _pair_counts(here: Any, there: Any, used: Any, total: Any) -> None:
+def _pair_counts(here: Array, there: Array, used: Array, total: Array) -> None:
     words = here.shape[2]
     lz, ly, steps = total.shape[0] // 2, total.shape[1] // 2, total.shape[2]
     m1, m2, m4 = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333), np.uint64(0x0F0F0F0F0F0F0F0F)
@@ -143,7 +142,7 @@ def _pair_counts(here: Any, there: Any, used: Any, total: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _window_sums(values: Any, mask: Any, depth: int, height: int, width: int, result: Any) -> None:
+def _window_sums(values: Array, mask: Array, depth: int, height: int, width: int, result: Array) -> None:
     nz, ny, nx = values.shape
     across = nx // width
     total, count = np.empty(across), np.empty(across, np.int64)

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.device import array_namespace, to_host
+from xct_pipeline.device import Array, array_namespace, to_host
 
 Index = tuple[int, ...]
 UM_TO_CM = 1e-4
 
 
-def change(reference: Any, moving: Any) -> Any:
+def change(reference: Array, moving: Array) -> Any:
     """Change from one scan to another, ``moving - reference``; swapping the two flips the sign exactly."""
     return moving - reference
 
@@ -98,7 +98,7 @@ def box_mask(offset: Index, shape: Index, box: tuple[tuple[int, int], ...], xp: 
     return mask
 
 
-def label_mask(labels: Any, values: tuple[int, ...]) -> Any:
+def label_mask(labels: Array, values: tuple[int, ...]) -> Any:
     """Voxels of a block that carry one of the label values."""
     return array_namespace(labels).isin(labels, array_namespace(labels).asarray(values))
 
@@ -153,14 +153,14 @@ def merge(a: Sums, b: Sums) -> Sums:
     return Sums(tuple(int(o) for o in origin), total, count)
 
 
-def areal_sums(values: Any, mask: Any, offset: Index) -> Sums:
+def areal_sums(values: Array, mask: Array, offset: Index) -> Sums:
     """Sum of a block's values inside `mask` along z, per (y, x) of the frame."""
     xp = array_namespace(values)
     total = xp.where(mask, values, 0).sum(axis=0, dtype=xp.float64)
     return Sums(offset[1:], to_host(total), to_host(mask.sum(axis=0)).astype(np.int64))
 
 
-def bin_sums(values: Any, mask: Any, offset: Index, size: Index) -> Sums:
+def bin_sums(values: Array, mask: Array, offset: Index, size: Index) -> Sums:
     """Sum of a block's values inside `mask` per bin of `size` (z, y, x) voxels, counted from voxel 0.
 
     Bins need not divide the block or the frame: a bin cut by a block's face gets its parts from both.
@@ -196,7 +196,7 @@ def bin_index(offset: Index, shape: Index, size: Index, counts: Index, *, xp: Mo
     return (z[:, None, None] * counts[1] + y[:, None]) * counts[2] + x
 
 
-def region_sums(values: Any, mask: Any) -> Sums:
+def region_sums(values: Array, mask: Array) -> Sums:
     """Sum of a block's values inside `mask`, as one cell."""
     xp = array_namespace(values)
     total = to_host(xp.where(mask, values, 0).sum(dtype=xp.float64))
@@ -206,7 +206,7 @@ def region_sums(values: Any, mask: Any) -> Sums:
 # Coordinates of profiles --------------------------------------------------------------------------------
 
 
-def surface_heights(ceramic: Any, offset: Index, *, upward: bool = True) -> Sums:
+def surface_heights(ceramic: Array, offset: Index, *, upward: bool = True) -> Sums:
     """Highest ceramic voxel of a block per (y, x), merged with `merge_surface`.
 
     Parameters

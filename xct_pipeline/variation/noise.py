@@ -40,7 +40,12 @@ class LagSums:
 
 
 def lag_sums(
-    block: Any, mask: Any, *, lag: Sequence[int], mean: float = 0.0, core: tuple[slice, ...] | None = None
+    block: npt.NDArray[Any],
+    mask: npt.NDArray[Any],
+    *,
+    lag: Sequence[int],
+    mean: float = 0.0,
+    core: tuple[slice, ...] | None = None,
 ) -> LagSums:
     """Sum products of deviations of voxel pairs up to `lag` apart, both inside `mask`.
 
@@ -73,13 +78,15 @@ def lag_sums(
     return LagSums(lags.products(values, first, lag), lags.pair_counts(mask, first, lag))
 
 
-def _lag_sums_by_transform(values: Any, mask: Any, first: Any, lag: Sequence[int]) -> LagSums:
+def _lag_sums_by_transform(
+    values: npt.NDArray[Any], mask: npt.NDArray[Any], first: npt.NDArray[Any], lag: Sequence[int]
+) -> LagSums:
     """Sum the same by correlation: the formulation for devices, and what `lags` is held against."""
     xp, fft = array_namespace(values), fft_of(values)
     shape = [scipy.fft.next_fast_len(n + m, real=True) for n, m in zip(values.shape, lag, strict=True)]
     cells = xp.ix_(*[xp.arange(-m, m + 1) % n for m, n in zip(lag, shape, strict=True)])
 
-    def correlate(a: Any, b: Any) -> Any:
+    def correlate(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Any:
         spectrum = xp.conj(fft.rfftn(a, shape)) * fft.rfftn(b, shape)
         return to_host(fft.irfftn(spectrum, shape)[cells])
 
@@ -245,7 +252,11 @@ _HALF_MOMENT = 2**0.25 * math.gamma(0.75) / math.sqrt(math.pi)  # E|h|^(1/2) of 
 
 
 def level_sums(
-    block: Any, mask: Any, offset: tuple[int, ...], size: tuple[int, ...], steps: Sequence[int] = (1, 1, 1)
+    block: npt.NDArray[Any],
+    mask: npt.NDArray[Any],
+    offset: tuple[int, ...],
+    size: tuple[int, ...],
+    steps: Sequence[int] = (1, 1, 1),
 ) -> Sums:
     """Sum a robust measure of high-frequency noise per bin.
 

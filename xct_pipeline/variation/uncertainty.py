@@ -23,7 +23,7 @@ DECISION, DETECTION = 1.645, 3.29
 """Limits in units of sigma, for 5 % errors of either kind (L. A. Currie, Anal. Chem. 40 (1968) 586)."""
 
 
-def limits(sigma: Any) -> tuple[Any, Any]:
+def limits(sigma: float | npt.NDArray[Any]) -> tuple[Any, Any]:
     """Decision and detection limit: above the first a change is seen, from the second on reliably."""
     return DECISION * sigma, DETECTION * sigma
 
@@ -35,7 +35,7 @@ def combine(terms: Mapping[str, Any]) -> Any:
     return np.sqrt(sum(np.square(np.asarray(term, dtype=np.float64)) for term in terms.values()))
 
 
-def relative_term(mass: Any, relative: float) -> Any:
+def relative_term(mass: float | npt.NDArray[Any], relative: float) -> Any:
     """Error of a mass that is inversely proportional to an uncertain coefficient (linear closures)."""
     return np.abs(mass) * relative
 
@@ -96,7 +96,7 @@ def registration_term(motions: Array, covariance: Array) -> Array:
     return np.sqrt(np.maximum(variance, 0.0))
 
 
-def edge_shell(block: Any, *, threshold: float, width: int = 2) -> Any:
+def edge_shell(block: npt.NDArray[Any], *, threshold: float, width: int = 2) -> Any:
     """Flag the voxels within `width` voxels of a strong face of the reference scan.
 
     A face is where the gradient of the scan, smoothed by a Gaussian of one voxel, exceeds `threshold`; take a
