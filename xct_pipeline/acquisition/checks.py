@@ -72,8 +72,8 @@ def checked(scan: Scan, *, without_flats: bool = False, without_darks: bool = Fa
     covered = np.rad2deg(covered_range(scan.angles))
     if covered < 170:
         warnings.append(
-            f"the angles cover {covered:.1f} degrees, less than 170: expect limited-angle artefacts; the mean of a slice "
-            f"is kept, but details may be off by {100 * (180 - covered) / 180:.0f} %"
+            f"the angles cover {covered:.1f} degrees, less than 170: expect limited-angle artefacts; the mean of a "
+            f"slice is kept, but details may be off by {100 * (180 - covered) / 180:.0f} %"
         )
     warnings = [one_line(w) for w in dict.fromkeys(warnings)]
     return replace(scan, warnings=tuple(warnings))
