@@ -11,15 +11,15 @@ from typing import Any
 
 _PUBLIC = {
     "Resources": "engine.resources",
-    "find_centers": "plan.preview",
+    "find_centers": "planning.preview",
     "load_config": "config.file",
     "open_scan": "acquisition",
     "open_table": "store.store",
     "open_tiff_scan": "acquisition",
     "open_volume": "store.store",
     "parse_config": "config.file",
-    "plan": "plan.plan",
-    "preview": "plan.preview",
+    "plan": "planning.plan",
+    "preview": "planning.preview",
     "run": "pipeline",
     "simulate": "simulation.simulate",
     "view": "viewer",

@@ -30,10 +30,10 @@ from xct_pipeline.engine.resources import disk_problem, format_bytes
 from xct_pipeline.engine.scheduling import cluster_of, share_one_heap
 from xct_pipeline.engine.steps import Steps
 from xct_pipeline.inputs import PlainFormatter
-from xct_pipeline.plan.estimates import Prepared, prepare
-from xct_pipeline.plan.finished import finished_centers, run_key
-from xct_pipeline.plan.plan import STAGES, Plan, last_stage, plan
-from xct_pipeline.plan.scan import ScanPlan, pixel_um
+from xct_pipeline.planning.estimates import Prepared, prepare
+from xct_pipeline.planning.finished import finished_centers, run_key
+from xct_pipeline.planning.plan import STAGES, Plan, last_stage, plan
+from xct_pipeline.planning.scan import ScanPlan, pixel_um
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.reconstruction.steps.table import table_row, write_frames, write_table

@@ -23,7 +23,7 @@ pytest.importorskip("qtpy.QtWidgets", reason="no Qt binding: pip install 'xct-pi
 from xct_pipeline import pipeline
 from xct_pipeline.config.file import load_config
 from xct_pipeline.demo import simulate_folder
-from xct_pipeline.plan import preview as previewing
+from xct_pipeline.planning import preview as previewing
 from xct_pipeline.store.store import Store
 from xct_pipeline.viewer import window
 

@@ -11,7 +11,7 @@ from command import write_config
 import xct_pipeline
 from xct_pipeline import Resources, load_config, open_table, plan, run
 from xct_pipeline.engine.resources import BASE_BYTES
-from xct_pipeline.plan import preview as previewing
+from xct_pipeline.planning import preview as previewing
 from xct_pipeline.scan import ScanError
 from xct_pipeline.simulation.beamline import SimulationSettings
 from xct_pipeline.simulation.simulate import simulate

@@ -11,9 +11,9 @@ import pytest
 from xct_pipeline.acquisition.hdf5 import Hdf5Frames
 from xct_pipeline.config.file import load_config
 from xct_pipeline.demo import simulate_folder
-from xct_pipeline.plan import preview as previewing
-from xct_pipeline.plan import preview_cache
-from xct_pipeline.plan.preview_cache import KeptRows
+from xct_pipeline.planning import preview as previewing
+from xct_pipeline.planning import preview_cache
+from xct_pipeline.planning.preview_cache import KeptRows
 from xct_pipeline.scan import ArrayFrames
 
 

@@ -14,7 +14,7 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 from napari.utils.notifications import notification_manager
 
-from xct_pipeline.plan.preview import preview
+from xct_pipeline.planning.preview import preview
 from xct_pipeline.report.sheets import with_value
 from xct_pipeline.scan import ArrayFrames, Scan, ScanError
 from xct_pipeline.store.files import RefusedError, StoreError

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from xct_pipeline.engine.resources import Resources
     from xct_pipeline.engine.steps import Stage
     from xct_pipeline.pipeline import RunResult
-    from xct_pipeline.plan.plan import Plan
+    from xct_pipeline.planning.plan import Plan
     from xct_pipeline.reconstruction.center.find import CenterEstimate
 
 log = logging.getLogger("xct")

@@ -22,7 +22,7 @@ def center(
     Example: xct center run.toml --scan scan_00
     """
     from xct_pipeline.cli import show
-    from xct_pipeline.plan import preview as previewing
+    from xct_pipeline.planning import preview as previewing
     from xct_pipeline.report.sheets import center_sheet
 
     start_logging()

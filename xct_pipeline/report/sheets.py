@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.config import Config
-from xct_pipeline.plan import preview as previewing
-from xct_pipeline.plan.plan import STAGES, plan
+from xct_pipeline.planning import preview as previewing
+from xct_pipeline.planning.plan import STAGES, plan
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.store import layout
 

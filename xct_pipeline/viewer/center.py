@@ -11,8 +11,8 @@ from magicgui.widgets import Container, FloatSlider, PushButton, SpinBox
 from xct_pipeline import pipeline
 from xct_pipeline.config import Config
 from xct_pipeline.config.edit import update_config
-from xct_pipeline.plan import preview as previewing
-from xct_pipeline.plan.scan import given_center
+from xct_pipeline.planning import preview as previewing
+from xct_pipeline.planning.scan import given_center
 from xct_pipeline.viewer.ome import contrast
 from xct_pipeline.viewer.panel import NameBox, Panel, placed, plot, scan_names, set_picture, show_plot, volume_image
 

@@ -13,7 +13,7 @@ from xct_pipeline.config import Phase as PhaseUnion
 from xct_pipeline.config import Stripe as StripeUnion
 from xct_pipeline.config import Zinger as ZingerUnion
 from xct_pipeline.config.edit import change_text, parse_text, update_config
-from xct_pipeline.plan.preview import preview
+from xct_pipeline.planning.preview import preview
 from xct_pipeline.viewer.layers import diverging
 from xct_pipeline.viewer.ome import contrast, signed_contrast
 from xct_pipeline.viewer.panel import NameBox, Panel, placed, scan_names, set_picture, volume_image

@@ -15,7 +15,7 @@ from xct_pipeline.correction.steps.frames import TELLING_JITTER
 from xct_pipeline.engine.blocks import Array, Pass
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
-from xct_pipeline.plan.scan import ScanPlan, pixel_um, scan_passes
+from xct_pipeline.planning.scan import ScanPlan, pixel_um, scan_passes
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.scan import ScanError

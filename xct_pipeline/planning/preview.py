@@ -18,10 +18,10 @@ from xct_pipeline.correction.steps.stage import ComputedProjections
 from xct_pipeline.engine.blocks import Array, Pass
 from xct_pipeline.engine.execution import is_complete
 from xct_pipeline.engine.resources import Resources
-from xct_pipeline.plan.estimates import prepare
-from xct_pipeline.plan.plan import STAGES, Plan, plan
-from xct_pipeline.plan.preview_cache import KeptRows, estimates_of
-from xct_pipeline.plan.scan import ScanPlan
+from xct_pipeline.planning.estimates import prepare
+from xct_pipeline.planning.plan import STAGES, Plan, plan
+from xct_pipeline.planning.preview_cache import KeptRows, estimates_of
+from xct_pipeline.planning.scan import ScanPlan
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.scan import ScanError

@@ -10,7 +10,7 @@ from xct_pipeline.config import Config, Registration
 from xct_pipeline.engine.resources import Resources, resources
 from xct_pipeline.engine.steps import Stage, Step, Steps
 from xct_pipeline.inputs import first_of
-from xct_pipeline.plan.scan import ScanPlan, plan_scan, reconstruction_steps
+from xct_pipeline.planning.scan import ScanPlan, plan_scan, reconstruction_steps
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import ScanError

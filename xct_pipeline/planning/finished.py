@@ -11,8 +11,8 @@ from xct_pipeline.acquisition.steps import scan_identity
 from xct_pipeline.config import Config, MaskSettings, SegmentClassifier
 from xct_pipeline.engine.execution import load_kept
 from xct_pipeline.engine.record import Record, record_file
-from xct_pipeline.plan.plan import Plan
-from xct_pipeline.plan.scan import ScanPlan
+from xct_pipeline.planning.plan import Plan
+from xct_pipeline.planning.scan import ScanPlan
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.store import provenance
