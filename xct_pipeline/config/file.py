@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from xct_pipeline.config import Config
+from xct_pipeline.config.section import with_absolute_paths
 
 
 class ConfigError(ValueError):
@@ -66,9 +67,11 @@ def parse_config(data: dict[str, Any], folder: Path = Path("."), source: str = "
     if "folder" in data:
         raise ConfigError(source, ["folder: unknown key"])
     try:
-        return Config.model_validate({**data, "folder": folder})
+        config = Config.model_validate({**data, "folder": folder})
     except ValidationError as error:
         raise ConfigError(source, describe(error)) from None
+    checked: Config = with_absolute_paths(config, config.resolve)
+    return checked
 
 
 def describe(error: ValidationError) -> list[str]:

@@ -6,20 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
-from xct_pipeline.config.section import Box, Cylinder, RegionOfInterest, Section
+from xct_pipeline.config.section import RegionOfInterest, Section
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class MaskSettings(Section):
+class MaskSettings(RegionOfInterest):
     """The parts that do not change, on which scans are matched; several keys select what all of them select."""
 
     min_attenuation: float | None = None
     max_attenuation: float | None = None
-    cylinder: Cylinder | None = None
-    box: Box | None = None
-    label: str | None = None
-    painted: str | None = None
     grow: NonNegativeInt = 2
 
     @model_validator(mode="after")

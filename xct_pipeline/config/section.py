@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -50,7 +52,7 @@ def default_method(method: str) -> BeforeValidator:
 
 
 class Cylinder(Section):
-    """Voxels of the reference volume: planes z, half-open, and a radius in voxels about ((N-1)/2, (N-1)/2)."""
+    """Voxels of the reference volume: planes z, half-open, and at most a radius in voxels from ((N-1)/2, (N-1)/2)."""
 
     z: Span
     radius: PositiveFloat
@@ -70,9 +72,23 @@ class RegionOfInterest(Section):
     cylinder: Cylinder | None = None
     box: Box | None = None
     label: str | None = None
+    painted: str | None = None
 
     @model_validator(mode="after")
     def _check(self) -> RegionOfInterest:
         if not self.model_dump(exclude_none=True):
-            raise ValueError("name a region: cylinder, box or label")
+            raise ValueError("name a region: cylinder, box, label or painted")
         return self
+
+
+def with_absolute_paths(value: Any, resolve: Callable[[str], Path]) -> Any:
+    """Return a section (or what it holds) with the painted masks of its regions named by absolute paths."""
+    if isinstance(value, RegionOfInterest):
+        return value if value.painted is None else value.model_copy(update={"painted": str(resolve(value.painted))})
+    if isinstance(value, Section):
+        changed = {name: new for name, old in value if (new := with_absolute_paths(old, resolve)) is not old}
+        return value.model_copy(update=changed) if changed else value
+    if isinstance(value, dict):
+        new = {key: with_absolute_paths(old, resolve) for key, old in value.items()}
+        return new if any(new[key] is not value[key] for key in value) else value
+    return value

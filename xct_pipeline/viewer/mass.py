@@ -257,7 +257,7 @@ def sums_of(store: Path, region: RegionOfInterest) -> dict[str, Any]:
     StoreError
         There is no density: the variation has not run, or refused for want of a closure.
     """
-    from xct_pipeline.variation.steps.series import RegionMask
+    from xct_pipeline.region import RegionMask
 
     if not (store / "variation" / "density" / "zarr.json").exists():
         raise StoreError(f"{store} holds no variation/density: give variation.closure and run, then draw")

@@ -42,15 +42,11 @@ from xct_pipeline.segmentation.steps.series import (
 from xct_pipeline.segmentation.steps.thresholds import Thresholds, denoise_reach, denoising_of
 from xct_pipeline.store.files import read_attributes, write_group
 from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.labels import LABELS
 from xct_pipeline.store.store import Store
 
 FLOOD_BYTES = 36  # per voxel that the watershed looks at, where most are at a face
 DENOISE_BYTES = 24
-
-
-def labels_path() -> str:
-    """Return where the labels of materials are in a store."""
-    return "registered/labels/materials"
 
 
 def material_names(settings: Segmentation) -> dict[int, str]:
@@ -79,7 +75,7 @@ def labels_image(settings: Segmentation, facts: Facts, chosen: Thresholds | None
     """Return the image of the labels of all scans."""
     names = {str(k): n for k, n in material_names(settings).items()}
     attributes = {"time_s": list(facts.times_s), "names": names, "thresholds": list(chosen.values) if chosen else None}
-    image = series_image(labels_path(), facts.volume, len(facts.names), "uint8", "", limits, attributes, labels=True)
+    image = series_image(LABELS, facts.volume, len(facts.names), "uint8", "", limits, attributes, labels=True)
     return whole_granules(image) if isinstance(settings, SegmentHysteresis) else image
 
 

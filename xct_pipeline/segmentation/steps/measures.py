@@ -15,7 +15,6 @@ from xct_pipeline.engine.execution import measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.registration.steps.stage import PATH
 from xct_pipeline.segmentation import interface, properties, surface
-from xct_pipeline.segmentation.steps.labels import labels_path
 from xct_pipeline.segmentation.steps.series import (
     SCRATCH,
     VERSION,
@@ -27,6 +26,7 @@ from xct_pipeline.segmentation.steps.series import (
     inputs_of,
     of_scan,
 )
+from xct_pipeline.store.labels import LABELS
 from xct_pipeline.store.store import Store
 
 
@@ -54,13 +54,13 @@ class Measured:
         """Run a reduction over boxes, scan by scan."""
         together = partial(by_scan, regions=regions, combine=combine)
         reduction = Reduction(f"segmentation/{name}", VERSION, chunk, together, parameters)
-        inputs = inputs_of(self.store, labels_path(), *paths)
+        inputs = inputs_of(self.store, LABELS, *paths)
         return measure(self.store, reduction, source, regions, inputs, self.limits, SCRATCH[name.split("_")[0]])
 
 
 def measure_materials(m: Measured) -> dict[str, Array]:
     """Sum voxels and attenuation of every material, and its surface."""
-    source = box_source(m.store, labels_path(), surface.area_halo())
+    source = box_source(m.store, LABELS, surface.area_halo())
     chunk = partial(_material_chunk, source=source, values=box_source(m.store, PATH))
     return m.reduce("materials", chunk, _combine_sums, source, boxes(m.facts), {})
 
@@ -98,7 +98,7 @@ def ceramic_level(m: Measured, materials: Mapping[str, Array]) -> float | None:
 def measure_heights(m: Measured, level: float | None) -> dict[int, Array]:
     """Return the planes fitted to the ceramic's surface (3, y, x) of every scan that shows one."""
     options = m.settings.interface
-    source = box_source(m.store, labels_path(), (interface.height_halo(), 0, 0))
+    source = box_source(m.store, LABELS, (interface.height_halo(), 0, 0))
     values = box_source(m.store, PATH, source.halo)
     chunk = partial(
         _height_chunk, source=source, values=values, ceramic=m.ceramic, direction=options.direction, level=level
@@ -153,7 +153,7 @@ def measure_contacts(m: Measured, planes: Mapping[int, Array]) -> dict[str, Arra
     regions = [r for r in boxes(m.facts, planes=range(low, high)) if r[0].start in planes]
     chunk = partial(_contact_chunk, planes=planes, offsets=options.offsets, direction=options.direction)
     parameters = {"planes": planes, "offsets": options.offsets, "direction": options.direction}
-    source = box_source(m.store, labels_path())
+    source = box_source(m.store, LABELS)
     return m.reduce("contacts", chunk, interface.combine_contacts, source, regions, parameters)
 
 
@@ -172,7 +172,7 @@ def measure_thickness(m: Measured, labels: Sequence[int]) -> dict[str, Array]:
     """Count local thicknesses of materials."""
     options = m.settings.thickness
     assert options is not None
-    source = box_source(m.store, labels_path(), surface.thickness_halo(options.largest))
+    source = box_source(m.store, LABELS, surface.thickness_halo(options.largest))
     chunk = partial(_thickness_chunk, source=source, labels=labels, largest=options.largest, bins=options.bins)
     parameters = {"labels": labels, "largest": options.largest, "bins": options.bins}
     return m.reduce("thickness", chunk, surface.combine_thicknesses, source, boxes(m.facts), parameters)

@@ -16,10 +16,11 @@ from xct_pipeline.engine.resources import Resources
 from xct_pipeline.registration.steps.stage import PATH, series_image
 from xct_pipeline.segmentation import interface, label, properties, surface
 from xct_pipeline.segmentation.steps import series as stage_series
-from xct_pipeline.segmentation.steps.labels import block_op, describe_labels, labels_path, run_pass, whole_granules
+from xct_pipeline.segmentation.steps.labels import block_op, describe_labels, run_pass, whole_granules
 from xct_pipeline.segmentation.steps.measures import Measured, areas_of
 from xct_pipeline.segmentation.steps.series import BoxSource, Facts, box_source, boxes, of_scan
 from xct_pipeline.store.image import Image
+from xct_pipeline.store.labels import LABELS
 
 NUMBER_BYTES = 16  # of scratch for each voxel, while objects are numbered
 
@@ -47,7 +48,7 @@ def objects_image(name: str, facts: Facts, limits: Resources) -> Image:
 def label_objects(m: Measured, value: int, progress: Progress) -> tuple[dict[str, Array], list[PassResult]]:
     """Find the connected components of a material in every scan and write them as an image of their numbers."""
     options = m.settings.objects
-    source, regions = box_source(m.store, labels_path()), boxes(m.facts)
+    source, regions = box_source(m.store, LABELS), boxes(m.facts)
     chunk = partial(
         _object_chunk,
         value=value,
@@ -63,8 +64,8 @@ def label_objects(m: Measured, value: int, progress: Progress) -> tuple[dict[str
     merged = {t: of_scan(found, t) for t in m.facts.good}
     function = partial(_number_block, merged=merged, value=value, connectivity=options.connectivity)
     op = block_op("objects", function, parameters, 0, frame, NUMBER_BYTES, 4)
-    inputs = {"labels": image_identity(m.store, labels_path())}
-    step = Pass(image, image_source(m.store, labels_path()), (op,), (1, *stage_series.GRANULE), (0,) * 4, inputs)
+    inputs = {"labels": image_identity(m.store, LABELS)}
+    step = Pass(image, image_source(m.store, LABELS), (op,), (1, *stage_series.GRANULE), (0,) * 4, inputs)
     done = run_pass(m.store, step, m.limits, progress)
     describe_labels(m.store, image.path, {}, [])
     return found, done

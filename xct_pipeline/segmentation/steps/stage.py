@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xct_pipeline.config import Config, SegmentClassifier
 from xct_pipeline.engine.execution import PassResult, Progress, silent
 from xct_pipeline.engine.resources import Resources
-from xct_pipeline.segmentation import label
 from xct_pipeline.segmentation.steps.classifier import check_painted_file
-from xct_pipeline.segmentation.steps.labels import describe_labels, labels_pass, labels_path, material_names, run_pass
+from xct_pipeline.segmentation.steps.labels import describe_labels, labels_pass, material_names, run_pass
 from xct_pipeline.segmentation.steps.measures import Measured
 from xct_pipeline.segmentation.steps.needs import forecast
 from xct_pipeline.segmentation.steps.series import Facts
 from xct_pipeline.segmentation.steps.tables import write_tables
 from xct_pipeline.segmentation.steps.thresholds import find_thresholds
-from xct_pipeline.store.files import read_attributes
+from xct_pipeline.store.labels import LABELS, find_label, stored_names
 from xct_pipeline.store.store import Store
 
 log = logging.getLogger("xct")
@@ -28,33 +26,10 @@ __all__ = [
     "check",
     "find_thresholds",
     "forecast",
-    "label_values",
     "labels_pass",
-    "labels_path",
     "material_names",
     "run",
-    "stored_names",
 ]
-
-
-def stored_names(store: Store) -> dict[int, str]:
-    """Return the names of the labels in a store, empty where there are none."""
-    xct = read_attributes(store.path / labels_path()).get("xct", {})
-    return {int(value): str(name) for value, name in xct.get("names", {}).items()}
-
-
-def label_values(store: Store, names: Sequence[str]) -> list[int]:
-    """Return the values of labels by their names.
-
-    Raises
-    ------
-    ValueError
-        There are no labels, or none of that name; the message lists those that exist.
-    """
-    known = stored_names(store)
-    if not known:
-        raise ValueError(f"label {', '.join(names)}: {store.path} has no labels; add [segmentation] to the run")
-    return [label.find_label(known, name) for name in names]
 
 
 def check(config: Config) -> None:
@@ -73,7 +48,7 @@ def check(config: Config) -> None:
         if not known:
             raise ValueError(f"{key}: label {name!r} needs [segmentation], which makes the labels")
         try:
-            label.find_label(known, name)
+            find_label(known, name)
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
 
@@ -114,8 +89,8 @@ def run(
         edge = "" if chosen.edge is None else f", faces from {chosen.edge:.4g} 1/cm per voxel"
         log.info("thresholds %s 1/cm%s", ", ".join(f"{value:.4g}" for value in chosen.values), edge)
     done = run_pass(store, step, limits, progress)
-    describe_labels(store, labels_path(), names, settings.palette)
-    ceramic = label.find_label(names, settings.ceramic or settings.materials[-1])
+    describe_labels(store, LABELS, names, settings.palette)
+    ceramic = find_label(names, settings.ceramic or settings.materials[-1])
     measured = Measured(settings, facts, store, limits, names, ceramic)
     more, warnings = write_tables(measured, progress)
     return SegmentationResult((*done, *more), tuple(warnings))

@@ -11,6 +11,7 @@ from xct_pipeline.config import Registration, Variation
 from xct_pipeline.engine.blocks import BlockOp, Pass, Region, size_of
 from xct_pipeline.engine.execution import measure_need, passes_need
 from xct_pipeline.engine.resources import Forecast, Need, Resources
+from xct_pipeline.region import RegionMask
 from xct_pipeline.registration.steps.stage import GRANULE, series_image
 from xct_pipeline.store.image import Image
 from xct_pipeline.variation.steps.images import ChangeSource, PairSource, closure_bytes, flags_bytes, unchanged
@@ -23,7 +24,6 @@ from xct_pipeline.variation.steps.series import (
     FLAGS,
     SCRATCH,
     BoxSource,
-    RegionMask,
     Series,
     boxes_of,
     pairs_of,

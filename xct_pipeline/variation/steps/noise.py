@@ -11,6 +11,7 @@ import numpy as np
 from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, size_of, widen
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.region import RegionMask
 from xct_pipeline.registration.steps.stage import PATH
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
@@ -21,7 +22,6 @@ from xct_pipeline.variation.steps.series import (
     SCRATCH,
     VERSION,
     BoxSource,
-    RegionMask,
     Series,
     add_up,
     box_source,

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xct_pipeline.config import Config, RegionOfInterest, Registration, Variation
+from xct_pipeline.config import Config, Registration, Variation
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.scan import Scan
-from xct_pipeline.variation import alloy, budget, closure, mass, noise
+from xct_pipeline.variation import alloy, budget, closure, noise
 from xct_pipeline.variation.anode import Anode
 from xct_pipeline.variation.attenuation import coefficients, energy_sensitivity
 from xct_pipeline.variation.steps.series import Series
@@ -78,17 +78,6 @@ def refusals(settings: Variation, scans: Sequence[Scan | None], pixel_um: float 
 def energy_of(settings: Variation, scans: Sequence[Scan | None]) -> float | None:
     """Return the photon energy, keV: as given, else that of the first scan that tells one."""
     return settings.energy_keV or next((s.energy_keV for s in scans if s is not None and s.energy_keV), None)
-
-
-def check_region(name: str, region: RegionOfInterest, frame: tuple[int, int, int]) -> None:
-    """Raise ValueError where a region is empty or leaves the volume."""
-    try:
-        if region.cylinder is not None:
-            mass.check_cylinder(frame, region.cylinder.z, region.cylinder.radius)
-        if region.box is not None:
-            mass.check_box(frame, (region.box.z, region.box.y, region.box.x))
-    except ValueError as error:
-        raise ValueError(f"variation.{name}: {error}") from None
 
 
 def physics_of(settings: Variation, scans: Sequence[Scan | None]) -> Physics:

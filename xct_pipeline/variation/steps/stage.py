@@ -15,13 +15,14 @@ import numpy as np
 from xct_pipeline.config import Config, Registration
 from xct_pipeline.engine.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.region import check_region
 from xct_pipeline.scan import Scan
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.steps.charge import charge_of_series, compositions_of, series_times
 from xct_pipeline.variation.steps.images import change_pass, density_passes
 from xct_pipeline.variation.steps.needs import forecast
 from xct_pipeline.variation.steps.noise import noise_of_series
-from xct_pipeline.variation.steps.physics import check_region, physics_of, reference_of, refusals
+from xct_pipeline.variation.steps.physics import physics_of, reference_of, refusals
 from xct_pipeline.variation.steps.quiet import quiet_part
 from xct_pipeline.variation.steps.second import check_second, second_series, second_store
 from xct_pipeline.variation.steps.series import Series
@@ -44,7 +45,7 @@ def check(config: Config, scans: Sequence[Scan | None], frame: tuple[int, int, i
     assert settings is not None
     for name, region in {"region": settings.region, **settings.regions, "noise_region": settings.noise_region}.items():
         if region is not None:
-            check_region(name, region, frame)
+            check_region(f"variation.{name}", region, frame)
     names = [s.name if s else f"scan {k}" for k, s in enumerate(scans)]
     charge = None
     if config.electrochemistry is not None:

@@ -12,19 +12,11 @@ from xct_pipeline.config import Registration, Variation
 from xct_pipeline.engine.blocks import Array, Reduction, Region, inside
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.region import RegionMask
 from xct_pipeline.registration.steps.stage import PATH, ceramic_threshold
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation import column_sums, faces, mass
-from xct_pipeline.variation.steps.series import (
-    SCRATCH,
-    VERSION,
-    BoxSource,
-    Materials,
-    RegionMask,
-    Series,
-    box_source,
-    boxes_of,
-)
+from xct_pipeline.variation.steps.series import SCRATCH, VERSION, BoxSource, Materials, Series, box_source, boxes_of
 
 PIECE = 4  # planes of a slab that are summed together
 

@@ -12,6 +12,7 @@ import pandas as pd
 from xct_pipeline.config import Config, Registration, Variation
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.region import RegionMask
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation import budget, cells, closure, mass
@@ -21,7 +22,7 @@ from xct_pipeline.variation.electrochemistry import ScanCharge
 from xct_pipeline.variation.steps.images import map_arrays
 from xct_pipeline.variation.steps.noise import Pair, measure_pairs
 from xct_pipeline.variation.steps.physics import OFFSET, Physics, errors_of, interpolation_of
-from xct_pipeline.variation.steps.series import Materials, RegionMask, Series, materials_of, pairs_of, region_mask
+from xct_pipeline.variation.steps.series import Materials, Series, materials_of, pairs_of, region_mask
 from xct_pipeline.variation.steps.sums import measure_sums, measure_surface
 
 
