@@ -6,8 +6,9 @@ import pytest
 from xct_pipeline import device
 from xct_pipeline.config import RegionOfInterest
 from xct_pipeline.region import RegionMask
-from xct_pipeline.variation import closure, mass, noise, uncertainty
+from xct_pipeline.variation import mass, noise, uncertainty
 from xct_pipeline.variation.anode import Anode
+from xct_pipeline.variation.closures import CLOSURES, Given
 
 cupy = pytest.importorskip("cupy")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(device.cuda_problem() is not None, reason=str(device.cuda_problem()))]
@@ -21,8 +22,8 @@ def volume():
 @pytest.mark.parametrize("name", ["na_only", "const_k", "same_composition", "filled", "well_mixed"])
 def test_closures(volume, name):
     anode = Anode(0.2804, 0.8678, 0.5)
-    host = closure.density_change(name, volume, anode, w_host=0.6)
-    there = closure.density_change(name, cupy.asarray(volume), anode, w_host=0.6)
+    host = CLOSURES[name].change(volume, anode, Given(0.6))
+    there = CLOSURES[name].change(cupy.asarray(volume), anode, Given(0.6))
     assert there.species.dtype == np.float32
     np.testing.assert_allclose(there.species.get(), host.species, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(there.flags.get(), host.flags)

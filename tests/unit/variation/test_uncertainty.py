@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from xct_pipeline.variation import attenuation, closure, column_sums, mass, uncertainty
+from xct_pipeline.variation import attenuation, column_sums, mass, uncertainty
 from xct_pipeline.variation.anode import Anode
+from xct_pipeline.variation.closures import na_only
 
 FRAME = (24, 20, 22)
 
@@ -101,7 +102,7 @@ def test_terms_of_parameters():
     total = np.array([-0.2])
 
     def sodium(k):
-        return closure.na_only(total, k_species=k).species
+        return na_only.na_only(total, k_species=k).species
 
     table = uncertainty.parameter_term(sodium, anode.k_species, 0.02 * anode.k_species)
     assert table[0] == pytest.approx(uncertainty.relative_term(0.2 / 0.2804, 0.02), rel=1e-3)

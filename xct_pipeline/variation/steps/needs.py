@@ -14,9 +14,9 @@ from xct_pipeline.engine.resources import Forecast, Need, Resources
 from xct_pipeline.region import RegionMask
 from xct_pipeline.registration.steps.stage import GRANULE, series_image
 from xct_pipeline.store.image import Image
+from xct_pipeline.variation.closures import CLOSURES
 from xct_pipeline.variation.steps.images import ChangeSource, PairSource, closure_bytes, flags_bytes, unchanged
 from xct_pipeline.variation.steps.noise import NoSource, pairs_bytes
-from xct_pipeline.variation.steps.physics import OFFSET
 from xct_pipeline.variation.steps.quiet import ENOUGH, HALO, bricks_of, rows_of
 from xct_pipeline.variation.steps.series import (
     ATTENUATION,
@@ -80,8 +80,10 @@ def _change(series: Series, limits: Resources) -> tuple[list[Image], Need]:
 def _densities(settings: Variation, series: Series, limits: Resources, consecutive: bool) -> tuple[list[Image], Need]:
     images = [_image(DENSITY + "_consecutive" * consecutive, series, limits)]
     images += [] if consecutive else [_image(FLAGS, series, limits, "uint8")]
-    folders = ("", "") if settings.closure == "dual_energy" else ("",)
-    planes = ((0, 0) if consecutive and settings.closure in OFFSET else (0,),)
+    assert settings.closure is not None
+    closure = CLOSURES[settings.closure]
+    folders = ("",) * closure.energies
+    planes = ((0, 0) if consecutive and not closure.proportional else (0,),)
     source = ChangeSource(folders, planes)
     steps = []
     for image in images:

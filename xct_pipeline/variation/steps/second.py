@@ -8,11 +8,12 @@ from xct_pipeline.config import Config
 from xct_pipeline.registration.steps.stage import Motion, find_volume
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
+from xct_pipeline.variation.closures import CLOSURES
 from xct_pipeline.variation.steps.series import ATTENUATION, Series
 
 
 def second_store(config: Config) -> Store | None:
-    """Return the store of the second energy, for the closure that needs one.
+    """Return the store of the second energy, for a closure that takes two.
 
     Raises
     ------
@@ -20,7 +21,9 @@ def second_store(config: Config) -> Store | None:
         It is not there.
     """
     settings = config.variation
-    if settings is None or settings.closure != "dual_energy" or settings.second_store is None:
+    if settings is None or settings.closure is None or settings.second_store is None:
+        return None
+    if CLOSURES[settings.closure].energies == 1:
         return None
     folder = config.resolve(settings.second_store)
     if not (folder / ATTENUATION / "0").is_dir():

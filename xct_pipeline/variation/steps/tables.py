@@ -15,13 +15,13 @@ from xct_pipeline.engine.resources import Resources
 from xct_pipeline.region import RegionMask
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
-from xct_pipeline.variation import budget, cells, closure, mass
+from xct_pipeline.variation import budget, cells, mass
 from xct_pipeline.variation import noise as noises
 from xct_pipeline.variation.cycler import CyclerLog
 from xct_pipeline.variation.electrochemistry import ScanCharge
 from xct_pipeline.variation.steps.images import map_arrays
 from xct_pipeline.variation.steps.noise import Pair, measure_pairs
-from xct_pipeline.variation.steps.physics import OFFSET, Physics, errors_of, interpolation_of
+from xct_pipeline.variation.steps.physics import Physics, errors_of, interpolation_of
 from xct_pipeline.variation.steps.series import Materials, Series, materials_of, pairs_of, region_mask
 from xct_pipeline.variation.steps.sums import measure_sums, measure_surface
 
@@ -104,7 +104,7 @@ def write_maps_and_tables(study: Study) -> list[str]:
                 study, mask, pair, "region", *((None, None, False) if consecutive else (surface, materials, True))
             )
             density = study.density(k)
-            if consecutive and study.physics.closure in OFFSET:
+            if consecutive and not study.physics.closure.proportional:
                 density = _between(study, pair, measured[0].sums["count"])
             change = budget.evaluate(
                 measured,
@@ -136,7 +136,6 @@ def measure_pair(
     settings, physics, limits = study.settings, study.physics, study.limits
     slopes = physics.slopes(study.compositions[pair[0]])
     sources = [(study.series, study.store), *([study.second] if study.second else [])]
-    host = (0.0,) if physics.both is None else closure.dual_energy_inverse(physics.both)[1].tolist()
     measured = []
     for e, (series, store) in enumerate(sources):
         sums = measure_sums(series, store, settings, mask, pair, limits, name, surface, materials, profiles)
@@ -146,9 +145,9 @@ def measure_pair(
                 sums,
                 noise,
                 errors_of(settings, physics, series, pair),
-                slopes[e],
+                slopes.species[e],
                 None if physics.both is None else physics.both[e],
-                host[e],
+                slopes.host[e],
             )
         )
     return measured
