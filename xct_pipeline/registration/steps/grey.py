@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
@@ -31,12 +31,20 @@ def grey_scale(
         "check_sigma": np.nan,
     }
     warnings: list[str] = []
-    if method == "none":
-        return _arrays(fallback, warnings)
     from_match = {**fallback, "gain": found.gain, "offset": found.offset}
     single = settings.mask == "auto" or settings.mask.min_attenuation or settings.mask.label
-    if method == "registration" or (method == "auto" and not single):
-        return _arrays(from_match, warnings)
+    match method:
+        case "none":
+            return _arrays(fallback, warnings)
+        case "registration":
+            return _arrays(from_match, warnings)
+        case "auto":
+            if not single:
+                return _arrays(from_match, warnings)
+        case "regions":
+            pass
+        case _:
+            assert_never(method)
     try:
         return _arrays(_from_materials(settings, found, reference, moving, store), warnings)
     except ValueError as error:
