@@ -1,4 +1,4 @@
-"""The recipes of CONTRIBUTING.md, run as they stand there: one new file each, and nothing else of the package changed."""
+"""The recipes of CONTRIBUTING.md, run as they stand there: one new file each, nothing else changed."""
 
 from __future__ import annotations
 
