@@ -12,7 +12,7 @@ from xct_pipeline.correction.steps.fields import Fields, measure_fields
 from xct_pipeline.engine.blocks import Array, Pass
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
-from xct_pipeline.plan.scan import ScanPlan, pixel_um, scan_passes
+from xct_pipeline.plan.scan import ScanPlan, pixel_um, scan_passes, working_axis
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.scan import ScanError
@@ -40,8 +40,8 @@ class Prepared:
         assert frame is not None
         assert self.fields is not None
         assert self.center is not None
-        column = frame.to_working(self.center.center)
-        return scan_passes(config, scan, frame, self.fields, column, limits, store)
+        axis = working_axis(self.center.axis, frame)
+        return scan_passes(config, scan, frame, self.fields, axis, limits, store)
 
 
 def prepare(
@@ -87,8 +87,8 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
     assert scan is not None
     assert frame is not None
     entry.fields = measure_fields(config.correction, scan, frame, store, steps)
-    if entry.item.center is not None:
-        entry.center = reconstruction.given_center(entry.item.center)
+    if entry.item.axis is not None:
+        entry.center = reconstruction.given_center(entry.item.axis)
     else:
         entry.center = reconstruction.estimate_center(config, scan, frame, entry.fields, store, steps)
     entry.warnings += [*entry.fields.warnings, *entry.center.warnings]
@@ -100,7 +100,7 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
 
 def _find_defects(good: Sequence[Prepared], config: Config) -> None:
     """Give every scan what the column statistics of all scans of its detector tell together."""
-    centers = [e.item.frame.to_working(e.center.center) for e in good if e.item.frame and e.center]
+    centers = [working_axis(e.center.axis, e.item.frame).column for e in good if e.item.frame and e.center]
     known = [(e.fields, e.columns) for e in good if e.fields is not None and e.columns is not None]
     for entry, fields in zip(good, add_defects(config.correction, known, centers), strict=True):
         entry.fields = fields
