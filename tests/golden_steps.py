@@ -16,7 +16,7 @@ import zarr
 from stored_series import LIMITS, VOXEL, reference_volume, write_image
 
 import xct_pipeline
-from xct_pipeline.config import Config, Registration, Segmentation, Variation
+from xct_pipeline.config import Config, Registration, Segmentation
 from xct_pipeline.config.file import parse_config
 from xct_pipeline.engine.blocks import BlockOp, Pass, Reduction
 from xct_pipeline.engine.execution import load_kept
@@ -24,6 +24,7 @@ from xct_pipeline.engine.steps import Steps
 from xct_pipeline.registration.steps.stage import Motion, series_pass
 from xct_pipeline.segmentation.steps import stage as segmentation
 from xct_pipeline.store.store import Store
+from xct_pipeline.variation.closures import CLOSURES, Closure
 from xct_pipeline.variation.steps import stage as variation
 from xct_pipeline.variation.steps.images import density_passes
 from xct_pipeline.variation.steps.physics import physics_of
@@ -146,7 +147,7 @@ def all_results(folder: Path) -> Iterator[tuple[str, int, np.ndarray]]:
     steps = Noted(variation.plan_steps(config, series, store, LIMITS, mass_known=True))
     variation.run(config, series, store, LIMITS, steps=steps)
     yield from results(store, steps, "na_only")
-    for closure in choices(Variation.model_fields["closure"].annotation):
+    for closure in CLOSURES.values():
         yield from _closed(store, series, closure)
 
 
@@ -163,19 +164,19 @@ def _warped(store: Store, order: str) -> Iterator[tuple[str, int, np.ndarray]]:
     yield f"warp.{order}", step.ops[0].version, values
 
 
-def _closed(store: Store, series: variation.Series, closure: str) -> Iterator[tuple[str, int, np.ndarray]]:
+def _closed(store: Store, series: variation.Series, closure: Closure) -> Iterator[tuple[str, int, np.ndarray]]:
     """Yield the change of density of the second scan by a closure, and its flags."""
     anode = {"w_host": 0.4, "loading_mg": 5.0, "filling": 0.6, "carbon_fraction": 0.1}
-    second = {"second_store": "store.zarr", "second_energy_keV": 80.0} if closure == "dual_energy" else {}
+    second = {"second_store": "store.zarr", "second_energy_keV": 80.0} if closure.energies > 1 else {}
     settings = config_of(
-        store, variation={"closure": closure, "region": REGION, "energy_keV": 50.0, "anode": anode, **second}
+        store, variation={"closure": closure.name, "region": REGION, "energy_keV": 50.0, "anode": anode, **second}
     ).variation
     assert settings is not None
     physics, compositions = physics_of(settings, series.scans), (0.4, 0.45, 0.5)
     other, times = (store if second else None), (None,) * len(NAMES)
-    for step in density_passes(series, settings, physics, compositions, store, LIMITS, times, other, False):
+    for step in density_passes(series, settings, physics, compositions, store, times, other, False):
         name = step.name.rsplit("/", 1)[-1]
-        yield f"closure.{closure}: {name}", step.ops[0].version, np.asarray(step.compute(SECOND)[0])
+        yield f"closure.{closure.name}: {name}", step.ops[0].version, np.asarray(step.compute(SECOND)[0])
 
 
 # ---------------------------------------------------------------------------------------------------- discovery

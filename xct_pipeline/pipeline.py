@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.acquisition.checks import frame_counts, scan_facts
-from xct_pipeline.config import Config
+from xct_pipeline.config import Config, Registration
 from xct_pipeline.electrochemistry.steps import stage as electrochemistry
 from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.execution import PassResult, Progress, run_passes, silent
@@ -207,7 +207,7 @@ def _register(
     plan: Plan, result: RunResult, times: Sequence[float | None], progress: Progress, steps: Steps
 ) -> tuple[registration.RegistrationResult, RunResult]:
     """Match every scan to the reference; one that cannot be matched carries its problem."""
-    settings = registration.with_files(plan.config)
+    settings = plan.config.registration or Registration()
     names, problems = [scan.name for scan in result.scans], [scan.problem for scan in result.scans]
     registered = registration.run(settings, names, problems, list(times), result.store, plan.limits, progress, steps)
     scans = []

@@ -12,6 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 
+@dataclass(frozen=True)
+class Axis:
+    """Where the rotation axis meets the detector.
+
+    Attributes
+    ----------
+    column : float
+        At the middle row, pixels (0 = centre of the first pixel), of the detector or of a working frame.
+    tilt : float
+        Angle to the detector's columns, degrees, positive where the column grows with the row. It is carried along;
+        reconstruction uses the column alone.
+    """
+
+    column: float
+    tilt: float = 0.0
+
+
 class ScanError(ValueError):
     """Raw data that cannot be used. The message names the file, the dataset and what to do."""
 

@@ -279,8 +279,9 @@ def labels_skimage(p: Problem) -> Job:
 
 
 def maps_ours(p: Problem) -> Job:
-    from xct_pipeline.variation import closure, column_sums, mass
+    from xct_pipeline.variation import column_sums, mass
     from xct_pipeline.variation.anode import Anode
+    from xct_pipeline.variation.closures import CLOSURES
 
     fixed, moving = _cell(p, 0), _cell(p, 1)
     anode, mask = Anode(3.0, 0.0), np.ones(fixed.shape, bool)
@@ -290,7 +291,7 @@ def maps_ours(p: Problem) -> Job:
         maps = np.zeros((column_sums.NUMBER, *fixed.shape[1:]))
         for z in range(0, p.voxels, 8):
             now = slice(z, z + 8)
-            closure.density_change("na_only", mass.change(fixed[now], moving[now]), anode)
+            CLOSURES["na_only"].change(mass.change(fixed[now], moving[now]), anode)
             column_sums.add_columns(fixed, moving[now], mask[now], (z, 0, 0), (z, 0, 0), fixed.shape, maps, *no_cells)
         return maps
 

@@ -270,7 +270,7 @@ def iterations_ours(p: Problem, name: Any) -> Job:
 
 
 def iterations_astra(p: Problem, name: Any) -> Job:
-    from xct_pipeline.reconstruction.external import reconstruct_astra
+    from xct_pipeline.reconstruction.methods.astra import reconstruct_astra
 
     options = {"algorithm": name, "iterations": 10}
     return _one_slice(p, lambda d, theta, q: reconstruct_astra(d[:, None], theta, center=q.center, **options)[0])

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from xct_pipeline import device
-from xct_pipeline.variation import closure, mass, noise, uncertainty
+from xct_pipeline.config import RegionOfInterest
+from xct_pipeline.region import RegionMask
+from xct_pipeline.variation import mass, noise, uncertainty
 from xct_pipeline.variation.anode import Anode
+from xct_pipeline.variation.closures import CLOSURES, Given
 
 cupy = pytest.importorskip("cupy")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(device.cuda_problem() is not None, reason=str(device.cuda_problem()))]
@@ -19,8 +22,8 @@ def volume():
 @pytest.mark.parametrize("name", ["na_only", "const_k", "same_composition", "filled", "well_mixed"])
 def test_closures(volume, name):
     anode = Anode(0.2804, 0.8678, 0.5)
-    host = closure.density_change(name, volume, anode, w_host=0.6)
-    there = closure.density_change(name, cupy.asarray(volume), anode, w_host=0.6)
+    host = CLOSURES[name].change(volume, anode, Given(0.6))
+    there = CLOSURES[name].change(cupy.asarray(volume), anode, Given(0.6))
     assert there.species.dtype == np.float32
     np.testing.assert_allclose(there.species.get(), host.species, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(there.flags.get(), host.flags)
@@ -28,10 +31,9 @@ def test_closures(volume, name):
 
 def test_sums(volume):
     there = cupy.asarray(volume)
-    region = {"z": (3, 17), "radius": 9.0}
-    mask = mass.cylinder_mask(volume.shape, (0, 0, 0), volume.shape, **region)
-    device_mask = mass.cylinder_mask(volume.shape, (0, 0, 0), volume.shape, **region, xp=cupy)
-    np.testing.assert_array_equal(device_mask.get(), mask)
+    region = RegionOfInterest.model_validate({"cylinder": {"z": [3, 17], "radius": 9.0}})
+    mask = RegionMask(region, volume.shape).slab(slice(0, len(volume)))
+    device_mask = cupy.asarray(mask)
     pairs = [
         (mass.areal_sums(a, m, (0, 0, 0)), mass.bin_sums(a, m, (1, 2, 3), (4, 5, 6)), mass.region_sums(a, m))
         for a, m in ((volume, mask), (there, device_mask))

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xct_pipeline.config import RegionOfInterest
+from xct_pipeline.region import RegionMask
 from xct_pipeline.variation import mass
 
 SHAPE = (70, 45, 66)
@@ -24,7 +26,7 @@ def blocks(chunk):
 
 
 def measures(values, ceramic, chunk):
-    region = {"z": (10, 61), "radius": 21.0}
+    region = RegionMask(RegionOfInterest.model_validate({"cylinder": {"z": [10, 61], "radius": 21.0}}), SHAPE)
     parts = {}
 
     def add(name, sums, merge=mass.merge):
@@ -32,7 +34,7 @@ def measures(values, ceramic, chunk):
 
     for offset, box in blocks(chunk):
         v = values[box]
-        mask = mass.cylinder_mask(SHAPE, offset, v.shape, **region)
+        mask = region.box(box)
         add("areal", mass.areal_sums(v, mask, offset))
         add("bins", mass.bin_sums(v, mask, offset, (7, 5, 9)))
         add("total", mass.region_sums(v, mask))

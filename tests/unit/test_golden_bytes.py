@@ -28,7 +28,7 @@ from xct_pipeline.correction.steps import defects as stage_defects
 from xct_pipeline.correction.steps import stage as correction
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.reconstruction.steps import stage as reconstruction
-from xct_pipeline.scan import ArrayFrames, Scan
+from xct_pipeline.scan import ArrayFrames, Axis, Scan
 from xct_pipeline.segmentation import surface, threshold
 from xct_pipeline.segmentation.interface import height_partial
 from xct_pipeline.segmentation.steps import labels as stage_labels
@@ -116,7 +116,7 @@ def operations() -> dict[str, tuple[object, np.ndarray]]:
     for name in FILTERS:
         data = {"filter": name, "fft": "scipy"}
         whole: Config = parse_config({"output": "s", "acquisition": {"scans": ["a"]}, "reconstruction": data})
-        geometry = reconstruction.geometry_of(whole.reconstruction, scan, frame, 31.2, 2.0)
+        geometry = reconstruction.geometry_of(whole.reconstruction, scan, frame, Axis(31.2), 2.0)
         op = reconstruction.reconstruct_op(whole.reconstruction, geometry, 0)
         found[f"{op.name}.{name}"] = (op, phantom())
     return found | label_operations()

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.acquisition.checks import checked
-from xct_pipeline.acquisition.dxchange import read_dxchange
-from xct_pipeline.acquisition.hdf5 import has, one_line, open_hdf5, reading, split_entry
-from xct_pipeline.acquisition.nxtomo import read_nxtomo
+from xct_pipeline.acquisition.formats import format_of
+from xct_pipeline.acquisition.hdf5 import one_line, reading, split_entry
 from xct_pipeline.acquisition.references import Files, with_references
-from xct_pipeline.acquisition.tiff_stack import is_tiff, matching_files, read_angles, tiff_frames
+from xct_pipeline.acquisition.tiff_stack import matching_files, read_angles, tiff_frames
 from xct_pipeline.names import ALLOWED, fitting_name
 from xct_pipeline.scan import Scan, ScanError
 
@@ -70,14 +69,8 @@ def open_scan(
     with reading(one_line(str(file_path))):
         if file_path.is_dir():
             raise ScanError(f"{file_path}: a folder: name its files; TIFF stacks go under [[acquisition.tiff]]")
-        if file_path.is_file() and is_tiff(file_path):
-            raise ScanError(f"{file_path}: TIFF images carry no angles: describe them under [[acquisition.tiff]]")
-        with open_hdf5(file_path) as file:
-            exchange = not entry and has(file.get("exchange"), "data")
-        if exchange:
-            scan = read_dxchange(file_path, pixel_size_um=pixel_size_um, energy_keV=energy_keV)
-        else:
-            scan = read_nxtomo(file_path, entry, pixel_size_um=pixel_size_um, energy_keV=energy_keV)
+        form = format_of(file_path, entry)
+        scan = form.open(file_path, entry, pixel_size_um=pixel_size_um, energy_keV=energy_keV)
         if name is None and entry is not None:
             name = f"{scan.name}_{entry.strip('/').split('/')[-1]}"
         scan = _named(scan, name)

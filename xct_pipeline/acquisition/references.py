@@ -6,30 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.acquisition.dxchange import read_dxchange
-from xct_pipeline.acquisition.hdf5 import (
-    Hdf5Frames,
-    counts_dtype,
-    has,
-    open_hdf5,
-    reading,
-    require_frame,
-    split_entry,
-    stack,
-)
-from xct_pipeline.acquisition.nxtomo import places, read_nxtomo
-from xct_pipeline.acquisition.storage import require_complete
-from xct_pipeline.acquisition.tiff_stack import is_tiff, matching_files, tiff_frames
-from xct_pipeline.scan import ArrayFrames, Frames, Scan, ScanError
+from xct_pipeline.acquisition.formats import Format, Kind, format_of
+from xct_pipeline.acquisition.hdf5 import split_entry
+from xct_pipeline.acquisition.tiff_stack import matching_files
+from xct_pipeline.scan import Frames, Scan, ScanError
 
 Files = str | Path | Sequence[str | Path]
-Kind = Literal["flat", "dark"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,12 +123,12 @@ _Opened = tuple[Frames, datetime | None, npt.NDArray[np.float64] | None, list[Pa
 
 def _open_all(scan: Scan, kind: Kind, named: Files, folder: Path) -> list[_Opened]:
     opened: list[_Opened] = []
-    tiffs: list[Path] = []
+    stacks: dict[str, tuple[Format, list[Path]]] = {}
     for name in [named] if isinstance(named, str | Path) else named:
         named_path, entry = split_entry(name, folder)
         for path in matching_files(named_path, Path()):
-            if is_tiff(path):
-                tiffs.append(path)
+            if (form := format_of(path, entry, kind)).together:
+                stacks.setdefault(form.name, (form, []))[1].append(path)
                 continue
             own = scan.files and path.exists() and path.samefile(scan.files[0]) and entry is None
             if own:
@@ -151,59 +138,12 @@ def _open_all(scan: Scan, kind: Kind, named: Files, folder: Path) -> list[_Opene
                 position = scan.flat_position if kind == "flat" else scan.dark_position
                 opened.append((frames, None, position, [path]))
             else:
-                frames, when, used = _open_run(path, entry, kind)
-                opened.append((frames, when, None, used))
-    if tiffs:
-        opened.append((tiff_frames(tiffs), None, None, tiffs))
+                run = form.references([path], entry, kind)
+                opened.append((run.frames, run.start, None, run.files))
+    for form, paths in stacks.values():
+        run = form.references(paths, None, kind)
+        opened.append((run.frames, run.start, None, run.files))
     return opened
-
-
-def _open_run(path: Path, entry: str | None, kind: Kind) -> tuple[Frames, datetime | None, list[Path]]:
-    """Frames of the wanted kind; all frames of a run that holds no other kind."""
-    with open_hdf5(path) as file, reading(str(path)):
-        exchange = has(file.get("exchange"), "data") or has(file.get("exchange"), f"data_{_exchange_name(kind)}")
-        nexus = not exchange and bool(places(file))
-    if not exchange and not nexus:
-        frames, used = _only_images(path)
-        return frames, None, used
-    run = read_dxchange(path, reference=True) if exchange else read_nxtomo(path, entry, reference=True)
-    wanted = run.flats if kind == "flat" else run.darks
-    other = run.darks if kind == "flat" else run.flats
-    if wanted is None and other is None and run.projections.shape[0]:
-        wanted = run.projections
-    if wanted is None:
-        raise ScanError(f"{path}: holds no {kind}s, only other kinds of frames")
-    return wanted, run.start, list(run.files)
-
-
-def _exchange_name(kind: Kind) -> str:
-    return "white" if kind == "flat" else "dark"
-
-
-def _only_images(path: Path) -> tuple[Frames, list[Path]]:
-    """The one dataset of a plain HDF5 file that can be images."""
-    found: list[str] = []
-
-    def visit(name: str, node: Any) -> None:
-        images = isinstance(node, h5py.Dataset) and node.ndim in (2, 3) and node.dtype.kind in "uif"
-        if images and node.size and min(node.shape[-2:]) > 1:
-            found.append(f"/{name}")
-
-    with open_hdf5(path) as file, reading(str(path)):
-        file.visititems(visit)
-        if len(found) != 1:
-            what = f"several datasets that may be images ({', '.join(found[:8])})" if found else "no images"
-            raise ScanError(f"{path}: holds {what}: expected an NXtomo or Data Exchange file, or one dataset")
-        dataset = file[found[0]]
-        storage = require_complete(dataset)
-        files = [path, *sorted(storage.files - {path})]
-        if dataset.ndim == 2:
-            require_frame(dataset, f"{path}: {found[0]}")
-            return ArrayFrames(np.asarray(dataset[()])[None]), files
-        n, height, width = stack(dataset, f"{path}: {found[0]}")
-        dtype = counts_dtype(dataset.dtype)
-        frames = Hdf5Frames(path, found[0], np.arange(n), height, width, dtype, storage.chunk_rows, tuple(files[1:]))
-        return frames, files
 
 
 def _position(scan: Scan, when: datetime | None) -> float:

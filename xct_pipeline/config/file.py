@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from xct_pipeline.config import Config
+from xct_pipeline.config.section import with_absolute_paths
 from xct_pipeline.inputs import MOST_LINES, first_of, read_bytes
 
 MOST_BYTES = 4 * 2**20  # of a configuration
@@ -91,9 +92,11 @@ def parse_config(data: dict[str, Any], folder: Path = Path("."), source: str = "
     if _deeper_than(data, DEEPEST):
         raise ConfigError(source, [TOO_DEEP])
     try:
-        return Config.model_validate({**data, "folder": folder})
+        config = Config.model_validate({**data, "folder": folder})
     except ValidationError as error:
         raise ConfigError(source, describe(error)) from None
+    checked: Config = with_absolute_paths(config, config.resolve)
+    return checked
 
 
 def _deeper_than(value: Any, levels: int) -> bool:

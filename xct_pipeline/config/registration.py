@@ -6,27 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
-from xct_pipeline.config.section import Box, Cylinder, RegionOfInterest, Section
+from xct_pipeline.config.section import RegionOfInterest, Section
 from xct_pipeline.names import Name, check_distinct
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class MaskSettings(Section):
+class MaskSettings(RegionOfInterest):
     """The parts that do not change, on which scans are matched; several keys select what all of them select."""
 
     min_attenuation: float | None = None
     """Voxels at least as dense, 1/cm."""
     max_attenuation: float | None = None
     """Voxels at most as dense, 1/cm."""
-    cylinder: Cylinder | None = None
-    """Within a radius of the rotation axis."""
-    box: Box | None = None
-    """Between planes, rows and columns."""
-    label: str | None = None
-    """A material of an earlier segmentation."""
-    painted: str | None = None
-    """File of a mask that somebody painted: TIFF, zarr or OME-Zarr of the size of the reference volume."""
     grow: NonNegativeInt = 2
     """Voxels by which the mask is grown, so that faces take part."""
 

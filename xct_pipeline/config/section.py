@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -57,7 +59,7 @@ def default_method(method: str) -> BeforeValidator:
 
 
 class Cylinder(Section):
-    """Voxels of the reference volume: planes z, half-open, and a radius in voxels about ((N-1)/2, (N-1)/2)."""
+    """Voxels of the reference volume: planes z, half-open, and at most a radius in voxels from ((N-1)/2, (N-1)/2)."""
 
     z: Span
     """Planes, half-open [first, stop]."""
@@ -85,9 +87,36 @@ class RegionOfInterest(Section):
     """Between planes, rows and columns."""
     label: str | None = None
     """Voxels of the reference scan that the segmentation gave this name."""
+    painted: str | None = None
+    """File of a mask that somebody painted: TIFF, zarr or OME-Zarr of the size of the reference volume."""
 
     @model_validator(mode="after")
     def _check(self) -> RegionOfInterest:
         if not self.model_dump(exclude_none=True):
-            raise ValueError("name a region: cylinder, box or label")
+            raise ValueError("name a region: cylinder, box, label or painted")
         return self
+
+
+def with_absolute_paths(value: Any, resolve: Callable[[str], Path]) -> Any:
+    """Return a section (or what it holds) with the painted masks of its regions named by absolute paths."""
+    if isinstance(value, RegionOfInterest):
+        return value if value.painted is None else value.model_copy(update={"painted": str(resolve(value.painted))})
+    if isinstance(value, Section):
+        changed = {name: new for name, old in value if (new := with_absolute_paths(old, resolve)) is not old}
+        return value.model_copy(update=changed) if changed else value
+    if isinstance(value, dict):
+        new = {key: with_absolute_paths(old, resolve) for key, old in value.items()}
+        return new if any(new[key] is not value[key] for key in value) else value
+    return value
+
+
+def painted_masks(value: Any) -> Iterator[str]:
+    """Yield the files of the painted masks of all regions in a section (or what it holds)."""
+    if isinstance(value, RegionOfInterest):
+        yield from () if value.painted is None else (value.painted,)
+    elif isinstance(value, Section):
+        for _, inner in value:
+            yield from painted_masks(inner)
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from painted_masks(inner)

@@ -15,7 +15,7 @@ from xct_pipeline.correction.steps.frames import TELLING_JITTER
 from xct_pipeline.engine.blocks import Array, Pass
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
-from xct_pipeline.planning.scan import ScanPlan, pixel_um, scan_passes
+from xct_pipeline.planning.scan import ScanPlan, pixel_um, scan_passes, working_axis
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.scan import ScanError
@@ -43,8 +43,8 @@ class Prepared:
         assert frame is not None
         assert self.fields is not None
         assert self.center is not None
-        column = frame.to_working(self.center.center)
-        return scan_passes(config, scan, frame, self.fields, column, limits, store)
+        axis = working_axis(self.center.axis, frame)
+        return scan_passes(config, scan, frame, self.fields, axis, limits, store)
 
 
 def prepare(
@@ -93,11 +93,11 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
     entry.fields = measure_fields(config.correction, scan, frame, store, steps, most)
     scan, frame = sound(scan, frame, entry.fields)
     entry.item = replace(entry.item, scan=scan, frame=frame)
-    if entry.item.center is not None:
-        entry.center = reconstruction.given_center(entry.item.center)
+    if entry.item.axis is not None:
+        entry.center = reconstruction.given_center(entry.item.axis)
     else:
         entry.center = reconstruction.estimate_center(config, scan, frame, entry.fields, store, steps)
-    if entry.item.center is None and entry.fields.jitter > TELLING_JITTER:
+    if entry.item.axis is None and entry.fields.jitter > TELLING_JITTER:
         # half of the stage's wobble: which projections face each other decides how much of it the centre takes
         sigma = float(np.hypot(entry.center.sigma, 0.5 * entry.fields.jitter * frame.binning))
         entry.center = replace(entry.center, sigma=sigma)
@@ -110,7 +110,7 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
 
 def _find_defects(good: Sequence[Prepared], config: Config) -> None:
     """Give every scan what the column statistics of all scans of its detector tell together."""
-    centers = [e.item.frame.to_working(e.center.center) for e in good if e.item.frame and e.center]
+    centers = [working_axis(e.center.axis, e.item.frame).column for e in good if e.item.frame and e.center]
     known = [(e.fields, e.columns) for e in good if e.fields is not None and e.columns is not None]
     for entry, fields in zip(good, add_defects(config.correction, known, centers), strict=True):
         entry.fields = fields

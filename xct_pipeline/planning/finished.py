@@ -8,7 +8,8 @@ from typing import Any
 
 import xct_pipeline
 from xct_pipeline.acquisition.steps import scan_identity
-from xct_pipeline.config import Config, MaskSettings, SegmentClassifier
+from xct_pipeline.config import Config, SegmentClassifier
+from xct_pipeline.config.section import painted_masks
 from xct_pipeline.engine.execution import load_kept
 from xct_pipeline.engine.record import Record, record_file
 from xct_pipeline.planning.plan import Plan
@@ -35,12 +36,10 @@ def run_key(plan: Plan) -> str:
 
 def _outside_files(config: Config) -> Iterator[Path]:
     """Yield the files that a run reads beside the raw scans."""
-    segmentation, registration, variation = config.segmentation, config.registration, config.variation
-    named: list[str] = []
+    segmentation, variation = config.segmentation, config.variation
+    named = list(painted_masks(config))
     if isinstance(segmentation, SegmentClassifier):
         named.append(str(segmentation.labels))
-    if registration is not None and isinstance(registration.mask, MaskSettings) and registration.mask.painted:
-        named.append(str(registration.mask.painted))
     if config.electrochemistry is not None:
         named.append(str(config.electrochemistry.log))
     for name in named:
@@ -59,8 +58,8 @@ def finished_centers(
     for item in scans:
         name = f"{item.name}/center"
         digest = record.digests.get(name)
-        if item.center is not None:
-            found.append(reconstruction.given_center(item.center))
+        if item.axis is not None:
+            found.append(reconstruction.given_center(item.axis))
             continue
         kept = None if digest is None else load_kept(store, name, digest[0])
         assert item.frame is not None

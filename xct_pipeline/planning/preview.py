@@ -24,7 +24,7 @@ from xct_pipeline.planning.preview_cache import KeptRows, estimates_of
 from xct_pipeline.planning.scan import ScanPlan
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
-from xct_pipeline.scan import ScanError
+from xct_pipeline.scan import Axis, ScanError
 from xct_pipeline.store.store import Store
 
 log = logging.getLogger("xct")
@@ -101,7 +101,7 @@ def slices_at_centers(config: Config, z: int, centers: Mapping[str, Sequence[flo
     for entry in prepare(single, _chosen(layout, list(centers)), layout.limits, estimates_of(config), log.debug):
         if entry.problem is not None:
             raise ScanError(entry.problem)
-        tried = [replace(entry, center=reconstruction.given_center(c)) for c in centers[entry.item.name]]
+        tried = [replace(entry, center=reconstruction.given_center(Axis(c))) for c in centers[entry.item.name]]
         passes = [other.passes(single, layout.limits, store) for other in tried]
         found[entry.item.name] = [_one_slice(store, entry.item, before, last) for *before, last in passes]
     return found

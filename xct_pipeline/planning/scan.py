@@ -15,7 +15,7 @@ from xct_pipeline.engine.blocks import Pass, Reduction, Source, side_by_side
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Estimate, Step
 from xct_pipeline.reconstruction.steps import stage as reconstruction
-from xct_pipeline.scan import Scan, ScanError
+from xct_pipeline.scan import Axis, Scan, ScanError
 from xct_pipeline.store import provenance
 from xct_pipeline.store.store import Store
 
@@ -34,8 +34,8 @@ class ScanPlan:
         The working frame.
     passes : tuple of Pass
         With nominal estimates: good for shapes, tasks, memory and disk, not for running.
-    center : float or None
-        The detector column that the configuration gives.
+    axis : Axis or None
+        That the configuration gives, in columns of the detector.
     """
 
     name: str
@@ -45,23 +45,23 @@ class ScanPlan:
     passes: tuple[Pass, ...]
     problem: str | None = None
     warnings: tuple[str, ...] = ()
-    center: float | None = None
+    axis: Axis | None = None
 
 
 def plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -> ScanPlan:
     """Lay out what would be computed of one scan; a scan that cannot be used carries its problem."""
     if item.scan is None:
         return ScanPlan(item.name, item.files, None, None, (), item.problem)
-    given = given_center(config, index)
+    given = given_axis(config, index)
     try:
-        outside = "" if given is None else _center_problem(item.name, given, item.scan)
+        outside = "" if given is None else _center_problem(item.name, given.column, item.scan)
         try:
             frame = working_frame(item.scan, config.acquisition)
         except ScanError as error:
             raise ScanError("; ".join(filter(None, [str(error), outside]))) from None
         if outside:
             raise ScanError(outside)
-        nominal = frame.to_working(given) if given is not None else (frame.columns - 1) / 2
+        nominal = Axis((frame.columns - 1) / 2) if given is None else working_axis(given, frame)
         fields = nominal_fields(frame)
         passes = scan_passes(config, item.scan, frame, fields, nominal, limits, Store(config.store_path))
     except ScanError as error:
@@ -70,12 +70,17 @@ def plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -
     return ScanPlan(item.name, item.files, item.scan, frame, passes, None, warnings, given)
 
 
-def given_center(config: Config, index: int) -> float | None:
-    """Return the centre that the configuration gives for a scan, a detector column."""
+def given_axis(config: Config, index: int) -> Axis | None:
+    """Return the axis that the configuration gives for a scan, in columns of the detector."""
     center = config.reconstruction.center
     if isinstance(center, tuple):
-        return float(center[index]) if index < len(center) else None  # a list too short is an error of its own
-    return float(center) if isinstance(center, float) else None
+        return Axis(float(center[index])) if index < len(center) else None  # a list too short is an error of its own
+    return Axis(float(center)) if isinstance(center, float) else None
+
+
+def working_axis(axis: Axis, frame: Frame) -> Axis:
+    """Return an axis, given in columns of the detector, in columns of the working frame."""
+    return replace(axis, column=frame.to_working(axis.column))
 
 
 def _center_problem(name: str, center: float, scan: Scan) -> str:
@@ -87,14 +92,14 @@ def _center_problem(name: str, center: float, scan: Scan) -> str:
 
 
 def scan_passes(
-    config: Config, scan: Scan, frame: Frame, fields: Fields, center: float, limits: Resources, store: Store
+    config: Config, scan: Scan, frame: Frame, fields: Fields, axis: Axis, limits: Resources, store: Store
 ) -> tuple[Pass, ...]:
     """Return the passes of one scan: over projections where one is needed, then to the volume.
 
     Parameters
     ----------
-    center : float
-        Column of the axis in the working frame.
+    axis : Axis
+        In columns of the working frame.
     """
     raw = RawSource(scan.projections, frame)
     inputs = {**scan_identity(scan), "frame": vars(frame)}
@@ -107,7 +112,7 @@ def scan_passes(
         source, first = correction.stored_projections(store, scan.name, frame), ()
         inputs = {**inputs, "projections": provenance.fingerprint(passes[0].identity())}
     ops = (*first, *correction.on_sinograms(config.correction, scan, frame, fields))
-    geometry = reconstruction.geometry_of(config.reconstruction, scan, frame, center, pixel_um(config, scan))
+    geometry = reconstruction.geometry_of(config.reconstruction, scan, frame, axis, pixel_um(config, scan))
     passes.append(
         reconstruction.volume_pass(
             scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, before_s
@@ -123,7 +128,7 @@ def reconstruction_steps(config: Config, scans: Sequence[ScanPlan]) -> tuple[Ste
     judged = isinstance(config.correction.stripe, StripeDefects)
     for item, scan, frame in known:
         steps.append(fields_step(scan, frame))
-        steps += [] if item.center is not None else [reconstruction.center_step(scan, frame)]
+        steps += [] if item.axis is not None else [reconstruction.center_step(scan, frame)]
         steps += [columns_step(config.correction, scan, frame)] if judged else []
     if judged and known:
         steps.append(defects_step([frame for _, _, frame in known]))

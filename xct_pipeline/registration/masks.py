@@ -1,16 +1,13 @@
-"""Which voxels of the reference are matched: by grey value, label, box or cylinder, or those that kept their value."""
+"""Which voxels of the reference are matched: by grey value, or because they kept it; see also `region`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xct_pipeline.device import Array, array_namespace, ndimage_of
-
-Mask = NDArray[np.bool_]
 
 
 def attenuation_mask(
@@ -43,12 +40,6 @@ def attenuation_mask(
     return mask & finite
 
 
-def label_mask(labels: Array, kept: Sequence[int], *, grow: int = 2) -> Any:
-    """Return the voxels with one of the labels `kept`, grown by `grow` voxels; bool array (z, y, x)."""
-    xp = array_namespace(labels)
-    return dilated(xp.isin(labels, xp.asarray(list(kept))), grow)
-
-
 def dilated(mask: Array, reach: int) -> Any:
     """Return a mask grown by a cube that reaches `reach` voxels each way: a maximum filter in a fifth of its time.
 
@@ -73,29 +64,6 @@ def dilated(mask: Array, reach: int) -> Any:
             done += step
         mask = ahead | behind
     return mask
-
-
-def box_mask(shape: Sequence[int], low: Sequence[float], high: Sequence[float]) -> Mask:
-    """Return the voxels with ``low <= index <= high`` along (z, y, x)."""
-    inside = [(np.arange(n) >= a) & (np.arange(n) <= b) for n, a, b in zip(shape, low, high, strict=True)]
-    return inside[0][:, None, None] & inside[1][None, :, None] & inside[2][None, None, :]
-
-
-def cylinder_mask(
-    shape: Sequence[int],
-    radius: float,
-    center: tuple[float, float] | None = None,
-    z_range: tuple[float, float] | None = None,
-) -> Mask:
-    """Return the voxels within `radius` voxels of an axis along z.
-
-    `center` is (y, x) in voxels, by default the middle of the volume (the rotation axis); `z_range` is inclusive.
-    """
-    cy, cx = center if center is not None else ((shape[1] - 1) / 2, (shape[2] - 1) / 2)
-    disc = (np.arange(shape[1])[:, None] - cy) ** 2 + (np.arange(shape[2])[None, :] - cx) ** 2 <= radius**2
-    z = np.arange(shape[0])
-    low, high = z_range if z_range is not None else (0, shape[0] - 1)
-    return ((z >= low) & (z <= high))[:, None, None] & disc[None]
 
 
 def unchanged_mask(

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xct_pipeline.report.contents import Array, Contents, Level, label_names, open_level
+from xct_pipeline.config import RegionOfInterest
+from xct_pipeline.region import place_region
+from xct_pipeline.report.contents import AbsentError, Array, Contents, Level, open_level
 from xct_pipeline.store.image import CHUNK
 
 COARSE = 128
@@ -79,26 +81,23 @@ def _read(level: Level, window: tuple[slice, ...]) -> Array:
 
 
 def region_mask(contents: Contents, level: Level, window: Sequence[slice]) -> Array:
-    """Return the region of the mass as bool on a window of a level; everywhere where the configuration names none."""
-    region = (contents.config.get("variation") or {}).get("region") or {}
-    z, y, x = (level.positions(axis)[s] for axis, s in enumerate(window))
-    inside = np.ones((len(z), len(y), len(x)), bool)
-    if cylinder := region.get("cylinder"):
-        centre = [(n - 1) / 2 for n in level.full]
-        disc = np.hypot((y - centre[1])[:, None], (x - centre[2])[None, :]) <= cylinder["radius"]
-        inside &= _between(z, cylinder["z"])[:, None, None] & disc
-    if box := region.get("box"):
-        inside &= _between(z, box["z"])[:, None, None] & _between(y, box["y"])[:, None] & _between(x, box["x"])
-    if label := region.get("label"):
-        materials = open_level(contents, "registered/labels/materials", max(level.shape), contents.reference)
-        values = [int(k) for k, name in label_names(materials).items() if name == label]
-        whole = tuple(slice(s.start, s.stop, s.step or 1) for s in window)
-        inside &= np.isin(_read(materials, whole), values)
-    return inside
+    """Return the region of the mass as bool on a window of a level; everywhere where the configuration names none.
 
-
-def _between(centres: Array, span: Sequence[int]) -> Array:
-    return np.asarray((centres >= span[0] - 0.5) & (centres < span[1] - 0.5))
+    Raises
+    ------
+    AbsentError
+        The labels or the painted mask are not there.
+    """
+    part = tuple(slice(*s.indices(n)) for s, n in zip(window, level.shape, strict=True))
+    table = (contents.config.get("variation") or {}).get("region")
+    if not table:
+        return np.ones([len(range(s.start, s.stop, s.step)) for s in part], bool)
+    frame = (level.full[0], level.full[1], level.full[2])
+    try:
+        region = place_region(RegionOfInterest.model_validate(table), frame, contents.store, contents.reference)
+        return region.box(part, level.factor.bit_length() - 1)
+    except ValueError as error:
+        raise AbsentError(f"variation.region: {error}") from None
 
 
 def _bounds(region: Array) -> tuple[slice, ...]:

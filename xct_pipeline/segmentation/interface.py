@@ -19,7 +19,7 @@ import scipy.ndimage
 from numba import njit
 
 from xct_pipeline.device import Array, to_host
-from xct_pipeline.segmentation.label import find_label, label_range
+from xct_pipeline.segmentation.label import label_range
 
 Partial = dict[str, npt.NDArray[Any]]
 Region = tuple[slice, ...]
@@ -244,7 +244,8 @@ def contact_rows(
     ValueError
         The ceramic's label has no name, or nothing lies next to it.
     """
-    ceramic = find_label(names, ceramic)
+    if ceramic not in names:
+        raise ValueError(f"the ceramic's label {ceramic} has no name")
     rows = []
     for k, offset in enumerate(offsets):
         weight = np.asarray(merged["weight"][k])

@@ -24,15 +24,6 @@ Region = tuple[slice, ...]
 RANKS = {6: 1, 18: 2, 26: 3}
 
 
-def find_label(names: Mapping[int, str], wanted: str | int) -> int:
-    """Return the label of a material by its name or number; ValueError names those that exist."""
-    for label, name in names.items():
-        if wanted in (label, name):
-            return label
-    known = ", ".join(f"{name} ({label})" for label, name in sorted(names.items())) or "none"
-    raise ValueError(f"there is no label {wanted!r}: the labels are {known}")
-
-
 def label_block(mask: Array, *, connectivity: int = 26) -> tuple[Any, int]:
     """Label the connected components of one block.
 

@@ -1,4 +1,4 @@
-"""Regions of the reference volume, and sums of a change of density over them, block by block.
+"""Sums of a change of density over regions, block by block.
 
 Every measure has the same three steps: a ``*_sums`` function turns one block into a `Sums` (float64 totals and
 counts over a box of the result), `merge` adds two of them, and a plain function turns the merged sums into
@@ -26,81 +26,6 @@ UM_TO_CM = 1e-4
 def change(reference: Array, moving: Array) -> Any:
     """Change from one scan to another, ``moving - reference``; swapping the two flips the sign exactly."""
     return moving - reference
-
-
-# Regions ------------------------------------------------------------------------------------------------
-
-
-def check_cylinder(frame: Index, z: tuple[float, float], radius: float) -> None:
-    """Raise ValueError where a cylinder is empty or leaves a frame of (z, y, x) voxels."""
-    limit = min(frame[1], frame[2]) / 2
-    if not 0 <= z[0] < z[1] <= frame[0]:
-        raise ValueError(f"region cylinder: z = [{z[0]:g}, {z[1]:g}] is empty or outside 0 to {frame[0]}")
-    if not 0 < radius <= limit:
-        raise ValueError(
-            f"region cylinder: radius {radius:g} must be above 0 and at most {limit:g} voxels, "
-            f"half of the frame of {frame[1]} x {frame[2]}"
-        )
-    probe = min(2 * int(np.ceil(radius)) + 2, frame[1]), min(2 * int(np.ceil(radius)) + 2, frame[2])
-    first = (frame[1] - probe[0]) // 2, (frame[2] - probe[1]) // 2
-    if np.ceil(z[0]) >= z[1] or not _disc(frame, first, probe, radius, np).any():
-        raise ValueError("region cylinder: no voxel centre lies inside it")
-
-
-def cylinder_mask(
-    frame: Index, offset: Index, shape: Index, *, z: tuple[float, float], radius: float, xp: ModuleType = np
-) -> Any:
-    """Voxels of a block inside a cylinder about the frame's axis.
-
-    Half-open, by voxel centre: ``z[0] <= index < z[1]`` and a distance below `radius` (voxels) from
-    ((Ny-1)/2, (Nx-1)/2).
-
-    Parameters
-    ----------
-    frame, offset, shape : (z, y, x)
-        Size of the volume, index of the block's first voxel, size of the block.
-    z : (first, end)
-        Voxels.
-    radius : float
-        Voxels.
-    xp : module
-        numpy or cupy: what the mask is made of.
-
-    Returns
-    -------
-    array of bool, (z, y, x)
-    """
-    index = xp.arange(offset[0], offset[0] + shape[0])
-    inside = (index >= z[0]) & (index < z[1])
-    return inside[:, None, None] & _disc(frame, offset[1:], shape[1:], radius, xp)[None]
-
-
-def _disc(frame: Index, offset: Index, shape: Index, radius: float, xp: ModuleType) -> Any:
-    y = xp.arange(offset[0], offset[0] + shape[0]) - (frame[1] - 1) / 2
-    x = xp.arange(offset[1], offset[1] + shape[1]) - (frame[2] - 1) / 2
-    return y[:, None] ** 2 + x[None, :] ** 2 < radius**2
-
-
-def check_box(frame: Index, box: tuple[tuple[int, int], ...]) -> None:
-    """Raise ValueError where a box ((z0, z1), (y0, y1), (x0, x1)) is empty or leaves the frame."""
-    for axis, size, (low, high) in zip("zyx", frame, box, strict=True):
-        if not 0 <= low < high <= size:
-            raise ValueError(f"region box: {axis} = [{low}, {high}] is empty or outside 0 to {size}")
-
-
-def box_mask(offset: Index, shape: Index, box: tuple[tuple[int, int], ...], xp: ModuleType = np) -> Any:
-    """Voxels of a block inside a half-open box ((z0, z1), (y0, y1), (x0, x1)) of the frame."""
-    mask = xp.ones(shape, bool)
-    for axis, (low, high) in enumerate(box):
-        index = xp.arange(offset[axis], offset[axis] + shape[axis])
-        line = (index >= low) & (index < high)
-        mask &= line.reshape([-1 if a == axis else 1 for a in range(3)])
-    return mask
-
-
-def label_mask(labels: Array, values: tuple[int, ...]) -> Any:
-    """Voxels of a block that carry one of the label values."""
-    return array_namespace(labels).isin(labels, array_namespace(labels).asarray(values))
 
 
 def check_not_empty(voxels: int, region: str) -> None:

@@ -12,7 +12,7 @@ from xct_pipeline import pipeline
 from xct_pipeline.config import Config
 from xct_pipeline.config.edit import update_config
 from xct_pipeline.planning import preview as previewing
-from xct_pipeline.planning.scan import given_center
+from xct_pipeline.planning.scan import given_axis
 from xct_pipeline.viewer.ome import contrast
 from xct_pipeline.viewer.panel import NameBox, Panel, placed, plot, scan_names, set_picture, show_plot, volume_image
 
@@ -66,8 +66,8 @@ class CenterPanel(Panel):
                 raise ValueError(item.problem)
             self.image = volume_image(config, item.name)
             columns, first = item.scan.shape[2], int(self.image.origin[0])
-            given = given_center(config, index)
-            start = given if given is not None else (columns - 1) / 2
+            given = given_axis(config, index)
+            start = given.column if given is not None else (columns - 1) / 2
             with self.row.changed.blocked():
                 self.row.min, self.row.max = first, first + self.image.shape[0] - 1
                 self.row.value = first + self.image.shape[0] // 2

@@ -262,7 +262,7 @@ def sums_of(store: Path, region: RegionOfInterest) -> dict[str, Any]:
     StoreError
         There is no density: the variation has not run, or refused for want of a closure.
     """
-    from xct_pipeline.variation.steps.series import RegionMask
+    from xct_pipeline.region import RegionMask
 
     series = Series.open(store)
     if not series.has(layout.DENSITY):

@@ -10,7 +10,6 @@ from typing import Any
 from xct_pipeline.viewer import layers
 
 Layer = tuple[Any, dict[str, Any], str]
-RAW = (".nxs", ".h5", ".hdf", ".hdf5")
 
 
 def get_reader(path: str | list[str]) -> Callable[[Any], list[Layer]] | None:
@@ -25,7 +24,11 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[Layer]] | None:
 def _ours(path: Path) -> bool:
     if path.is_dir():
         return any((path / name).exists() for name in ("zarr.json", ".zattrs", ".zgroup", ".xct"))
-    return path.suffix.lower() == ".toml" or (path.suffix.lower() in RAW and path.is_file())
+    if path.suffix.lower() == ".toml":
+        return True
+    from xct_pipeline.acquisition.formats import SUFFIXES  # opens HDF5 libraries, which a store does not need
+
+    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def read_all(path: str | list[str]) -> list[Layer]:

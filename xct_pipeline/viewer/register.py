@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -371,7 +372,7 @@ def checkerboard(fixed: Array, moving: Array, size: int) -> Array:
 
 def mask_of(config: Config, mask: MaskSettings, name: str) -> tuple[Array, tuple[float, ...], tuple[float, ...]]:
     """Return the mask that registration takes, on a coarse level, with its scale and place."""
-    from xct_pipeline.registration.steps.stage import Mask
+    from xct_pipeline.registration.steps.stage import Mask, find_volume
 
     if mask.painted is not None:
         mask = mask.model_copy(update={"painted": str(config.resolve(mask.painted))})
@@ -381,4 +382,7 @@ def mask_of(config: Config, mask: MaskSettings, name: str) -> tuple[Array, tuple
     scale, shift = _placement(image)
     level = round(math.log2(scale[0] / _placement(open_image(folder))[0][0]))
     volume = np.asarray(image)
-    return np.asarray(Mask(mask, volume, level, store)[0 : volume.shape[0]]), scale, shift
+    chosen = config.registration.reference if config.registration else 0
+    time = chosen if isinstance(chosen, int) else list(store.attributes().get("scans", {})).index(name)
+    reference = replace(find_volume(store, name), time=time)
+    return np.asarray(Mask(mask, reference, volume, level, store)[0 : volume.shape[0]]), scale, shift

@@ -10,8 +10,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import closed_form as cf
 
 from xct_pipeline.config import Astra, Tomopy
-from xct_pipeline.reconstruction import external, fourier
+from xct_pipeline.reconstruction import fourier
+from xct_pipeline.reconstruction.methods import MissingMethod, astra, tomopy
 from xct_pipeline.reconstruction.steps.stage import Geometry, reconstruct_op
+from xct_pipeline.scan import Axis
 
 ANGLES = np.arange(90) * np.pi / 90
 CENTER = 30.3
@@ -33,7 +35,7 @@ def in_disc(size, radius=14):
 def test_astra_gives_the_attenuation_of_a_disc(algorithm, iterations, size):
     pytest.importorskip("astra", reason="ASTRA is not installed")
     data, ellipses = disc_scan()
-    image = external.reconstruct_astra(
+    image = astra.reconstruct_astra(
         data, ANGLES, center=CENTER, size=size, pixel_size_um=5.0, algorithm=algorithm, iterations=iterations
     )
     assert image.dtype == np.float32
@@ -47,7 +49,7 @@ def test_astra_back_projection_agrees_with_the_fourier_core():
     pytest.importorskip("astra", reason="ASTRA is not installed")
     data, _ = disc_scan()
     for name in ("ram-lak", "hann", "butterworth"):
-        a = external.reconstruct_astra(data, ANGLES, center=CENTER, filter=name)
+        a = astra.reconstruct_astra(data, ANGLES, center=CENTER, filter=name)
         b = fourier.reconstruct(data, ANGLES, center=CENTER, filter=name)
         # ASTRA interpolates linearly, which smooths
         assert cf.rmse(a[1], b[1], cf.disc(64)) < 0.08 * 0.05
@@ -58,7 +60,7 @@ def test_astra_takes_uneven_angles():
     _, ellipses = disc_scan()
     angles = np.concatenate([np.arange(0, 90, 1.0), np.arange(90, 180, 3.0)]) * np.pi / 180
     data = cf.sinogram(ellipses, angles, 64, CENTER)[:, None].astype(np.float32)
-    image = external.reconstruct_astra(data, angles, center=CENTER)
+    image = astra.reconstruct_astra(data, angles, center=CENTER)
     assert image[0][in_disc(64)].mean() == pytest.approx(0.05, rel=5e-3)
 
 
@@ -75,7 +77,7 @@ def test_astra_takes_uneven_angles():
 def test_tomopy_within_its_own_bias(algorithm, options, bias, size):
     pytest.importorskip("tomopy", reason="tomopy is not installed: conda install -c conda-forge tomopy")
     data, ellipses = disc_scan()
-    image = external.reconstruct_tomopy(
+    image = tomopy.reconstruct_tomopy(
         data, ANGLES, center=CENTER, size=size, pixel_size_um=5.0, algorithm=algorithm, options=options
     )
     value = image[1][in_disc(size)].mean()
@@ -98,19 +100,19 @@ def test_tomopy_within_its_own_bias(algorithm, options, bias, size):
 def test_tomopys_unfiltered_fbp_is_refused():
     pytest.importorskip("tomopy", reason="tomopy is not installed: conda install -c conda-forge tomopy")
     with pytest.raises(ValueError, match="neither filters nor scales"):
-        external.reconstruct_tomopy(disc_scan()[0], ANGLES, center=CENTER, algorithm="fbp")
+        tomopy.reconstruct_tomopy(disc_scan()[0], ANGLES, center=CENTER, algorithm="fbp")
 
 
 @pytest.mark.parametrize(
     ("package", "function", "line"),
     [
-        ("astra", external.reconstruct_astra, "pip install"),
-        ("tomopy", external.reconstruct_tomopy, "conda install -c conda-forge tomopy"),
+        ("astra", astra.reconstruct_astra, "pip install"),
+        ("tomopy", tomopy.reconstruct_tomopy, "conda install -c conda-forge tomopy"),
     ],
 )
 def test_a_missing_package_says_how_to_install_it(monkeypatch, package, function, line):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(external.MissingMethod, match=line):
+    with pytest.raises(MissingMethod, match=line):
         function(disc_scan()[0], ANGLES, center=CENTER)
 
 
@@ -118,11 +120,11 @@ def test_bad_input():
     pytest.importorskip("astra", reason="ASTRA is not installed")
     data, _ = disc_scan()
     with pytest.raises(ValueError, match="FBP, SIRT or CGLS"):
-        external.reconstruct_astra(data, ANGLES, center=CENTER, algorithm="ART")
+        astra.reconstruct_astra(data, ANGLES, center=CENTER, algorithm="ART")
     with pytest.raises(ValueError, match="outside the detector"):
-        external.reconstruct_astra(data, ANGLES, center=64.0)
+        astra.reconstruct_astra(data, ANGLES, center=64.0)
     with pytest.raises(ValueError, match="do not match"):
-        external.reconstruct_astra(data, ANGLES[1:], center=CENTER)
+        astra.reconstruct_astra(data, ANGLES[1:], center=CENTER)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_a_single_slice_has_the_bits_of_its_group(settings, rows):
     """Slices of methods that take one at a time need no others of their group; gridrec mixes them."""
     pytest.importorskip(settings.method, reason=f"{settings.method} is not installed")
     sinograms = np.random.default_rng(0).random((len(ANGLES), 6, 64), np.float32)
-    op = reconstruct_op(settings, Geometry(ANGLES, 6, 64, CENTER, 5.0, 64), 0)
+    op = reconstruct_op(settings, Geometry(ANGLES, 6, 64, Axis(CENTER), 5.0, 64), 0)
     every, one = ((slice(k, stop), slice(0, 64), slice(0, 64)) for k, stop in ((0, 6), (3, 4)))
     needed = op.needs(one)
     assert needed[1].stop - needed[1].start == rows

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xct_pipeline.reconstruction import external
 from xct_pipeline.reconstruction.iterative import reconstruct_iterative
+from xct_pipeline.reconstruction.methods import astra
 from xct_pipeline.reconstruction.projector import back_project, project
 
 N = 64
@@ -73,7 +73,7 @@ def test_iterations_are_those_of_astra(algorithm: str) -> None:
     rng = np.random.default_rng(3)
     data = sinograms(2) + 0.1 * rng.standard_normal((len(ANGLES), 2, N)).astype(np.float32)
     ours = reconstruct_iterative(data, ANGLES, center=30.2, pixel_size_um=5.0, algorithm=algorithm, iterations=12)  # type: ignore[arg-type]
-    theirs = external.reconstruct_astra(
+    theirs = astra.reconstruct_astra(
         data,
         ANGLES,
         center=30.2,

@@ -11,6 +11,7 @@ from test_registration_stage import LIMITS, MOTION, N, cell, make_store
 
 from xct_pipeline.config import Registration, StartMotion
 from xct_pipeline.config.file import ConfigError, parse_config
+from xct_pipeline.region import painted_box
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import RegistrationError
 from xct_pipeline.registration.steps import masks as stage_masks
@@ -93,16 +94,18 @@ def painted(tmp_path):
 
 def test_a_painted_mask_is_the_same_box_on_every_level(store, painted):
     file, paint = painted
-    array = stage.find_volume(store, "middle").array(store, 0)
-    mask = stage_masks.Mask(settings(mask={"painted": str(file)}).mask, array, 0, store)
+    volume = stage.find_volume(store, "middle")
+    array = volume.array(store, 0)
+    mask = stage_masks.Mask(settings(mask={"painted": str(file)}).mask, volume, array, 0, store)
     assert np.array_equal(mask[0:N], paint > 0)
     assert np.array_equal(mask[5:9], paint[5:9] > 0)
-    coarse = stage_masks.painted_planes(paint, (N // 2,) * 3, 1, 30)
+    whole = slice(0, N), slice(0, N)
+    coarse = painted_box(paint, (N // 2,) * 3, (slice(1, 30), slice(0, N // 2), slice(0, N // 2)))
     assert np.array_equal(coarse, paint[2:60:2, ::2, ::2] > 0)
-    fine = stage_masks.painted_planes(paint[::2, ::2, ::2], (N, N, N), 3, 20)
+    fine = painted_box(paint[::2, ::2, ::2], (N, N, N), (slice(3, 20), *whole))
     assert np.array_equal(fine, paint[3:20] > 0)
-    odd = stage_masks.painted_planes(paint[:32, :32, :32], (65, 65, 65), 63, 65)
-    assert odd.shape == (2, 65, 65)
+    odd = painted_box(paint[:32, :32, :32], (65, 65, 65), (slice(63, 65), slice(0, 65), slice(3, 64)))
+    assert odd.shape == (2, 65, 61)
 
 
 def test_a_painted_mask_gives_the_motion_of_the_same_box(store, painted):

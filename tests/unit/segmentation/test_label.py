@@ -6,7 +6,6 @@ import scipy.ndimage
 
 from xct_pipeline.segmentation.label import (
     RANKS,
-    find_label,
     keep_objects,
     label_block,
     label_boxes,
@@ -15,6 +14,7 @@ from xct_pipeline.segmentation.label import (
     merge_labels,
     relabel_block,
 )
+from xct_pipeline.store.labels import find_label
 
 
 def grid(shape: tuple[int, ...], size: int) -> list[tuple[slice, ...]]:

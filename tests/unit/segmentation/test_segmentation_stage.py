@@ -22,6 +22,7 @@ from xct_pipeline.engine.resources import Resources
 from xct_pipeline.segmentation.steps import series as stage_series
 from xct_pipeline.segmentation.steps import stage
 from xct_pipeline.segmentation.steps.objects import objects_path
+from xct_pipeline.store.labels import LABELS, label_values
 from xct_pipeline.store.labels_file import open_labels
 from xct_pipeline.store.store import Store
 
@@ -123,14 +124,14 @@ def test_metadata_is_valid_for_two_readers(series) -> None:
     assert v05.LabelsGroup.model_validate(group).labels == ["materials", "objects_gas"]
     assert ImageLabel.from_zarr(zarr.open_group(str(folder / "materials"), mode="r"))
     assert Labels.from_zarr(zarr.open_group(str(folder), mode="r"))
-    assert stage.label_values(store, ["nak", "gas"]) == [2, 1]
+    assert label_values(store, ["nak", "gas"]) == [2, 1]
     with pytest.raises(ValueError, match=r"'void'.*gas \(1\), nak \(2\), nasicon \(3\)"):
-        stage.label_values(store, ["void"])
+        label_values(store, ["void"])
 
 
 def test_without_labels_the_message_says_what_to_add(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\[segmentation\]"):
-        stage.label_values(Store(tmp_path / "none.zarr"), ["gas"])
+        label_values(Store(tmp_path / "none.zarr"), ["gas"])
 
 
 def paint(folder: Path) -> Path:
@@ -297,11 +298,11 @@ def test_no_ceramic_is_a_warning(tmp_path: Path) -> None:
 def test_continues_and_recomputes_only_what_changed(tmp_path: Path) -> None:
     store, facts = series_store(tmp_path, [attenuation(truth(), 0), attenuation(truth(32), 1)])
     first = stage.run(config(store), facts, store, LIMITS)
-    before = image_identity(store, stage.labels_path())
+    before = image_identity(store, LABELS)
     again = stage.run(config(store, names=["air", "nak", "nasicon"]), facts, store, LIMITS)
     assert sum(p.computed for p in first.passes) > 0
     assert again.passes[0].computed == 0
-    assert image_identity(store, stage.labels_path()) == before
+    assert image_identity(store, LABELS) == before
     assert set(store.read_table("labels")["name"]) == {"air", "nak", "nasicon"}
     other = stage.run(config(store, reach=3), facts, store, LIMITS)
     assert other.passes[0].computed > 0

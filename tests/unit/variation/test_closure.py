@@ -1,10 +1,13 @@
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from xct_pipeline.variation import alloy, attenuation, closure
+from xct_pipeline.config import ClosureName
+from xct_pipeline.variation import alloy, attenuation, closures
 from xct_pipeline.variation.anode import Anode
+from xct_pipeline.variation.closures import CLOSURES, NOTHING, Given, const_k, dual_energy, filled, na_only, well_mixed
 from xct_pipeline.variation.faraday import faraday_mg
 
 
@@ -15,7 +18,7 @@ def nak(energy, w=0.5, **rest):
 
 def test_ten_micrometres_of_sodium():
     k = attenuation.mass_attenuation("Na", 50)
-    areal = closure.na_only(np.array([0.968 * k]), k_species=k).species * 10e-4 * 1e3
+    areal = na_only.na_only(np.array([0.968 * k]), k_species=k).species * 10e-4 * 1e3
     np.testing.assert_allclose(areal, 0.9680, rtol=1e-6)
 
 
@@ -23,10 +26,10 @@ def test_void_in_nak():
     anode = nak(50)
     dmu = np.array([-anode.metal_attenuation(0.5)], np.float32)
     assert dmu[0] == pytest.approx(-0.5158, abs=5e-5)
-    alone = closure.density_change("na_only", dmu, anode)
+    alone = CLOSURES["na_only"].change(dmu, anode)
     assert alone.species[0] == pytest.approx(-1.840, abs=5e-4)
-    assert alone.flags[0] == closure.DENSITY
-    moved = closure.density_change("same_composition", dmu, anode)
+    assert alone.flags[0] == closures.DENSITY
+    moved = CLOSURES["same_composition"].change(dmu, anode)
     assert moved.total[0] == pytest.approx(-0.898, abs=5e-4)
     assert moved.species[0] == pytest.approx(-0.8984 / 2, abs=5e-5)
     assert moved.flags[0] == 0
@@ -38,8 +41,9 @@ def test_filled_brightens_when_sodium_leaves(energy, dmu):
     anode = nak(energy)
     step = np.array([anode.metal_attenuation(0.8) - anode.metal_attenuation(0.5)])
     assert step[0] == pytest.approx(dmu, abs=6e-4)
-    assert closure.filled_composition(step, anode=anode)[0] == pytest.approx(0.8, abs=1e-5)
-    change = closure.filled(step, anode=anode)
+    change = filled.filled(step, anode)
+    sodium, potassium = anode.initial[0] + change.species[0], anode.initial[1] + change.host[0]
+    assert potassium / (sodium + potassium) == pytest.approx(0.8, abs=1e-5)
     assert change.species[0] == pytest.approx(-0.276, abs=5e-4)
     assert change.flags[0] == 0
 
@@ -48,15 +52,15 @@ def test_filled_beyond_the_pure_metals_is_flagged_and_not_clipped():
     anode = nak(50)
     high = anode.metal_attenuation(1.0) - anode.metal_attenuation(0.5)
     dmu = np.array([high, high + 0.1, high + 0.2])
-    change = closure.filled(dmu, anode=anode)
-    assert list(change.flags) == [0, closure.COMPOSITION, closure.COMPOSITION]
+    change = filled.filled(dmu, anode)
+    assert list(change.flags) == [0, closures.COMPOSITION, closures.COMPOSITION]
     assert change.species[2] - change.species[1] == pytest.approx(change.species[1] - change.species[0])
     assert change.species[1] < change.species[0] - 0.2
 
 
 def test_filled_refuses_an_energy_without_a_unique_answer():
     with pytest.raises(ValueError, match="no unique answer"):
-        closure.filled(np.zeros(1), anode=nak(150))
+        filled.filled(np.zeros(1), nak(150))
 
 
 def test_const_k():
@@ -64,11 +68,11 @@ def test_const_k():
     potassium = anode.initial[1]
     left = potassium * 0.2 / 0.8
     dmu = anode.k_species * (left - anode.initial[0])
-    change = closure.const_k(np.array([dmu]), anode=anode)
+    change = const_k.const_k(np.array([dmu]), anode)
     assert change.species[0] == pytest.approx(-0.3369, abs=5e-5)
     assert change.flags[0] == 0
-    gained = closure.const_k(np.array([0.1]), anode=anode)
-    assert gained.flags[0] == closure.FRACTION
+    gained = const_k.const_k(np.array([0.1]), anode)
+    assert gained.flags[0] == closures.FRACTION
 
 
 def test_shuffled_components_keep_the_total():
@@ -79,7 +83,7 @@ def test_shuffled_components_keep_the_total():
     new_potassium = rng.permutation(potassium.ravel()).reshape(potassium.shape)
     new_sodium = rng.permutation(sodium.ravel()).reshape(sodium.shape) * 0.7
     dmu = anode.k_species * (new_sodium - sodium) + anode.k_host * (new_potassium - potassium)
-    total = closure.na_only(dmu, k_species=anode.k_species).species.sum()
+    total = na_only.na_only(dmu, k_species=anode.k_species).species.sum()
     assert total == pytest.approx((new_sodium - sodium).sum(), rel=1e-6)
 
 
@@ -94,7 +98,7 @@ def test_well_mixed_stripping():
     f = (loading - out) / 1e3 / thickness / anode.metal_density(w)
     dmu = f * anode.metal_attenuation(w) - 0.8 * anode.metal_attenuation(0.5)
     assert dmu * thickness == pytest.approx(-4.810e-4, abs=5e-8)
-    change = closure.well_mixed(np.full(3, dmu), anode=anode, w_host=w)
+    change = well_mixed.well_mixed(np.full(3, dmu), anode=anode, w_host=w)
     np.testing.assert_allclose(change.species * thickness * 1e3, -1.7156, atol=5e-5)
     np.testing.assert_allclose(change.host, 0, atol=1e-9)
     assert not change.flags.any()
@@ -107,62 +111,47 @@ def test_well_mixed_past_the_liquidus_uses_the_lever_rule():
     assert anode.metal_density(w) != pytest.approx(liquid.metal_density(w), rel=1e-4)
     f = 0.5
     dmu = f * anode.metal_attenuation(w) - anode.metal_attenuation(0.5)
-    change = closure.well_mixed(np.array([dmu]), anode=anode, w_host=w)
+    change = well_mixed.well_mixed(np.array([dmu]), anode=anode, w_host=w)
     assert change.species[0] + anode.initial[0] == pytest.approx(f * anode.metal_density(w) * 0.05)
-
-
-def test_well_mixed_with_the_filling_of_each_voxel():
-    anode = nak(50, filling=0.8, carbon_fraction=0.2)
-    carbon = attenuation.linear_attenuation("C", 50, 1.8)
-    f0 = np.array([0.0, 0.3, 0.8], np.float32)
-    f = np.array([0.0, 0.1, 0.9], np.float32)
-    mu = f0 * anode.metal_attenuation(0.5) + 0.2 * carbon
-    found = closure.filling_of(mu.astype(np.float32), anode=anode, carbon_attenuation=carbon)
-    np.testing.assert_allclose(found, f0, atol=1e-6)
-    dmu = (f * anode.metal_attenuation(0.7) - f0 * anode.metal_attenuation(0.5)).astype(np.float32)
-    change = closure.well_mixed(dmu, anode=anode, w_host=0.7, filling=found)
-    expected = f * anode.metal_density(0.7) * 0.3 - f0 * anode.metal_density(0.5) * 0.5
-    np.testing.assert_allclose(change.species, expected, atol=1e-6)
-    assert list(change.flags) == [0, 0, closure.FRACTION]
 
 
 def test_dual_energy_is_exact_and_its_noise_known():
     low, high = nak(30), nak(80)
     k = ((low.k_species, low.k_host), (high.k_species, high.k_host))
     sodium, potassium = np.array([-0.3, 0.1]), np.array([0.2, -0.4])
-    change = closure.dual_energy(k[0][0] * sodium + k[0][1] * potassium, k[1][0] * sodium + k[1][1] * potassium, k=k)
+    change = dual_energy.dual_energy(
+        k[0][0] * sodium + k[0][1] * potassium, k[1][0] * sodium + k[1][1] * potassium, k=k
+    )
     np.testing.assert_allclose(change.species, sodium, rtol=1e-12)
     np.testing.assert_allclose(change.host, potassium, rtol=1e-12)
-    sigma = np.sqrt((closure.dual_energy_inverse(k) ** 2).sum(axis=1)) * 0.01 * np.sqrt(2)
+    sigma = np.sqrt((dual_energy.dual_energy_inverse(k) ** 2).sum(axis=1)) * 0.01 * np.sqrt(2)
     np.testing.assert_allclose(sigma, [0.128, 0.0277], rtol=5e-3)
     with pytest.raises(ValueError, match="further apart"):
-        closure.dual_energy_inverse((k[0], k[0]))
+        dual_energy.dual_energy_inverse((k[0], k[0]))
 
 
 @pytest.mark.parametrize("name", ["na_only", "const_k", "same_composition", "filled", "well_mixed"])
 def test_sensitivity_is_the_slope(name):
     anode = nak(50)
     dmu = np.array([-1e-4, 1e-4])
-    species = closure.density_change(name, dmu, anode, w_host=0.5).species
-    assert closure.sensitivity(name, anode) == pytest.approx((species[1] - species[0]) / 2e-4, rel=1e-3)
+    species = CLOSURES[name].change(dmu, anode, Given(0.5)).species
+    assert CLOSURES[name].slopes(anode, NOTHING).species[0] == pytest.approx((species[1] - species[0]) / 2e-4, rel=1e-3)
 
 
 def test_what_a_closure_needs_is_asked_for():
     plain = Anode(0.28)
-    assert closure.density_change("na_only", np.ones(2), plain).flags.max() == 0
+    assert CLOSURES["na_only"].change(np.ones(2), plain).flags.max() == 0
     for name in ("filled", "same_composition", "const_k"):
         with pytest.raises(ValueError, match="initial composition"):
-            closure.density_change(name, np.ones(2), plain)
+            CLOSURES[name].change(np.ones(2), plain)
     with pytest.raises(ValueError, match="charge and loading"):
-        closure.density_change("well_mixed", np.ones(2), nak(50))
+        CLOSURES["well_mixed"].change(np.ones(2), nak(50))
     with pytest.raises(ValueError, match="initial composition"):
-        closure.density_change("well_mixed", np.ones(2), plain, w_host=0.5)
+        CLOSURES["well_mixed"].change(np.ones(2), plain, Given(0.5))
     with pytest.raises(ValueError, match="density_table"):
         nak(50, density=0.9)
     with pytest.raises(ValueError, match="second scan"):
-        closure.density_change("dual_energy", np.ones(2), nak(50))
-    with pytest.raises(ValueError, match="no closure"):
-        closure.density_change("guess", np.ones(2), nak(50))
+        CLOSURES["dual_energy"].change(np.ones(2), nak(50))
     with pytest.raises(ValueError, match="at most 1"):
         replace(plain, carbon_fraction=0.3)
     with pytest.raises(ValueError, match="from 0 to 1"):
@@ -171,5 +160,35 @@ def test_what_a_closure_needs_is_asked_for():
 
 def test_pure_metal_of_known_density():
     k = attenuation.mass_attenuation("Li", 50)
-    change = closure.density_change("na_only", np.array([-0.6 * k, -0.534 * k]), Anode(k, density=0.534))
-    assert list(change.flags) == [closure.DENSITY, 0]
+    change = CLOSURES["na_only"].change(np.array([-0.6 * k, -0.534 * k]), Anode(k, density=0.534))
+    assert list(change.flags) == [closures.DENSITY, 0]
+
+
+def test_the_table_holds_what_the_configuration_accepts():
+    assert set(CLOSURES) == set(get_args(ClosureName))
+    assert all(name == closure.name for name, closure in CLOSURES.items())
+
+
+@pytest.mark.parametrize("name", sorted(CLOSURES))
+def test_a_closure_is_what_its_attributes_say(name):
+    closure, anode = CLOSURES[name], nak(50)
+    k = ((anode.k_species, anode.k_host), (nak(80).k_species, nak(80).k_host))
+    given = Given(0.6 if closure.charge else None, np.zeros(5) if closure.energies > 1 else None, k)
+
+    def species(dmu):
+        return closure.change(np.asarray(dmu, float), anode, given).species
+
+    x, y, none = species([0.01] * 5), species([0.02] * 5), species([0.0] * 5)
+    assert np.allclose(species([0.03] * 5) - none, (x - none) + (y - none), atol=1e-9) == closure.linear
+    assert np.allclose(none, 0, atol=1e-9) == (closure.proportional or closure.name == "filled")
+    assert np.allclose(species([0.03] * 5), 3 * x, atol=1e-9) == closure.proportional
+    extreme = closure.change(np.array([-50.0, -1.0, 0.0, 1.0, 50.0]), anode, given).flags
+    assert np.bitwise_or.reduce(extreme) == closure.flags
+    assert len(closure.slopes(anode, given).species) == len(closure.slopes(anode, given).host) == closure.energies
+    for attribute, wanting in (("charge", given._replace(w_host=None)), ("energies", given._replace(second=None))):
+        if getattr(closure, attribute) not in (False, 1):
+            with pytest.raises(ValueError, match=f"closure {name} needs"):
+                closure.change(np.zeros(5), anode, wanting)
+    if closure.composition:
+        with pytest.raises(ValueError, match=f"closure {name} needs the initial composition"):
+            closure.change(np.zeros(5), Anode(0.28), given)

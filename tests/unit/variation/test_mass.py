@@ -6,50 +6,7 @@ from xct_pipeline.variation import mass
 FRAME = (40, 61, 60)
 
 
-def test_cylinder_by_voxel_centre():
-    mask = mass.cylinder_mask(FRAME, (0, 0, 0), FRAME, z=(5, 9), radius=20.0)
-    z, y, x = np.indices(FRAME)
-    inside = (z >= 5) & (z < 9) & (np.hypot(y - 30.0, x - 29.5) < 20.0)
-    np.testing.assert_array_equal(mask, inside)
-    assert mask.any(axis=(1, 2)).sum() == 4
-    part = mass.cylinder_mask(FRAME, (4, 10, 20), (8, 30, 25), z=(5, 9), radius=20.0)
-    np.testing.assert_array_equal(part, inside[4:12, 10:40, 20:45])
-
-
-def test_voxel_on_the_radius_is_outside():
-    mask = mass.cylinder_mask((1, 11, 11), (0, 0, 0), (1, 11, 11), z=(0, 1), radius=3.0)
-    assert not mask[0, 5, 8]
-    assert mask[0, 5, 7]
-
-
-@pytest.mark.parametrize(
-    ("z", "radius", "words"),
-    [
-        ((5, 5), 10, "empty or outside 0 to 40"),
-        ((-1, 5), 10, "empty or outside"),
-        ((5, 41), 10, "empty or outside"),
-        ((5, 9), 31, "at most 30"),
-        ((5, 9), 0, "at most 30"),
-        ((5.2, 5.4), 10, "no voxel centre"),
-        ((5, 9), 0.4, "no voxel centre"),
-    ],
-)
-def test_cylinder_outside_or_empty(z, radius, words):
-    with pytest.raises(ValueError, match=words):
-        mass.check_cylinder(FRAME, z, radius)
-    mass.check_cylinder(FRAME, (0, 40), 30)
-
-
-def test_box_and_labels():
-    box = ((5, 9), (0, 61), (10, 12))
-    mass.check_box(FRAME, box)
-    expected = np.zeros(FRAME, bool)
-    expected[5:9, :, 10:12] = True
-    np.testing.assert_array_equal(mass.box_mask((0, 0, 0), FRAME, box), expected)
-    np.testing.assert_array_equal(mass.box_mask((6, 3, 9), (10, 5, 4), box), expected[6:16, 3:8, 9:13])
-    with pytest.raises(ValueError, match=r"region box: x = \[10, 99\]"):
-        mass.check_box(FRAME, ((5, 9), (0, 61), (10, 99)))
-    np.testing.assert_array_equal(mass.label_mask(np.array([0, 1, 2, 3]), (1, 3)), [False, True, False, True])
+def test_a_region_without_voxels_is_named():
     with pytest.raises(ValueError, match="region nak holds no voxel"):
         mass.check_not_empty(0, "nak")
 

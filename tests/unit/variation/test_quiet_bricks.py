@@ -9,13 +9,14 @@ import pytest
 from stored_series import LIMITS, reference_volume, write_image
 
 from xct_pipeline.config import RegionOfInterest
+from xct_pipeline.region import RegionMask
 from xct_pipeline.registration.steps.stage import Motion
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation import noise as noises
 from xct_pipeline.variation.steps import noise as stage_noise
 from xct_pipeline.variation.steps import quiet as stage_quiet
 from xct_pipeline.variation.steps.quiet import QuietMask
-from xct_pipeline.variation.steps.series import RegionMask, Series
+from xct_pipeline.variation.steps.series import Series
 
 SHAPE = (48, 60, 72)
 NAMES = ("scan_00", "scan_01", "scan_02")

@@ -17,9 +17,10 @@ from xct_pipeline.registration.steps.stage import Motion
 from xct_pipeline.store.files import read_attributes, write_group
 from xct_pipeline.store.image import Image, level_count
 from xct_pipeline.store.store import Store, open_image
-from xct_pipeline.variation import alloy, closure
+from xct_pipeline.variation import alloy
 from xct_pipeline.variation import faraday as ec
 from xct_pipeline.variation.attenuation import mass_attenuation
+from xct_pipeline.variation.closures import CLOSURES, Given, dual_energy
 from xct_pipeline.variation.steps import stage
 from xct_pipeline.variation.steps.physics import physics_of
 
@@ -177,7 +178,7 @@ def test_every_closure_maps_what_its_formula_says(tmp_path, name):
     assert not density[0].any()
     for t in (1, 2, 3):
         delta = values[t] - values[0]
-        want = closure.density_change(name, delta, anode, w_host=compositions[t]).species
+        want = CLOSURES[name].change(delta, anode, Given(compositions[t])).species
         np.testing.assert_allclose(density[t], want, atol=2e-5)
         np.testing.assert_allclose(steps[t], density[t] - density[t - 1], atol=1e-4)
     mask = region_mask()
@@ -302,7 +303,7 @@ def test_two_energies_give_both_components_in_maps_and_totals(tmp_path):
     assert steps[3][mask].mean() == pytest.approx(-0.2, rel=0.02)
     areal = open_image(stores[1].path / "variation/areal").values
     assert np.nanmean(areal[3]) == pytest.approx(-0.6 * 16 * VOXEL * 0.1, rel=0.02)
-    inverse = closure.dual_energy_inverse(
+    inverse = dual_energy.dual_energy_inverse(
         tuple((mass_attenuation("Na", e), mass_attenuation("K", e)) for e in (80.0, 30.0))
     )
     sigma = np.hypot(*inverse[0]) * 1e-3 * np.sqrt(2) * np.sqrt(mask.sum()) * TO_MG

@@ -28,6 +28,7 @@ from xct_pipeline.reconstruction.center.rows import (
     values_of_rows,
 )
 from xct_pipeline.reconstruction.center.values import center_from_values, misfit
+from xct_pipeline.scan import Axis
 
 __all__ = ["CenterEstimate", "center_from_overlap", "choose_rows", "find_center", "row_content"]
 
@@ -94,6 +95,11 @@ class CenterEstimate:
     curve: Array
     metric_curve: Array
     warnings: tuple[str, ...]
+
+    @property
+    def axis(self) -> Axis:
+        """The axis as it is used, in columns of the detector; a tilt is reported, not yet corrected for."""
+        return Axis(self.center)
 
 
 def facing_pairs(sinograms: Array, turns: HalfTurns, most: int) -> tuple[Array, Array]:

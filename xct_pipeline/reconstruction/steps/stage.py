@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.acquisition.steps import Frame, scan_identity
-from xct_pipeline.config import Astra, Config, Fourier, ReconstructionBase, Tomopy
+from xct_pipeline.config import Config, Reconstruction, ReconstructionBase
 from xct_pipeline.correction.steps.fields import Fields
 from xct_pipeline.correction.steps.samples import integrals_of_angles, integrals_of_rows
 from xct_pipeline.correction.steps.stage import on_counts
+from xct_pipeline.device import is_cupy, to_device, to_host
 from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, Source, inside
 from xct_pipeline.engine.execution import estimated
 from xct_pipeline.engine.resources import Need, Resources
 from xct_pipeline.engine.steps import Estimate, Steps
-from xct_pipeline.reconstruction import external, fourier, half_acquisition, truncation
+from xct_pipeline.reconstruction import fourier, half_acquisition, truncation
 from xct_pipeline.reconstruction.center.find import CenterEstimate, choose_rows, find_center, row_content
-from xct_pipeline.scan import Scan, ScanError
+from xct_pipeline.reconstruction.methods import METHODS, View
+from xct_pipeline.scan import Axis, Scan, ScanError
 from xct_pipeline.store.image import Image, level_count, shard_thickness
 from xct_pipeline.store.store import Store
 
@@ -44,8 +46,8 @@ class Geometry:
         Radians, one per projection.
     rows, columns : int
         Of the working frame.
-    center : float
-        Column of the axis in the working frame.
+    axis : Axis
+        In columns of the working frame.
     pixel_um : float or None
         Edge of a working pixel; None reconstructs in 1/pixel.
     size : int
@@ -57,10 +59,20 @@ class Geometry:
     angles: Array
     rows: int
     columns: int
-    center: float
+    axis: Axis
     pixel_um: float | None
     size: int
     side: half_acquisition.Side | None = None
+
+    @property
+    def view(self) -> View:
+        """What is seen in one slice."""
+        return View(len(self.angles), self.columns, self.size, self.axis, self.side is not None)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a volume depends on."""
+        own = {key: value for key, value in vars(self).items() if key != "axis"}
+        return own | {"center": self.axis.column} | ({"tilt": self.axis.tilt} if self.axis.tilt else {})
 
 
 def side_of(settings: ReconstructionBase, angles: Array, columns: int, center: float) -> half_acquisition.Side | None:
@@ -79,7 +91,7 @@ def unit_of(pixel_um: float | None) -> str:
     return "1/cm" if pixel_um is not None else "1/pixel"
 
 
-def reconstruct_op(settings: ReconstructionBase, geometry: Geometry, first_row: int) -> BlockOp:
+def reconstruct_op(settings: Reconstruction, geometry: Geometry, first_row: int) -> BlockOp:
     """Return the operation from line integrals (angle, row, column) to a volume (z, y, x).
 
     Parameters
@@ -89,31 +101,35 @@ def reconstruct_op(settings: ReconstructionBase, geometry: Geometry, first_row: 
     first_row : int
         Detector row of the volume's first slice.
     """
-    kernel, parameters, scratch = _kernel(settings, geometry)
-    # weighting the rays needs no interpolation, but only a linear method may weight them
-    linear = isinstance(settings, Fourier) or (isinstance(settings, Astra) and settings.algorithm == "FBP")
-    group = _slices_together(settings)
+    method = METHODS[settings.method]
+    own = settings.model_dump(exclude={"method", *ReconstructionBase.model_fields})
+    options = dict(method.resolve(own))
+    group, halo = method.together(own), method.halo
+    scratch = method.memory(geometry.view, options)
 
     def needs(region: Region) -> Region:
         z = region[0]
-        first = (z.start + first_row) // group * group
-        stop = min(geometry.rows, -(-(z.stop + first_row) // group) * group)
+        first = max(0, z.start + first_row - halo) // group * group
+        stop = min(geometry.rows, -(-(z.stop + first_row + halo) // group) * group)
         return slice(0, len(geometry.angles)), slice(first, stop), slice(0, geometry.columns)
 
     return BlockOp(
-        f"reconstruction.{parameters['method']}",
-        parameters.pop("version"),
-        partial(_apply, kernel=kernel, geometry=geometry, first_row=first_row, circle=settings.circle, linear=linear),
-        {**parameters, "geometry": vars(geometry), "circle": settings.circle},
+        f"reconstruction.{method.name}",
+        method.version,
+        partial(
+            _apply,
+            kernel=partial(method.kernel, options=options),
+            geometry=geometry,
+            first_row=first_row,
+            circle=settings.circle,
+            # weighting the rays needs no interpolation, but only a linear method may weight them
+            linear=method.linear(own),
+            on_device=method.on_device,
+        ),
+        {"method": method.name, **options, "geometry": geometry.identity(), "circle": settings.circle},
         needs,
         lambda region: scratch,  # noqa: ARG005
     )
-
-
-def _slices_together(settings: ReconstructionBase) -> int:
-    """Return how many slices share their last bits, aligned to detector row 0; a preview computes no more."""
-    alone = isinstance(settings, Astra) or (isinstance(settings, Tomopy) and settings.algorithm != "gridrec")
-    return 1 if alone else GROUP
 
 
 def _apply(
@@ -126,15 +142,19 @@ def _apply(
     first_row: int,
     circle: bool,
     linear: bool,
+    on_device: bool,
 ) -> tuple[Any, dict[str, int]]:
-    sinograms, angles, center = block, geometry.angles, geometry.center
+    sinograms, angles, axis = block, geometry.angles, geometry.axis
     far = {"left": ("right",), "right": ("left",)}  # of a half acquisition, the edge near the axis sees the sample
     sides = ("left", "right") if geometry.side is None else far[geometry.side]
     truncated = truncation.is_truncated(block, least=LEAST_EDGE, sides=sides)
     if geometry.side is not None:
         join = half_acquisition.weigh if linear else half_acquisition.stitch
-        sinograms, angles, center = join(sinograms, angles, center=center, side=geometry.side)
-    volume = kernel(sinograms, angles, center=center)
+        sinograms, angles, column = join(sinograms, angles, center=axis.column, side=geometry.side)
+        axis = replace(axis, column=column)
+    moved = is_cupy(block) and not on_device
+    volume = kernel(to_host(sinograms) if moved else sinograms, angles, axis, geometry.size, geometry.pixel_um)
+    volume = to_device(volume) if moved else volume
     if circle:
         volume = fourier.mask_circle(volume)
     rows = slice(target[0].start + first_row, target[0].stop + first_row)
@@ -150,65 +170,34 @@ def truncation_warning(rows: int, of: int) -> str:
     )
 
 
-def _kernel(settings: ReconstructionBase, geometry: Geometry) -> tuple[Any, dict[str, Any], int]:
-    """Return the reconstruction function, what its result depends on, and its scratch memory."""
-    common: dict[str, Any] = {"size": geometry.size, "pixel_size_um": geometry.pixel_um}
-    options: dict[str, Any]
-    match settings:
-        case Fourier():
-            chosen = fourier.resolve_fft(settings.fft)
-            options = {
-                "filter": settings.filter,
-                "cutoff": settings.cutoff,
-                "order": settings.order,
-                "pad": settings.pad,
-                "kernel_width": settings.kernel_width,
-                "fft": chosen,
-            }
-            scratch = fourier.scratch_bytes(
-                len(geometry.angles), geometry.columns, geometry.size, center=geometry.center
-            )
-            if geometry.side is not None:
-                scratch += 4 * GROUP * len(geometry.angles) * geometry.columns
-            return (
-                partial(fourier.reconstruct, **common, **options),
-                {"method": "fourier", "version": 1, **options},
-                scratch,
-            )
-        case Astra():
-            options = {"algorithm": settings.algorithm, "iterations": settings.iterations, "filter": settings.filter}
-            scratch = 4 * (4 * geometry.size**2 + 4 * len(geometry.angles) * geometry.columns)
-            return (
-                partial(external.reconstruct_astra, **common, **options),
-                {"method": "astra", "version": 1, **options},
-                scratch,
-            )
-        case Tomopy():
-            options = {"algorithm": settings.algorithm, "options": dict(settings.options)}
-            scratch = 4 * GROUP * (geometry.size**2 + 4 * len(geometry.angles) * geometry.columns)
-            return (
-                partial(external.reconstruct_tomopy, **common, **options),
-                {"method": "tomopy", "version": 1, **options},
-                scratch,
-            )
-        case _:
-            raise AssertionError(f"no kernel for {settings!r}")
+def geometry_of(settings: ReconstructionBase, scan: Scan, frame: Frame, axis: Axis, pixel_um: float | None) -> Geometry:
+    """Return the geometry of a scan; `axis` is in columns of the working frame."""
+    side = side_of(settings, scan.angles, frame.columns, axis.column)
+    size = frame.columns if side is None else half_acquisition.full_size(frame.columns, axis.column, side)
+    return Geometry(scan.angles, frame.rows, frame.columns, axis, pixel_um, size, side)
 
 
-def geometry_of(
-    settings: ReconstructionBase, scan: Scan, frame: Frame, center: float, pixel_um: float | None
-) -> Geometry:
-    """Return the geometry of a scan; `center` is a column of the working frame."""
-    side = side_of(settings, scan.angles, frame.columns, center)
-    size = frame.columns if side is None else half_acquisition.full_size(frame.columns, center, side)
-    return Geometry(scan.angles, frame.rows, frame.columns, center, pixel_um, size, side)
-
-
-def given_center(column: float) -> CenterEstimate:
-    """Return a centre that the user gave."""
+def given_center(axis: Axis) -> CenterEstimate:
+    """Return a centre that the user gave, in columns of the detector."""
     nan, none = math.nan, np.zeros((2, 0))
     return CenterEstimate(
-        column, nan, nan, "given", nan, "none", nan, nan, False, nan, "", nan, np.zeros(0), np.zeros(0), none, none, ()
+        axis.column,
+        nan,
+        nan,
+        "given",
+        nan,
+        "none",
+        nan,
+        nan,
+        False,
+        nan,
+        "",
+        nan,
+        np.zeros(0),
+        np.zeros(0),
+        none,
+        none,
+        (),
     )
 
 
@@ -311,7 +300,7 @@ def volume_pass(
     name: str,
     source: Source,
     before: Sequence[BlockOp],
-    settings: ReconstructionBase,
+    settings: Reconstruction,
     geometry: Geometry,
     rows: tuple[int, int],
     inputs: Mapping[str, Any],

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
-from xct_pipeline.config import MaskSettings, Registration
+from xct_pipeline.config import Registration
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.registration import calibration, masks, warp
 from xct_pipeline.registration import transform as tf
@@ -31,12 +31,20 @@ def grey_scale(
         "check_sigma": np.nan,
     }
     warnings: list[str] = []
-    if method == "none":
-        return _arrays(fallback, warnings)
     from_match = {**fallback, "gain": found.gain, "offset": found.offset}
     single = settings.mask == "auto" or settings.mask.min_attenuation or settings.mask.label
-    if method == "registration" or (method == "auto" and not single):
-        return _arrays(from_match, warnings)
+    match method:
+        case "none":
+            return _arrays(fallback, warnings)
+        case "registration":
+            return _arrays(from_match, warnings)
+        case "auto":
+            if not single:
+                return _arrays(from_match, warnings)
+        case "regions":
+            pass
+        case _:
+            assert_never(method)
     try:
         return _arrays(_from_materials(settings, found, reference, moving, store), warnings)
     except ValueError as error:
@@ -70,7 +78,7 @@ def _from_materials(
         shape=fixed.shape,
         order="linear",
     )
-    regions, fitted = _regions(settings, fixed, level, store)
+    regions, fitted = _regions(settings, reference, fixed, level, store)
     known = np.isfinite(moved)
     values = [{name: _mean(name, v, mask & known) for name, mask in regions.items()} for v in (fixed, moved)]
     grey = calibration.calibrate(values[0], values[1], fitted)
@@ -92,22 +100,22 @@ def _mean(name: str, volume: Array, mask: Array) -> calibration.RegionMean:
         raise ValueError(f"grey value of {name}: {error}") from None
 
 
-def _regions(settings: Registration, fixed: Array, level: int, store: Store) -> tuple[dict[str, Array], list[str]]:
+def _regions(
+    settings: Registration, reference: Volume, fixed: Array, level: int, store: Store
+) -> tuple[dict[str, Array], list[str]]:
     named = settings.calibration.regions
     if named:
         regions = {}
         for name, region in named.items():
-            mask = MaskSettings(cylinder=region.cylinder, box=region.box, label=region.label, grow=0)
-            regions[name] = Mask(mask, fixed, level, store)[0 : fixed.shape[0]]
+            regions[name] = Mask(region, reference, fixed, level, store)[0 : fixed.shape[0]]
         return regions, settings.calibration.fitted or list(named)[:2]
     if settings.mask == "auto":
         matched = masks.attenuation_mask(fixed, minimum=calibration.dense_threshold(fixed), grow=0)
     else:
-        plain = settings.mask.model_copy(update={"grow": 0})
-        matched = Mask(plain, fixed, level, store)[0 : fixed.shape[0]]
+        matched = Mask(settings.mask, reference, fixed, level, store, grow=0)[0 : fixed.shape[0]]
     gas = calibration.gas_mask(fixed) & ~matched
     regions = {"mask": matched, "gas": gas}
-    rest = np.isfinite(fixed) & ~masks.label_mask((matched | gas).astype(np.uint8), [1], grow=3)
+    rest = np.isfinite(fixed) & ~masks.dilated(matched | gas, 3)
     if rest.sum() > 4096:
         regions["rest"] = rest
     return regions, ["mask", "gas"]

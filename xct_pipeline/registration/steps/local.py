@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from xct_pipeline.config import LocalDisplacement, MaskSettings, RegionOfInterest, Registration
+from xct_pipeline.config import LocalDisplacement, RegionOfInterest, Registration
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import estimated, image_identity
 from xct_pipeline.engine.resources import Need, Resources
 from xct_pipeline.engine.scheduling import run_tasks
 from xct_pipeline.engine.steps import Estimate, Steps, path_name
+from xct_pipeline.region import VERSION as REGION_VERSION
+from xct_pipeline.region import painted_digest
 from xct_pipeline.registration import local
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import Level, RegistrationError
@@ -36,6 +39,7 @@ REACH = 16  # voxels beyond a window: search, smoothing and what a window may mo
 TILE = 128  # voxels: nodes so near to each other are read together
 TILE_COPIES = 8  # of the two blocks: as read, filtered along each axis, and what matching one window takes
 NODE_SECONDS = 5e-7  # CPU-seconds per node and voxel of its window
+GROWN = 2  # voxels by which a labelled fragment is grown, so that its edges are matched
 MARGIN = 16  # voxels about a fragment, within which it may have moved
 SEARCHED = 3_000_000  # voxels of the boxes in which a fragment is looked for; larger ones are binned
 
@@ -206,9 +210,8 @@ def fragment_step(
 
 def _fragment(name: str, region: RegionOfInterest, fixed: Volume, store: Store) -> Fragment | str:
     """Find where a fragment is, or say why it cannot be matched."""
-    chosen = MaskSettings(cylinder=region.cylinder, box=region.box, label=region.label, grow=2)
     try:
-        low, high, voxels = _extent(Mask(chosen, fixed.array(store), 0, store))
+        low, high, voxels = _extent(Mask(region, fixed, fixed.array(store), 0, store, grow=GROWN))
     except ValueError as error:
         return f"fragment {name}: {error}"
     if not voxels:
@@ -217,7 +220,8 @@ def _fragment(name: str, region: RegionOfInterest, fixed: Volume, store: Store) 
     low, high = np.maximum(low - MARGIN, 0), np.minimum(high + MARGIN, fixed.shape)
     level = matched_level(high - low, fixed.levels)
     box = tuple(slice(int(a) >> level, max(int(b) >> level, 1)) for a, b in zip(low, high, strict=True))
-    return Fragment(name, level, box, middle, Mask(chosen, fixed.array(store, level), level, store), voxels)  # type: ignore[arg-type]
+    mask = Mask(region, fixed, fixed.array(store, level), level, store, grow=GROWN)
+    return Fragment(name, level, box, middle, mask, voxels)  # type: ignore[arg-type]
 
 
 def _extent(mask: Mask, thickness: int = 64) -> tuple[Array, Array, int]:
@@ -245,9 +249,11 @@ def _fragment_row(
     steps: Steps | None,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"scan": moving.name, "fragment": fragment.name, "voxels": fragment.voxels}
-    region = settings.fragments[fragment.name].model_dump(mode="json")
+    region = settings.fragments[fragment.name]
+    painted = None if region.painted is None else painted_digest(Path(region.painted))  # by content, wherever it lies
     key = {
-        "region": region,
+        "region": {**region.model_dump(mode="json"), "painted": painted},
+        "regions": REGION_VERSION,
         "smoothing": settings.smoothing,
         "start": motion.transform.tolist(),
         "reference": fixed.identity,

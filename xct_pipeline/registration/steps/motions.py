@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.config import MaskSettings, Registration, StartMotion
+from xct_pipeline.config import RegionOfInterest, Registration, StartMotion
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import estimated
 from xct_pipeline.engine.resources import Need, Resources
 from xct_pipeline.engine.scheduling import release_memory, share_one_heap
 from xct_pipeline.engine.steps import Estimate, Steps
+from xct_pipeline.region import VERSION as REGION_VERSION
+from xct_pipeline.region import painted_digest
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration import warp
 from xct_pipeline.registration.levels import Level, RegistrationError
 from xct_pipeline.registration.rigid import register
 from xct_pipeline.registration.steps.grey import grey_scale
-from xct_pipeline.registration.steps.masks import Mask, painted_digest
+from xct_pipeline.registration.steps.masks import Mask
 from xct_pipeline.registration.steps.volumes import Motion, Volume, finest_level, matched_level
 from xct_pipeline.store.store import Store
 
@@ -78,8 +80,14 @@ def _key(settings: Registration, reference: Volume, moving: Volume) -> dict[str,
     }
     if moving.name in settings.start:
         key["start"] = settings.start[moving.name].model_dump()
-    if isinstance(settings.mask, MaskSettings) and settings.mask.painted is not None:
-        key["settings"]["mask"]["painted"] = painted_digest(Path(settings.mask.painted))
+    regions = {"mask": settings.mask, **settings.calibration.regions}
+    named = {name: region for name, region in regions.items() if isinstance(region, RegionOfInterest)}
+    if any(r.cylinder or r.box or r.label or r.painted for r in named.values()):
+        key["regions"] = REGION_VERSION
+    for name, region in named.items():
+        if region.painted is not None:  # by content, wherever it lies
+            holder = key["settings"] if region is settings.mask else key["settings"]["calibration"]["regions"]
+            holder[name]["painted"] = painted_digest(Path(region.painted))
     return key
 
 
@@ -146,5 +154,5 @@ def _levels(settings: Registration, reference: Volume, moving: Volume, store: St
         fixed = reference.array(store, level)
         if min(fixed.shape) < 8 and level > finest:
             continue
-        mask = None if settings.mask == "auto" else Mask(settings.mask, fixed, level, store)
+        mask = None if settings.mask == "auto" else Mask(settings.mask, reference, fixed, level, store)
         yield Level(fixed, moving.array(store, level), mask, float(2**level))

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from xct_pipeline.config import Config, MaskSettings, Registration
+from xct_pipeline.config import Config, Registration
 from xct_pipeline.engine.execution import PassResult, Progress, plane_counts, run_passes, silent
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Step, Steps
+from xct_pipeline.region import check_painted
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import RegistrationError
 from xct_pipeline.registration.steps.local import displacement_step, displacement_table, fragment_step, fragment_table
-from xct_pipeline.registration.steps.masks import Mask, check_painted, with_files
+from xct_pipeline.registration.steps.masks import Mask
 from xct_pipeline.registration.steps.motions import estimate_motion, motion_step
 from xct_pipeline.registration.steps.tables import motion_table
 from xct_pipeline.registration.steps.volumes import (
@@ -57,7 +58,6 @@ __all__ = [
     "series_image",
     "series_pass",
     "whole_chunks",
-    "with_files",
 ]
 
 log = logging.getLogger("xct")
@@ -96,9 +96,16 @@ def check(settings: Registration, names: Sequence[str]) -> None:
 
 def check_files(config: Config, shape: Sequence[int]) -> None:
     """Raise RegistrationError where a painted mask is missing or does not fit volumes of `shape`."""
-    settings = with_files(config)
-    if isinstance(settings.mask, MaskSettings) and settings.mask.painted is not None:
-        check_painted(Path(settings.mask.painted), shape)
+    settings = config.registration or Registration()
+    named = {f"calibration.regions.{name}": region for name, region in settings.calibration.regions.items()}
+    named |= {f"fragments.{name}": region for name, region in settings.fragments.items()}
+    named |= {} if settings.mask == "auto" else {"mask": settings.mask}
+    for name, region in named.items():
+        if region.painted is not None:
+            try:
+                check_painted(Path(region.painted), shape, f"registration.{name}.painted")
+            except ValueError as error:
+                raise RegistrationError(str(error)) from None
 
 
 def plan_steps(
@@ -142,7 +149,7 @@ def run(
     reference = reference_index(settings, names)
     if problems[reference] is not None:
         raise RegistrationError(f"the reference {names[reference]} cannot be used: {problems[reference]}")
-    fixed = find_volume(store, names[reference])
+    fixed = replace(find_volume(store, names[reference]), time=reference)
     settings = _in_known_units(settings, fixed)
     volumes: list[Volume | None] = []
     motions: list[Motion] = []
@@ -169,7 +176,7 @@ def _in_known_units(settings: Registration, fixed: Volume) -> Registration:
         "the voxel size is unknown: registration.mask cannot use an attenuation in 1/cm; what does not change is found "
         "automatically in its place"
     )
-    left = mask.cylinder is not None or mask.box is not None or mask.label is not None
+    left = any(part is not None for part in (mask.cylinder, mask.box, mask.label, mask.painted))
     new = mask.model_copy(update={"min_attenuation": None, "max_attenuation": None}) if left else "auto"
     return settings.model_copy(update={"mask": new})
 

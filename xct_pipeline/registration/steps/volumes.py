@@ -31,6 +31,8 @@ class Volume:
     voxel_um: float | None
     unit: str
     identity: str
+    time: int = 0
+    """plane along t of the registered series and its labels"""
 
     def array(self, store: Store, level: int = 0) -> Any:
         """Open one level."""

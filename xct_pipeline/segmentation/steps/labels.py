@@ -41,19 +41,14 @@ from xct_pipeline.segmentation.steps.series import (
     voxels,
 )
 from xct_pipeline.segmentation.steps.thresholds import Thresholds, denoise_reach, denoising_of
-from xct_pipeline.store import layout
 from xct_pipeline.store.files import read_attributes, write_group
 from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.labels import LABELS
 from xct_pipeline.store.store import Store
 
 FLOOD_BYTES = 36  # per voxel that the watershed looks at, where most are at a face
 DENOISE_BYTES = 24
 LABELS_RATE = 15e6  # voxels per CPU-second
-
-
-def labels_path() -> str:
-    """Return where the labels of materials are in a store."""
-    return layout.MATERIALS
 
 
 def material_names(settings: Segmentation) -> dict[int, str]:
@@ -107,7 +102,7 @@ def labels_image(settings: Segmentation, facts: Facts, chosen: Thresholds | None
         "names": names,
         "thresholds": list(chosen.values) if chosen else None,
     }
-    image = series_image(labels_path(), facts.volume, len(facts.names), "uint8", "", attributes, labels=True)
+    image = series_image(LABELS, facts.volume, len(facts.names), "uint8", "", attributes, labels=True)
     return whole_granules(image) if isinstance(settings, SegmentHysteresis) else image
 
 

@@ -14,9 +14,9 @@ from xct_pipeline.engine.execution import measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
 from xct_pipeline.registration.steps.stage import PATH
-from xct_pipeline.segmentation import interface, label, properties, surface
-from xct_pipeline.segmentation.steps.labels import labels_path
+from xct_pipeline.segmentation import interface, properties, surface
 from xct_pipeline.segmentation.steps.series import BoxSource, Facts, box_source, box_step, boxes, inputs_of, of_scan
+from xct_pipeline.store.labels import LABELS, find_label
 from xct_pipeline.store.store import Store
 
 
@@ -39,13 +39,13 @@ class Measured:
 
     def reduce(self, step: Reduction, *paths: str) -> dict[str, Array]:
         """Run a reduction over the labels and other images."""
-        inputs = inputs_of(self.store, labels_path(), *paths)
+        inputs = inputs_of(self.store, LABELS, *paths)
         return measure(self.store, replace(step, inputs=inputs), self.limits, self.steps)
 
 
 def materials_step(m: Measured) -> Reduction:
     """Return the step that sums voxels and attenuation of every material, and its surface."""
-    source = m.source(labels_path(), 1, surface.area_halo())
+    source = m.source(LABELS, 1, surface.area_halo())
     chunk = partial(_material_chunk, source=source, values=m.source(PATH, 4))
     return box_step("materials", chunk, _combine_sums, source, m.facts, 14, 22e6)
 
@@ -83,7 +83,7 @@ def ceramic_level(m: Measured, materials: Mapping[str, Array]) -> float | None:
 def heights_step(m: Measured, level: float | None) -> Reduction:
     """Return the step that finds the ceramic's surface; `level` is known once the materials are measured."""
     options = m.settings.interface
-    source = m.source(labels_path(), 1, (interface.height_halo(), 0, 0))
+    source = m.source(LABELS, 1, (interface.height_halo(), 0, 0))
     values = m.source(PATH, 4, source.halo)
     chunk = partial(
         _height_chunk, source=source, values=values, ceramic=m.ceramic, direction=options.direction, level=level
@@ -153,7 +153,7 @@ def contacts_step(
     chunk = partial(_contact_chunk, planes=planes, offsets=options.offsets, direction=options.direction)
     parameters = {"planes": planes, "offsets": options.offsets, "direction": options.direction}
     combine = interface.combine_contacts
-    return box_step("contacts", chunk, combine, m.source(labels_path()), m.facts, 5, 500e6, parameters, regions)
+    return box_step("contacts", chunk, combine, m.source(LABELS), m.facts, 5, 500e6, parameters, regions)
 
 
 def _contact_chunk(
@@ -171,8 +171,8 @@ def thickness_step(m: Measured) -> Reduction:
     """Return the step that counts local thicknesses of materials."""
     options = m.settings.thickness
     assert options is not None
-    labels = [label.find_label(m.names, name) for name in options.materials]
-    source = m.source(labels_path(), 1, surface.thickness_halo(options.largest))
+    labels = [find_label(m.names, name) for name in options.materials]
+    source = m.source(LABELS, 1, surface.thickness_halo(options.largest))
     chunk = partial(_thickness_chunk, source=source, labels=labels, largest=options.largest, bins=options.bins)
     parameters = {"labels": labels, "largest": options.largest, "bins": options.bins}
     return box_step("thickness", chunk, surface.combine_thicknesses, source, m.facts, 60, 2e6, parameters)

@@ -17,11 +17,12 @@ from xct_pipeline.names import check_name
 from xct_pipeline.registration.steps.stage import PATH, series_image
 from xct_pipeline.segmentation import interface, label, properties, surface
 from xct_pipeline.segmentation.steps import series as stage_series
-from xct_pipeline.segmentation.steps.labels import block_op, describe_labels, labels_path, run_pass, whole_granules
+from xct_pipeline.segmentation.steps.labels import block_op, describe_labels, run_pass, whole_granules
 from xct_pipeline.segmentation.steps.measures import Measured, areas_of
 from xct_pipeline.segmentation.steps.series import BoxSource, Facts, box_step, of_scan, voxels
 from xct_pipeline.store import layout
 from xct_pipeline.store.image import Image
+from xct_pipeline.store.labels import LABELS
 
 NUMBER_BYTES = 16  # of scratch for each voxel, while objects are numbered
 NUMBER_RATE = 75e6  # voxels per CPU-second
@@ -64,7 +65,7 @@ def objects_step(m: Measured, value: int) -> Reduction:
     combine = partial(_combine_objects, connectivity=options.connectivity, smallest=options.smallest)
     parameters = {"value": value, **options.model_dump(exclude={"materials"}), "granule": stage_series.GRANULE}
     name = f"objects/{path_name(m.names[value])}"
-    return box_step(name, chunk, combine, m.source(labels_path()), m.facts, 20, 65e6, parameters)
+    return box_step(name, chunk, combine, m.source(LABELS), m.facts, 20, 65e6, parameters)
 
 
 def numbers_pass(
@@ -77,7 +78,7 @@ def numbers_pass(
         unbound if merged is None else partial(_number_block, merged=merged, value=value, connectivity=connectivity)
     )
     op = block_op("objects", function, parameters, 0, image.shape, NUMBER_BYTES, 4)
-    source, granule = m.source(labels_path()).image, (1, *stage_series.GRANULE)
+    source, granule = m.source(LABELS).image, (1, *stage_series.GRANULE)
     return Pass(image, source, (op,), granule, (0,) * 4, {}, cpu_s=voxels(m.facts) / NUMBER_RATE)
 
 
@@ -86,7 +87,7 @@ def label_objects(m: Measured, value: int, progress: Progress) -> tuple[dict[str
     step = objects_step(m, value)
     found = m.reduce(step)
     numbers = numbers_pass(m, value, step.parameters, {t: of_scan(found, t) for t in m.facts.good})
-    numbers = replace(numbers, inputs={"labels": image_identity(m.store, labels_path())})
+    numbers = replace(numbers, inputs={"labels": image_identity(m.store, LABELS)})
     done = run_pass(m.store, numbers, m.limits, progress, m.steps)
     describe_labels(m.store, numbers.image.path, {}, [])
     return found, done

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -19,13 +18,11 @@ from xct_pipeline.config import (
 from xct_pipeline.engine.execution import PassResult, Progress, silent
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Step, Steps
-from xct_pipeline.segmentation import label
 from xct_pipeline.segmentation.steps.classifier import check_painted_file, forest_step
 from xct_pipeline.segmentation.steps.labels import (
     describe_labels,
     hysteresis_step,
     labels_pass,
-    labels_path,
     material_names,
     planned_labels,
     run_pass,
@@ -41,7 +38,7 @@ from xct_pipeline.segmentation.steps.objects import object_steps, objects_wanted
 from xct_pipeline.segmentation.steps.series import Facts
 from xct_pipeline.segmentation.steps.tables import write_tables
 from xct_pipeline.segmentation.steps.thresholds import find_thresholds, histogram_step
-from xct_pipeline.store.files import read_attributes
+from xct_pipeline.store.labels import LABELS, find_label, stored_names
 from xct_pipeline.store.store import Store
 
 log = logging.getLogger("xct")
@@ -51,34 +48,11 @@ __all__ = [
     "SegmentationResult",
     "check",
     "find_thresholds",
-    "label_values",
     "labels_pass",
-    "labels_path",
     "material_names",
     "plan_steps",
     "run",
-    "stored_names",
 ]
-
-
-def stored_names(store: Store) -> dict[int, str]:
-    """Return the names of the labels in a store, empty where there are none."""
-    xct = read_attributes(store.path / labels_path()).get("xct", {})
-    return {int(value): str(name) for value, name in xct.get("names", {}).items()}
-
-
-def label_values(store: Store, names: Sequence[str]) -> list[int]:
-    """Return the values of labels by their names.
-
-    Raises
-    ------
-    ValueError
-        There are no labels, or none of that name; the message lists those that exist.
-    """
-    known = stored_names(store)
-    if not known:
-        raise ValueError(f"label {', '.join(names)}: {store.path} has no labels; add [segmentation] to the run")
-    return [label.find_label(known, name) for name in names]
 
 
 def check(config: Config) -> None:
@@ -97,7 +71,7 @@ def check(config: Config) -> None:
         if not known:
             raise ValueError(f"{key}: label {name!r} needs [segmentation], which makes the labels")
         try:
-            label.find_label(known, name)
+            find_label(known, name)
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
 
@@ -125,13 +99,13 @@ def plan_steps(config: Config, facts: Facts, store: Store, limits: Resources) ->
     if settings.thickness is not None:
         steps.append(thickness_step(m))
     for name in objects_wanted(settings):
-        steps += object_steps(m, label.find_label(m.names, name))
+        steps += object_steps(m, find_label(m.names, name))
     return tuple(steps)
 
 
 def _measured(settings: Segmentation, facts: Facts, store: Store, limits: Resources, steps: Steps | None) -> Measured:
     names = material_names(settings)
-    ceramic = label.find_label(names, settings.ceramic or settings.materials[-1])
+    ceramic = find_label(names, settings.ceramic or settings.materials[-1])
     return Measured(settings, facts, store, limits, names, ceramic, steps)
 
 
@@ -175,7 +149,7 @@ def run(
         edge = "" if chosen.edge is None else f", faces from {chosen.edge:.4g} 1/cm per voxel"
         log.info("thresholds %s 1/cm%s", ", ".join(f"{value:.4g}" for value in chosen.values), edge)
     done = run_pass(store, step, limits, progress, steps)
-    describe_labels(store, labels_path(), material_names(settings), settings.palette)
+    describe_labels(store, LABELS, material_names(settings), settings.palette)
     measured = _measured(settings, facts, store, limits, steps)
     more, warnings = write_tables(measured, progress)
     return SegmentationResult((*done, *more), tuple(warnings))

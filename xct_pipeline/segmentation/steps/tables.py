@@ -9,7 +9,7 @@ import pandas as pd
 
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import PassResult, Progress
-from xct_pipeline.segmentation import label, tables
+from xct_pipeline.segmentation import tables
 from xct_pipeline.segmentation.steps.measures import (
     Measured,
     areas_of,
@@ -22,6 +22,7 @@ from xct_pipeline.segmentation.steps.measures import (
 )
 from xct_pipeline.segmentation.steps.objects import label_objects, measure_objects, objects_wanted
 from xct_pipeline.segmentation.steps.series import of_scan
+from xct_pipeline.store.labels import find_label
 
 
 def write_tables(m: Measured, progress: Progress) -> tuple[list[PassResult], list[str]]:
@@ -75,7 +76,7 @@ def _write_interface(m: Measured, planes: Mapping[int, Array]) -> list[str]:
 def _write_thickness(m: Measured) -> None:
     options = m.settings.thickness
     assert options is not None
-    labels = [label.find_label(m.names, name) for name in options.materials]
+    labels = [find_label(m.names, name) for name in options.materials]
     found = m.reduce(thickness_step(m))
     rows = [
         row
@@ -93,7 +94,7 @@ def _write_objects(m: Measured, planes: Mapping[int, Array], progress: Progress)
     done: list[PassResult] = []
     frames, voids = [], []
     for name in wanted:
-        value = label.find_label(m.names, name)
+        value = find_label(m.names, name)
         found, passes = label_objects(m, value, progress)
         done += passes
         shapes = measure_objects(m, value, planes)

@@ -50,17 +50,19 @@ def series_times(scans: Sequence[Scan | None]) -> Array:
 
 
 def compositions_of(settings: Variation, physics: Physics, charge: ScanCharge | None, count: int) -> list[float | None]:
-    """Return the composition of the alloy at each scan for the closure that needs it; None where it is not known.
+    """Return the composition of the alloy at each scan for a closure that needs it; None where it is not known.
 
     Raises
     ------
     ValueError
         The charge is unknown.
     """
-    if physics.closure != "well_mixed":
+    if not physics.closure.charge:
         return [None] * count
     if charge is None:
-        raise ValueError("closure well_mixed needs [electrochemistry]: the composition follows from the charge")
+        raise ValueError(
+            f"closure {physics.closure.name} needs [electrochemistry]: the composition follows from the charge"
+        )
     loading, start = settings.anode.loading_mg, settings.anode.w_host
     assert loading is not None
     assert start is not None

@@ -15,12 +15,13 @@ from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.registration.steps.stage import GRANULE, PATH, series_image, whole_chunks
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
-from xct_pipeline.variation import closure, mass, uncertainty
-from xct_pipeline.variation.steps.physics import OFFSET, Physics
+from xct_pipeline.variation import mass, uncertainty
+from xct_pipeline.variation.closures import FLAGS as CLOSURE_FLAGS
+from xct_pipeline.variation.steps.physics import Physics
 from xct_pipeline.variation.steps.series import ATTENUATION, DENSITY, FLAGS, VERSION, Series, pairs_of
 
 FACE = 64
-FLAG_MEANING = {**closure.FLAGS, FACE: "within a few voxels of a strong face, where motion and blur leave a dipole"}
+FLAG_MEANING = {**CLOSURE_FLAGS, FACE: "within a few voxels of a strong face, where motion and blur leave a dipole"}
 CHANGE_RATE, DENSITY_RATE, FLAGS_RATE = 40e6, 50e6, 30e6  # voxels per CPU-second
 
 
@@ -125,13 +126,13 @@ def density_passes(
     """
     suffix = "_consecutive" * consecutive
     pairs = pairs_of(series, consecutive)
-    apart = consecutive and physics.closure in OFFSET
+    apart = consecutive and not physics.closure.proportional
     path = ATTENUATION if apart else ATTENUATION + suffix
     stores = [store] if second is None else [store, second]
     planes = tuple(pair if apart else (pair[0],) for pair in pairs)
     source = ChangeSource(tuple(str(s.path.resolve() / path / "0") for s in stores), planes)
     inputs = {"attenuation": [image_identity(s, path) for s in stores]} if known else {}
-    attributes = {**along_t(series, times), "closure": physics.closure, "species": settings.species}
+    attributes = {**along_t(series, times), "closure": physics.closure.name, "species": settings.species}
     faces = Faces(
         str(store.path.resolve() / PATH / "0"),
         series.reference,
@@ -139,7 +140,11 @@ def density_passes(
         face_gradient(series, store) if known else 0.0,
         settings.shell_width,
     )
-    parameters = {"closure": physics.closure, "anode": vars(physics.anode), "second_keV": settings.second_energy_keV}
+    parameters = {
+        "closure": physics.closure.name,
+        "anode": vars(physics.anode),
+        "second_keV": settings.second_energy_keV,
+    }
     w = tuple((compositions[k], compositions[j]) for k, j in pairs)
     passes = []
     for name, dtype, unit, flags in ((DENSITY + suffix, "float32", "g/cm3", False), (FLAGS, "uint8", "1", True)):
@@ -157,7 +162,7 @@ def density_passes(
         )
         shell = {"face_gradient": faces.threshold, "shell_width": faces.width} if flags else {}
         scratch = flags_bytes if flags else closure_bytes
-        op = BlockOp(f"closure.{physics.closure}", VERSION, function, {**parameters, **shell}, scratch=scratch)
+        op = BlockOp(f"closure.{physics.closure.name}", VERSION, function, {**parameters, **shell}, scratch=scratch)
         depends = _planes(series, list(zip(pairs, w, strict=True)))
         cpu_s = float(np.prod(image.shape)) / (FLAGS_RATE if flags else DENSITY_RATE)
         passes.append(Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=depends, cpu_s=cpu_s))
@@ -217,20 +222,14 @@ def _density(
     del before
     k = region[0].start
     later, earlier = compositions[k]
-    if k in failed or same[k] or (physics.closure == "well_mixed" and None in (later, earlier)):
+    if k in failed or same[k] or not (physics.knows(later) and physics.knows(earlier)):
         empty = np.zeros_like(block[:1]) if same[k] and k not in failed else np.full_like(block[:1], np.nan)
         density, flags = empty, np.zeros(empty.shape, np.uint8)
     elif len(block) > 1 and physics.both is None:
-        parts = [
-            closure.density_change(physics.closure, change[None], physics.anode, w_host=w)
-            for change, w in zip(block, (later, earlier), strict=True)
-        ]
+        parts = [physics.change([change[None]], w) for change, w in zip(block, (later, earlier), strict=True)]
         density, flags = parts[0].species - parts[1].species, parts[0].flags
     else:
-        second = block[1:] if physics.both is not None else None
-        found = closure.density_change(
-            physics.closure, block[:1], physics.anode, w_host=later, second=second, k=physics.both
-        )
+        found = physics.change([block[:1], block[1:]] if len(block) > 1 else [block], later)
         density, flags = found.species, np.asarray(found.flags)
     if faces is None:
         return density

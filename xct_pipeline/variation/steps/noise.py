@@ -12,6 +12,7 @@ from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, size_of
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
+from xct_pipeline.region import RegionMask
 from xct_pipeline.registration.steps.stage import PATH
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
@@ -32,7 +33,6 @@ from xct_pipeline.variation.steps.series import (
     PREFIX,
     VERSION,
     BoxSource,
-    RegionMask,
     Series,
     add_up,
     box_source,

@@ -15,16 +15,17 @@ from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, side_by_sid
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps, path_name
+from xct_pipeline.region import RegionMask
 from xct_pipeline.store.image import Image
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
-from xct_pipeline.variation import budget, closure
+from xct_pipeline.variation import budget
 from xct_pipeline.variation import noise as noises
 from xct_pipeline.variation.faraday import ScanCharge
 from xct_pipeline.variation.steps.images import along_t, unchanged
 from xct_pipeline.variation.steps.noise import Pair
-from xct_pipeline.variation.steps.physics import OFFSET, Physics, errors_of
-from xct_pipeline.variation.steps.series import PREFIX, VERSION, Materials, RegionMask, Series, pairs_of, region_mask
+from xct_pipeline.variation.steps.physics import Physics, errors_of
+from xct_pipeline.variation.steps.series import PREFIX, VERSION, Materials, Series, pairs_of, region_mask
 from xct_pipeline.variation.steps.sums import SumsOfPair, maps_bytes
 
 SECOND = f"{PREFIX}second/"  # before the names of steps at the second energy
@@ -147,14 +148,13 @@ class PairOfScans:
         """Return sums, noise and errors at each energy; the sums are measured unless the store keeps them."""
         study, physics = self.study, self.study.physics
         slopes = physics.slopes(study.compositions[self.pair[0]])
-        host = (0.0,) if physics.both is None else closure.dual_energy_inverse(physics.both)[1].tolist()
         found = []
         for e, sums in enumerate(self.sums):
             maps = sums.named(measure(study.store, sums.step(), study.limits, steps))
             noise = None if self.pair[0] == self.pair[1] else study.noise[e][self.pair]
             errors = errors_of(study.settings, physics, sums.series, self.pair)
             k = None if physics.both is None else physics.both[e]
-            found.append(budget.Measured(maps, noise, errors, slopes[e], k, host[e]))
+            found.append(budget.Measured(maps, noise, errors, slopes.species[e], k, slopes.host[e]))
         return found
 
     def density(self, measured: Sequence[budget.Measured]) -> budget.Density:
@@ -178,7 +178,7 @@ class PairOfScans:
             "sums": [sums.step().digests() for sums in self.sums],
             "noise": noise,
             "errors": [vars(errors_of(study.settings, physics, sums.series, self.pair)) for sums in self.sums],
-            "closure": physics.closure,
+            "closure": physics.closure.name,
             "anode": vars(physics.anode),
             "both": physics.both,
             "compositions": [study.compositions[k] for k in self.pair],
@@ -189,7 +189,7 @@ class PairOfScans:
 
     @property
     def _between_maps(self) -> bool:
-        return self.consecutive and self.study.physics.closure in OFFSET
+        return self.consecutive and not self.study.physics.closure.proportional
 
 
 def _between(study: Study, pair: Pair, count: Array) -> budget.Density:
@@ -241,7 +241,7 @@ def areal_passes(
         min((found[pair].voxels if pair in found else 0) for found in study.noise) if study.noise else 0
         for pair in pairs_of(series, consecutive)
     ]
-    common = {**along_t(series, study.times), "closure": study.physics.closure, "species": study.settings.species}
+    common = {**along_t(series, study.times), "closure": study.physics.closure.name, "species": study.settings.species}
     steps = []
     for name, unit in AREAL.items():
         image = Image(

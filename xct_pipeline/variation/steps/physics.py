@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xct_pipeline.config import Config, RegionOfInterest, Registration, Variation
+from xct_pipeline.config import Config, Registration, Variation
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.scan import Scan
-from xct_pipeline.variation import alloy, budget, closure, mass, noise
+from xct_pipeline.variation import alloy, budget, noise
 from xct_pipeline.variation.anode import Anode
 from xct_pipeline.variation.attenuation import coefficients, energy_sensitivity
+from xct_pipeline.variation.closures import CLOSURES, NOTHING, Closure, Coefficients, DensityChange, Given, Slopes
+from xct_pipeline.variation.closures.dual_energy import dual_energy_inverse
 from xct_pipeline.variation.steps.series import Series
-
-OFFSET = ("filled", "well_mixed")
-"""Closures whose change of density is not a multiple of the change of attenuation."""
 
 
 @dataclass(frozen=True)
@@ -25,39 +24,42 @@ class Physics:
 
     Attributes
     ----------
-    closure : str
+    closure : Closure
     anode : Anode
     energy_keV : float or None
     percent_per_keV : float
         Of the species' coefficient.
     both : ((species, host), (species, host)) or None
-        Coefficients (cm2/g) at two energies, for the closure that needs them.
+        Coefficients (cm2/g) at two energies, for a closure that takes them.
     """
 
-    closure: closure.ClosureName
+    closure: Closure
     anode: Anode
     energy_keV: float | None
     percent_per_keV: float
-    both: tuple[tuple[float, float], tuple[float, float]] | None = None
+    both: Coefficients | None = None
 
-    def slopes(self, w: float | None) -> tuple[float, ...]:
+    def slopes(self, w: float | None) -> Slopes:
         """Return the change of density per change of attenuation at each energy, g/cm3 per 1/cm."""
-        if self.both is not None:
-            return tuple(closure.dual_energy_inverse(self.both)[0].tolist())
-        return (closure.sensitivity(self.closure, self.anode, w_host=w),)
+        return self.closure.slopes(self.anode, Given(w, k=self.both))
+
+    def change(self, changes: Sequence[Array], w: float | None) -> DensityChange:
+        """Return the change of density of changes of attenuation, one array per energy."""
+        second = changes[1] if len(changes) > 1 else None
+        return self.closure.change(changes[0], self.anode, Given(w, second, self.both))
+
+    def knows(self, w: float | None) -> bool:
+        """Tell whether the composition that the closure needs at a scan is known."""
+        return w is not None or not self.closure.charge
 
     def density(self, changes: Sequence[Array], w: float | None) -> Array:
         """Return the change of density of the species, g/cm3, of mean changes of attenuation (one per energy).
 
         NaN where the composition that the closure needs is not known.
         """
-        if self.closure == "well_mixed" and w is None:
+        if not self.knows(w):
             return np.full_like(changes[0], np.nan)
-        second = changes[1] if len(changes) > 1 else None
-        found = closure.density_change(
-            self.closure, changes[0], self.anode, w_host=w, second=second, k=self.both if second is not None else None
-        )
-        return np.asarray(found.species)
+        return np.asarray(self.change(changes, w).species)
 
 
 def refusals(settings: Variation, scans: Sequence[Scan | None], pixel_um: float | None) -> list[str]:
@@ -80,17 +82,6 @@ def energy_of(settings: Variation, scans: Sequence[Scan | None]) -> float | None
     return settings.energy_keV or next((s.energy_keV for s in scans if s is not None and s.energy_keV), None)
 
 
-def check_region(name: str, region: RegionOfInterest, frame: tuple[int, int, int]) -> None:
-    """Raise ValueError where a region is empty or leaves the volume."""
-    try:
-        if region.cylinder is not None:
-            mass.check_cylinder(frame, region.cylinder.z, region.cylinder.radius)
-        if region.box is not None:
-            mass.check_box(frame, (region.box.z, region.box.y, region.box.x))
-    except ValueError as error:
-        raise ValueError(f"variation.{name}: {error}") from None
-
-
 def physics_of(settings: Variation, scans: Sequence[Scan | None]) -> Physics:
     """Look up attenuation coefficients and describe the anode.
 
@@ -102,7 +93,8 @@ def physics_of(settings: Variation, scans: Sequence[Scan | None]) -> Physics:
     assert settings.closure is not None
     energy = energy_of(settings, scans)
     a = settings.anode
-    two = settings.closure == "dual_energy"
+    closure = CLOSURES[settings.closure]
+    two = closure.energies > 1
     materials = (settings.species, a.host) if a.w_host is not None or two else (settings.species,)
     k = coefficients(materials, energy, settings.measured)
     anode = Anode(
@@ -117,29 +109,30 @@ def physics_of(settings: Variation, scans: Sequence[Scan | None]) -> Physics:
         None if a.density_table is None else tuple(a.density_table),
         a.boundaries,
     )
-    if settings.closure == "well_mixed":
+    if closure.charge:
         anode = replace(anode, boundaries=_liquidus(settings))
-    for name in (settings.closure, *settings.alternatives):
-        _check_closure(name, settings, anode)
-    if settings.closure == "well_mixed" and a.loading_mg is None:
-        raise ValueError("closure well_mixed needs variation.anode.loading_mg, the mass of alloy in the anode")
+    alternatives = [CLOSURES[name] for name in settings.alternatives]
+    for other in alternatives:
+        if other.energies > 1:
+            raise ValueError(f"variation.alternatives: {other.name} needs the second energy; make it the closure")
+    for other in (closure, *alternatives):
+        _check_closure(other, settings, anode)
+    if closure.charge and a.loading_mg is None:
+        raise ValueError(f"closure {closure.name} needs variation.anode.loading_mg, the mass of alloy in the anode")
     per_keV = (
         energy_sensitivity(settings.species, energy) if energy and settings.species not in settings.measured else 0.0
     )
-    both = _both_energies(settings, (k[settings.species], k.get(a.host, 0.0))) if two else None
-    return Physics(settings.closure, anode, energy, per_keV, both)
+    both = _both_energies(closure, settings, (k[settings.species], k.get(a.host, 0.0))) if two else None
+    return Physics(closure, anode, energy, per_keV, both)
 
 
-def _check_closure(name: closure.ClosureName, settings: Variation, anode: Anode) -> None:
-    if name in ("na_only", "dual_energy"):
-        if name == "dual_energy" and settings.closure != "dual_energy":
-            raise ValueError("variation.alternatives: dual_energy needs the second energy; make it the closure")
-        return
-    if anode.w_host is None:
+def _check_closure(closure: Closure, settings: Variation, anode: Anode) -> None:
+    if closure.composition and anode.w_host is None:
         raise ValueError(
-            f"closure {name} needs variation.anode.w_host, the initial mass fraction of {settings.anode.host}"
+            f"closure {closure.name} needs variation.anode.w_host, the initial mass fraction of {settings.anode.host}"
         )
-    closure.sensitivity(name, anode)
+    if closure.energies == 1:
+        closure.slopes(anode, NOTHING)
 
 
 def _liquidus(settings: Variation) -> tuple[float, float] | None:
@@ -156,14 +149,14 @@ def _liquidus(settings: Variation) -> tuple[float, float] | None:
     return (low, high) if (low, high) != (0.0, 1.0) else None
 
 
-def _both_energies(settings: Variation, first: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the coefficients (species, host) at both energies for the closure of two energies."""
+def _both_energies(closure: Closure, settings: Variation, first: tuple[float, float]) -> Coefficients:
+    """Return the coefficients (species, host) at both energies for a closure of two energies."""
     if settings.second_store is None or settings.second_energy_keV is None:
-        raise ValueError("closure dual_energy needs variation.second_store and second_energy_keV")
+        raise ValueError(f"closure {closure.name} needs variation.second_store and second_energy_keV")
     pair = (settings.species, settings.anode.host)
     second = coefficients(pair, settings.second_energy_keV, {})
     both = first, (second[pair[0]], second[pair[1]])
-    closure.dual_energy_inverse(both)
+    dual_energy_inverse(both)  # refuses energies that do not tell the components apart
     return both
 
 
@@ -179,7 +172,7 @@ def errors_of(settings: Variation, physics: Physics, series: Series, pair: tuple
         offset=float(np.hypot(moving.offset_sigma, fixed.offset_sigma)),
         table=settings.table_error,
         energy=abs(physics.percent_per_keV) / 100 * settings.energy_error_keV,
-        alternatives=tuple(closure.sensitivity(name, physics.anode) for name in settings.alternatives),
+        alternatives=tuple(CLOSURES[name].slopes(physics.anode, NOTHING).species[0] for name in settings.alternatives),
     )
 
 

@@ -19,12 +19,13 @@ from xct_pipeline.engine.blocks import Array, Reduction, Region, cut, inside, si
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
+from xct_pipeline.region import RegionMask
 from xct_pipeline.registration.masks import dilated
 from xct_pipeline.registration.steps.stage import PATH, ceramic_threshold
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation import faces, uncertainty
 from xct_pipeline.variation.steps.images import face_gradient
-from xct_pipeline.variation.steps.series import PREFIX, VERSION, BoxSource, RegionMask, Series, box_source, region_mask
+from xct_pipeline.variation.steps.series import PREFIX, VERSION, BoxSource, Series, box_source, region_mask
 
 BRICK = (64, 128, 256)  # whole chunks; a multiple of every window whose sums are checked
 ENOUGH = 20_000_000  # quiet voxels: the autocovariance to 0.03 % of the variance, and thousands of windows

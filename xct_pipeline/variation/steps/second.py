@@ -11,6 +11,7 @@ from xct_pipeline.registration.steps.stage import Motion, find_volume
 from xct_pipeline.store import series as opened
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
+from xct_pipeline.variation.closures import CLOSURES
 from xct_pipeline.variation.steps.series import ATTENUATION, Series
 
 KEPT = ("gain_sigma", "offset_sigma", "tre_self")
@@ -18,7 +19,7 @@ KEPT = ("gain_sigma", "offset_sigma", "tre_self")
 
 
 def second_store(config: Config) -> Store | None:
-    """Return the store of the second energy, for the closure that needs one.
+    """Return the store of the second energy, for a closure that takes two.
 
     Raises
     ------
@@ -26,7 +27,9 @@ def second_store(config: Config) -> Store | None:
         It is not there.
     """
     settings = config.variation
-    if settings is None or settings.closure != "dual_energy" or settings.second_store is None:
+    if settings is None or settings.closure is None or settings.second_store is None:
+        return None
+    if CLOSURES[settings.closure].energies == 1:
         return None
     folder = config.resolve(settings.second_store)
     if not (folder / ATTENUATION / "0").is_dir():

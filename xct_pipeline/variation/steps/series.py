@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from xct_pipeline.config import Config, RegionOfInterest
 from xct_pipeline.engine.blocks import Array, Region, cut, size_of, widen
 from xct_pipeline.engine.execution import image_identity
+from xct_pipeline.region import RegionMask, painted_digest, place_region
 from xct_pipeline.registration.steps.stage import PATH, Motion, Registered, whole_chunks
 from xct_pipeline.scan import Scan
 from xct_pipeline.store import layout
+from xct_pipeline.store.labels import LABELS, stored_names
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
-from xct_pipeline.variation import mass
 
 VERSION = 5
 SLAB, ROWS = 64, 256  # of a box that is reduced in one task
@@ -102,60 +103,6 @@ def add_up(parts: list[dict[str, Array]]) -> dict[str, Array]:
     return total
 
 
-@dataclass(frozen=True)
-class RegionMask:
-    """The voxels of a region, and the labels it may be cut by."""
-
-    region: RegionOfInterest
-    frame: tuple[int, int, int]
-    labels_folder: str | None = None
-    values: tuple[int, ...] = ()
-    time: int = 0
-    identity: str | None = None
-
-    def slab(self, z: slice) -> Array:
-        """Return the mask of planes (z, y, x)."""
-        return self.box((z, *(slice(0, n) for n in self.frame[1:])))
-
-    def box(self, part: Region) -> Array:
-        """Return the mask of a box of the frame."""
-        offset, shape = tuple(p.start for p in part), tuple(p.stop - p.start for p in part)
-        mask: Array = np.ones(shape, bool)
-        if self.region.cylinder is not None:
-            cylinder = self.region.cylinder
-            mask &= mass.cylinder_mask(self.frame, offset, shape, z=cylinder.z, radius=cylinder.radius)
-        if self.region.box is not None:
-            box = self.region.box
-            mask &= mass.box_mask(offset, shape, (box.z, box.y, box.x))
-        if self.labels_folder is not None:
-            mask &= mass.label_mask(np.asarray(StoredArray(self.labels_folder)[(self.time, *part)]), self.values)
-        return mask
-
-    def planes(self) -> range:
-        """Return the planes that the region can touch."""
-        z = self.bounds()[0]
-        return range(z.start, z.stop)
-
-    def bounds(self) -> Region:
-        """Return the box of the frame that holds the region."""
-        low, high = [0, 0, 0], list(self.frame)
-        boxes = []
-        if self.region.cylinder is not None:
-            radius = self.region.cylinder.radius
-            across = [(math.floor((n - 1) / 2 - radius), math.ceil((n + 1) / 2 + radius)) for n in self.frame[1:]]
-            boxes.append((self.region.cylinder.z, *across))
-        if self.region.box is not None:
-            boxes.append((self.region.box.z, self.region.box.y, self.region.box.x))
-        for box in boxes:
-            low = [max(a, b[0]) for a, b in zip(low, box, strict=True)]
-            high = [min(a, b[1]) for a, b in zip(high, box, strict=True)]
-        return tuple(slice(a, max(a, b)) for a, b in zip(low, high, strict=True))
-
-    def identity_of(self) -> list[object]:
-        """Return what the mask depends on."""
-        return [self.region.model_dump(), self.values, self.time, self.identity]
-
-
 def region_mask(series: Series, store: Store, region: RegionOfInterest, known: bool = True) -> RegionMask:
     """Return a region's mask on the reference scan; not `known` before labels are there.
 
@@ -164,13 +111,12 @@ def region_mask(series: Series, store: Store, region: RegionOfInterest, known: b
     ValueError
         Its label does not exist.
     """
-    if region.label is None or not known:
+    if not known:
         return RegionMask(region, series.frame)
-    from xct_pipeline.segmentation.steps.stage import label_values, labels_path
-
-    values = tuple(label_values(store, [region.label]))
-    folder, identity = store.path.resolve() / labels_path() / "0", image_identity(store, labels_path())
-    return RegionMask(region, series.frame, str(folder), values, series.reference, identity)
+    mask = place_region(region, series.frame, store, series.reference)
+    labels = None if region.label is None else image_identity(store, LABELS)
+    painted = None if region.painted is None else painted_digest(Path(region.painted))
+    return replace(mask, identity=labels if painted is None else f"{labels} {painted}")
 
 
 @dataclass(frozen=True)
@@ -184,7 +130,7 @@ class Materials:
 
     def box(self, part: Region) -> Array:
         """Return the labels of a box of the frame."""
-        return np.asarray(StoredArray(self.folder)[(self.time, *part)])
+        return np.asarray(StoredArray(f"{self.folder}/0")[(self.time, *part)])
 
     @property
     def size(self) -> int:
@@ -199,22 +145,20 @@ class Materials:
 
 def planned_materials(config: Config, series: Series, store: Store) -> Materials | None:
     """Return the labels that there will be when the series is mapped: those of this run, else what is in the store."""
-    from xct_pipeline.segmentation.steps.stage import labels_path, material_names
+    from xct_pipeline.segmentation.steps.stage import material_names
 
     if config.segmentation is None:
         return materials_of(series, store)
-    folder = store.path.resolve() / labels_path() / "0"
+    folder = store.path.resolve() / LABELS
     return Materials(str(folder), series.reference, material_names(config.segmentation), "")
 
 
 def materials_of(series: Series, store: Store) -> Materials | None:
     """Return the labels in the store, None where there are none of this series."""
-    from xct_pipeline.segmentation.steps.stage import labels_path, stored_names
-
-    names, path = stored_names(store), labels_path()
-    folder = store.path.resolve() / path / "0"
-    if not names or not folder.is_dir() or series.reference in series.failed:
+    names = stored_names(store)
+    folder = store.path.resolve() / LABELS
+    if not names or not (folder / "0").is_dir() or series.reference in series.failed:
         return None
-    if tuple(StoredArray(folder).shape) != (len(series.names), *series.frame):
+    if tuple(StoredArray(folder / "0").shape) != (len(series.names), *series.frame):
         return None
-    return Materials(str(folder), series.reference, names, image_identity(store, path))
+    return Materials(str(folder), series.reference, names, image_identity(store, LABELS))

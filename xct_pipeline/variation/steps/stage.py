@@ -17,16 +17,17 @@ from xct_pipeline.engine.blocks import side_by_side
 from xct_pipeline.engine.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Step, Steps
+from xct_pipeline.region import RegionMask, check_region
 from xct_pipeline.scan import Scan
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.steps.charge import charge_of_series, compositions_of, series_times
 from xct_pipeline.variation.steps.images import change_pass, density_passes
 from xct_pipeline.variation.steps.noise import noise_of_series, noise_steps
 from xct_pipeline.variation.steps.pairs import Study
-from xct_pipeline.variation.steps.physics import check_region, physics_of, reference_of, refusals
+from xct_pipeline.variation.steps.physics import physics_of, reference_of, refusals
 from xct_pipeline.variation.steps.quiet import QuietMask, quiet_part
 from xct_pipeline.variation.steps.second import check_second, second_series, second_store
-from xct_pipeline.variation.steps.series import KINDS, PREFIX, RegionMask, Series, planned_materials
+from xct_pipeline.variation.steps.series import KINDS, PREFIX, Series, planned_materials
 from xct_pipeline.variation.steps.sums import surface_step, surface_threshold
 from xct_pipeline.variation.steps.tables import check_regions, mass_steps, write_maps_and_tables
 
@@ -45,7 +46,7 @@ def check(config: Config, scans: Sequence[Scan | None], frame: tuple[int, int, i
     assert settings is not None
     for name, region in {"region": settings.region, **settings.regions, "noise_region": settings.noise_region}.items():
         if region is not None:
-            check_region(name, region, frame)
+            check_region(f"variation.{name}", region, frame)
     names = [s.name if s else f"scan {k}" for k, s in enumerate(scans)]
     charge = None
     if config.electrochemistry is not None and config.electrochemistry.log is not None:

@@ -15,10 +15,11 @@ from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, size_of
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
+from xct_pipeline.region import RegionMask
 from xct_pipeline.registration.steps.stage import PATH, ceramic_threshold
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation import column_sums, faces, mass
-from xct_pipeline.variation.steps.series import VERSION, BoxSource, Materials, RegionMask, Series, box_source, boxes_of
+from xct_pipeline.variation.steps.series import VERSION, BoxSource, Materials, Series, box_source, boxes_of
 
 SUMS_RATE, SURFACE_RATE = 15e6, 60e6  # voxels per CPU-second
 PIECE = 4  # planes of a slab that are summed together

@@ -15,21 +15,13 @@ from xct_pipeline.engine.blocks import Array, Reduction
 from xct_pipeline.engine.execution import PassResult, Progress, measure, run_passes, silent
 from xct_pipeline.engine.resources import Need
 from xct_pipeline.engine.steps import Estimate, Step, Steps, path_name
+from xct_pipeline.region import RegionMask
 from xct_pipeline.variation import areal_noise, budget, cells, mass
 from xct_pipeline.variation.steps.charge import offset_note
 from xct_pipeline.variation.steps.noise import measure_pairs, pairs_step
 from xct_pipeline.variation.steps.pairs import EVALUATE_BYTES, EVALUATE_S, PairOfScans, Study, areal_passes
 from xct_pipeline.variation.steps.physics import interpolation_of
-from xct_pipeline.variation.steps.series import (
-    KINDS,
-    PREFIX,
-    VERSION,
-    Materials,
-    RegionMask,
-    materials_of,
-    pairs_of,
-    region_mask,
-)
+from xct_pipeline.variation.steps.series import KINDS, PREFIX, VERSION, Materials, materials_of, pairs_of, region_mask
 from xct_pipeline.variation.steps.sums import measure_surface
 
 WHOLE = "region"  # the region that mass is mapped in
