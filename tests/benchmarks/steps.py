@@ -258,7 +258,7 @@ def astra_fbp(p: Problem) -> Job:
 
 
 def iterations_ours(p: Problem, name: Any) -> Job:
-    from xct_pipeline.reconstruction.iterative import reconstruct_iterative
+    from xct_pipeline.reconstruction.methods.iterative import reconstruct_iterative
 
     data, theta = scene.sinograms(p, 16), scene.angles(p)
     return Job(

@@ -25,7 +25,15 @@ from xct_pipeline.config.correction import (
     ZingerMedian,
 )
 from xct_pipeline.config.electrochemistry import CyclingSettings, Electrochemistry, ImpedanceFile, VoltammetrySettings
-from xct_pipeline.config.reconstruction import Astra, FilterName, Fourier, Reconstruction, ReconstructionBase, Tomopy
+from xct_pipeline.config.reconstruction import (
+    Astra,
+    FilterName,
+    Fourier,
+    Iterative,
+    Reconstruction,
+    ReconstructionBase,
+    Tomopy,
+)
 from xct_pipeline.config.registration import Calibration, LocalDisplacement, MaskSettings, Registration, StartMotion
 from xct_pipeline.config.run import Config, natural
 from xct_pipeline.config.section import Box, Cylinder, NoMethod, OddInt, RegionOfInterest, Section, Span
@@ -81,6 +89,7 @@ __all__ = [
     "Fourier",
     "ImpedanceFile",
     "InterfaceSettings",
+    "Iterative",
     "LocalDisplacement",
     "MaskSettings",
     "NoMethod",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from xct_pipeline.config.section import Section, default_method
 
@@ -63,6 +63,29 @@ class Astra(ReconstructionBase):
     """Window on the ramp, for FBP."""
 
 
+class Iterative(ReconstructionBase):
+    """Iteration with an own projector, for few projections and low dose: SIRT, CGLS or total variation."""
+
+    method: Literal["iterative"]
+    """Iteration."""
+    algorithm: Literal["SIRT", "CGLS", "TV"] = "SIRT"
+    """SIRT converges smoothly, CGLS in some ten iterations, TV keeps edges and takes noise out between them."""
+    iterations: PositiveInt = 100
+    """How many."""
+    regularization: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the total variation, in line integrals; for TV and for no other."""
+    nonnegative: bool = False
+    """Keep attenuation at or above 0; not with CGLS."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Iterative:
+        if (self.algorithm == "TV") != (self.regularization > 0):
+            raise ValueError('algorithm = "TV" needs a regularization above 0, and only it has one')
+        if self.nonnegative and self.algorithm == "CGLS":
+            raise ValueError('algorithm = "CGLS" cannot keep values at or above 0: choose SIRT or TV')
+        return self
+
+
 class Tomopy(ReconstructionBase):
     """Any algorithm of tomopy (conda-forge only)."""
 
@@ -75,5 +98,5 @@ class Tomopy(ReconstructionBase):
 
 
 Reconstruction = Annotated[
-    Annotated[Fourier | Astra | Tomopy, Field(discriminator="method")], default_method("fourier")
+    Annotated[Fourier | Astra | Iterative | Tomopy, Field(discriminator="method")], default_method("fourier")
 ]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xct_pipeline.reconstruction.iterative import reconstruct_iterative
 from xct_pipeline.reconstruction.methods import astra
+from xct_pipeline.reconstruction.methods.iterative import reconstruct_iterative
 from xct_pipeline.reconstruction.projector import back_project, project
 
 N = 64

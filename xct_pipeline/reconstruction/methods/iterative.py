@@ -7,13 +7,15 @@ that of the scan before in a series for instance.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.reconstruction.gridding import GROUP
+from xct_pipeline.reconstruction.methods.common import Method, Options, check_shapes, per_cm
 from xct_pipeline.reconstruction.projector import Angles, Floats, back_project, project
+from xct_pipeline.scan import Axis
 
 Algorithm = Literal["SIRT", "CGLS", "TV"]
 
@@ -76,7 +78,7 @@ def reconstruct_iterative(
     _check(sinograms, angles, center, algorithm, regularization, nonnegative)
     n_rows, n_columns = sinograms.shape[1:]
     size = n_columns if size is None else size
-    unit = np.float32(1.0 if pixel_size_um is None else 1e4 / pixel_size_um)
+    unit = np.float32(per_cm(pixel_size_um))
     out = np.empty((n_rows, size, size), np.float32)
     for first in range(0, n_rows, GROUP):
         rows = slice(first, min(first + GROUP, n_rows))
@@ -110,10 +112,7 @@ def scratch_bytes(n_angles: int, n_columns: int, size: int, algorithm: Algorithm
 def _check(
     sinograms: Floats, angles: Angles, center: float, algorithm: str, regularization: float, nonnegative: bool
 ) -> None:
-    if sinograms.ndim != 3 or sinograms.shape[0] != np.size(angles):
-        raise ValueError(f"sinograms of shape {sinograms.shape} do not match {np.size(angles)} angles")
-    if not -0.5 <= center <= sinograms.shape[2] - 0.5:
-        raise ValueError(f"the center {center} lies outside the detector's {sinograms.shape[2]} columns")
+    check_shapes(sinograms, angles, center)
     if not np.isfinite(sinograms).all():
         raise ValueError("sinograms hold values that are not finite")
     if algorithm not in ("SIRT", "CGLS", "TV"):
@@ -237,3 +236,20 @@ def _divergence(edges: Floats) -> Floats:
     out[1:] -= edges[0, :-1]
     out[:, 1:] -= edges[1, :, :-1]
     return out
+
+
+def _kernel(
+    sinograms: Any, angles: Angles, axis: Axis, size: int, pixel_size_um: float | None, options: Options
+) -> Floats:
+    data = np.asarray(sinograms, np.float32)
+    return reconstruct_iterative(data, angles, center=axis.column, size=size, pixel_size_um=pixel_size_um, **options)
+
+
+METHOD = Method(
+    "iterative",
+    1,
+    _kernel,
+    lambda view, options: scratch_bytes(view.angles, view.columns, view.size, options["algorithm"]),
+    together=lambda options: 1,  # noqa: ARG005
+    linear=lambda options: False,  # noqa: ARG005
+)
