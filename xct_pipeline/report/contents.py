@@ -248,7 +248,7 @@ def _scans(path: Path, attributes: dict[str, Any], tables: dict[str, pd.DataFram
     return tuple(sorted(names, key=lambda name: _number((times.get(name) or [None])[0], 0.0)))
 
 
-def _number(value: Any, default: float = math.nan) -> float:
+def _number(value: float | None, default: float = math.nan) -> float:
     return default if value is None else float(value)
 
 
