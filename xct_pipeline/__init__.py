@@ -7,9 +7,38 @@ They are imported when they are first used, so that importing the package costs 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_PUBLIC = {
+if TYPE_CHECKING:
+    from xct_pipeline.acquisition import open_scan, open_tiff_scan
+    from xct_pipeline.config.file import load_config, parse_config
+    from xct_pipeline.engine.resources import Resources
+    from xct_pipeline.pipeline import run
+    from xct_pipeline.planning.plan import plan
+    from xct_pipeline.planning.preview import find_centers, preview
+    from xct_pipeline.report import write_report
+    from xct_pipeline.simulation.simulate import simulate
+    from xct_pipeline.store.store import open_table, open_volume
+    from xct_pipeline.viewer import view
+
+__all__ = [
+    "Resources",
+    "find_centers",
+    "load_config",
+    "open_scan",
+    "open_table",
+    "open_tiff_scan",
+    "open_volume",
+    "parse_config",
+    "plan",
+    "preview",
+    "run",
+    "simulate",
+    "view",
+    "write_report",
+]
+
+_MODULES = {
     "Resources": "engine.resources",
     "find_centers": "planning.preview",
     "load_config": "config.file",
@@ -26,14 +55,14 @@ _PUBLIC = {
     "write_report": "report",
 }
 
-__all__ = list(_PUBLIC)
 
+if not TYPE_CHECKING:  # a checker would take every name for one that is there
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__} has no attribute {name}")
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(_PUBLIC)
+    return sorted(__all__)

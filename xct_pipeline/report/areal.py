@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from xct_pipeline.report.contents import AbsentError, Array, Contents, Level, op
 from xct_pipeline.report.drawing import INK, length_text, plain_unit, shown_scans, symmetric
 from xct_pipeline.store import layout
 from xct_pipeline.variation.uncertainty import DECISION, DETECTION
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
 
 SCANS = 6
 ACROSS = 20
@@ -246,7 +250,7 @@ def areal(contents: Contents) -> tuple[Any, str]:
     )
 
 
-def _add_scan(chart: Any, maps: Maps, position: int) -> None:
+def _add_scan(chart: go.Figure, maps: Maps, position: int) -> None:
     """Add the three maps of a scan and the line around what exceeds the decision limit: four traces."""
     import plotly.graph_objects as go
 
@@ -317,7 +321,7 @@ def _outline(mask: Array, maps: Maps) -> dict[str, Any]:
     return {"x": x, "y": y}
 
 
-def _arrange(chart: Any, maps: Maps) -> None:
+def _arrange(chart: go.Figure, maps: Maps) -> None:
     """Name the axes, keep pixels square, show the region and a margin."""
     axes(chart, f"x, {maps.level.length}", f"y, {maps.level.length}")
     chart.update_xaxes(constrain="domain", showgrid=False, nticks=5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,10 @@ from xct_pipeline.report.drawing import (
     time_unit,
 )
 from xct_pipeline.store import layout
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
 
 FONT = {"family": "Inter, 'Helvetica Neue', Arial, sans-serif", "size": 12, "color": INK}
 AXIS = {
@@ -51,7 +55,7 @@ FEW = 0.025
 """Share of the median number of voxels below which a bin of a profile is not drawn."""
 
 
-def figure(height: int = 380, **layout: Any) -> Any:
+def figure(height: int = 380, **layout: object) -> Any:
     """Return an empty plotly figure in the page's style."""
     import plotly.graph_objects as go
 
@@ -71,7 +75,7 @@ def figure(height: int = 380, **layout: Any) -> Any:
     )
 
 
-def axes(chart: Any, xlabel: str, ylabel: str, **place: Any) -> None:
+def axes(chart: go.Figure, xlabel: str, ylabel: str, **place: object) -> None:
     """Name the axes."""
     chart.update_xaxes(title_text=xlabel, **AXIS, **place)
     chart.update_yaxes(title_text=ylabel, **AXIS, **place)

@@ -6,11 +6,16 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xct_pipeline.report.contents import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#5b6570"
 PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, "#56B4E9", "#000000", "#F0E442")
@@ -28,7 +33,7 @@ def canvas(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def data_uri(figure: Any, dpi: int = 170) -> str:
+def data_uri(figure: Figure, dpi: int = 170) -> str:
     """Return a drawn figure as a WebP in a data URI: grains of noise make PNG several times as large."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="webp", dpi=dpi, pil_kwargs={"quality": 84, "method": 4})
@@ -64,7 +69,7 @@ def _uri(data: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def plain_axes(ax: Any, title: str = "", frame: bool = True) -> Any:
+def plain_axes(ax: Axes, title: str = "", frame: bool = True) -> Any:
     """Leave ticks out; keep a thin frame."""
     ax.set_xticks([])
     ax.set_yticks([])
@@ -77,7 +82,7 @@ def plain_axes(ax: Any, title: str = "", frame: bool = True) -> Any:
     return ax
 
 
-def curve_axes(ax: Any, xlabel: str, ylabel: str) -> Any:
+def curve_axes(ax: Axes, xlabel: str, ylabel: str) -> Any:
     """Two spines, a light grid, small labels."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color="#e6e9ec", linewidth=0.6)
@@ -88,7 +93,7 @@ def curve_axes(ax: Any, xlabel: str, ylabel: str) -> Any:
     return ax
 
 
-def colour_bar(figure: Any, shown: Any, axes: Any, label: str, **more: Any) -> Any:
+def colour_bar(figure: Figure, shown: Any, axes: Axes | Sequence[Axes], label: str, **more: Any) -> Any:
     """Draw a labelled colour bar."""
     bar = figure.colorbar(shown, ax=axes, **{"shrink": 0.85, "aspect": 24, "pad": 0.015, **more})
     bar.set_label(label, fontsize=8.5)
@@ -104,7 +109,7 @@ def diverging(limit: float) -> dict[str, Any]:
     return {"cmap": matplotlib.colormaps[DIVERGING].with_extremes(bad=NOTHING), "vmin": -limit, "vmax": limit}
 
 
-def scale_bar(ax: Any, width: float, unit: str, color: str = "white") -> None:
+def scale_bar(ax: Axes, width: float, unit: str, color: str = "white") -> None:
     """Draw a scale bar at the lower left of a picture `width` wide, in axes' fractions."""
     length = bar_length(width)
     ax.plot(
@@ -188,7 +193,7 @@ def hue(position: int, count: int) -> str:
     return str(to_hex(matplotlib.colormaps["viridis"](0.05 + 0.8 * position / max(count - 1, 1))))
 
 
-def show(ax: Any, plane: Array, **style: Any) -> Any:
+def show(ax: Axes, plane: Array, **style: Any) -> Any:
     """Draw a plane with row 0 at the bottom and its voxels seen."""
     return ax.imshow(plane, origin="lower", interpolation="nearest", **style)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,11 @@ from xct_pipeline.report.drawing import (
 from xct_pipeline.report.markup import plus_minus
 from xct_pipeline.report.projection import box_edges, paint, window
 from xct_pipeline.report.region import Part, read_part, smoothed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 ROWS = 6
 MAP_SIDE = 192
@@ -113,7 +118,7 @@ def _means(field: Array, inside: Array) -> tuple[Array, ...]:
     return tuple(means)
 
 
-def _title(ax: Any, contents: Contents, t: int, note: str) -> None:
+def _title(ax: Axes, contents: Contents, t: int, note: str) -> None:
     divisor, unit = time_unit(contents.times_s)
     when = contents.times_s[t] / divisor
     text = contents.scans[t] + (f", {when:.2f} {unit}" if np.isfinite(when) else "")
@@ -173,7 +178,7 @@ def _mass(contents: Contents, t: int) -> str:
     return plus_minus(float(row["mass_change_mg"].iloc[0]), float(row["sigma_mg"].iloc[0])) + " mg"
 
 
-def _solid(ax: Any, view: View, limit: float, threshold: float) -> None:
+def _solid(ax: Axes, view: View, limit: float, threshold: float) -> None:
     picture = paint(view.field, limit, threshold, view.part.inside)
     ax.imshow(picture, origin="lower", interpolation="bilinear")
     for ends, hidden in box_edges(view.field.shape):
@@ -184,7 +189,7 @@ def _solid(ax: Any, view: View, limit: float, threshold: float) -> None:
     plain_axes(ax, frame=False)
 
 
-def _leads(figure: Any, profile: Any, tops: Sequence[Any], contents: Contents, chosen: Sequence[int]) -> None:
+def _leads(figure: Figure, profile: Axes, tops: Sequence[Any], contents: Contents, chosen: Sequence[int]) -> None:
     """Lead from each scan on the profile to its column."""
     from matplotlib.patches import ConnectionPatch
 
@@ -218,7 +223,7 @@ def _voltage(contents: Contents) -> tuple[Array, Array, str] | None:
     return None
 
 
-def _profile(ax: Any, contents: Contents, voltage: tuple[Array, Array, str], chosen: Sequence[int]) -> None:
+def _profile(ax: Axes, contents: Contents, voltage: tuple[Array, Array, str], chosen: Sequence[int]) -> None:
     time, values, style = voltage
     divisor, unit = time_unit([*contents.times_s, float(np.nanmax(time))])
     curve_axes(ax, "", "voltage, V")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,15 +13,19 @@ from markupsafe import Markup
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.store import layout
 
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
 TABLE_ROWS = 200
 
 
-def chart(draw: Callable[..., Any], *arguments: Any) -> Callable[[Contents], Markup]:
+def chart(draw: Callable[..., Any], *arguments: object) -> Callable[[Contents], Markup]:
     """Return the panel of a plotly figure."""
     return lambda contents: chart_markup(draw(contents, *arguments))
 
 
-def chart_markup(figure: Any) -> Markup:
+def chart_markup(figure: go.Figure) -> Markup:
     """Return a plotly figure as a div that the page's script draws; several axes side by side keep their width."""
     data = figure.to_json().replace("<", "\\u003c")
     kind = "chart wide" if "xaxis2" in figure.layout else "chart"
@@ -75,7 +79,7 @@ def frame_markup(table: pd.DataFrame, units: dict[str, str] | None = None) -> Ma
     )
 
 
-def cell(value: Any) -> str:
+def cell(value: object) -> str:
     """Return a cell's text."""
     if value is None or (isinstance(value, (float, np.floating)) and not math.isfinite(value)):
         return "–" if value is None or math.isnan(value) else str(value)

@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from xct_pipeline.report import areal, charts, figures, solid
-from xct_pipeline.report.contents import AbsentError, Contents, label_names, open_level
+from xct_pipeline.report.contents import AbsentError, Array, Contents, label_names, open_level
 from xct_pipeline.report.markup import chart_markup, frame_markup, plus_minus, table
 
 MAX_CONFIG = 200_000
@@ -81,7 +81,7 @@ def configuration(contents: Contents) -> Markup:
     return Markup("<details><summary>Configuration with every default</summary><pre>{}</pre></details>").format(text)
 
 
-def _tables_last(value: Any) -> Any:
+def _tables_last(value: object) -> Any:
     """Leave None out, which TOML has not, and put tables behind plain keys, where it wants them."""
     if isinstance(value, dict):
         kept = {k: _tables_last(v) for k, v in value.items() if v is not None}
@@ -167,7 +167,7 @@ def motion(contents: Contents) -> Markup:
     )
 
 
-def _rotation(matrix: Any) -> Any:
+def _rotation(matrix: Array) -> Any:
     """Return small angles about z, y and x, rad, of a matrix in (z, y, x) order."""
     skew = (matrix - matrix.T) / 2
     return np.array([skew[2, 1], skew[0, 2], skew[1, 0]])

@@ -105,7 +105,7 @@ def window(shape: tuple[int, ...]) -> tuple[float, float, float, float]:
     return float(left), float(right), float(bottom), float(top)
 
 
-def surface_mesh(field: Array, level: float, step: Any, origin: Any) -> tuple[Array, Array] | None:
+def surface_mesh(field: Array, level: float, step: float, origin: Array) -> tuple[Array, Array] | None:
     """Return vertices (n, 3; z, y, x) and triangles (m, 3) where a field crosses a level, None where it never does."""
     from skimage.measure import marching_cubes
 

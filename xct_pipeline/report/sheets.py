@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,10 @@ from xct_pipeline.planning import preview as previewing
 from xct_pipeline.planning.plan import STAGES, plan
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.store import layout
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 Array = npt.NDArray[Any]
 OFFSETS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)
@@ -156,7 +160,7 @@ def _value(text: str) -> Any:
         return text.strip()
 
 
-def with_value(config: Config, key: str, value: Any) -> Config:
+def with_value(config: Config, key: str, value: object) -> Config:
     """Return a configuration with one setting changed, checked as the file would be.
 
     Raises
@@ -212,6 +216,6 @@ def _sheet(rows: int, columns: int, size: float = 1.9) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _save(figure: Any, file: Path) -> None:
+def _save(figure: Figure, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=130)

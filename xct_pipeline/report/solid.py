@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,10 @@ from xct_pipeline.report.contents import AbsentError, Array, Contents
 from xct_pipeline.report.drawing import BLUE, GREY, INK, VERMILION, plain_unit, shown_scans, symmetric, time_unit
 from xct_pipeline.report.projection import surface_mesh
 from xct_pipeline.report.region import Part, read_part, smoothed
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
 
 SIDES = (96, 64, 40, 24)
 BLUR = 2.0
@@ -101,7 +105,7 @@ def _spread(field: Array, part: Part) -> float:
     return 1.4826 * float(np.median(np.abs(field[part.inside]))) if part.inside.any() else 0.0
 
 
-def _arrange_scene(chart: Any, length: str, wide: bool) -> None:
+def _arrange_scene(chart: go.Figure, length: str, wide: bool) -> None:
     """Name the axes in space and place the eye; `wide` where nothing stands beside it."""
     plain = {"backgroundcolor": "white", "gridcolor": "#e3e6e9", "showbackground": False, "zeroline": False}
     names = {f"{a}axis": {**plain, "nticks": 3 if a == "z" else 5, "title": {"text": f"{a}, {length}"}} for a in "xyz"}
@@ -136,14 +140,14 @@ def _mesh(mesh: tuple[Array, Array] | None, color: str, name: str, visible: bool
     )
 
 
-def _outline(chart: Any, part: Part) -> None:
+def _outline(chart: go.Figure, part: Part) -> None:
     mesh = surface_mesh(part.inside.astype(np.float32), 0.5, part.step, part.origin)
     trace = _mesh(mesh, "#b8c0c7", "region", True, 0.10)
     trace.update(hoverinfo="skip")
     chart.add_trace(trace, 1, 1)
 
 
-def _curves(chart: Any, contents: Contents) -> int:
+def _curves(chart: go.Figure, contents: Contents) -> int:
     """Draw voltage and mass against time; return how many traces that took."""
     import plotly.graph_objects as go
 
@@ -204,7 +208,7 @@ def _curves(chart: Any, contents: Contents) -> int:
     return count
 
 
-def _marks(chart: Any, contents: Contents, t: int, visible: bool) -> list[bool]:
+def _marks(chart: go.Figure, contents: Contents, t: int, visible: bool) -> list[bool]:
     """Mark a scan on the voltage and on the mass; one entry per trace added."""
     import plotly.graph_objects as go
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,11 @@ from xct_pipeline.report.drawing import (
 )
 from xct_pipeline.report.figures import label_image
 from xct_pipeline.report.region import region_mask
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 SIDE = 400
 HALF = 4
@@ -165,7 +170,7 @@ def _chain(steps: Sequence[Step]) -> str:
     return data_uri(figure)
 
 
-def _draw(figure: Any, ax: Any, step: Step, k: int) -> None:
+def _draw(figure: Figure, ax: Axes, step: Step, k: int) -> None:
     from matplotlib.patches import Patch
     from matplotlib.ticker import MaxNLocator
 

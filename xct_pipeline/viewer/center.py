@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import Container, FloatSlider, PushButton, SpinBox
 
 from xct_pipeline import pipeline
 from xct_pipeline.config import Config
 from xct_pipeline.config.edit import update_config
+from xct_pipeline.device import Array
 from xct_pipeline.planning import preview as previewing
 from xct_pipeline.planning.scan import given_axis
 from xct_pipeline.viewer.ome import contrast
 from xct_pipeline.viewer.panel import NameBox, Panel, placed, plot, scan_names, set_picture, show_plot, volume_image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from napari import Viewer
+
+    from xct_pipeline.reconstruction.center.find import CenterEstimate
+
 
 LAYER = "centre: slice"
 REACH = 20.0  # columns that the slider goes to either side
@@ -25,7 +34,7 @@ class CenterPanel(Panel):
 
     title = "Centre"
 
-    def __init__(self, napari_viewer: Any, config: Path | None = None) -> None:
+    def __init__(self, napari_viewer: Viewer, config: Path | None = None) -> None:
         super().__init__(napari_viewer, config)
         self.scan = NameBox("scan")
         self.row = SpinBox(label="row", min=0, max=1_000_000, value=0)
@@ -88,7 +97,7 @@ class CenterPanel(Panel):
             job = (self.load(), str(self.scan.value), float(self.center.value), int(self.row.value))
             self._slice.start(f"slice with centre {job[2]:.2f}", self._show, slice_with_center, *job)
 
-    def _show(self, plane: Any) -> None:
+    def _show(self, plane: Array) -> None:
         unit = {"unit": self.image.unit, "kind": "preview"}
         limits = contrast(plane[abs(plane) >= 0])
         shown = set_picture(
@@ -134,7 +143,7 @@ class CenterPanel(Panel):
             self.say(f"finding the centres of {', '.join(lacking)} too")
             self._search.start("centres of the other scans", merge, previewing.find_centers, config, lacking)
 
-    def _write(self, center: Any) -> None:
+    def _write(self, center: float | Sequence[float]) -> None:
         update_config(self.path, {"reconstruction.center": center})
         shown = f"{center:g}" if isinstance(center, float) else ", ".join(f"{c:g}" for c in center)
         self.inform(f"wrote center = {shown} into {self.path.name}")
@@ -146,7 +155,7 @@ def slice_with_center(config: Config, scan: str, center: float, row: int) -> Any
     return previewing.preview(config.model_copy(update={"reconstruction": settings}), row, [scan])[scan]
 
 
-def describe(estimate: Any) -> str:
+def describe(estimate: CenterEstimate) -> str:
     """Return an estimate in words."""
     lines = [f"{estimate.center:.3f} +- {estimate.sigma:.3f} ({estimate.method})"]
     if math.isfinite(estimate.metric_center):
@@ -156,7 +165,7 @@ def describe(estimate: Any) -> str:
     return "\n".join([*lines, *estimate.warnings])
 
 
-def draw(axes: Any, estimate: Any) -> None:
+def draw(axes: Axes, estimate: CenterEstimate) -> None:
     """Draw the scores of both methods, each scaled to its own range."""
     axes.clear()
     for curve, label, colour in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, PushButton, SpinBox
 
@@ -19,6 +19,10 @@ from xct_pipeline.viewer.ome import contrast, signed_contrast
 from xct_pipeline.viewer.panel import NameBox, Panel, placed, scan_names, set_picture, volume_image
 from xct_pipeline.viewer.section import MethodEditor
 
+if TYPE_CHECKING:
+    from napari import Viewer
+
+
 STEPS = {"zinger": ZingerUnion, "phase": PhaseUnion, "stripe": StripeUnion}
 BEFORE, AFTER, DIFFERENCE = "chain: before", "chain: after", "chain: difference"
 NOTHING, SAVED = "these steps left out", "the file as it is"
@@ -29,7 +33,7 @@ class ChainPanel(Panel):
 
     title = "Stripes and phase"
 
-    def __init__(self, napari_viewer: Any, config: Path | None = None) -> None:
+    def __init__(self, napari_viewer: Viewer, config: Path | None = None) -> None:
         super().__init__(napari_viewer, config)
         self.scan = NameBox("scan")
         self.row = SpinBox(label="row", min=0, max=1_000_000, value=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xct_pipeline.viewer.center import CenterPanel
 from xct_pipeline.viewer.chain import ChainPanel
@@ -13,10 +13,14 @@ from xct_pipeline.viewer.reconstruct import ReconstructPanel
 from xct_pipeline.viewer.register import RegisterPanel
 from xct_pipeline.viewer.segment import SegmentPanel
 
+if TYPE_CHECKING:
+    from napari import Viewer
+
+
 PANELS: tuple[type[Panel], ...] = (CenterPanel, ChainPanel, ReconstructPanel, RegisterPanel, SegmentPanel, MassPanel)
 
 
-def dock_all(viewer: Any, path: Path) -> dict[str, Panel]:
+def dock_all(viewer: Viewer, path: Path) -> dict[str, Panel]:
     """Dock the widgets in tabs at the right; each reads its configuration when it is first looked at."""
     config = find_config(path)
     panels: dict[str, Panel] = {}

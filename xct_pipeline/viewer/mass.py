@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,10 @@ from xct_pipeline.store.store import Store, open_image
 from xct_pipeline.viewer.panel import Panel, plot, show_plot
 from xct_pipeline.viewer.running import RunControl
 
+if TYPE_CHECKING:
+    from napari import Viewer
+
+
 Array = npt.NDArray[Any]
 REGION, LINE = "mass: region", "mass: line"
 MAIN = "region"
@@ -30,7 +34,7 @@ class MassPanel(Panel):
 
     title = "Mass variation"
 
-    def __init__(self, napari_viewer: Any, config: Path | None = None) -> None:
+    def __init__(self, napari_viewer: Viewer, config: Path | None = None) -> None:
         super().__init__(napari_viewer, config)
         self.first = SpinBox(label="z from", min=0, max=1_000_000)
         self.stop = SpinBox(label="z to (not included)", min=1, max=1_000_000, value=1)
@@ -170,7 +174,7 @@ class MassPanel(Panel):
             }
             self._draw(table["time_s"], table["mass_change_mg"], table["sigma_mg"], "configured region, one sigma")
 
-    def _draw(self, time: Any, mass: Any, error: Any, title: str) -> None:
+    def _draw(self, time: npt.ArrayLike, mass: npt.ArrayLike, error: npt.ArrayLike, title: str) -> None:
         time, mass, error = (np.asarray(v, float) for v in (time, mass, error))
         self.axes.clear()
         if self.twin is not None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from magicgui.widgets import ComboBox, Container, FileEdit, Label
 from napari.qt.threading import create_worker
@@ -15,6 +15,13 @@ from napari.utils.notifications import show_error, show_info
 
 from xct_pipeline.config import Config
 from xct_pipeline.config.file import load_config
+from xct_pipeline.device import Array
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+    from xct_pipeline.store.image import Image
+
 
 log = logging.getLogger("xct")
 EXPECTED = (ValueError, OSError, RuntimeError, MemoryError, KeyError, IndexError)  # what a user can mend or wait out
@@ -32,7 +39,7 @@ class Panel(Container):  # type: ignore[misc]
 
     title: ClassVar[str] = ""
 
-    def __init__(self, viewer: Any, config: Path | None = None) -> None:
+    def __init__(self, viewer: Viewer, config: Path | None = None) -> None:
         super().__init__(labels=True)
         self.viewer = viewer
         self.closed = False
@@ -110,7 +117,7 @@ class Latest:
         """Whether something is worked on."""
         return self.running is not None
 
-    def start(self, what: str, done: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
+    def start(self, what: str, done: Callable[[Any], None], function: Callable[..., Any], *args: object) -> None:
         """Call ``function(*args)`` in a thread, then ``done(result)`` in the window's.
 
         Parameters
@@ -187,7 +194,7 @@ class NameBox(ComboBox):  # type: ignore[misc]
             self.reset_choices()
 
 
-def set_picture(viewer: Any, name: str, data: Any, **keywords: Any) -> Any:
+def set_picture(viewer: Viewer, name: str, data: Array, **keywords: object) -> Any:
     """Add an image layer, or put new data into the one of this name and keep how the user set it."""
     if name in viewer.layers:
         layer = viewer.layers[name]
@@ -204,12 +211,12 @@ def set_picture(viewer: Any, name: str, data: Any, **keywords: Any) -> Any:
     return added
 
 
-def raw_layers(viewer: Any) -> list[Any]:
+def raw_layers(viewer: Viewer) -> list[Any]:
     """Return the layers of raw scans."""
     return [layer for layer in viewer.layers if "scan" in layer.metadata.get("xct", {})]
 
 
-def placed(image: Any) -> dict[str, Any]:
+def placed(image: Image) -> dict[str, Any]:
     """Return scale and units that put a slice (y, x) where the volume lies.
 
     Parameters

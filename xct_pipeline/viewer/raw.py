@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xct_pipeline.config import Config
 from xct_pipeline.scan import Frames, Scan, ScanError
 from xct_pipeline.viewer import ome
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
 
 Layer = tuple[Any, dict[str, Any], str]
 AXES = ("angle", "row", "column")
@@ -121,7 +125,7 @@ def _lazy(frames: Frames, name: str, chunks: tuple[int, ...]) -> Any:
     return da.from_array(box, chunks=fitting, name=False, meta=np.empty((0, 0, 0), frames.dtype))
 
 
-def sinogram_view(viewer: Any, sinograms: bool) -> None:
+def sinogram_view(viewer: Viewer, sinograms: bool) -> None:
     """Show sinograms (a slider over rows) or projections (a slider over angles) of the raw scans in a viewer.
 
     Raises

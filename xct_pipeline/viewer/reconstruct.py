@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from magicgui.widgets import ComboBox, Container, PushButton, TextEdit
 
@@ -14,13 +14,16 @@ from xct_pipeline.store.files import write_atomic
 from xct_pipeline.viewer.panel import Panel
 from xct_pipeline.viewer.running import RunControl
 
+if TYPE_CHECKING:
+    from napari import Viewer
+
 
 class ReconstructPanel(Panel):
     """Edit, check, run, stop, resume."""
 
     title = "Reconstruct"
 
-    def __init__(self, napari_viewer: Any, config: Path | None = None) -> None:
+    def __init__(self, napari_viewer: Viewer, config: Path | None = None) -> None:
         super().__init__(napari_viewer, config)
         self.text = TextEdit(label="run.toml")
         self.text.native.setLineWrapMode(self.text.native.LineWrapMode.NoWrap)

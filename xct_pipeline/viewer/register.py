@@ -6,7 +6,7 @@ import contextlib
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,11 @@ from xct_pipeline.viewer.ome import contrast, signed_contrast
 from xct_pipeline.viewer.panel import NameBox, Panel, set_picture
 from xct_pipeline.viewer.running import RunControl
 from xct_pipeline.viewer.section import FormFields
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from napari import Viewer
+
 
 Array = npt.NDArray[Any]
 
@@ -43,7 +48,7 @@ class RegisterPanel(Panel):
 
     title = "Register"
 
-    def __init__(self, napari_viewer: Any, config: Path | None = None) -> None:
+    def __init__(self, napari_viewer: Viewer, config: Path | None = None) -> None:
         super().__init__(napari_viewer, config)
         self.source = ComboBox(label="volumes", choices=[RAW, DONE])
         self.fixed, self.moving = NameBox("reference"), NameBox("compared")
@@ -301,7 +306,7 @@ class RegisterPanel(Panel):
             return True
         return False
 
-    def _done(self, result: Any) -> None:
+    def _done(self, result: object) -> None:
         del result
         self.source.value = DONE
 
@@ -320,7 +325,7 @@ def coarse(folder: Path, most: int) -> Any:
         level += 1
 
 
-def _placement(image: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _placement(image: xr.DataArray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     axes = [np.asarray(image.coords[axis]) for axis in ("z", "y", "x")]
     return tuple(float(a[1] - a[0]) if len(a) > 1 else 1.0 for a in axes), tuple(float(a[0]) for a in axes)
 

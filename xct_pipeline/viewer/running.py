@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import Container, ProgressBar, PushButton
 from napari.qt.threading import create_worker
@@ -14,6 +14,14 @@ from napari.qt.threading import create_worker
 from xct_pipeline import pipeline
 from xct_pipeline.viewer import layers
 from xct_pipeline.viewer.panel import EXPECTED, Panel, Problem, raw_layers
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Layer
+
+    from xct_pipeline.config import Config
+    from xct_pipeline.engine.execution import ShardResult
+
 
 WAIT_S = 0.2
 
@@ -84,7 +92,7 @@ class RunControl(Container):  # type: ignore[misc]
         self._halt.set()
         self.panel.say("stopping after the shards in work")
 
-    def _step(self, step: Any) -> None:
+    def _step(self, step: str | tuple[str, int, int] | None) -> None:
         if self.panel.closed or step is None:
             return
         if isinstance(step, str):
@@ -94,7 +102,7 @@ class RunControl(Container):  # type: ignore[misc]
         self.bar.max, self.bar.value = total, done
         self.panel.say(f"{name}: {done} of {total} shards")
 
-    def _end(self, result: Any = None) -> None:
+    def _end(self, result: pipeline.RunResult | Problem | None = None) -> None:
         self.worker = None
         if self.panel.closed:
             return
@@ -117,7 +125,7 @@ class RunControl(Container):  # type: ignore[misc]
             self.panel.inform(f"finished: {result.store.path}")
 
 
-def show_store(viewer: Any, path: Path) -> None:
+def show_store(viewer: Viewer, path: Path) -> None:
     """Put a store's images into the viewer, replacing those shown from it before."""
     from napari.layers import Layer
 
@@ -132,7 +140,7 @@ def show_store(viewer: Any, path: Path) -> None:
         viewer.add_layer(Layer.create(data, keywords, kind))
 
 
-def _of_store(layer: Any, path: Path) -> bool:
+def _of_store(layer: Layer, path: Path) -> bool:
     return str(layer.metadata.get("xct", {}).get("store", "")) == str(path)
 
 
@@ -150,7 +158,7 @@ class RunThread(threading.Thread):
         Sentences, (image, done, total), and at last an `_End`.
     """
 
-    def __init__(self, config: Any, until: str | None, halt: threading.Event) -> None:
+    def __init__(self, config: Config, until: str | None, halt: threading.Event) -> None:
         super().__init__(daemon=True, name="xct run")
         self.config, self.until, self.halt = config, until, halt
         self.messages: queue.Queue[Any] = queue.Queue()
@@ -168,16 +176,16 @@ class RunThread(threading.Thread):
             result = Problem(RuntimeError(f"{type(error).__name__}: {error}"))
         self.messages.put(_End(result))
 
-    def _progress(self, result: Any, done: int, total: int) -> None:
+    def _progress(self, result: ShardResult, done: int, total: int) -> None:
         self._note((result.name, done, total))
 
-    def _note(self, message: Any) -> None:
+    def _note(self, message: object) -> None:
         if self.halt.is_set():
             raise _Stopped
         self.messages.put(message)
 
 
-def run_in_steps(config: Any, until: str | None, halt: threading.Event) -> Generator[Any, None, Any]:
+def run_in_steps(config: Config, until: str | None, halt: threading.Event) -> Generator[Any, None, Any]:
     """Run the pipeline, yielding sentences and (image, done, total), and nothing now and then.
 
     Leaving the iterator, or setting `halt`, ends the run after the shards in work.
@@ -217,5 +225,5 @@ def finish_work() -> None:
 class _End:
     """The last message of a run."""
 
-    def __init__(self, result: Any) -> None:
+    def __init__(self, result: object) -> None:
         self.result = result

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import types
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit
 from pydantic import BaseModel, ValidationError
 
 from xct_pipeline.config.file import describe
+
+if TYPE_CHECKING:
+    from magicgui.widgets import Widget
 
 
 class MethodEditor(Container):  # type: ignore[misc]
@@ -27,7 +30,7 @@ class MethodEditor(Container):  # type: ignore[misc]
         Parameters that are not shown but stay as they are.
     """
 
-    def __init__(self, name: str, union: Any, kept: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, union: object, kept: Sequence[str] = ()) -> None:
         self.models = {
             tag: model for model in members(union) for tag in get_args(model.model_fields["method"].annotation)
         }
@@ -117,7 +120,7 @@ class FormFields(Container):  # type: ignore[misc]
         return {key: value for key, value in self.values().items() if value != old[key]}
 
 
-def members(annotation: Any) -> list[type[BaseModel]]:
+def members(annotation: object) -> list[type[BaseModel]]:
     """Return the sections of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
@@ -135,11 +138,11 @@ def _field(key: str, model: type[BaseModel], values: dict[str, Any]) -> Any:
     return LineEdit(label=key, value=_text(value))
 
 
-def _choices(annotation: Any) -> list[Any]:
+def _choices(annotation: object) -> list[Any]:
     return list(get_args(annotation)) if get_origin(annotation) is Literal else []
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None:
         return ""
     return (
@@ -151,7 +154,7 @@ def _text(value: Any) -> str:
     )
 
 
-def _value(field: Any, annotation: Any) -> Any:
+def _value(field: Widget, annotation: object) -> Any:
     """Return what a field holds as the type that the configuration wants; text that does not fit stays text."""
     if not isinstance(field, LineEdit):
         return field.value
@@ -164,7 +167,7 @@ def _value(field: Any, annotation: Any) -> Any:
     return _number(text, kinds)
 
 
-def _kinds(annotation: Any) -> set[Any]:
+def _kinds(annotation: object) -> set[Any]:
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType, Annotated):
         return set().union(*(_kinds(part) for part in get_args(annotation)))

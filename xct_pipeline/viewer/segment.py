@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,10 @@ from xct_pipeline.viewer.panel import NameBox, Panel, plot, show_plot
 from xct_pipeline.viewer.running import RunControl
 from xct_pipeline.viewer.section import MethodEditor
 
+if TYPE_CHECKING:
+    from napari import Viewer
+
+
 Array = npt.NDArray[Any]
 
 LABELS, PAINT = "segment: labels", "segment: paint"
@@ -35,7 +39,7 @@ class SegmentPanel(Panel):
 
     title = "Segment"
 
-    def __init__(self, napari_viewer: Any, config: Path | None = None) -> None:
+    def __init__(self, napari_viewer: Viewer, config: Path | None = None) -> None:
         super().__init__(napari_viewer, config)
         self.scan = NameBox("scan")
         self.plane = SpinBox(label="plane z", min=0, max=1_000_000)

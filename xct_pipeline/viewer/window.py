@@ -8,9 +8,13 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xct_pipeline.store.files import RefusedError
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
 
 MISSING = "the viewer needs napari and a Qt binding: pip install 'xct-pipeline[napari]'"
 PLUGIN = "xct-pipeline"
@@ -96,7 +100,7 @@ def _answers(display: str) -> bool:
     return host.startswith("/")  # a socket of macOS's kind; Qt decides
 
 
-def fill(viewer: Any, layers: list[Any]) -> list[Any]:
+def fill(viewer: Viewer, layers: list[Any]) -> list[Any]:
     """Add layers to a viewer, with what belongs to a store's: times along t and one-sided maps in 3-D."""
     from napari.layers import Image, Layer
 
@@ -115,7 +119,7 @@ def fill(viewer: Any, layers: list[Any]) -> list[Any]:
     return added
 
 
-def time_text(viewer: Any) -> str:
+def time_text(viewer: Viewer) -> str:
     """Return which scan is shown and when it was taken, or which value of a sweep."""
     from xct_pipeline.viewer.times import label_of
 
@@ -130,12 +134,12 @@ def time_text(viewer: Any) -> str:
     return next((name[0] for name in names if name), "")
 
 
-def show_times(viewer: Any) -> None:
+def show_times(viewer: Viewer) -> None:
     """Write the scan and its time into the corner of the picture, now and whenever a slider moves."""
     overlay = viewer.canvas.overlays.text
     overlay.position = "bottom_left"
 
-    def update(event: Any = None) -> None:
+    def update(event: object = None) -> None:
         del event
         text = time_text(viewer)
         overlay.text, overlay.visible = text, bool(text)
@@ -145,10 +149,10 @@ def show_times(viewer: Any) -> None:
     update()
 
 
-def swap_in_3d(viewer: Any) -> None:
+def swap_in_3d(viewer: Viewer) -> None:
     """Show gain and loss as layers of their own in 3-D, where a projection would drop what is negative."""
 
-    def update(event: Any = None) -> None:
+    def update(event: object = None) -> None:
         del event
         volume = viewer.dims.ndisplay == 3
         notes = {layer: layer.metadata.get("xct", {}) for layer in viewer.layers}
@@ -162,7 +166,7 @@ def swap_in_3d(viewer: Any) -> None:
     viewer.dims.events.ndisplay.connect(update)
 
 
-def add_widgets(viewer: Any, path: Path) -> None:
+def add_widgets(viewer: Viewer, path: Path) -> None:
     """Dock the widgets that make sense for `path`, in tabs."""
     from xct_pipeline.viewer.docks import dock_all
 
