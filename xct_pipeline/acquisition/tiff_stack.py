@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from natsort import natsorted
 
 from xct_pipeline.acquisition.hdf5 import MOST_PIXELS, counts_dtype, one_line, piece, reading
 from xct_pipeline.inputs import read_bytes
@@ -185,12 +185,6 @@ def is_tiff(path: Path) -> bool:
         return stream.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def natural_key(path: Path) -> tuple[Any, ...]:
-    """Sorts ``img_2`` before ``img_10``."""
-    parts = re.split(r"(\d+)", str(path))
-    return tuple((0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts)
-
-
 def matching_files(patterns: str | Path | Sequence[str | Path], folder: Path) -> list[Path]:
     """Files that globs or names stand for.
 
@@ -226,7 +220,7 @@ def matching_files(patterns: str | Path | Sequence[str | Path], folder: Path) ->
             there = path.exists() and not path.is_dir()
             what = "not a file that can be read again and again" if there else "no such file"
             raise ScanError(one_line(f"{path}: {what}"))
-        found += sorted(matches, key=natural_key)
+        found += natsorted(matches, key=str)
     if not found:
         raise ScanError("an empty list of files")
     return found

@@ -35,7 +35,7 @@ from xct_pipeline.config.reconstruction import (
     Tomopy,
 )
 from xct_pipeline.config.registration import Calibration, LocalDisplacement, MaskSettings, Registration, StartMotion
-from xct_pipeline.config.run import Config, natural
+from xct_pipeline.config.run import Config
 from xct_pipeline.config.section import Box, Cylinder, NoMethod, OddInt, RegionOfInterest, Section, Span
 from xct_pipeline.config.segmentation import (
     DEFAULT_NAMES,
@@ -129,5 +129,4 @@ __all__ = [
     "VoltammetrySettings",
     "Zinger",
     "ZingerMedian",
-    "natural",
 ]

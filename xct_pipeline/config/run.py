@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from pathlib import Path
 
+from natsort import natsorted
 from pydantic import Field, NonNegativeInt, model_validator
 
 from xct_pipeline.config.acquisition import Acquisition
@@ -87,15 +87,10 @@ class Config(Section):
                 continue
             folder = str(self.folder.resolve())
             below = os.path.join(glob.escape(folder), Path(pattern).expanduser())  # what it lies in is no pattern
-            found = sorted(map(os.path.normpath, glob.glob(below, recursive=True)), key=natural)
+            found = natsorted(map(os.path.normpath, glob.glob(below, recursive=True)))
             if not found:
                 unmatched.append(f"{path}: no file matches this pattern")
             files += map(Path, found)
         if unmatched:
             raise ScanError("; ".join(unmatched))
         return files
-
-
-def natural(text: str) -> list[tuple[int, int | str]]:
-    """Return a key that sorts frame_2 before frame_10."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text)]
