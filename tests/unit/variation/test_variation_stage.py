@@ -14,7 +14,9 @@ from xct_pipeline.config.file import parse_config
 from xct_pipeline.engine.blocks import BlockOp, Pass, Region, size_of
 from xct_pipeline.engine.execution import run_passes
 from xct_pipeline.registration.steps.stage import Motion
+from xct_pipeline.store.files import read_attributes, write_group
 from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.labels import LABELS
 from xct_pipeline.store.store import Store, open_image
 from xct_pipeline.variation import alloy
 from xct_pipeline.variation import faraday as ec
@@ -149,12 +151,9 @@ def test_profiles_bins_and_materials_have_honest_errors(tmp_path):
 
 
 def set_names(store: Store, names: dict[int, str]) -> None:
-    import json
-
-    file = store.path / "registered/labels/materials/zarr.json"
-    data = json.loads(file.read_text())
-    data["attributes"]["xct"]["names"] = {str(k): v for k, v in names.items()}
-    file.write_text(json.dumps(data))
+    attributes = read_attributes(store.path / LABELS)
+    attributes["xct"]["names"] = {str(k): v for k, v in names.items()}
+    write_group(store.path / LABELS, attributes)
 
 
 @pytest.mark.parametrize("name", ["const_k", "filled", "same_composition", "well_mixed"])
