@@ -16,6 +16,7 @@ from xct_pipeline.engine.execution import run_passes
 from xct_pipeline.registration.steps.stage import Motion
 from xct_pipeline.store.files import read_attributes, write_group
 from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.labels import LABELS
 from xct_pipeline.store.store import Store, open_image
 from xct_pipeline.variation import alloy
 from xct_pipeline.variation import faraday as ec
@@ -150,10 +151,9 @@ def test_profiles_bins_and_materials_have_honest_errors(tmp_path):
 
 
 def set_names(store: Store, names: dict[int, str]) -> None:
-    folder = store.path / "registered/labels/materials"
-    attributes = read_attributes(folder)
+    attributes = read_attributes(store.path / LABELS)
     attributes["xct"]["names"] = {str(k): v for k, v in names.items()}
-    write_group(folder, attributes)
+    write_group(store.path / LABELS, attributes)
 
 
 @pytest.mark.parametrize("name", ["const_k", "filled", "same_composition", "well_mixed"])
