@@ -205,9 +205,9 @@ def _electrochemistry(store: Store, scans: tuple[str, ...]) -> None:
         taken.append(Taken(spectrum, relaxation(spectrum, bootstrap=20), TIMES_S[k], name))
     write_spectra(store, taken)
     voltage = np.abs(np.linspace(0, 4, 80) % 2 - 1)
-    store.write_table("voltammetry", pd.DataFrame({"cycle": 1, "voltage_V": voltage, "current_A": voltage**2}), {})
+    store.write_table("voltammetry", pd.DataFrame({"cycle": 1, "voltage_V": voltage, "current_A": voltage**2}))
     cycles = {"cycle": [1, 2], "charge_C": [3.6, 3.5], "discharge_C": [3.5, 3.4], "efficiency": [0.97, 0.97]}
-    store.write_table("cycling", pd.DataFrame(cycles), {})
+    store.write_table("cycling", pd.DataFrame(cycles))
 
 
 def write_tables(store: Store, loss: float = 1.0, scans: tuple[str, ...] = SCANS) -> None:

@@ -9,6 +9,8 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 from command import shell
 
 from xct_pipeline.demo import write_config
@@ -40,6 +42,16 @@ def run_series(folder: Path) -> Path:
     shutil.rmtree(folder / "truth")
     for k in reversed(range(len(SCANS))):
         (folder / f"scan_{k:02d}.nxs").rename(folder / f"{SCANS[k]}.nxs")
+    time_s = np.arange(400.0)
+    sweep = {"time_s": time_s, "Ewe/V": 3 + 0.5 * np.abs((time_s / 100) % 2 - 1), "I/mA": np.sin(time_s / 50)}
+    pd.DataFrame(sweep).to_csv(folder / "sweep.csv", index=False)
+    current = np.where((time_s // 100) % 2 == 0, 1.0, -1.0)
+    cycles = {"time_s": time_s * 60, "Ewe/V": 3.5 + 0.2 * current, "I/mA": current}
+    pd.DataFrame(cycles).to_csv(folder / "cycles.csv", index=False)
+    with config.open("a") as file:
+        file.write(
+            '[electrochemistry.voltammetry]\nfile = "sweep.csv"\n[electrochemistry.cycling]\nfile = "cycles.csv"\n'
+        )
     ended = shell("run", config, timeout=540)
     assert ended.code == 0, ended.err
     return folder / "store.zarr"

@@ -50,10 +50,12 @@ class Bench:
             file.unlink()
         for k in scans:
             os.link(self.raw(k), folder / f"scan_{k:02d}.nxs")
-        if not (folder / "cycler.csv").exists():
-            os.link(self.folder / "cell" / "cycler.csv", folder / "cycler.csv")
+        for file in (self.folder / "cell").glob("*.csv"):
+            if not (folder / file.name).exists():
+                os.link(file, folder / file.name)
         text = (self.folder / "cell" / "run.toml").read_text()
         text = text.replace('center = "auto"', f'center = "auto"\nfilter = "{window}"')
+        text = text.split("[[electrochemistry.impedance]]")[0]  # its spectra belong to scans that come and go
         text = text.replace('scans = ["scan_*.nxs"]', f'scans = ["scan_*.nxs"]\nexclude = {list(exclude)}')
         (folder / "run.toml").write_text(text)
         return folder / "run.toml"

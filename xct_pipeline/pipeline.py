@@ -41,7 +41,7 @@ from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
 from xct_pipeline.store import provenance
-from xct_pipeline.store.files import RefusedError
+from xct_pipeline.store.files import RefusedError, StoreError
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.steps import stage as variation
 
@@ -112,7 +112,11 @@ def run(
     scans = _raw_files(plan, store)
     with store.lock(), _run_log(store, plan) as record, cluster_of(plan.limits):
         key = run_key(plan)
-        there = unchanged_run(plan, store, key)
+        try:
+            there = unchanged_run(plan, store, key)
+        except StoreError as error:  # damaged: this run mends it
+            log.warning("%s", error)
+            there = None
         if there is not None:
             note("nothing was to be done")
             return there

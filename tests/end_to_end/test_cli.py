@@ -76,13 +76,17 @@ def test_check_tells_facts_and_costs(capsys, work):
 
 
 def test_run_prints_a_table_and_json(capsys, done):
+    again = xct(capsys, "run", done / "run.toml")
+    assert (again.code, again.out.count("\n")) == (0, 1)
+    assert "nothing was to be done" in again.out
+    (done / "store.zarr" / "tables" / "reconstruction.csv").unlink()
     plain = xct(capsys, "run", done / "run.toml")
     assert plain.code == 0
     assert "scan_01" in plain.out
     assert "finished" in plain.out
     facts = xct(capsys, "run", done / "run.toml", "--json").json
     assert [scan["problem"] for scan in facts["scans"]] == [None, None]
-    assert (done / "store.zarr" / "run.log").read_text().count("flats, air and centre") >= 4
+    assert (done / "store.zarr" / "run.log").read_text().count("flats, air and centre") >= 2
 
 
 def test_given_centre_has_no_uncertainty_and_json_stays_valid(capsys, work):

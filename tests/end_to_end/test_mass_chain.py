@@ -140,7 +140,7 @@ def changed(store: Path, section: str, **values) -> pipeline.Config:
         ("variation", {"region": {"cylinder": {"z": [50, 74], "radius": 490.0}}}, "radius 490"),
         ("variation", {"region": {"label": "nak"}}, "nak"),
         ("variation", {"species": "Xx"}, "Xx"),
-        ("variation", {"energy_keV": 1e6}, "1e\\+06|1000000"),
+        ("variation", {"energy_keV": 999.0}, "999"),
         ("variation", {"closure": "filled"}, "w_host"),
         ("electrochemistry", {"charge": "charge"}, "charge_C"),
         ("electrochemistry", {"log": "nothing.csv"}, "nothing.csv"),

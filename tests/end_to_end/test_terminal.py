@@ -51,7 +51,7 @@ def test_json_from_a_terminal_is_json(work):
     assert "workers, memory" in log[1]
     assert "configuration" in log[1]
     assert "finished after" in log[-1]
-    code, out, shown = under_pty("-q", "run", config, "--rows", "20:22", "--json", NO_COLOR="1")
+    code, out, shown = under_pty("-q", "run", config, "--rows", "20:23", "--json", NO_COLOR="1")
     assert (code, "%" in shown, "\x1b" in shown) == (0, False, False)  # no bar, no colour
     assert "WARNING  scan_x: its name is" in shown
 

@@ -114,6 +114,7 @@ def test_names_of_scans_come_back_as_they_were_written(tmp_path_factory, names):
 
 
 def test_columns_of_earlier_versions_are_read_under_their_names_of_today(tmp_path):
+    Store(tmp_path / "s.zarr").begin()
     folder = tmp_path / "s.zarr" / "tables"
     folder.mkdir(parents=True)
     (folder / "reconstruction.csv").write_text("scan,tilt,voxel_size\na,0.1,5\n")

@@ -104,7 +104,7 @@ def test_nothing_outside_a_store_is_deleted_or_written(store, path):
     (store.path / "link").symlink_to(store.path.parent)
     with pytest.raises(RefusedError, match=r"out of the store|is a link"):
         ownership.remove(store.path, path)
-    with pytest.raises(RefusedError, match="out of the store"):
+    with pytest.raises((RefusedError, ValueError), match=r"out of the store|no path inside a store"):
         store.prepare(step(path).image)
     with pytest.raises(RefusedError, match="is a link"):
         ownership.remove(store.path, "link")

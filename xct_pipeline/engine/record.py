@@ -6,7 +6,6 @@ whose images and tables are as the record says, has nothing to do.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.execution import PassResult, finished_pass
 from xct_pipeline.engine.steps import Step, Steps
-from xct_pipeline.store import provenance
+from xct_pipeline.store import layout, provenance, seal
 from xct_pipeline.store.files import write_atomic
 from xct_pipeline.store.store import Store
 
@@ -50,20 +49,20 @@ class Record:
 
 def record_file(store: Store) -> Path:
     """Return the file of the record."""
-    return store.state / "steps.json"
+    return store.path / layout.STEPS
 
 
 def write_record(store: Store, key: str, steps: Steps, complete: bool, refused: Sequence[str]) -> None:
     """Write down what a run did."""
     tables = provenance.file_identity((store.path / "tables").glob("*.csv"))
     record = Record(key, complete, steps.record(), steps.digests, tables, list(refused))
-    write_atomic(record_file(store), json.dumps(asdict(record), indent=1).encode())
+    write_atomic(record_file(store), seal.dumps(asdict(record), layout.STEPS))
 
 
 def read_record(store: Store) -> Record | None:
     """Return the record of the last run, None where there is none that can be read."""
     try:
-        return Record(**json.loads(record_file(store).read_text()))
+        return Record(**seal.loads(record_file(store).read_bytes(), layout.STEPS))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -29,6 +29,7 @@ COLUMNS = "tables/README.json"
 REPORT = "report.html"
 LOG = "run.log"
 STATE = ".xct"
+STEPS = ".xct/steps.json"
 HOLDER = ".xct/lock.json"
 
 

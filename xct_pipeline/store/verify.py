@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xct_pipeline.store import ownership, records, seal
+from xct_pipeline.store import layout, ownership, records, seal
 from xct_pipeline.store.arrays import array_bytes
 from xct_pipeline.store.files import STATE, StoreError, marker_file, place_of, read_attributes
 from xct_pipeline.store.image import Image
@@ -140,6 +140,8 @@ def _documents(store: Store) -> Iterator[Problem]:
     file = root / records.RECORDS
     if file.exists() and not _is_sealed(file):
         yield Problem(records.RECORDS, "is damaged", (records.RECORDS, *_table_places(root)))
+    if (root / layout.STEPS).exists() and not _is_sealed(root / layout.STEPS):
+        yield Problem(layout.STEPS, "is damaged", (layout.STEPS,))
     for estimate in sorted((root / STATE / "estimates").rglob("*.npz")):
         try:
             records.read_estimate(estimate)

@@ -13,7 +13,9 @@ from xct_pipeline.electrochemistry.spectrum import spectrum_of
 from xct_pipeline.electrochemistry.steps.tables import Taken, spectra_tables
 from xct_pipeline.report import echem
 from xct_pipeline.report.contents import AbsentError, Contents
+from xct_pipeline.report.echem_page import OfFiles
 from xct_pipeline.simulation.spectra import FREQUENCIES_HZ, impedance_ohm
+from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
 
 SCANS = ("scan_00", "scan_01", "scan_02", "scan_03")
@@ -40,7 +42,15 @@ def contents(**changed: pd.DataFrame) -> Contents:
         "voltammetry": pd.DataFrame({"cycle": 1, "voltage_V": voltage, "current_A": voltage - 3}),
         "cycling": pd.DataFrame({"cycle": [1, 2], "charge_C": [3.6, 3.5], "discharge_C": [3.5, 3.4]}),
     }
-    return Contents(Store(Path("none")), {}, SCANS, TIMES, 0, {**tables, **changed}, {})
+    return OfScans(Series(Store(Path("none")), {}, SCANS), {**tables, **changed})
+
+
+class OfScans(OfFiles):
+    """Tables of scans whose times are known."""
+
+    @property
+    def times_s(self) -> tuple[float, ...]:
+        return TIMES
 
 
 def test_relation_of_resistance_and_contact_is_recovered():
@@ -75,7 +85,7 @@ def test_a_panel_follows_its_table(draw, table, column):
 
 
 def test_panels_without_data_say_so():
-    empty = Contents(Store(Path("none")), {}, (), (), 0, {}, {})
+    empty = OfFiles(Series(Store(Path("none")), {}, ()), {})
     for draw in (echem.timeline, echem.spectra, echem.waterfall, echem.relation, echem.voltammograms, echem.cycles):
         with pytest.raises(AbsentError, match="no table"):
             draw(empty)
