@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -19,6 +20,8 @@ from xct_pipeline.store.verify import verify
 
 WINDOWS = ("ram-lak", "hann")
 SIZES = ("2GB", "3GB", "8GB")
+
+SOAK = int(os.environ.get("XCT_SOAK", "1"))  # how many times what is meant for every change
 
 
 @pytest.fixture(scope="module")
@@ -184,9 +187,10 @@ def test_twenty_steps(bench, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_five_hundred_steps(bench, tmp_path):
-    play(bench, "reconstruction", tmp_path / "one", 8, 50)
-    play(bench, "variation", tmp_path / "all", 4, 25)
+def test_many_steps(bench, tmp_path):
+    """Fifty steps, and with ``XCT_SOAK=10`` five hundred."""
+    play(bench, "reconstruction", tmp_path / "one", SOAK, 40)
+    play(bench, "variation", tmp_path / "all", SOAK, 10)
 
 
 def killed_and_continued(bench: Bench, folder: Path, stage: str, moments: list[int]) -> None:
@@ -219,8 +223,9 @@ def test_a_killed_reconstruction_is_continued_with_other_workers_and_memory(benc
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_hundred_kills(bench, tmp_path, stage):
-    killed_and_continued(bench, tmp_path, stage, [1 + k % 40 for k in range(100)])
+def test_many_kills(bench, tmp_path, stage):
+    """Ten kills, and with ``XCT_SOAK=10`` a hundred."""
+    killed_and_continued(bench, tmp_path, stage, [1 + 7 * k % 40 for k in range(10 * SOAK)])
 
 
 def flipped(bench: Bench, folder: Path, until: str, times: int, together: int) -> None:
@@ -263,5 +268,6 @@ def test_fifty_flips_are_found_and_healed(bench, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_a_thousand_flips_are_found_and_healed(bench, tmp_path):
-    flipped(bench, tmp_path, "variation", 1000, 20)
+def test_many_flips_are_found_and_healed(bench, tmp_path):
+    """A hundred flips, and with ``XCT_SOAK=10`` a thousand."""
+    flipped(bench, tmp_path, "variation", 100 * SOAK, 20)
