@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from xct_pipeline.config import Registration
-from xct_pipeline.electrochemistry.steps.tables import write_log
 from xct_pipeline.engine.blocks import Array, Reduction
 from xct_pipeline.engine.execution import PassResult, Progress, measure, run_passes, silent
 from xct_pipeline.engine.resources import Need
@@ -162,7 +161,6 @@ def write_tables(
         store.write_table("material_totals", pd.concat(materials, ignore_index=True))
     warnings = []
     if study.charge is not None and study.record is not None:
-        write_log(store, study.record)
         warnings += budget.write_balance(store, table, settings, study.config, study.physics)
         scale = float(np.hypot(settings.table_error, study.physics.percent_per_keV / 100 * settings.energy_error_keV))
         warnings += offset_note(table, study.record, study.series.reference, settings.species, scale)
