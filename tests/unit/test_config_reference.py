@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import xct
 
-from tests.command import xct
 from xct_pipeline.config import reference
 
 ROOT = Path(__file__).resolve().parents[2]
