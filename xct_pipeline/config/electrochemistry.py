@@ -103,6 +103,12 @@ class Electrochemistry(Section):
     seed: int = 0
     """Of these repetitions."""
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that is read: log, spectra, sweeps, cycles."""
+        others = [part.file for part in (*self.impedance, self.voltammetry, self.cycling) if part is not None]
+        return tuple(dict.fromkeys(file for file in (self.log, *others) if file is not None))
+
     @model_validator(mode="after")
     def _check(self) -> Electrochemistry:
         if self.log is None and not (self.impedance or self.voltammetry or self.cycling):

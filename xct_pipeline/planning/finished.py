@@ -28,20 +28,20 @@ def run_key(plan: Plan) -> str:
         "config": plan.config.model_dump(mode="json"),
         "on_device": plan.limits.on_device,
         "scans": {item.name: None if item.scan is None else scan_identity(item.scan) for item in plan.scans},
-        "files": provenance.file_identity(_outside_files(plan.config)),
+        "files": provenance.file_identity(outside_files(plan.config)),
         "steps": [[step.name, step.digests()] for step in plan.steps],
     }
     return provenance.fingerprint(key)
 
 
-def _outside_files(config: Config) -> Iterator[Path]:
+def outside_files(config: Config) -> Iterator[Path]:
     """Yield the files that a run reads beside the raw scans."""
     segmentation, variation = config.segmentation, config.variation
     named = list(painted_masks(config))
     if isinstance(segmentation, SegmentClassifier):
         named.append(str(segmentation.labels))
     if config.electrochemistry is not None:
-        named.append(str(config.electrochemistry.log))
+        named += config.electrochemistry.files
     for name in named:
         path = config.resolve(name)
         yield from (file for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
