@@ -19,7 +19,10 @@ import numpy as np
 
 from xct_pipeline.electrochemistry.decimals import is_number
 from xct_pipeline.electrochemistry.units import UNITS, size_of
+from xct_pipeline.inputs import read_bytes
 
+MOST_BYTES = 2**30
+"""Of a file and of what is packed in it: a year of seconds with twenty columns."""
 HEADER_ROWS = 300
 """Lines that are searched for the names of the columns."""
 _CLOCK = re.compile(r"(\d+\s*d\w*,?\s*)?[\d./:-]*\d+[:./-]\d+[\d:., /TZ+-]*([AaPp]\.?[Mm]\.?)?")
@@ -107,12 +110,15 @@ def read_text(path: Path) -> str:
     ValueError
         The file holds no text.
     """
-    data = path.read_bytes()
+    data = read_bytes(path, MOST_BYTES)
     if data[:2] == b"\x1f\x8b":
         try:
-            data = gzip.decompress(data)
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
+                data = packed.read(MOST_BYTES + 1)
         except (OSError, EOFError) as error:
             raise ValueError(f"{path.name} is packed with gzip and damaged ({error})") from None
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"{path.name} unpacks to more than {MOST_BYTES} bytes, which no log has")
     if data[:4] == b"PK\x03\x04":
         raise ValueError(f"{path.name} is a packed file (a workbook?), not text; name a workbook .xlsx")
     sample = data[:4000]

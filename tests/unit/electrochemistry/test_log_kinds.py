@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from xct_pipeline.electrochemistry.log import read_log
 from xct_pipeline.electrochemistry.scans import span_of
+from xct_pipeline.electrochemistry.table import read_text
 
 HOUR = 3600
 
@@ -285,3 +288,17 @@ def test_instruments_without_a_word_of_configuration(tmp_path, name):
     assert found.voltage_V[0] == pytest.approx(3.7)
     if name in ("cell.mpt", "cell.DTA"):
         assert found.start == dt.datetime(2021, 5, 13, 23)
+
+
+def test_pipes_and_devices_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "log.csv")
+    for file in (tmp_path / "log.csv", Path("/dev/zero")):
+        with pytest.raises(ValueError, match="read again and again"):
+            read_text(file)
+
+
+def test_what_unpacks_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("xct_pipeline.electrochemistry.table.MOST_BYTES", 2**16)
+    (tmp_path / "log.csv.gz").write_bytes(gzip.compress(bytes(2**20)))
+    with pytest.raises(ValueError, match="unpacks to more than"):
+        read_text(tmp_path / "log.csv.gz")
