@@ -79,7 +79,7 @@ def mapped(series, tmp_path_factory) -> tuple[Path, dict, str]:
 
 
 def python(code: str, *args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, *map(str, args)]
+    command = [sys.executable, "-P", "-c", code, *map(str, args)]
     ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **SERIAL}, timeout=300)
     assert ended.returncode == 0, ended.stderr
     return ended

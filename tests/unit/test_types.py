@@ -73,7 +73,10 @@ def test_a_script_is_told_types_and_mistakes(tmp_path, cache):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT + "".join(f"{line}\n" for line in MISTAKES))
     told = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", cache.mkdir("mypy"), script.name],
+        [
+            *(sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", cache.mkdir("mypy")),
+            *("--disable-error-code=import-untyped", script.name),  # pandas comes without its stubs
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
