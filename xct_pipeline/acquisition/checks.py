@@ -8,9 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.acquisition.hdf5 import one_line
-from xct_pipeline.scan import Frames, Scan, ScanError
-
-MOST_BAD = 0.01  # of the pixels of a flat
+from xct_pipeline.scan import Scan, ScanError
 
 
 def checked(scan: Scan, *, without_flats: bool = False, without_darks: bool = False) -> Scan:
@@ -99,48 +97,6 @@ def covered_range(angles: npt.NDArray[np.float64]) -> float:
     gaps = np.diff(np.append(folded, folded[0] + np.pi))
     steps = gaps[gaps > 1e-6]
     return min(travelled, float(np.pi - gaps.max() + np.median(steps))) if len(steps) else 0.0
-
-
-def check_flats(scan: Scan) -> None:
-    """Read the flats and darks and refuse those that cannot be what they are called.
-
-    Raises
-    ------
-    ScanError
-        More than 1 % of a flat is zero, not finite or saturated; or the flats are, at half of the pixels or
-        more, no brighter than the darks.
-    """
-    if scan.flats is None:
-        return
-    where = str(scan.files[0]) if scan.files else scan.name
-    for i in range(scan.flats.shape[0]):
-        flat = scan.flats.read(slice(i, i + 1))
-        counts = {
-            "zero": np.count_nonzero(flat == 0),
-            "not finite": flat.size - np.count_nonzero(np.isfinite(flat)),
-            "saturated": np.count_nonzero(flat >= scan.saturation) if scan.saturation is not None else 0,
-        }
-        for what, count in counts.items():
-            if count > MOST_BAD * flat.size:
-                raise ScanError(
-                    f"{where}: {100 * count / flat.size:.1f} % of flat {i} is {what}, at most 1 % may be: mark it 3, "
-                    "invalid, in image_key, or name other flats by flats = [...] under [acquisition]"
-                )
-    if scan.darks is None:
-        return
-    brighter = _mean(scan.flats) - _mean(scan.darks)
-    if np.median(brighter) <= 0:
-        raise ScanError(
-            f"{where}: the flats are no brighter than the darks (median difference {np.median(brighter):.4g} "
-            "counts): was the shutter open, or are the two exchanged?"
-        )
-
-
-def _mean(frames: Frames) -> npt.NDArray[np.float64]:
-    total = np.zeros(frames.shape[1:])
-    for i in range(frames.shape[0]):
-        total += frames.read(slice(i, i + 1))[0]
-    return total / frames.shape[0]
 
 
 def frame_counts(scan: Scan | None) -> dict[str, int]:

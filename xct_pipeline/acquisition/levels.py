@@ -317,7 +317,8 @@ def pile_up(frames: Any, limit: float | None, usable: Any = None) -> float | Non
             return None
     pinned = (flat == top).all(axis=0)
     pair = flat[:2, ~pinned]
-    fluctuates = len(flat) > 1 and pair.size > 0 and np.mean(pair[0] != pair[1]) > 0.5
+    enough = len(flat) > 1 and pair.shape[1] >= max(20, 0.01 * pinned.size)  # a few dead pixels tell nothing
+    fluctuates = enough and np.mean(pair[0] != pair[1]) > 0.5
     of_converter = (int(top) + 1) & int(top) == 0 and int(top) >= 255  # 2^n - 1
     return float(top) if fluctuates or of_converter else None
 

@@ -205,14 +205,6 @@ def open_level(contents: Contents, path: str, side: int, t: int | None = None) -
     )
 
 
-def read_small(level: Level, side: int) -> tuple[Array, int]:
-    """Read a level thinned to at most `side` along every axis by picking voxels, and the stride that took."""
-    stride = max(1, math.ceil(max(level.shape) / side))
-    thin = (slice(None, None, stride),) * (len(level.shape) - 1)
-    parts = [slab[(slice(-start % stride, None, stride), *thin)] for start, slab in level.slabs()]
-    return np.concatenate(parts), stride
-
-
 # ------------------------------------------------------------------------------------------------- reading
 
 

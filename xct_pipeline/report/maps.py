@@ -94,12 +94,6 @@ def time_series(contents: Contents) -> str:
     return data_uri(figure)
 
 
-def blur_length(contents: Contents) -> str:
-    """Return the length that the maps are averaged over."""
-    part = read_part(contents, "variation/density", 0, PART_SIDE)
-    return length_text(round(BLUR * part.step, 1), part.level.length)
-
-
 def _view(contents: Contents, t: int) -> View:
     """Return the smoothed change of the region, and its means along z, y and x (along the region only)."""
     part = read_part(contents, "variation/density", t, PART_SIDE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -158,16 +157,6 @@ def remove(root: Path, path: str | Path) -> None:
         shutil.rmtree(target)
     else:
         target.unlink(missing_ok=True)
-
-
-def remove_empty(root: Path, folder: Path) -> None:
-    """Remove a folder of a store and those above it that are empty now."""
-    while folder != root and root in folder.parents:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-        if folder.exists():
-            return
-        folder = folder.parent
 
 
 def leftovers(root: Path) -> list[Path]:

@@ -84,10 +84,5 @@ def loads(data: bytes, place: str, under: tuple[str, ...] = ()) -> dict[str, Any
     return document
 
 
-def is_sealed(data: bytes) -> bool:
-    """Tell whether a document bears a seal, right or wrong."""
-    return f'"{KEY}"'.encode() in data
-
-
 def _sum(data: bytes) -> str:
     return xxhash.xxh3_64_hexdigest(data)

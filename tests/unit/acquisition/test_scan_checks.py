@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xct_pipeline.acquisition.checks import check_flats, checked, covered_range, scan_facts
+from xct_pipeline.acquisition.checks import checked, covered_range, scan_facts
+from xct_pipeline.acquisition.steps import working_frame
 from xct_pipeline.acquisition.units import unit_factor
+from xct_pipeline.config import Acquisition
+from xct_pipeline.correction.steps.references import measure_references
 from xct_pipeline.scan import ArrayFrames, Scan, ScanError
 
 
@@ -31,32 +34,37 @@ def make(flats=None, darks=None, **changes):
     return replace(scan, **changes)
 
 
+def references(scan):
+    return measure_references(scan, working_frame(scan, Acquisition(scans=["s.nxs"])), "linear")
+
+
 def test_good_flats_pass():
     flats = np.full((3, 10, 20), 1000, np.uint16)
     flats[1, 0, :2] = 0  # 1 %, not more
-    check_flats(checked(make(flats)))
-    check_flats(replace(make(flats), flats=None))
-    check_flats(replace(make(flats), darks=None))
+    for scan in (checked(make(flats)), replace(make(flats), flats=None), replace(make(flats), darks=None)):
+        assert references(scan).findings == []
 
 
 @pytest.mark.parametrize(("value", "words"), [(0, "zero"), (65535, "saturated"), (np.nan, "not finite")])
-def test_flats_with_bad_pixels(value, words):
+def test_a_flat_with_bad_pixels_is_left_out(value, words):
     flats = np.full((3, 10, 20), 1000, np.float32)
-    flats[2, 0, :3] = value
-    with pytest.raises(ScanError, match=rf"1\.5 % of flat 2 is {words}"):
-        check_flats(make(flats))
+    flats[2, 0, :30] = value
+    flats[2, 1:4] = value
+    (finding,) = references(make(flats)).findings
+    assert (finding.kind, finding.frames, finding.left_out) == ("flats", (2,), True)
+    assert words in finding.what
 
 
 def test_flats_no_brighter_than_darks():
     same = np.full((3, 10, 20), 10, np.uint16)
     with pytest.raises(ScanError, match="no brighter than the darks"):
-        check_flats(make(same))
+        references(make(same))
     with pytest.raises(ScanError, match="no brighter"):
-        check_flats(make(same, np.full((1, 10, 20), 1000, np.uint16)))
+        references(make(same, np.full((1, 10, 20), 1000, np.uint16)))
     hot = same.copy()
     hot[:, 0, 0] = 60000  # a hot pixel does not make a flat
     with pytest.raises(ScanError, match="no brighter"):
-        check_flats(make(hot))
+        references(make(hot))
 
 
 @pytest.mark.parametrize(
