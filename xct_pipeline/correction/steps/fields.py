@@ -23,6 +23,7 @@ from xct_pipeline.correction.steps.frames import (
     judge_whole,
     refuse_counts,
     refuse_many,
+    shadow_in_flats,
     strange_at_edges,
 )
 from xct_pipeline.correction.steps.references import measure_references
@@ -99,7 +100,7 @@ def fields_step(scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = Non
     margin = len(sample_rows(frame, frame.columns, MARGIN_BYTES)) * sinogram * 40
     level = min(frame.rows * sinogram, max(LEVEL_BYTES // 8, 4 * sinogram)) * 10
     need = Need("", 1, int(max(averaging, margin, level)), alone=True, cpu_s=FIELDS_S + FIELDS_VALUE_S * sinogram)
-    return Estimate(f"{scan.name}/fields", 5, need, inputs or {})
+    return Estimate(f"{scan.name}/fields", 6, need, inputs or {})
 
 
 def measure_fields(
@@ -180,6 +181,7 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
         left_out = refuse_many(scan, dark.findings, most_left_out)
     jitter = float("nan")
     if fields.flats is not None:
+        notes += shadow_in_flats(sample)
         scaled = sample if margin is None else sample * _level(sample, margin, left_out)[:, None, None]
         whole = judge_whole(scan, scaled, margin, left_out)
         findings, notes, jitter = [*findings, *whole.findings], [*notes, *whole.notes], whole.jitter

@@ -159,6 +159,25 @@ def strange_at_edges(sample: Array) -> list[int]:
     return found if len(found) <= 0.1 * n else []
 
 
+def shadow_in_flats(sample: Array) -> list[str]:
+    """Say that one edge of the frame is brighter than the flats while the other is as bright: their sample was not out.
+
+    Parameters
+    ----------
+    sample : array (angle, row, column)
+        Transmission, not scaled to air, which would hide it.
+    """
+    strip = max(4, sample.shape[2] // 32)
+    lightest = np.quantile(sample.mean(axis=1, dtype=np.float64), 0.9, axis=0)
+    edges = sorted((float(np.median(lightest[:strip])), float(np.median(lightest[-strip:]))))
+    if not (edges[1] > 1.1 and 0.9 < edges[0] < 1.07):
+        return []
+    return [
+        f"at one edge projections are {edges[1]:.3g} times as bright as the flats, at the other {edges[0]:.3g} times: "
+        "part of the sample was in the flats; attenuation is wrong"
+    ]
+
+
 def _against_flats(values: Array, margin: air.Margin | None) -> list[str]:
     """Say that projections are brighter than flats, or no brighter than darks, over whole parts of the frame."""
     notes = []
