@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from dask.utils import format_bytes
 
 from xct_pipeline.acquisition.checks import frame_counts, scan_facts
 from xct_pipeline.config import Config, Registration
@@ -26,7 +27,7 @@ from xct_pipeline.electrochemistry.steps import stage as electrochemistry
 from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.engine.record import finished, record_file, write_record
-from xct_pipeline.engine.resources import disk_problem, format_bytes
+from xct_pipeline.engine.resources import disk_problem
 from xct_pipeline.engine.scheduling import cluster_of, share_one_heap
 from xct_pipeline.engine.steps import Steps
 from xct_pipeline.inputs import PlainFormatter

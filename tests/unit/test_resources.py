@@ -7,7 +7,7 @@ import os
 import pytest
 
 from xct_pipeline.engine import resources as module
-from xct_pipeline.engine.resources import BASE_BYTES, Need, Resources, disk_problem, format_bytes, resources
+from xct_pipeline.engine.resources import BASE_BYTES, Need, Resources, disk_problem, resources
 from xct_pipeline.engine.steps import Estimate, Stage
 from xct_pipeline.store.files import RefusedError
 
@@ -81,10 +81,6 @@ def test_defaults(cluster, workers):
 def test_bad_clusters(cluster):
     with pytest.raises(ValueError, match="local:N"):
         resources(None, None, cluster)
-
-
-def test_sizes_as_people_write_them():
-    assert [format_bytes(n) for n in (12, 1500, 2.5e6, 3e9, 4e12)] == ["12 B", "1.5 kB", "2.5 MB", "3 GB", "4 TB"]
 
 
 def test_disk(tmp_path):

@@ -34,11 +34,15 @@ def parse_bytes(text: str | None) -> int | None:
     """Turn 8GB, 500 MB or 2GiB into bytes."""
     if text is None:
         return None
-    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([kMGT]?)(i?)B?\s*", text, re.IGNORECASE)
-    if not match or float(match[1]) == 0:
+    from dask.utils import parse_bytes as parsed
+
+    try:
+        size = parsed(text)
+    except ValueError:
+        size = 0
+    if size <= 0:
         raise ValueError(f"--memory {text}: write a size such as 8GB or 500MB")
-    base = 1024 if match[3] else 1000
-    return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
+    return int(size)
 
 
 def parse_rows(text: str | None) -> tuple[int, int] | None:

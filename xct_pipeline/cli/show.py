@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dask.utils import format_bytes
 from rich.markup import escape
 from rich.table import Table
 
 from xct_pipeline.cli.terminal import console, error_console, quiet, tell
-from xct_pipeline.engine.resources import format_bytes
 from xct_pipeline.inputs import MOST_LINES, clean, first_of
 
 if TYPE_CHECKING:

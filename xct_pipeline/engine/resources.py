@@ -8,6 +8,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from dask.utils import format_bytes
+
 from xct_pipeline.store.files import RefusedError
 
 BASE_BYTES = 540 * 2**20  # interpreter, libraries, compiling kernels and writing the report, without any data
@@ -151,15 +153,6 @@ def elsewhere(limits: Resources) -> bool:
 def base_bytes(limits: Resources) -> int:
     """Return the memory of this process and of its worker processes before they have any data."""
     return BASE_BYTES * (1 + (local_processes(limits.cluster) or 0))
-
-
-def format_bytes(number: float) -> str:
-    """Return a size as people write it, 1.5 GB."""
-    for unit in ("B", "kB", "MB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} GB" if number < 1000 else f"{number / 1000:.3g} TB"
 
 
 def disk_problem(path: Path, need: int) -> str | None:

@@ -19,8 +19,10 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from dask.utils import format_bytes
+
 from xct_pipeline.engine import parcels
-from xct_pipeline.engine.resources import BASE_BYTES, Need, Resources, format_bytes, local_processes
+from xct_pipeline.engine.resources import BASE_BYTES, Need, Resources, local_processes
 from xct_pipeline.store.files import RefusedError
 
 log = logging.getLogger("xct")

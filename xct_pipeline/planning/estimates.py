@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from xct_pipeline.config import Config
+from xct_pipeline.config.correction import StripeDefects
 from xct_pipeline.correction.steps.defects import add_defects, column_statistics, defects_step
 from xct_pipeline.correction.steps.fields import Fields, measure_fields, sound
 from xct_pipeline.correction.steps.frames import TELLING_JITTER
@@ -72,7 +73,7 @@ def prepare(
         common = reconstruction.common_center([e.center for e in good if e.center is not None])
         for entry in good:
             entry.center = common
-    if config.correction.stripe.method == "defects" and good:
+    if isinstance(config.correction.stripe, StripeDefects) and good:
         note("detector defects, from all scans together")
         _find_defects(good, config)
         if steps is not None:
@@ -104,7 +105,7 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
     entry.warnings += [*entry.fields.warnings, *entry.center.warnings]
     if pixel_um(config, scan) is None:
         entry.warnings.append("no pixel size known: reconstructed in 1/pixel; give acquisition.pixel_size_um")
-    if config.correction.stripe.method == "defects":
+    if isinstance(config.correction.stripe, StripeDefects):
         entry.columns = column_statistics(config.correction, scan, frame, entry.fields, store, limits, steps)
 
 

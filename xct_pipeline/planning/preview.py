@@ -13,6 +13,7 @@ import numpy as np
 
 from xct_pipeline.acquisition.steps import scan_identity
 from xct_pipeline.config import Config, NoMethod
+from xct_pipeline.config.correction import StripeDefects
 from xct_pipeline.correction.steps.fields import measure_fields, sound, whole_frames
 from xct_pipeline.correction.steps.stage import ComputedProjections
 from xct_pipeline.engine.blocks import Array, Pass
@@ -55,7 +56,7 @@ def preview(
     """
     layout = plan(_single_row(config, z), limits, STAGES[0])
     chosen = _chosen(layout, scans)
-    together = config.correction.stripe.method == "defects" or config.reconstruction.center == "common"
+    together = isinstance(config.correction.stripe, StripeDefects) or config.reconstruction.center == "common"
     prepared = prepare(
         layout.config, layout.scans if together else chosen, layout.limits, estimates_of(config), log.debug
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dask.utils import format_bytes
 from magicgui.widgets import ComboBox, Container, PushButton, TextEdit
 
 from xct_pipeline import pipeline
 from xct_pipeline.config.edit import parse_text
-from xct_pipeline.engine.resources import format_bytes
 from xct_pipeline.store.files import write_atomic
 from xct_pipeline.viewer.panel import Panel
 from xct_pipeline.viewer.running import RunControl
