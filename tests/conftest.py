@@ -33,9 +33,20 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def small_series(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store of eleven small scans that ``xct run`` has finished, made once a session; not to be changed."""
+    from filelock import FileLock
     from small_series import run_series
 
-    return run_series(tmp_path_factory.mktemp("small_series") / "cell")
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of one run share it
+        shared = shared.parent
+    folder = shared / "small_series"
+    with FileLock(shared / "small_series.lock"):
+        if not (folder / "made").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            run_series(folder / "cell")
+            (folder / "made").touch()
+    return folder / "cell" / "store.zarr"
 
 
 @pytest.fixture

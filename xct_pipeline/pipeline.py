@@ -43,6 +43,7 @@ from xct_pipeline.scan import ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
 from xct_pipeline.store import provenance
 from xct_pipeline.store.files import RefusedError, StoreError
+from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.steps import stage as variation
 
@@ -152,7 +153,7 @@ def unchanged_run(plan: Plan, store: Store, key: str) -> RunResult | None:
     if found is None:
         return None
     record, images = found
-    told = store.attributes().get("warnings", [])
+    told = Series.open(store).warnings
     scans = []
     for item, center in zip(plan.scans, finished_centers(plan.config, plan.scans, store, record), strict=True):
         passes = tuple(images[step.name] for step in item.passes)

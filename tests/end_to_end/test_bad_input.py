@@ -373,7 +373,7 @@ def test_too_little_disk(capsys, work, monkeypatch):
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 10, 1000))
     for command in ("check", "run"):
         ended = xct(capsys, command, work / "run.toml")
-        assert (ended.code, "1 kB free" in ended.err) == (2, True)
+        assert (ended.code, "0.98 kiB free" in ended.err) == (2, True)
     assert not (work / "store.zarr").exists()
 
 

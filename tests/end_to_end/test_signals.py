@@ -27,6 +27,9 @@ def test_a_signal_ends_a_run(work, number, delay):
     sent = time.monotonic()
     out, err = process.communicate(timeout=30)
     assert time.monotonic() - sent < 5
+    if "finished: " in out:  # all was done, and the interpreter was leaving
+        assert process.returncode in (0, -number, CODES[number]), out + err
+        return
     assert process.returncode == CODES[number], out + err
     assert "Traceback" not in out + err
     assert err.splitlines()[-1] == "xct: stopped; the same command goes on where this one ended"

@@ -37,7 +37,7 @@ def parse_bytes(text: str | None) -> int | None:
     from dask.utils import parse_bytes as parsed
 
     try:
-        size = parsed(text)
+        size = parsed(text) if re.match(r"\s*[\d.]", text) else 0  # a unit alone is one of it there
     except ValueError:
         size = 0
     if size <= 0:

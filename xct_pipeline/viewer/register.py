@@ -388,6 +388,6 @@ def mask_of(config: Config, mask: MaskSettings, name: str) -> tuple[Array, tuple
     level = round(math.log2(scale[0] / _placement(open_image(folder))[0][0]))
     volume = np.asarray(image)
     chosen = config.registration.reference if config.registration else 0
-    time = chosen if isinstance(chosen, int) else list(store.attributes().get("scans", {})).index(name)
+    time = chosen if isinstance(chosen, int) else Series.open(store).index(name)
     reference = replace(find_volume(store, name), time=time)
     return np.asarray(Mask(mask, reference, volume, level, store)[0 : volume.shape[0]]), scale, shift

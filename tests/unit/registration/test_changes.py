@@ -50,7 +50,7 @@ def test_a_neighbour_that_changes_at_192(make_cell, record_property, lost, uneve
     cell = make_cell(192, lost, uneven)
     found = register(levels_of(cell, masked=masked, count=4))
     error = cell.largest_error(found.transform)
-    record_property("largest_error_voxels", error)
+    record_property("largest_error_voxels", float(error))
     print(f"{lost} {uneven} {masked}: {error:.4f} voxels, {found}")
     assert error < 0.007
 

@@ -79,7 +79,7 @@ def dipole(order: str, blur: float) -> Dipole:
 @pytest.mark.parametrize("order", ORDERS)
 def test_interpolation_leaves_a_dipole_inside_the_flagged_shell_and_keeps_the_sum(order, blur, record_property):
     found = dipole(order, blur)
-    record_property("dipole", found.largest)
+    record_property("dipole", float(found.largest))
     limits = {"linear": (0.13, 0.08, 0.03), "cubic": (0.10, 0.025, 0.004), "quintic": (0.10, 0.02, 0.002)}
     largest = limits[order][(0.0, 0.5, 1.0).index(blur)]
     assert 0.3 * largest < found.largest < largest  # it is there: the shell has to be flagged
@@ -152,14 +152,14 @@ cached = functools.cache(across)
 
 def test_interpolation_alone_keeps_the_sum_across_a_reconstructed_face(record_property):
     found = cached(1.0, 1.0)
-    record_property("share", found.interpolation)
+    record_property("share", float(found.interpolation))
     assert abs(found.interpolation) < 5e-3
 
 
 def test_averaging_intensities_moves_the_face_seemingly(record_property):
     """The exponential edge-gradient effect: within a pixel that a face crosses, bright rays outweigh dark ones."""
     found = cached(1.0, 1.0)
-    record_property("shift_voxels", found.shift_voxels)
+    record_property("shift_voxels", float(found.shift_voxels))
     assert found.shift_voxels == pytest.approx(0.05, abs=0.02)
     faint = cached(0.25, 1.0)
     assert abs(faint.shift_voxels) < 0.35 * found.shift_voxels  # about as the step of the line integrals

@@ -185,7 +185,7 @@ def test_accuracy_at_256(make_phantom, record_property, name, shift, degrees, no
     found = register(volumes)
     seconds = time.process_time() - began
     error = phantom.largest_error(found.transform)
-    record_property("largest_error_voxels", error)
+    record_property("largest_error_voxels", float(error))
     record_property("cpu_seconds", seconds)
     print(f"{name}: {error:.4f} voxels, {seconds:.2f} CPU s, {found}")
     assert error < limit
