@@ -15,7 +15,7 @@ STAGES = (
     "variation",
 )
 SCHEDULERS = ("dask", "distributed", "zarr")
-SHARED = tuple(f"xct_pipeline.{name}" for name in ("scan", "device", "smoothing", "names", "inputs"))
+SHARED = tuple(f"xct_pipeline.{name}" for name in ("scan", "device", "smoothing", "names", "inputs", "compiled"))
 
 
 def folder_of(module: str) -> str | None:

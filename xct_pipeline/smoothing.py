@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from xct_pipeline.compiled import njit
 
 Array = npt.NDArray[Any]
 Region = tuple[slice, ...]
@@ -78,7 +79,7 @@ def _room(block: Array, core: Region | None) -> tuple[tuple[int, int, int], Arra
     return (z.start, y.start, x.start), np.empty([part.stop - part.start for part in core], np.float32)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _even_sum(rows: Array, at: int, column: int, taps: Array, out: Array) -> None:
     """Filter rows (n, columns, x) along their first axis around row `at`, with weights that are even about it.
 
@@ -90,7 +91,7 @@ def _even_sum(rows: Array, at: int, column: int, taps: Array, out: Array) -> Non
         _add_even(rows[max(at - k, 0), column], rows[min(at + k, last), column], taps[k], out)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _odd_sum(rows: Array, at: int, column: int, taps: Array, out: Array) -> None:
     """Filter as `_even_sum` does, with weights of opposite sign on the two sides."""
     last = rows.shape[0] - 1
@@ -99,25 +100,25 @@ def _odd_sum(rows: Array, at: int, column: int, taps: Array, out: Array) -> None
         _add_odd(rows[max(at - k, 0), column], rows[min(at + k, last), column], taps[k], out)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _scale(row: Array, tap: np.float32, out: Array) -> None:
     for x in range(out.shape[0]):
         out[x] = tap * row[x]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _add_even(low: Array, high: Array, tap: np.float32, out: Array) -> None:
     for x in range(out.shape[0]):
         out[x] += tap * (low[x] + high[x])
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _add_odd(low: Array, high: Array, tap: np.float32, out: Array) -> None:
     for x in range(out.shape[0]):
         out[x] += tap * (high[x] - low[x])
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def take_bend_off(
     padded: Array,
     down: Array,
@@ -139,7 +140,7 @@ def take_bend_off(
         sharp[x] = value - bent if abs(bent) >= least_bend else value
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _pad(row: Array, reach: int) -> None:
     """Repeat the first and last value of what stands between two margins."""
     stop = len(row) - reach
@@ -148,7 +149,7 @@ def _pad(row: Array, reach: int) -> None:
         row[stop + k] = row[stop - 1]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _even_row(padded: Array, first: int, taps: Array, out: Array) -> None:
     """Filter a row that stands between margins as `_even_sum` does its rows, from its value `first` on."""
     middle, n = first + len(taps) - 1, out.shape[0]
@@ -157,7 +158,7 @@ def _even_row(padded: Array, first: int, taps: Array, out: Array) -> None:
         _add_even(padded[middle - k : middle - k + n], padded[middle + k : middle + k + n], taps[k], out)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _odd_row(padded: Array, first: int, taps: Array, out: Array) -> None:
     middle, n = first + len(taps) - 1, out.shape[0]
     out[:] = np.float32(0)
@@ -165,7 +166,7 @@ def _odd_row(padded: Array, first: int, taps: Array, out: Array) -> None:
         _add_odd(padded[middle - k : middle - k + n], padded[middle + k : middle + k + n], taps[k], out)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _smooth(block: Array, bell: Array, first: tuple[int, int, int], smooth: Array) -> None:
     ny, nx = block.shape[1:]
     reach = len(bell) - 1
@@ -181,7 +182,7 @@ def _smooth(block: Array, bell: Array, first: tuple[int, int, int], smooth: Arra
             _even_row(padded, first[2], bell, smooth[z, y])
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _gradient(block: Array, bell: Array, slope: Array, first: tuple[int, int, int], gradient: Array) -> None:
     ny, nx = block.shape[1:]
     reach = len(bell) - 1
@@ -212,13 +213,13 @@ def _gradient(block: Array, bell: Array, slope: Array, first: tuple[int, int, in
                 total[x] = np.sqrt(total[x])
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _square(row: Array, out: Array) -> None:
     for x in range(out.shape[0]):
         out[x] = row[x] * row[x]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _add_square(row: Array, out: Array) -> None:
     for x in range(out.shape[0]):
         out[x] += row[x] * row[x]

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.correction.running_median import running_median
 from xct_pipeline.device import array_namespace, to_host
 
@@ -101,7 +101,7 @@ def _block_medians(p: Singles) -> Singles:
     return smooth
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _median_of_neighbours(p, out):  # type: ignore[no-untyped-def]
     """Median of each value and its neighbours along the first and last axis, NaN left out, edges repeated."""
     n_angles, n_rows, n_columns = p.shape

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, array_namespace, is_cupy
 
 Floats = npt.NDArray[np.float64]
@@ -116,7 +116,7 @@ def _taps(position: Floats, size: int, order: int) -> tuple[npt.NDArray[np.int32
     return np.clip(base[..., None] + shift, 0, size - 1).astype(np.int32), weight.astype(np.float32)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _resample(
     projections: Array, rows: Array, columns: Array, row_weight: Array, column_weight: Array, out: Array
 ) -> None:

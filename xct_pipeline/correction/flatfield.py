@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import array_namespace, is_cupy, to_host
 
 FLOOR = 1e-5  # transmission: half a count of a flat of 50000, line integral 11.5
@@ -244,7 +244,7 @@ def _air_ends(air: npt.NDArray[np.float64] | None, n_angles: int) -> npt.NDArray
     return factor.astype(np.float32)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _normalise(counts, dark, flats, index, weight, scale, limit, floor, out):  # type: ignore[no-untyped-def]
     """Fill `out`; return (clipped, saturated, zero, non-finite). Per row: four vector loops in L1."""
     n_angles, n_rows, n_columns = counts.shape
@@ -308,7 +308,7 @@ def _normalise(counts, dark, flats, index, weight, scale, limit, floor, out):  #
     return tally
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _fill_lines(out, lost):  # type: ignore[no-untyped-def]
     """Replace rows that were lost as a whole by linear interpolation between projections of the block that have it."""
     n_angles, n_rows = lost.shape
@@ -329,7 +329,7 @@ def _fill_lines(out, lost):  # type: ignore[no-untyped-def]
             previous = a
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _fill_row(row):  # type: ignore[no-untyped-def]
     """Replace NaN by linear interpolation between good columns (constant beyond them, 0 without any)."""
     previous = -1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, is_cupy, ndimage_of
 
 GROUP = 64  # lines handled together: four AVX-512 vectors, so every compare-exchange is a vector operation
@@ -73,7 +73,7 @@ def _reflected_positions(count: int, size: int) -> np.ndarray[Any, Any]:
     return np.where(position < count, position, 2 * count - 1 - position)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _slide(lines: Array, positions: Array, size: int, result: Array) -> None:
     """Slide one sorted window per line along the first axis of `lines`."""
     count, total = lines.shape
@@ -97,7 +97,7 @@ def _slide(lines: Array, positions: Array, size: int, result: Array) -> None:
                 _replace(window, old, new, below)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _replace(window: Array, old: Array, new: Array, below: Array) -> None:
     """Take `old` out of every sorted window and put `new` in, without a branch.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any, Literal
 
-import numba
 import numpy as np
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, array_namespace, is_cupy, ndimage_of, to_host
 
 Plane = Literal["projection", "sinogram"]
@@ -170,7 +170,7 @@ def _replace_plain(block: Array, threshold: float, size: int, plane: Plane, sign
     return xp.where(replaced, median, block), replaced
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _replace_3x3(
     block: Array, first: int, threshold: np.float32, upward: bool, downward: bool, corrected: Array, counts: Array
 ) -> None:
@@ -192,7 +192,7 @@ def _replace_3x3(
             )
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _sort_triples(rows: Array, low: Array, mid: Array, high: Array) -> None:
     """Sort the three values above each other in every column; the edges are repeated once."""
     width = rows.shape[1]
@@ -209,7 +209,7 @@ def _sort_triples(rows: Array, low: Array, mid: Array, high: Array) -> None:
         part[width + 1] = part[width]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _select(
     values: Array,
     low: Array,

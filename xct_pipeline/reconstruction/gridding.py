@@ -12,8 +12,8 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, cuda_kernel, is_cupy
 
 GROUP = 16
@@ -55,7 +55,7 @@ def kernel_transform(offset: np.ndarray[Any, Any], width: int, beta: float, n_gr
     return np.asarray(width / np.i0(beta) * np.sinh(root) / root)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _clip_range(first: int, last: int, low: float, high: float, step: float) -> tuple[int, int]:
     """Narrow [first, last] to the m with low <= m * step < high; neighbouring intervals share no m."""
     if step > 1e-9:
@@ -74,7 +74,7 @@ def _clip_range(first: int, last: int, low: float, high: float, step: float) -> 
 # fixed length without a remainder, which is what makes it as fast as C.
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(fastmath=True)
 def _weigh(
     first: int,
     n: int,
@@ -110,7 +110,7 @@ def _weigh(
                 weight[axis, len(taps) - 1, i] = 0
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(fastmath=True)
 def _scatter(
     samples: Array, n: int, offset: Array, weight: Array, row: Array, tile: Array, taps: tuple[int, ...]
 ) -> None:
@@ -130,7 +130,7 @@ def _scatter(
             place += stride
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _flush(tile: Array, first_row: int, first_column: int, strip: Array, taps: tuple[int, ...]) -> None:
     """Add the tile to the strip, columns modulo the grid, with the sign (-1)**(u + v)."""
     rows, n_grid, _ = strip.shape
@@ -145,7 +145,7 @@ def _flush(tile: Array, first_row: int, first_column: int, strip: Array, taps: t
                 target[s] += sign * tile[place + np.uintp(s)]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def grid_strip(
     samples: Array, steps: Array, first_row: int, coefficients: Array, tile: Array, strip: Array, taps: tuple[int, ...]
 ) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array
 from xct_pipeline.reconstruction.gridding import GROUP
 
@@ -12,7 +12,7 @@ COLUMNS = 16
 """Image columns transformed together: their cache lines are whole."""
 
 
-@njit(cache=True, nogil=True)
+@njit
 def mean_edges(sinograms: Array, n: int) -> Array:
     """Mean projection (side, row, n) float64 from either edge inward, summed in the order of the angles."""
     n_angles, n_rows, n_columns = sinograms.shape
@@ -26,7 +26,7 @@ def mean_edges(sinograms: Array, n: int) -> Array:
     return mean
 
 
-@njit(cache=True, nogil=True)
+@njit
 def pack(sinograms: Array, extension: Array, n_edge: int, out: Array) -> bool:
     """Interleave rows as (angle, column, 16) and pad; returns False where a value is not finite."""
     n_angles, n_rows, n_columns = sinograms.shape
@@ -55,7 +55,7 @@ def pack(sinograms: Array, extension: Array, n_edge: int, out: Array) -> bool:
     return finite
 
 
-@njit(cache=True, nogil=True)
+@njit
 def multiply(spectrum: Array, response: Array, shift: Array, weights: Array, out: Array) -> None:
     """Filter, weight and move the axis to the origin; zero frequency goes to the middle."""
     n_angles, padded, _ = spectrum.shape
@@ -80,7 +80,7 @@ def multiply(spectrum: Array, response: Array, shift: Array, weights: Array, out
                     target[2 * s + 1] = x * im + y * re
 
 
-@njit(cache=True, nogil=True)
+@njit
 def keep_columns(rows: Array, first_column: int, size: int, first_row: int, out: Array) -> None:
     """Copy the columns of the image, so that one block of them is contiguous for the second transform."""
     for r in range(rows.shape[0]):
@@ -94,7 +94,7 @@ def keep_columns(rows: Array, first_column: int, size: int, first_row: int, out:
             target[n * GROUP :] = 0
 
 
-@njit(cache=True, nogil=True)
+@njit
 def unpack(image: Array, first_row: int, deapodise: Array, first_column: int, out: Array) -> None:
     """Crop the rows, divide by the kernel's transform and write the slices."""
     _, size, _ = out.shape

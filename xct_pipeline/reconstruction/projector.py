@@ -13,8 +13,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.reconstruction.gridding import GROUP
 
 Floats = npt.NDArray[np.float32]
@@ -83,7 +83,7 @@ def _check(array: Floats, angles: Angles) -> None:
         raise ValueError(f"angles of shape {np.shape(angles)}: give one each projection")
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(fastmath=True)
 def _forward(image: Floats, data: Floats, ny: int, nx: int, cosines: Angles, sines: Angles, center: float) -> None:
     """Take every ray through the image (flat, padded by a pixel), tile by tile."""
     columns = data.shape[1]
@@ -113,7 +113,7 @@ def _forward(image: Floats, data: Floats, ny: int, nx: int, cosines: Angles, sin
                         _ray(image, data[a, k], along, across, start, slope, x0, x1, y0, min(y1, ny - 1), length)
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(fastmath=True, inline="always")
 def _ray(
     image: Floats,
     value: Floats,
@@ -148,7 +148,7 @@ def _ray(
             value[j] += v * near[j] + w * next_[j]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(fastmath=True)
 def _back(image: Floats, data: Floats, columns: int, cosines: Angles, sines: Angles, center: float) -> None:
     """Gather what the rays left and right of each pixel's middle carry (flat, padded by a column), tile by tile."""
     ny, nx, _ = image.shape

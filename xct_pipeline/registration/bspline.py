@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, array_namespace
 
 SUPPORT = {"linear": 2, "cubic": 4, "quintic": 6}
@@ -139,7 +139,7 @@ def filter_plain(block: Array, taps: NDArray[np.float64], indices: Sequence[NDAr
     return block
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _filter_rows(rows: Array, index: Array, taps: Array, out: Array) -> None:
     """Filter along the first axis of `rows` (n, x); the loop over x is the vector."""
     k_max = taps.size - 1
@@ -158,7 +158,7 @@ def _filter_rows(rows: Array, index: Array, taps: Array, out: Array) -> None:
             target[x] += taps[0] * low[x]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _filter_z(block: Array, index: Array, taps: Array) -> Any:
     nz = index.size - 2 * (taps.size - 1)
     out = np.empty((nz, block.shape[1], block.shape[2]), np.float32)
@@ -167,7 +167,7 @@ def _filter_z(block: Array, index: Array, taps: Array) -> Any:
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _filter_y(block: Array, index: Array, taps: Array) -> Any:
     ny = index.size - 2 * (taps.size - 1)
     out = np.empty((block.shape[0], ny, block.shape[2]), np.float32)
@@ -176,7 +176,7 @@ def _filter_y(block: Array, index: Array, taps: Array) -> Any:
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _filter_x(block: Array, index: Array, taps: Array) -> Any:
     k_max = taps.size - 1
     nx = index.size - 2 * k_max

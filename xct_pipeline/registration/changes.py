@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import scipy.ndimage
-from numba import njit
 from numpy.typing import NDArray
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array
 
 Changes = NDArray[np.float32]
@@ -31,7 +31,7 @@ _TINY = 1e-30
 NONE: Changes = np.zeros((2, 0, 0, 0), np.float32)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def sum_flat(reference: Array, residual: Array, flat: float) -> Any:
     """Sum the flat voxels of a slab by cells, the first of which begins with the slab.
 
@@ -91,7 +91,7 @@ def lines(sums: NDArray[np.float64]) -> Changes:
     return np.stack([share * (r - slope * s), share * slope]).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def expect_along_row(changes: Array, z: int, y: int, cells: Array, out: Array) -> None:
     """Interpolate the changes linearly between the cells' centres along row (z, y), into `out` (2, nx).
 
@@ -116,7 +116,7 @@ def expect_along_row(changes: Array, z: int, y: int, cells: Array, out: Array) -
                 target[x] = left + (right - left) * np.float32((x - start + 0.5) / CELL)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _around(position: int, count: int) -> Any:
     """Return the two cells between whose centres a voxel lies, and how far past the first of them, in cells."""
     p = (position + 0.5) / CELL - 0.5

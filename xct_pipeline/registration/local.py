@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.fft
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.bspline import filter_separable, gaussian_taps, knot_taps, mirror
@@ -206,7 +206,7 @@ def _integer_search(
     return (best - search).astype(np.float64)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _sample(coefficients: Array, transform: Array, low: Array, out: Array, known: Array) -> None:
     """Evaluate the moving volume on a box of the reference frame that starts at `low`."""
     shifted = transform.copy()
@@ -219,7 +219,7 @@ def _sample(coefficients: Array, transform: Array, low: Array, out: Array, known
             )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _normal_matrix(fixed: Array, node: Array, half: int, n: int) -> Any:
     hessian = np.zeros((n, n))
     j = np.empty(12)
@@ -233,7 +233,7 @@ def _normal_matrix(fixed: Array, node: Array, half: int, n: int) -> Any:
     return hessian
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _jacobian(fixed: Array, z: int, y: int, x: int, node: Array, half: int, j: Array) -> None:
     """Fill the derivative by translation (3) and by its gradient (9), positions in units of half a window."""
     j[0] = 0.5 * (fixed[z + 1, y, x] - fixed[z - 1, y, x])
@@ -246,7 +246,7 @@ def _jacobian(fixed: Array, z: int, y: int, x: int, node: Array, half: int, j: A
         j[5 + 3 * a] = j[a] * ux
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _refine(
     fixed: Array,
     coefficients: Array,
@@ -315,7 +315,7 @@ def _refine(
     return 3, max_iterations, correlation, residual
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _compose_inverse(warp: Array, step: Array, middle: Array, half: int, n: int) -> None:
     """Replace `warp` by warp after the inverse of the step ``p -> p + t + G (p - middle)``."""
     forward = np.eye(3)

@@ -18,9 +18,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array
 from xct_pipeline.registration.changes import Changes, expect_along_row
 
@@ -118,7 +118,7 @@ def accumulate(
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit
 def sample_row(
     moving: Array, transform: Array, pz: float, py: float, used: Array, first: int, size: int, margin: int, out: Array
 ) -> None:
@@ -180,7 +180,7 @@ def sample_row(
             out[x] = total
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _accumulate(
     reference: Array,
     mask: Array,
@@ -257,7 +257,7 @@ def _accumulate(
             _add_row(sums, row, z + z_start - center[0], y - center[1])
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _add_sample(row: Array, w: float, gz: float, gy: float, gx: float, r: float, u: float) -> None:
     wz, wy, wx = w * gz, w * gy, w * gx
     s0, s1, s2, s3, s4, s5 = wz * gz, wz * gy, wz * gx, wy * gy, wy * gx, wx * gx
@@ -288,7 +288,7 @@ def _add_sample(row: Array, w: float, gz: float, gy: float, gx: float, r: float,
     row[23] += wx * r * u
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _add_row(sums: Array, row: Array, uz: float, uy: float) -> None:
     """Expand a row's sums: along it z and y are constant, so x appears as powers only."""
     scale = (uz, uy, 1.0, 1.0)
@@ -306,7 +306,7 @@ def _add_row(sums: Array, row: Array, uz: float, uy: float) -> None:
             sums[PARAMETERS * PARAMETERS + 4 * a + c] += scale[c] * row[18 + 3 * power[c] + a]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def residual_slab(
     reference: Array,
     moving: Array,

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, array_namespace, is_cupy, ndimage_of
 from xct_pipeline.registration.bspline import (
     PREFILTER_RADIUS,
@@ -326,7 +326,7 @@ def _interpolator(n_taps: int) -> Any:
                 17.0 / 40.0 + b * (5.0 / 8.0 + b * (-7.0 / 4.0 + b * (5.0 / 4.0 + b * (-3.0 / 8.0 + b / 24.0))))
             )
 
-    @njit(cache=True, nogil=True)
+    @njit
     def interpolate(
         coefficients: Array, gone: Array, transform: Array, corner: Array, first: Array, size: Array, out: Array
     ) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.denoise import FILL_SIGMA, fill_missing, gaussian
 from xct_pipeline.smoothing import gaussian_reach
@@ -304,7 +304,7 @@ def classify(block: Array, forest: Forest, *, sigmas: Sequence[float] = SIGMAS, 
     return xp.where(xp.isfinite(block[core]), xp.asarray(labels), xp.uint8(0))
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _eigenvalues(zz: Array, yy: Array, xx: Array, zy: Array, zx: Array, yx: Array, values: Array) -> None:
     for i in range(len(zz)):
         a, b, c = np.float64(zz[i]), np.float64(yy[i]), np.float64(xx[i])
@@ -322,7 +322,7 @@ def _eigenvalues(zz: Array, yy: Array, xx: Array, zy: Array, zx: Array, yx: Arra
         values[0, i], values[1, i], values[2, i] = largest, 3 * mean - largest - smallest, smallest
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _vote(
     columns: Array,
     feature: Array,

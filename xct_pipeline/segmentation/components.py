@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array
 
 BEFORE = ((0, -1), (-1, -1), (-1, 0), (-1, 1))  # steps along z and y to the rows that a row may touch
@@ -38,7 +38,7 @@ def label_runs(mask: Array, rank: int) -> tuple[Any, int]:
     return labels, int(_label(rows, runs, np.array(BEFORE), rank, labels))
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _count_runs(mask: Array, rows: Array) -> Any:
     """Count the runs before each row."""
     nz, ny, nx = mask.shape
@@ -52,7 +52,7 @@ def _count_runs(mask: Array, rows: Array) -> Any:
     return rows[-1]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _find_runs(mask: Array, rows: Array, runs: Array) -> None:
     """Set the first voxel of each run and the one after its last."""
     nz, ny, nx = mask.shape
@@ -70,7 +70,7 @@ def _find_runs(mask: Array, rows: Array, runs: Array) -> None:
             runs[i, 1] = nx
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _label(rows: Array, runs: Array, before: Array, rank: int, labels: Array) -> int:
     nz, ny, _ = labels.shape
     parent = np.arange(len(runs))
@@ -93,7 +93,7 @@ def _label(rows: Array, runs: Array, before: Array, rank: int, labels: Array) ->
     return count
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _join_rows(rows: Array, runs: Array, parent: Array, here: int, there: int, aside: int) -> None:
     """Join the runs of two rows that overlap, or touch where a step aside is allowed."""
     i, j = rows[here], rows[there]
@@ -107,7 +107,7 @@ def _join_rows(rows: Array, runs: Array, parent: Array, here: int, there: int, a
             j += 1
 
 
-@njit(cache=True, nogil=True)
+@njit
 def root_of(parent: Array, i: int) -> Any:
     """Return the least of what `i` has been joined with, where joining sets ``parent[max] = min`` of two roots."""
     while parent[i] != i:

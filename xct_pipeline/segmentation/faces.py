@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array
 
 ROUNDS = 2  # a face moves by at most one voxel in each
@@ -57,7 +57,7 @@ def place_faces(
             return
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _look(block: Array, movable: Array, strength: np.float32, place: Array, value: Array) -> int:
     """List voxels that may change, the step up the gradient (to one of 26), the deblurred value and its change."""
     nz, ny, nx = block.shape
@@ -83,7 +83,7 @@ def _look(block: Array, movable: Array, strength: np.float32, place: Array, valu
     return i
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _move(place: Array, value: Array, means: Array, chosen: Array, labels: Array) -> bool:
     for i in range(len(place)):
         z, y, x, dz, dy, dx = place[i]

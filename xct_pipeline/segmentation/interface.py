@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.label import label_range
 
@@ -317,7 +317,7 @@ def combine_distances(partials: Sequence[Mapping[str, Any]]) -> Partial:
     return {"label": known, "distance": nearest}
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _find_nearest(
     objects: Array,
     start: int,
@@ -345,7 +345,7 @@ def _find_nearest(
                     nearest[k] = min(nearest[k], max((above - 0.5) * cosine[y, x], 0.0))
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _find_ends(
     solid: Array, values: Array, level: float, start: int, stop: int, direction: int, depth: int, height: Array
 ) -> None:
@@ -370,7 +370,7 @@ def _find_ends(
                 height[y, x] = z + direction * share
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _crossing(values: Array, level: float, z: int, direction: int) -> float:
     """Return how far beyond voxel z the values fall below a level: in the next step, else in the one before or after.
 
@@ -385,7 +385,7 @@ def _crossing(values: Array, level: float, z: int, direction: int) -> float:
     return 0.5
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _look_up(
     labels: Array,
     origin: Array,

@@ -12,8 +12,8 @@ import itertools
 import math
 
 import numpy as np
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array
 
 MOST_TRIANGLES = 4  # of a cell that leaves no choice
@@ -98,7 +98,7 @@ def _leaves_choice(cell: Array) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _code_rows(field: Array, level: float, z: int, y: int, codes: Array) -> None:
     """Set the bits of the four corners at each x of a row of cells."""
     a, b, c, d = field[z, y], field[z, y + 1], field[z + 1, y], field[z + 1, y + 1]
@@ -111,7 +111,7 @@ def _code_rows(field: Array, level: float, z: int, y: int, codes: Array) -> None
         )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _sum_decided(
     field: Array, level: float, triangles: Array, count: Array, edges: Array, corners: Array
 ) -> tuple[float, int]:
@@ -142,14 +142,14 @@ def _sum_decided(
     return area, undecided
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _triangle(point: Array) -> float:
     az, ay, ax = point[1, 0] - point[0, 0], point[1, 1] - point[0, 1], point[1, 2] - point[0, 2]
     bz, by, bx = point[2, 0] - point[0, 0], point[2, 1] - point[0, 1], point[2, 2] - point[0, 2]
     return 0.5 * math.sqrt((ay * bx - ax * by) ** 2 + (ax * bz - az * bx) ** 2 + (az * by - ay * bz) ** 2)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _collect_undecided(field: Array, level: float, count: Array, cells: Array) -> None:
     nz, ny, nx = field.shape
     found = 0

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.components import label_runs, root_of
 
@@ -240,7 +240,7 @@ def relabel_block(mask: Array, region: Region, merged: Mapping[str, Any], *, con
     return xp.asarray(np.concatenate([[0], lookup]).astype(np.int32))[labels]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _label_range(labels: Array) -> Any:
     least, most = np.int64(1), np.int64(0)
     last = labels.dtype.type(0)
@@ -252,7 +252,7 @@ def _label_range(labels: Array) -> Any:
     return least, most
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _find_boxes(labels: Array, least: int, low: Array, high: Array) -> None:
     """Widen the box of each label by every run of it in a row."""
     nz, ny, nx = labels.shape
@@ -271,7 +271,7 @@ def _find_boxes(labels: Array, least: int, low: Array, high: Array) -> None:
                 start = x
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _find_first(labels: Array, origin: Array, frame: Array, first: Array) -> None:
     nz, ny, nx = labels.shape
     for z in range(nz):
@@ -283,7 +283,7 @@ def _find_first(labels: Array, origin: Array, frame: Array, first: Array) -> Non
                     first[label - 1] = row + x
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _join(parent: Array, below: Array, above: Array, rank: int) -> None:
     """Join objects on two planes that touch; `rank` further steps within the plane are allowed."""
     ny, nx = below.shape
@@ -301,7 +301,7 @@ def _join(parent: Array, below: Array, above: Array, rank: int) -> None:
                     parent[max(a, b)] = min(a, b)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _flatten(parent: Array) -> Any:
     root = np.empty_like(parent)
     for i in range(len(parent)):

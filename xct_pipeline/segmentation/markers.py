@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
 from xct_pipeline.smoothing import take_bend_off
@@ -101,7 +101,7 @@ def class_markers(
     return markers
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _mark_feet(
     block: Array, gradient: Array, limits: Array, means: Array, edge: float, blur: float, wide: float, markers: Array
 ) -> None:
@@ -139,13 +139,13 @@ def _mark_feet(
                     markers[z, y, x] = label
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _bend(block: Array, z: int, y: int, x: int) -> float:
     around = block[z - 1, y, x] + block[z + 1, y, x] + block[z, y - 1, x] + block[z, y + 1, x]
     return float(around + block[z, y, x - 1] + block[z, y, x + 1] - np.float32(6) * block[z, y, x])
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _across(block: Array, limits: Array, means: Array, z: int, y: int, x: int) -> tuple[float, float]:
     """Return how much denser the densest material within `MARCH` steps up the gradient is, and how far away; or 0."""
     nz, ny, nx = block.shape
@@ -172,7 +172,7 @@ def _across(block: Array, limits: Array, means: Array, z: int, y: int, x: int) -
     return contrast, distance
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _mark(
     block: Array,
     gradient: Array,
@@ -202,19 +202,19 @@ def _mark(
                     markers[z, y, x] = label[x]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _add_beyond(values: Array, limit: np.float32, label: Array) -> None:
     for x in range(len(label)):
         label[x] += np.uint8(values[x] >= limit)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _keep_flat(label: Array, slope: Array, edge: np.float32, markers: Array) -> None:
     for x in range(len(markers)):
         markers[x] = label[x] if slope[x] < edge else np.uint8(0)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _is_extreme(block: Array, z: int, y: int, x: int) -> bool:
     """Tell whether a voxel is the least or the largest of its 3 x 3 x 3 neighbourhood, all of it with data."""
     nz, ny, nx = block.shape

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.label import label_range
 
@@ -185,7 +185,7 @@ def summary(table: Mapping[str, Array], *, smallest_voxels: int = 1) -> dict[str
     return row
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _add_voxels(
     labels: Array,
     values: Array,
@@ -221,7 +221,7 @@ def _add_voxels(
                 start = x
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _add_values(values: Array, k: np.int64, total: Array, measured: Array) -> None:
     so_far, count = total[k], 0
     for value in values:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.isosurface import surface_area
 from xct_pipeline.segmentation.label import label_boxes
@@ -158,7 +158,7 @@ def combine_thicknesses(partials: Sequence[Mapping[str, Any]]) -> Partial:
     return {"counts": np.sum([partial["counts"] for partial in partials], axis=0)}
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _sharpen(soft: Array, first: tuple[int, ...], strength: np.float32, field: Array) -> None:
     """Take a multiple of the Laplacian off; the border is continued by its own values."""
     nz, ny, nx = soft.shape
@@ -181,7 +181,7 @@ def _sharpen(soft: Array, first: tuple[int, ...], strength: np.float32, field: A
             )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _squared_distance(inside: Array, reach: int) -> Any:
     """Return the squared distance to the nearest voxel that is False, exact up to `reach`, a larger number beyond.
 
@@ -215,7 +215,7 @@ def _squared_distance(inside: Array, reach: int) -> Any:
     return result
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _lower(values: Array, other: Array, plus: np.int32) -> None:
     for x in range(len(values)):
         values[x] = min(values[x], other[x] + plus)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, array_namespace, to_host
 from xct_pipeline.segmentation.label import Partial, keep_objects, label_partial, merge_labels, relabel_block
 
@@ -370,7 +370,7 @@ def _beyond(block: Array, level: float, *, bright: bool) -> Any:
     return block >= level if bright else block <= level
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _extremes(values: Array) -> Any:
     low, high = np.inf, -np.inf
     for value in values:
@@ -380,14 +380,14 @@ def _extremes(values: Array) -> Any:
     return low, high
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _count(values: Array, scale: float, first: int, counts: Array) -> None:
     for value in values:
         if np.isfinite(value):
             counts[int(np.floor(float(value) * scale)) - first] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _count_pairs(rows: Array, columns: Array, scale: Array, first: Array, counts: Array) -> None:
     for i in range(len(rows)):
         if np.isfinite(rows[i]) and np.isfinite(columns[i]):
@@ -396,7 +396,7 @@ def _count_pairs(rows: Array, columns: Array, scale: Array, first: Array, counts
             counts[row, column] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _compare(values: Array, thresholds: Array, labels: Array) -> None:
     for i in range(len(values)):
         label = 0

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.denoise import fill_missing
 from xct_pipeline.segmentation.faces import ROUNDS, place_faces
@@ -130,7 +130,7 @@ def watershed_classes(
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _number_from_zero(block: Array, limits: Array, labels: Array) -> None:
     """Turn labels from 1 into classes from 0; voxels without a label get the class of their value."""
     flat, values = labels.reshape(-1), block.reshape(-1)
@@ -204,7 +204,7 @@ def watershed(
     return label
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _flood(bits: Array, open_: Array, steps: Array, reach: int, bounds: Array, label: Array) -> None:
     """Lower every path's pass `reach` times, all voxels at once: each round looks one step further.
 
@@ -247,7 +247,7 @@ def _flood(bits: Array, open_: Array, steps: Array, reach: int, bounds: Array, l
             out[place[i]] = rest[i] & 0xFF
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _ordered(bits: np.uint32) -> Any:
     """Return a number for the bits of a float32 that is ordered as the floats are; NaN comes before all."""
     value = np.int64(bits)
@@ -258,7 +258,7 @@ def _ordered(bits: np.uint32) -> Any:
     return value + np.int64(0x80000000)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _list_open(open_: Array, margin: int, bounds: Array) -> Any:
     """Return the flat index of each voxel to be flooded within a margin of the bounds, and each such one's number."""
     nz, ny, nx = open_.shape
@@ -283,7 +283,7 @@ def _list_open(open_: Array, margin: int, bounds: Array) -> Any:
     return place, number
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _look_around(
     bits: Array,
     open_: Array,
@@ -324,7 +324,7 @@ def _look_around(
     return found
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _beyond(z: int, y: int, x: int, bounds: Array) -> Any:
     """Return how many steps, diagonal ones included, a voxel is outside of the bounds."""
     away = max(bounds[0, 0] - z, z - bounds[0, 1] + 1, bounds[1, 0] - y, y - bounds[1, 1] + 1)

@@ -16,7 +16,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from xct_pipeline.compiled import njit
 
 Array = npt.NDArray[np.float64]
 
@@ -262,7 +263,7 @@ def _subrows(
     return count
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def _interval(
     is_cylinder: bool, q0: float, q1: float, q2: float, v0: float, v1: float, v2: float
 ) -> tuple[float, float]:
@@ -292,7 +293,7 @@ def _interval(
     return first, last
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def _project_frame(
     frame: Array,
     kind: npt.NDArray[np.bool_],
@@ -351,7 +352,7 @@ def _project_frame(
             frame[row, column] = -math.log(total) if intensity else total
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def _add_voxels(
     out: Array,
     is_cylinder: bool,

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array
 
 NUMBER = 10
@@ -59,7 +59,7 @@ def add_columns(
     _add_columns(fixed, moving, known.view(np.uint8), np.array(first), start, maps, index, cells)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _add_columns(
     fixed: Array, moving: Array, known: Array, first: Array, start: Array, maps: Array, index: Array, cells: Array
 ) -> None:

@@ -7,8 +7,8 @@ by row: a voxel is near a face where one of the rows around it, widened along x 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array
 from xct_pipeline.smoothing import gaussian_reach, smooth_block
 
@@ -59,7 +59,7 @@ def median_above(block: Array, threshold: float) -> Array:
     return result
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _find_faces(smooth: Array, limit: np.float32, faces: Array) -> None:
     nz, ny, nx = smooth.shape
     half = np.float32(0.5)
@@ -77,7 +77,7 @@ def _find_faces(smooth: Array, limit: np.float32, faces: Array) -> None:
                 out[x] = a * a + b * b + c * c > limit
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _grow(mask: Array, shape: Array, grown: Array) -> None:
     nz, ny, nx = mask.shape
     width = shape.shape[0] // 2
@@ -113,7 +113,7 @@ def _grow(mask: Array, shape: Array, grown: Array) -> None:
                 out[x] = out[x] != 0
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _most(above: Array, result: Array) -> None:
     nz, ny, nx = result.shape
     rows = np.empty((ny + 2, nx + 2), np.uint8)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array
 
 WORD = 64  # voxels whose masks are counted together
@@ -91,7 +91,7 @@ def window_sums(values: Array, mask: Array, size: tuple[int, int, int]) -> Array
     return result
 
 
-@njit(nogil=True)
+@njit(cache=False)  # numba cannot keep generators
 def _rows_apart(used: Array, lz: int, ly: int) -> Any:
     """Yield each row and how far on lies another that it is paired with; rows without voxels are passed over."""
     nz, ny = used.shape[1:]
@@ -105,7 +105,7 @@ def _rows_apart(used: Array, lz: int, ly: int) -> Any:
                         yield z, y, dz, dy
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@njit(fastmath={"reassoc", "contract", "nsz"})
 def _products(here: Array, there: Array, used: Array, total: Array) -> None:
     nx = here.shape[2]
     lz, ly, lx = total.shape[0] // 2, total.shape[1] // 2, total.shape[2] // 2
@@ -120,7 +120,7 @@ def _products(here: Array, there: Array, used: Array, total: Array) -> None:
             total[lz + dz, ly + dy, dx] += dot
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _pair_counts(here: Array, there: Array, used: Array, total: Array) -> None:
     words = here.shape[2]
     lz, ly, steps = total.shape[0] // 2, total.shape[1] // 2, total.shape[2]
@@ -141,7 +141,7 @@ def _pair_counts(here: Array, there: Array, used: Array, total: Array) -> None:
             total[lz + dz, ly + dy, dx] += np.int64(found)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _window_sums(values: Array, mask: Array, depth: int, height: int, width: int, result: Array) -> None:
     nz, ny, nx = values.shape
     across = nx // width

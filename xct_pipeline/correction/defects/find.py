@@ -16,10 +16,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.correction.defects.search import isolated_offsets, local_scatter, mirror_maximum
 from xct_pipeline.correction.defects.templates import FLANK
 from xct_pipeline.device import Array, array_namespace, is_cupy, to_host
@@ -123,7 +123,7 @@ def segment_sums(blocks: Iterable[Any], count: int) -> Floats:
     return sums
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _add_projections(
     p: Array, last: Array, done: int, mean: Array, rough: Array, share: float, rough_share: float
 ) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import numba
 import numpy as np
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, array_namespace, is_cupy, ndimage_of
 
 TILE = 32  # columns transposed together: one tile's lines of both layouts stay in the first-level cache
@@ -147,7 +147,7 @@ def _activity_plain(sinogram: Array, size: int, xp: ModuleType) -> tuple[Any, An
     return xp.abs(sinogram - mean).sum(axis=0), xp.abs(sinogram).sum(axis=0, dtype=xp.float64)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _pack_keys(sinogram: Array, bits: Array, keys: Array) -> None:
     """Write (value, angle) of each column as integers whose order is the order of the values."""
     angles, columns = sinogram.shape
@@ -164,7 +164,7 @@ def _pack_keys(sinogram: Array, bits: Array, keys: Array) -> None:
                 keys[column, angle] = (np.uint64(np.uint32(flipped)) << np.uint64(32)) | np.uint64(angle)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _unpack_values(keys: Array, bits: Array) -> None:
     """Recover the float bit patterns from sorted keys."""
     sign = np.uint32(0x80000000)
@@ -174,7 +174,7 @@ def _unpack_values(keys: Array, bits: Array) -> None:
             bits[column, rank] = pattern ^ sign if pattern & sign else ~pattern
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _scatter_columns(values: Array, keys: Array, sinogram: Array) -> None:
     """Send each value to its angle, sixteen columns (one cache line of the result) at a time."""
     columns, angles = values.shape
@@ -189,7 +189,7 @@ def _scatter_columns(values: Array, keys: Array, sinogram: Array) -> None:
             sinogram[angle, start : start + width] = tile[angle, :width]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _activity(sinogram: Array, size: int) -> tuple[Array, Array]:
     """Sums over angles of |value - running mean| and of |value| for each column, in double precision."""
     angles, columns = sinogram.shape
@@ -213,14 +213,14 @@ def _activity(sinogram: Array, size: int) -> tuple[Array, Array]:
     return activity, magnitude
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _reflect(index: int, count: int) -> int:
     """Index of the sample at `index` of an axis that is reflected at its ends without end."""
     index = index % (2 * count)
     return index if index < count else 2 * count - 1 - index
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _product(left: Array, right: Array, result: Array) -> None:
     """Product by tiles of 16 x 128 sums that stay in the first-level cache."""
     rows, terms = left.shape

@@ -13,10 +13,10 @@ import functools
 from types import ModuleType
 from typing import Any
 
-import numba
 import numpy as np
 import scipy.fft
 
+from xct_pipeline.compiled import njit
 from xct_pipeline.correction.stripes.columns import product
 from xct_pipeline.correction.stripes.common import each_row
 from xct_pipeline.device import Array, array_namespace
@@ -168,7 +168,7 @@ def _synthesis(signal: np.ndarray[Any, Any], sizes: list[int], wavelet: str) -> 
     return signal
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _basis(rows: Array) -> Array:
     """Orthonormal rows that span the given ones to `RANK_TOLERANCE`: Gram-Schmidt, the longest row first."""
     rest = rows.copy()
