@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from dask.utils import format_bytes
 
-from xct_pipeline.acquisition.checks import frame_counts, scan_facts
+from xct_pipeline.acquisition.checks import frame_counts
 from xct_pipeline.config import Config, Registration
 from xct_pipeline.electrochemistry.steps import stage as electrochemistry
 from xct_pipeline.engine.blocks import Pass
@@ -37,7 +37,7 @@ from xct_pipeline.planning.plan import STAGES, Plan, last_stage, plan
 from xct_pipeline.planning.scan import ScanPlan, pixel_um
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
-from xct_pipeline.reconstruction.steps.table import table_row, write_frames, write_table
+from xct_pipeline.reconstruction.steps.table import table_row, volume_row, write_frames, write_table
 from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
@@ -109,7 +109,7 @@ def run(
     plan = replace(plan, limits=replace(plan.limits, on_device=on_device))
     refuse(plan)
     if plan.config.electrochemistry is not None:  # before anything is written
-        electrochemistry.check(plan.config, [s.name for s in plan.scans], [s.scan for s in plan.scans])
+        electrochemistry.check(plan.config, [s.name for s in plan.scans], [s.taken for s in plan.scans])
     config, store = plan.config, Store(plan.config.store_path)
     scans = _raw_files(plan, store)
     with store.lock(), _run_log(store, plan) as record, cluster_of(plan.limits):
@@ -169,7 +169,7 @@ def _beside_the_scans(plan: Plan, store: Store) -> tuple[str, ...]:
     """Write what was recorded beside the scans: log, spectra, voltammetry, cycles; return warnings."""
     if plan.config.electrochemistry is None:
         return ()
-    told = electrochemistry.run(plan.config, [s.name for s in plan.scans], [s.scan for s in plan.scans], store)
+    told = electrochemistry.run(plan.config, [s.name for s in plan.scans], [s.taken for s in plan.scans], store)
     for warning in told:
         log.warning("%s", warning)
     return told
@@ -183,7 +183,7 @@ def _over_time(
     if last < STAGES.index("registration") or all(scan.problem for scan in result.scans):
         return result
     note("registration")
-    seconds = variation.series_times([item.scan for item in plan.scans])
+    seconds = variation.series_times([item.taken for item in plan.scans])
     times = tuple(float(t) if np.isfinite(t) else None for t in seconds)
     registered, result = _register(plan, result, times, progress, steps)
     failed = tuple(k for k, motion in enumerate(registered.motions) if motion.problem)
@@ -196,7 +196,7 @@ def _over_time(
     if last < STAGES.index("variation"):
         return result
     note("variation of mass")
-    raw = tuple(item.scan for item in plan.scans)
+    raw = tuple(item.taken for item in plan.scans)
     series = variation.Series(names, failed, registered.reference, registered.volume, registered.motions, raw)
     found = variation.run(plan.config, series, result.store, plan.limits, progress, steps)
     return replace(_with(result, found.passes, found.warnings), refused=found.refused)
@@ -274,6 +274,8 @@ def _reconstruct(
 
 def _table_row(config: Config, entry: Prepared, result: ScanResult) -> dict[str, Any]:
     scan, margin = entry.item.scan, entry.fields.margin if entry.fields is not None else None
+    if entry.item.volume is not None:
+        return volume_row(result.name, entry.item.volume, result.passes, result.problem)
     pixel = None if scan is None else pixel_um(config, scan)
     return table_row(result.name, scan is not None, result.center, margin, pixel, result.passes, result.problem)
 
@@ -307,21 +309,20 @@ def refuse_disk(plan: Plan, store: Store) -> None:
 
 def _times(items: Sequence[ScanPlan]) -> dict[str, list[float | None]]:
     """Return start and end of each scan in seconds since the first scan's start."""
-    starts = [item.scan.start for item in items if item.scan is not None and item.scan.start is not None]
+    starts = [item.taken.start for item in items if item.taken is not None and item.taken.start is not None]
     zero = min(starts) if starts else None
     times: dict[str, list[float | None]] = {}
     for item in items:
-        assert item.scan is not None
-        stamps = (item.scan.start, item.scan.end)
+        assert item.taken is not None
+        stamps = (item.taken.start, item.taken.end)
         times[item.name] = [None if t is None or zero is None else (t - zero).total_seconds() for t in stamps]
     return times
 
 
 def _raw_facts(item: ScanPlan) -> dict[str, object]:
     """Return what the raw scan was, for the record: no paths, which change when an experiment is moved."""
-    assert item.scan is not None
     left_out = ("name", "files", "file_count", "warnings")
-    return {key: value for key, value in scan_facts(item.scan).items() if key not in left_out}
+    return {key: value for key, value in item.facts().items() if key not in left_out}
 
 
 class _run_log:

@@ -29,6 +29,40 @@ class Axis:
     tilt: float = 0.0
 
 
+NO_DATE = datetime(1000, 1, 1)
+"""A time that is known in seconds alone, on the clock of the cycler's log, is counted from here."""
+
+
+def without_date(moment: datetime | None) -> bool:
+    """Tell whether a time is known in seconds alone."""
+    return moment is not None and moment.tzinfo is None and moment.year < 1100
+
+
+class AnyScan(Protocol):
+    """What stages after the reconstruction know of a scan, whether it starts as projections or as a volume.
+
+    Attributes
+    ----------
+    name, pixel_size_um, energy_keV, start, end
+        As `Scan` has them.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def pixel_size_um(self) -> float | None: ...  # noqa: D102
+
+    @property
+    def energy_keV(self) -> float | None: ...  # noqa: D102
+
+    @property
+    def start(self) -> datetime | None: ...  # noqa: D102
+
+    @property
+    def end(self) -> datetime | None: ...  # noqa: D102
+
+
 class ScanError(ValueError):
     """Raw data that cannot be used. The message names the file, the dataset and what to do."""
 

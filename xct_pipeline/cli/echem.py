@@ -77,7 +77,7 @@ def clocks_of(layout: Any) -> dict[str, Any]:
     from xct_pipeline.electrochemistry.steps import stage
     from xct_pipeline.electrochemistry.steps.log import clocks
 
-    names, scans = [item.name for item in layout.scans], [item.scan for item in layout.scans]
+    names, scans = [item.name for item in layout.scans], [item.taken for item in layout.scans]
     stage.check(layout.config, names, scans)
     return {} if settings.log is None else clocks(layout.config, names, scans)
 
@@ -87,7 +87,9 @@ def print_clocks(clocks: dict[str, Any]) -> None:
     if not clocks:
         return
     span = f"{clocks['first_s']:g} to {clocks['last_s']:g} s"
-    if clocks["first"] is None:
+    if clocks["scans_in_seconds"]:
+        print(f"log {clocks['log']}: {span}; the times of the scans are seconds on its clock")
+    elif clocks["first"] is None:
         print(f"log {clocks['log']}: {span}; its dates are not known, so its 0 is the start of the first scan")
     else:
         print(f"log {clocks['log']}: {clocks['first']} to {clocks['last']} (zone {clocks['zone']}), {span}")
@@ -95,6 +97,7 @@ def print_clocks(clocks: dict[str, Any]) -> None:
         print(f"  offset_s = {clocks['offset_s']:g} is added to its times")
     for scan in clocks["scans"]:
         middle = "time not known" if scan["log_s"] is None else f"middle at {scan['log_s']:g} s of the log"
-        print(f"  {scan['scan']}: start {scan['start']}, {middle}{'' if scan['in_log'] else ', outside the log'}")
+        start = "" if clocks["scans_in_seconds"] else f"start {scan['start']}, "
+        print(f"  {scan['scan']}: {start}{middle}{'' if scan['in_log'] else ', outside the log'}")
     for note in clocks["notes"]:
         print(f"  {note}")

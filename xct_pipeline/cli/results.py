@@ -63,16 +63,23 @@ def report(store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.
 def export(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")],
     format: Annotated[
-        str, typer.Option("--format", help="tiff: one file per slice; hdf5: one file per volume.")
+        str,
+        typer.Option(
+            "--format",
+            help="tiff (slices), imagej (hyperstack), hdf5, nexus (NXtomoproc), vtk (ParaView), nrrd, raw, npy.",
+        ),
     ] = "tiff",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder (default: beside the store).")] = None,
     scan: Annotated[list[str] | None, typer.Option(help="Only these scans (names).")] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(help="volumes (the default), registered, labels, density, areal ..., or all.")
+    ] = None,
 ) -> None:
-    """Write volumes in the formats of other tools, with voxel size and unit.
+    """Write volumes and all other images in the formats of other tools, with voxel size, unit and time.
 
-    Example: xct export store.zarr --format tiff
+    Example: xct export store.zarr --format vtk --image registered --image areal
     """
     from xct_pipeline.store.export import export_store
 
-    for written in export_store(store, format, output, scan):
+    for written in export_store(store, format, output, scan, tuple(image or ("volumes",))):
         tell(f"wrote {written}")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xct_pipeline.engine.steps import Stage
     from xct_pipeline.pipeline import RunResult
     from xct_pipeline.planning.plan import Plan
+    from xct_pipeline.planning.scan import ScanPlan
     from xct_pipeline.reconstruction.center.find import CenterEstimate
 
 log = logging.getLogger("xct")
@@ -142,13 +143,11 @@ def _print_nested(facts: Mapping[str, Any], indent: str) -> None:
 
 def plan_facts(plan: Plan) -> dict[str, Any]:
     """Return a plan as plain values."""
-    from xct_pipeline.acquisition.checks import scan_facts
-
     scans = []
     for item in plan.scans:
         entry: dict[str, Any] = {"name": item.name, "problem": item.problem}
-        if item.scan is not None:
-            entry |= {"facts": scan_facts(item.scan), "warnings": list(item.warnings)}
+        if item.taken is not None:
+            entry |= {"facts": item.facts(), "warnings": list(item.warnings)}
             entry["passes"] = [
                 {
                     "image": step.image.path,
@@ -201,18 +200,16 @@ def stage_facts(stage: Stage, limits: Resources) -> dict[str, Any]:
 def print_plan(plan: Plan) -> None:
     """Print the scans and what a run would take."""
     table = Table("scan", "projections", "flats", "darks", "pixel", "energy", "output", "shards", "per task")
-    counted = set([item.name for item in plan.scans if item.scan is None][MOST_LINES:])  # not shown one by one
+    counted = set([item.name for item in plan.scans if item.taken is None][MOST_LINES:])  # not shown one by one
     for item in plan.scans:
-        if item.scan is None:
+        if item.taken is None:
             if item.name not in counted:
                 table.add_row(escape(item.name), "[red]cannot be used[/red]")
             continue
-        scan, step = item.scan, item.passes[-1]
+        scan, step = item.taken, item.passes[-1]
         table.add_row(
             escape(item.name),
-            " x ".join(map(str, scan.shape)),
-            str(scan.flats.shape[0] if scan.flats else 0),
-            str(scan.darks.shape[0] if scan.darks else 0),
+            *_input_cells(item),
             f"{scan.pixel_size_um:g} um" if scan.pixel_size_um else "unknown",
             f"{scan.energy_keV:g} keV" if scan.energy_keV else "unknown",
             f"{' x '.join(map(str, step.image.shape))} {step.image.unit}",
@@ -225,6 +222,16 @@ def print_plan(plan: Plan) -> None:
     for step in plan.good[0].passes:
         tell(f"steps to {step.image.path}: {', '.join(op.name for op in step.ops)}")
     _print_stages(plan)
+
+
+def _input_cells(item: ScanPlan) -> tuple[str, str, str]:
+    """Return projections, flats and darks of a scan, or the volume that it starts from."""
+    if item.volume is not None:
+        return f"volume, {item.volume.format}", "-", "-"
+    scan = item.scan
+    assert scan is not None
+    counts = (str(frames.shape[0] if frames else 0) for frames in (scan.flats, scan.darks))
+    return " x ".join(map(str, scan.shape)), *counts  # type: ignore[return-value]
 
 
 def _print_stages(plan: Plan) -> None:

@@ -57,6 +57,7 @@ from xct_pipeline.config.segmentation import (
     ThicknessSettings,
 )
 from xct_pipeline.config.variation import AnodeSettings, ClosureName, Variation
+from xct_pipeline.config.volumes import GreyMaterial, GreyScale, VolumeScan
 
 __all__ = [
     "DEFAULT_NAMES",
@@ -87,6 +88,8 @@ __all__ = [
     "FilterName",
     "FlatField",
     "Fourier",
+    "GreyMaterial",
+    "GreyScale",
     "ImpedanceFile",
     "InterfaceSettings",
     "Iterative",
@@ -127,6 +130,7 @@ __all__ = [
     "Tomopy",
     "Variation",
     "VoltammetrySettings",
+    "VolumeScan",
     "Zinger",
     "ZingerMedian",
 ]

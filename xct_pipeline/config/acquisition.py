@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from xct_pipeline.config.section import Degrees, Distance, Energy, PixelSize, Section, Span
+from xct_pipeline.config.volumes import VolumeScan
 from xct_pipeline.names import ScanName, check_distinct
 
 
@@ -80,6 +81,8 @@ class Acquisition(Section):
     """Raw files (NXtomo, NeXus, Data Exchange), names or patterns, in time order."""
     tiff: list[TiffScan] = []
     """Scans stored as TIFF files."""
+    volume: list[VolumeScan] = []
+    """Scans that start as volumes which another program reconstructed, in time order, after those above."""
     exclude: list[str] | dict[str, Literal["scan"] | LeftOut] = []
     """Names of scans that are left out; or, by the name of a scan, its frames that are left out, or "scan"."""
     flats: Literal["none"] | list[str] | Around | None = None
@@ -117,9 +120,12 @@ class Acquisition(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Acquisition:
-        if not self.scans and not self.tiff:
-            raise ValueError('no scans: give scans = ["scan_00.nxs", ...] or [[acquisition.tiff]] tables')
-        check_distinct((table.name for table in self.tiff), "scans")
+        if not self.scans and not self.tiff and not self.volume:
+            raise ValueError(
+                'no scans: give scans = ["scan_00.nxs", ...], [[acquisition.tiff]] or [[acquisition.volume]] tables'
+            )
+        names = [table.name for table in self.tiff] + [table.name for table in self.volume if table.name is not None]
+        check_distinct(names, "scans")
         for name in ("rows", "columns"):
             span = getattr(self, name)
             if span is not None and span[0] >= span[1]:

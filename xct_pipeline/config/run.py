@@ -47,6 +47,12 @@ class Config(Section):
     def _check(self) -> Config:
         if not self.output.strip():
             raise ValueError('output is empty: name the folder of the results, "store.zarr"')
+        scheme, mark, _ = self.output.partition("://")
+        if mark and scheme.isalnum():
+            raise ValueError(
+                f"output = {self.output!r}: a run writes into a folder of a file system, not to {scheme}://; write it "
+                "here, then copy it there (aws s3 sync, rclone): it can be read from there"
+            )
         self.resolve(self.output)
         return self
 

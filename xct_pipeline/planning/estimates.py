@@ -39,6 +39,8 @@ class Prepared:
 
     def passes(self, config: Config, limits: Resources, store: Store) -> tuple[Pass, ...]:
         """Return the passes that run, with what was estimated."""
+        if self.item.volume is not None:
+            return self.item.passes
         scan, frame = self.item.scan, self.item.frame
         assert scan is not None
         assert frame is not None
@@ -68,7 +70,7 @@ def prepare(
             if isinstance(error, OSError) and unwritable(error):
                 raise
             entry.problem = str(error)
-    good = [entry for entry in prepared if entry.problem is None]
+    good = [entry for entry in prepared if entry.problem is None and entry.item.scan is not None]
     if config.reconstruction.center == "common" and good:
         common = reconstruction.common_center([e.center for e in good if e.center is not None])
         for entry in good:

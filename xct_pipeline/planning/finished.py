@@ -28,6 +28,7 @@ def run_key(plan: Plan) -> str:
         "config": plan.config.model_dump(mode="json"),
         "on_device": plan.limits.on_device,
         "scans": {item.name: None if item.scan is None else scan_identity(item.scan) for item in plan.scans},
+        "volumes": {item.name: item.volume.identity for item in plan.scans if item.volume is not None},
         "files": provenance.file_identity(outside_files(plan.config)),
         "steps": [[step.name, step.digests()] for step in plan.steps],
     }
@@ -40,6 +41,7 @@ def outside_files(config: Config) -> Iterator[Path]:
     named = list(painted_masks(config))
     if isinstance(segmentation, SegmentClassifier):
         named.append(str(segmentation.labels))
+    named += [table.times for table in config.acquisition.volume if table.times is not None]
     if config.electrochemistry is not None:
         named += config.electrochemistry.files
     for name in named:
@@ -58,6 +60,9 @@ def finished_centers(
     for item in scans:
         name = f"{item.name}/center"
         digest = record.digests.get(name)
+        if item.volume is not None:
+            found.append(None)
+            continue
         if item.axis is not None:
             found.append(reconstruction.given_center(item.axis))
             continue

@@ -11,6 +11,7 @@ from xct_pipeline.engine.resources import Resources, resources
 from xct_pipeline.engine.steps import Stage, Step, Steps
 from xct_pipeline.inputs import first_of
 from xct_pipeline.planning.scan import ScanPlan, plan_scan, reconstruction_steps
+from xct_pipeline.planning.series import of_one_series
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import ScanError
@@ -45,7 +46,7 @@ class Plan:
     @property
     def good(self) -> tuple[ScanPlan, ...]:
         """The scans that can be used."""
-        return tuple(item for item in self.scans if item.scan is not None)
+        return tuple(item for item in self.scans if item.taken is not None)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -98,11 +99,11 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
         opened = open_scans(config)
     except ScanError as error:
         raise _all_errors([*str(error).splitlines(), *_setting_errors(config, until, None)]) from None
-    scans = tuple(plan_scan(config, item, k, limits) for k, item in enumerate(opened))
+    scans = of_one_series([plan_scan(config, item, k, limits) for k, item in enumerate(opened)])
     errors = _setting_errors(config, until, scans)
     if errors:
         raise _all_errors([*errors, *(item.problem for item in scans if item.problem)])
-    if not any(item.scan is not None for item in scans):
+    if not any(item.taken is not None for item in scans):
         problems = "\n".join(f"  {line}" for line in first_of([item.problem or "" for item in scans]))
         raise ScanError(scans[0].problem or "" if len(scans) == 1 else f"no scan can be used:\n{problems}")
     stages = STAGES[: last_stage(config, until) + 1]
@@ -114,7 +115,7 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
 def _stages(config: Config, scans: Sequence[ScanPlan], limits: Resources, stages: Sequence[str]) -> Iterator[Stage]:
     """Yield the steps of each of `stages` that is configured, from the scans that can be used."""
     yield Stage("reconstruction", reconstruction_steps(config, scans))
-    good = [item for item in scans if item.scan is not None]
+    good = [item for item in scans if item.taken is not None]
     if "registration" not in stages or not good:
         return
     store, settings = Store(config.store_path), config.registration or Registration()
@@ -126,7 +127,7 @@ def _stages(config: Config, scans: Sequence[ScanPlan], limits: Resources, stages
         facts = segmentation.Facts(names, (), reference, volume, (None,) * len(names))
         yield Stage("segmentation", segmentation.plan_steps(config, facts, store, limits))
     if "variation" in stages and config.variation is not None:
-        raw = tuple(item.scan for item in scans)
+        raw = tuple(item.taken for item in scans)
         motions = tuple(registration.Motion(name, tf.identity()) for name in names)
         series = variation.Series(names, (), reference, volume, motions, raw)
         known = volume.unit == "1/cm" and not variation.check(config, raw, volume.shape)
@@ -163,11 +164,11 @@ def _setting_errors(config: Config, until: str | None, scans: Sequence[ScanPlan]
         errors.append(f"reconstruction.center lists {len(center)} columns for {len(scans)} scans; give one per scan")
     if settings is not None:
         attempt(lambda: registration.check(settings, [item.name for item in scans]))
-    shape = next((item.passes[-1].image.shape for item in scans if item.scan is not None), None)
+    shape = next((item.passes[-1].image.shape for item in scans if item.taken is not None), None)
     if last_stage(config, until) >= STAGES.index("registration") and shape is not None:
         attempt(lambda: registration.check_files(config, shape))
     if config.variation is not None and last_stage(config, until) == STAGES.index("variation") and shape is not None:
-        attempt(lambda: variation.check(config, [item.scan for item in scans], shape))  # type: ignore[arg-type]
+        attempt(lambda: variation.check(config, [item.taken for item in scans], shape))  # type: ignore[arg-type]
     return errors
 
 

@@ -55,7 +55,7 @@ def preview(
         The row is outside the detector, a scan that was named cannot be used, or none can be.
     """
     layout = plan(_single_row(config, z), limits, STAGES[0])
-    chosen = _chosen(layout, scans)
+    chosen = _with_projections(_chosen(layout, scans), scans)
     together = isinstance(config.correction.stripe, StripeDefects) or config.reconstruction.center == "common"
     prepared = prepare(
         layout.config, layout.scans if together else chosen, layout.limits, estimates_of(config), log.debug
@@ -154,7 +154,7 @@ def find_centers(config: Config, scans: Sequence[str] | None = None) -> dict[str
     layout = plan(config, until=STAGES[0])
     store = estimates_of(config)
     found = {}
-    for item in _chosen(layout, scans):
+    for item in _with_projections(_chosen(layout, scans), scans):
         if item.scan is None or item.frame is None:
             _skip(item.name, item.problem or "cannot be used", scans)
             continue
@@ -168,6 +168,15 @@ def find_centers(config: Config, scans: Sequence[str] | None = None) -> dict[str
     if not found:
         raise ScanError("the centre of no scan can be found")
     return found
+
+
+def _with_projections(chosen: Sequence[ScanPlan], asked: Sequence[str] | None) -> tuple[ScanPlan, ...]:
+    """Leave scans out that start from volumes, or refuse where nothing else is there or one was asked for by name."""
+    left = tuple(item for item in chosen if item.volume is None)
+    if len(left) < len(chosen) and (asked is not None or not left):
+        name = next(item.name for item in chosen if item.volume is not None)
+        raise ScanError(f"{name} starts from a volume: there are no projections to find a centre in or to reconstruct")
+    return left
 
 
 def _chosen(layout: Plan, scans: Sequence[str] | None) -> tuple[ScanPlan, ...]:

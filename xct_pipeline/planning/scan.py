@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from xct_pipeline.acquisition.checks import scan_facts
 from xct_pipeline.acquisition.steps import Frame, OpenedScan, RawSource, row_range, scan_identity, working_frame
+from xct_pipeline.acquisition.steps.volumes import volume_pass
+from xct_pipeline.acquisition.volumes.given import GivenVolume
 from xct_pipeline.config import Config, StripeDefects
 from xct_pipeline.correction.steps import stage as correction
 from xct_pipeline.correction.steps.defects import columns_step, defects_step
@@ -15,7 +19,7 @@ from xct_pipeline.engine.blocks import Pass, Reduction, Source, side_by_side
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Estimate, Step
 from xct_pipeline.reconstruction.steps import stage as reconstruction
-from xct_pipeline.scan import Axis, Scan, ScanError
+from xct_pipeline.scan import AnyScan, Axis, Scan, ScanError
 from xct_pipeline.store import provenance
 from xct_pipeline.store.store import Store
 
@@ -29,13 +33,15 @@ class ScanPlan:
     name : str
     files : tuple of Path
     scan : Scan or None
-        None where it cannot be used; then `problem` says why.
+        None where it starts as a volume or cannot be used; then `problem` says why.
     frame : Frame or None
         The working frame.
     passes : tuple of Pass
         With nominal estimates: good for shapes, tasks, memory and disk, not for running.
     axis : Axis or None
         That the configuration gives, in columns of the detector.
+    volume : GivenVolume or None
+        What a scan without projections starts from.
     """
 
     name: str
@@ -46,10 +52,25 @@ class ScanPlan:
     problem: str | None = None
     warnings: tuple[str, ...] = ()
     axis: Axis | None = None
+    volume: GivenVolume | None = None
+
+    @property
+    def taken(self) -> AnyScan | None:
+        """What is known of the scan, whatever it starts from; None where it cannot be used."""
+        return self.scan if self.scan is not None else self.volume
+
+    def facts(self) -> dict[str, Any]:
+        """Return plain facts of a scan that can be used, for people and for JSON."""
+        if self.volume is not None:
+            return self.volume.facts()
+        assert self.scan is not None
+        return scan_facts(self.scan)
 
 
 def plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -> ScanPlan:
     """Lay out what would be computed of one scan; a scan that cannot be used carries its problem."""
+    if item.volume is not None:
+        return _plan_volume(config, item, item.volume)
     if item.scan is None:
         return ScanPlan(item.name, item.files, None, None, (), item.problem)
     given = given_axis(config, index)
@@ -68,6 +89,15 @@ def plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -
         return ScanPlan(item.name, item.files, None, None, (), str(error))
     warnings = item.scan.warnings
     return ScanPlan(item.name, item.files, item.scan, frame, passes, None, warnings, given)
+
+
+def _plan_volume(config: Config, item: OpenedScan, volume: GivenVolume) -> ScanPlan:
+    """Lay out what brings a volume into the store."""
+    try:
+        passes = (volume_pass(volume, config.acquisition),)
+    except ScanError as error:
+        return ScanPlan(item.name, item.files, None, None, (), str(error))
+    return ScanPlan(item.name, item.files, None, None, passes, None, volume.warnings, volume=volume)
 
 
 def given_axis(config: Config, index: int) -> Axis | None:
@@ -134,7 +164,8 @@ def reconstruction_steps(config: Config, scans: Sequence[ScanPlan]) -> tuple[Ste
         steps.append(defects_step([frame for _, _, frame in known]))
     held = sum(4 * ((2 if scan.flats is not None else 0) + 2) * frame.rows * frame.columns for _, scan, frame in known)
     over_projections = [item.passes[0] for item, _, _ in known if len(item.passes) > 1]
-    steps += [*side_by_side(over_projections), *side_by_side([item.passes[-1] for item, _, _ in known])]
+    volumes = [item.passes[-1] for item in scans if item.taken is not None]
+    steps += [*side_by_side(over_projections), *side_by_side(volumes)]
     return tuple(with_held(step, held) for step in steps)
 
 

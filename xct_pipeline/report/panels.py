@@ -40,6 +40,13 @@ def experiment(contents: Contents) -> Markup:
 def _recorded(facts: dict[str, Any]) -> dict[str, Any]:
     if not facts:
         return {}
+    if facts.get("starts_from") == "volume":
+        size = " × ".join(map(str, facts.get("shape") or ()))
+        return {
+            "starts from": f"volume, {facts.get('format')}, {size}",
+            "pixel, µm": facts.get("pixel_size_um"),
+            "energy, keV": facts.get("energy_keV"),
+        }
     return {
         "projections × rows × columns": " × ".join(str(facts.get(k, "?")) for k in ("projections", "rows", "columns")),
         "range, °": facts.get("angle_range_deg"),

@@ -156,6 +156,8 @@ _RECONSTRUCTION = Table(
         count("untouched_rows", "rows in which nothing was corrected"),
         count("truncated_rows", "rows whose sample reaches beyond the detector"),
         quantity("seconds", "s", "of the tasks, added up"),
+        text("starts_from", "the volume and its format, where a scan starts from one; empty for projections"),
+        text("not_measured", "what only projections tell, where a scan starts from a volume"),
         PROBLEM,
     ),
 )

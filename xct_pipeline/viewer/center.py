@@ -72,7 +72,7 @@ class CenterPanel(Panel):
             index = list(self.scan.choices).index(self.scan.value)
             item = pipeline.plan(config).scans[index]
             if item.scan is None:
-                raise ValueError(item.problem)
+                raise ValueError(item.problem or f"{item.name} starts from a volume: it has no centre of rotation")
             self.image = volume_image(config, item.name)
             columns, first = item.scan.shape[2], int(self.image.origin[0])
             given = given_axis(config, index)

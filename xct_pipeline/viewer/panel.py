@@ -246,7 +246,7 @@ def volume_image(config: Config, scan: str) -> Any:
     from xct_pipeline import pipeline
 
     item = next((item for item in pipeline.plan(config).scans if item.name == scan), None)
-    if item is None or item.scan is None:
+    if item is None or item.taken is None:
         raise ValueError(item.problem if item and item.problem else f"there is no scan {scan}")
     return next(step.image for step in item.passes if step.image.path.endswith("volume"))
 

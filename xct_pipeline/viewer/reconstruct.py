@@ -72,7 +72,7 @@ def summary(plan: pipeline.Plan) -> str:
     """Return a plan in a few lines."""
     lines = []
     for item in plan.scans:
-        if item.scan is None:
+        if item.taken is None:
             lines.append(f"{item.name}: {item.problem}")
             continue
         image = item.passes[-1].image

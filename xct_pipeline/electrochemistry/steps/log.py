@@ -11,15 +11,15 @@ import numpy as np
 from xct_pipeline.config import Config
 from xct_pipeline.electrochemistry.log import CyclerLog, LogOptions, read_log
 from xct_pipeline.electrochemistry.scans import ScanTimes, scan_times, span_of
-from xct_pipeline.scan import Scan
+from xct_pipeline.scan import NO_DATE, AnyScan, without_date
 
 
-def log_of(config: Config, scans: Sequence[Scan | None] = ()) -> CyclerLog:
+def log_of(config: Config, scans: Sequence[AnyScan | None] = ()) -> CyclerLog:
     """Read the log that a configuration names.
 
     Parameters
     ----------
-    scans : sequence of Scan or None
+    scans : sequence of AnyScan or None
         Their times tell dates that could be read in two ways.
 
     Raises
@@ -50,11 +50,11 @@ def log_of(config: Config, scans: Sequence[Scan | None] = ()) -> CyclerLog:
         absolute_time=settings.absolute_time,
         state=settings.state,
         options=options,
-        scans=span_of(starts, ends),
+        scans=span_of([None if without_date(s) else s for s in starts], ends),
     )
 
 
-def times_on_log(config: Config, record: CyclerLog, names: Sequence[str], scans: Sequence[Scan | None]) -> ScanTimes:
+def times_on_log(config: Config, record: CyclerLog, names: Sequence[str], scans: Sequence[AnyScan | None]) -> ScanTimes:
     """Put the scans on the log's time axis.
 
     Raises
@@ -65,22 +65,25 @@ def times_on_log(config: Config, record: CyclerLog, names: Sequence[str], scans:
     settings = config.electrochemistry
     assert settings is not None
     starts, ends = _moments(scans)
+    seconds = any(map(without_date, starts))
+    if seconds and record.start is not None:
+        raise ValueError("the times of the scans are seconds without a date, those of the log have one: give start")
     return scan_times(
         names,
         starts,
         ends,
-        log_start=record.start,
+        log_start=NO_DATE if seconds else record.start,  # seconds are counted on the clock of the log
         offset_s=settings.offset_s,
         absent=[k for k, scan in enumerate(scans) if scan is None],
         time_zone=settings.time_zone,
     )
 
 
-def _moments(scans: Sequence[Scan | None]) -> tuple[list[datetime | None], list[datetime | None]]:
+def _moments(scans: Sequence[AnyScan | None]) -> tuple[list[datetime | None], list[datetime | None]]:
     return [s.start if s else None for s in scans], [s.end if s else None for s in scans]
 
 
-def clocks(config: Config, names: Sequence[str], scans: Sequence[Scan | None]) -> dict[str, Any]:
+def clocks(config: Config, names: Sequence[str], scans: Sequence[AnyScan | None]) -> dict[str, Any]:
     """Return the log's first and last time beside those of the scans, as plain values.
 
     Raises
@@ -106,12 +109,15 @@ def clocks(config: Config, names: Sequence[str], scans: Sequence[Scan | None]) -
         "scans": [
             {
                 "scan": name,
-                "start": None if scan is None or scan.start is None else scan.start.isoformat(),
+                "start": None
+                if scan is None or scan.start is None or without_date(scan.start)
+                else scan.start.isoformat(),
                 "log_s": None if not np.isfinite(t) else float(t),
                 "in_log": bool(first <= t <= last),
             }
             for name, scan, t in zip(names, scans, times.time_s, strict=True)
         ],
+        "scans_in_seconds": any(scan is not None and without_date(scan.start) for scan in scans),
         "notes": list(record.notes),
     }
 

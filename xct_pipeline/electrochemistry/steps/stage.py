@@ -15,11 +15,11 @@ from xct_pipeline.electrochemistry.scans import ScanTimes, one_clock
 from xct_pipeline.electrochemistry.spectrum import Spectrum
 from xct_pipeline.electrochemistry.steps.log import log_of, times_on_log
 from xct_pipeline.electrochemistry.steps.tables import Taken, write_cycling, write_log, write_spectra, write_voltammetry
-from xct_pipeline.scan import Scan
+from xct_pipeline.scan import AnyScan
 from xct_pipeline.store.store import Store
 
 
-def run(config: Config, names: Sequence[str], scans: Sequence[Scan | None], store: Store) -> tuple[str, ...]:
+def run(config: Config, names: Sequence[str], scans: Sequence[AnyScan | None], store: Store) -> tuple[str, ...]:
     """Write tables ``cycler``, ``impedance``, ``drt``, ``drt_peaks``, ``voltammetry``, ``cycling``; return warnings.
 
     Everything is read before anything is written.
@@ -48,7 +48,7 @@ def run(config: Config, names: Sequence[str], scans: Sequence[Scan | None], stor
     return tuple(f"{entry.spectrum.name}: {note}" for entry in taken for note in entry.found.notes)
 
 
-def check(config: Config, names: Sequence[str], scans: Sequence[Scan | None]) -> None:
+def check(config: Config, names: Sequence[str], scans: Sequence[AnyScan | None]) -> None:
     """Read every file that is named.
 
     Raises

@@ -10,6 +10,7 @@ import pandas as pd
 
 from xct_pipeline.acquisition.levels import Finding
 from xct_pipeline.acquisition.selection import runs
+from xct_pipeline.acquisition.volumes.given import NOT_MEASURED, GivenVolume
 from xct_pipeline.correction.steps.stage import COUNTS
 from xct_pipeline.engine.execution import PassResult
 from xct_pipeline.reconstruction.center.find import CenterEstimate
@@ -53,6 +54,20 @@ def table_row(
         "margin_right": margin[1] if margin else None,
         **{key: counts[key] for key in (*COUNTS, "truncated_rows")},
         "seconds": round(sum(passed.seconds for passed in passes), 2),
+        "problem": problem,
+    }
+
+
+def volume_row(name: str, volume: GivenVolume, passes: Sequence[PassResult], problem: str | None) -> dict[str, Any]:
+    """Return the row of a scan that starts as a volume: what projections would have told is empty, and named."""
+    return {
+        "scan": name,
+        "center_method": "none: starts from a volume",
+        "unit": "1/cm",
+        "voxel_size_um": volume.voxel_um,
+        "seconds": round(sum(passed.seconds for passed in passes), 2),
+        "starts_from": f"volume ({volume.format})",
+        "not_measured": NOT_MEASURED,
         "problem": problem,
     }
 

@@ -13,14 +13,14 @@ from xct_pipeline.electrochemistry.log import CyclerLog
 from xct_pipeline.electrochemistry.scans import ScanTimes, at_scans
 from xct_pipeline.electrochemistry.steps.log import log_of, times_on_log
 from xct_pipeline.engine.blocks import Array
-from xct_pipeline.scan import Scan
+from xct_pipeline.scan import AnyScan
 from xct_pipeline.variation import alloy
 from xct_pipeline.variation.faraday import ScanCharge, better_offset, faraday_mg
 from xct_pipeline.variation.steps.physics import Physics
 
 
 def charge_of_series(
-    config: Config, names: Sequence[str], scans: Sequence[Scan | None], reference: int
+    config: Config, names: Sequence[str], scans: Sequence[AnyScan | None], reference: int
 ) -> tuple[CyclerLog, ScanTimes, ScanCharge]:
     """Read the cycler's log and bring it to the times of the scans.
 
@@ -37,7 +37,7 @@ def charge_of_series(
     return record, times, ScanCharge(found.charge_C, found.voltage_V, faraday_mg(found.charge_C, species))
 
 
-def series_times(scans: Sequence[Scan | None]) -> Array:
+def series_times(scans: Sequence[AnyScan | None]) -> Array:
     """Return the midpoint (the start where no end is known) of each scan in seconds since the first scan's start."""
     starts = [scan.start for scan in scans if scan is not None and scan.start is not None]
     result = np.full(len(scans), np.nan)

@@ -9,7 +9,7 @@ import numpy as np
 
 from xct_pipeline.config import Config, Registration, Variation
 from xct_pipeline.engine.blocks import Array
-from xct_pipeline.scan import Scan
+from xct_pipeline.scan import AnyScan
 from xct_pipeline.variation import alloy, budget, noise
 from xct_pipeline.variation.anode import Anode
 from xct_pipeline.variation.attenuation import coefficients, energy_sensitivity
@@ -62,7 +62,7 @@ class Physics:
         return np.asarray(self.change(changes, w).species)
 
 
-def refusals(settings: Variation, scans: Sequence[Scan | None], pixel_um: float | None) -> list[str]:
+def refusals(settings: Variation, scans: Sequence[AnyScan | None], pixel_um: float | None) -> list[str]:
     """Return why mass cannot be written."""
     good = [scan for scan in scans if scan is not None]
     reasons = []
@@ -77,12 +77,12 @@ def refusals(settings: Variation, scans: Sequence[Scan | None], pixel_um: float 
     return reasons
 
 
-def energy_of(settings: Variation, scans: Sequence[Scan | None]) -> float | None:
+def energy_of(settings: Variation, scans: Sequence[AnyScan | None]) -> float | None:
     """Return the photon energy, keV: as given, else that of the first scan that tells one."""
     return settings.energy_keV or next((s.energy_keV for s in scans if s is not None and s.energy_keV), None)
 
 
-def physics_of(settings: Variation, scans: Sequence[Scan | None]) -> Physics:
+def physics_of(settings: Variation, scans: Sequence[AnyScan | None]) -> Physics:
     """Look up attenuation coefficients and describe the anode.
 
     Raises

@@ -13,7 +13,7 @@ from xct_pipeline.engine.blocks import Array, Region, cut, size_of, widen
 from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.region import RegionMask, painted_digest, place_region
 from xct_pipeline.registration.steps.stage import PATH, Motion, Registered, whole_chunks
-from xct_pipeline.scan import Scan
+from xct_pipeline.scan import AnyScan
 from xct_pipeline.store import layout
 from xct_pipeline.store.labels import LABELS, stored_names
 from xct_pipeline.store.store import Store
@@ -33,12 +33,12 @@ class Series(Registered):
     Attributes
     ----------
     motions : tuple of Motion
-    scans : tuple of Scan or None
+    scans : tuple of AnyScan or None
         For energy and times.
     """
 
     motions: tuple[Motion, ...]
-    scans: tuple[Scan | None, ...]
+    scans: tuple[AnyScan | None, ...]
 
 
 def pairs_of(series: Series, consecutive: bool) -> tuple[tuple[int, int], ...]:

@@ -18,7 +18,7 @@ from xct_pipeline.engine.execution import PassResult, Progress, run_passes, sile
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Step, Steps
 from xct_pipeline.region import RegionMask, check_region
-from xct_pipeline.scan import Scan
+from xct_pipeline.scan import AnyScan
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.steps.charge import charge_of_series, compositions_of, series_times
 from xct_pipeline.variation.steps.images import change_pass, density_passes
@@ -34,7 +34,7 @@ from xct_pipeline.variation.steps.tables import check_regions, mass_steps, write
 __all__ = ["Series", "VariationResult", "check", "plan_steps", "run", "series_times"]
 
 
-def check(config: Config, scans: Sequence[Scan | None], frame: tuple[int, int, int]) -> list[str]:
+def check(config: Config, scans: Sequence[AnyScan | None], frame: tuple[int, int, int]) -> list[str]:
     """Return everything in the configuration that would make mass impossible, before anything is computed.
 
     Raises

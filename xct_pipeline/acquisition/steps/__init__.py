@@ -13,6 +13,8 @@ import numpy as np
 from xct_pipeline.acquisition import bounds, experiment, open_scan, open_tiff_scan
 from xct_pipeline.acquisition.numbering import places_of
 from xct_pipeline.acquisition.selection import SelectedFrames, without
+from xct_pipeline.acquisition.steps.volumes import open_volumes
+from xct_pipeline.acquisition.volumes.given import GivenVolume
 from xct_pipeline.config import Acquisition, AngleFile, AngleRange, Around, Config, TiffScan
 from xct_pipeline.engine.blocks import Array, Region, size_of
 from xct_pipeline.names import alike, fitting_name
@@ -22,12 +24,13 @@ from xct_pipeline.store import provenance
 
 @dataclass(frozen=True)
 class OpenedScan:
-    """A scan of the configuration: opened, or why it could not be."""
+    """A scan of the configuration: opened as projections or as a volume, or why it could not be."""
 
     name: str
     files: tuple[Path, ...]
     scan: Scan | None
     problem: str | None = None
+    volume: GivenVolume | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,10 @@ def open_scans(config: Config) -> list[OpenedScan]:
         except ScanError as error:
             problems.append(str(error))
     opened += [_open_tiff(config, table) for table in acquisition.tiff if table.name not in acquisition.excluded_scans]
+    try:
+        opened += [OpenedScan(v.name, v.files, None, v.problem, v.volume) for v in open_volumes(config)]
+    except ScanError as error:
+        problems.append(str(error))
     for first, second, *_ in alike(item.name for item in opened):
         both = first if first == second else f"{first} and {second}, which differ by case alone"
         problems.append(f"two scans are called {both}; names are file stems and must differ")
