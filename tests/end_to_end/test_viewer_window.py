@@ -40,7 +40,7 @@ if PROBLEM is None:
     from qtpy.QtWidgets import QApplication
 
     from xct_pipeline import viewer as package
-    from xct_pipeline.viewer import center, chain, docks, mass, plugin, reconstruct, register, running, segment
+    from xct_pipeline.viewer import center, chain, docks, echem, mass, plugin, reconstruct, register, running, segment
 
 CONFIG = """\
 output = "store.zarr"
@@ -539,6 +539,48 @@ def test_mass_of_a_drawn_region_is_measured_drawn_and_written(opened, finished, 
     panel.stop.value = panel.first.value
     idle(panel)
     assert any("are none" in text for text in told())
+
+
+def test_electrochemistry_is_drawn_as_in_the_report_and_follows_the_slider(opened, small_series):
+    from small_series import SCANS
+
+    from xct_pipeline.report import echem as figures
+
+    viewer = opened(small_series)
+    panel = panel_of(viewer, echem.EchemPanel, small_series.parent / "run.toml")
+    viewer.window.dock_widgets["tested Electrochemistry"].native.parent().raise_()
+    tables = {name: Store(small_series).read_table(name) for name in ("cycler", "impedance", "cycling", "voltammetry")}
+    assert tuple(panel.choice.choices) == tuple(figures.CHARTS)
+    last = None
+    for name in figures.CHARTS:
+        panel.choice.value = name
+        shot = picture(viewer, f"echem_{name.split()[0].lower()}")
+        assert last is None or differ(shot, last) > 0.05, name
+        last = shot
+    panel.choice.value = "Log"
+    voltage, charge = panel.axes
+    np.testing.assert_allclose(voltage.lines[0].get_ydata(), tables["cycler"]["voltage_V"])
+    np.testing.assert_allclose(charge.lines[0].get_ydata(), tables["cycler"]["charge_C"])
+    assert [text.get_text() for text in voltage.texts] == list(SCANS)
+    times = Store(small_series).read_table("mass_balance")["time_s"] / 3600
+    for k in (3, 10):
+        viewer.dims.set_current_step(0, k)
+        pump()
+        assert [line.get_xdata()[0] for line in panel.line] == pytest.approx([times[k]] * 2)
+    panel.choice.value = "Impedance"
+    first = tables["impedance"][tables["impedance"]["spectrum"] == tables["impedance"]["spectrum"][0]]
+    np.testing.assert_allclose(panel.axes[0].lines[0].get_xdata(), first["real_ohm"])
+    np.testing.assert_allclose(panel.axes[1].lines[0].get_xdata(), first["frequency_Hz"])
+    assert panel.line == []  # no axis of time
+    panel.choice.value = "Cycling"
+    np.testing.assert_allclose(panel.axes[0].lines[0].get_ydata(), tables["cycling"]["charge_C"] / 3.6)
+    panel.choice.value = "Voltammetry"
+    assert len(panel.axes[0].lines) == tables["voltammetry"]["cycle"].nunique()
+    panel.choice.value = "Relaxation times"
+    assert len(panel.axes[-1].collections) == 1
+    viewer.dims.set_current_step(0, 5)
+    pump()
+    assert [line.get_xdata()[0] for line in panel.line] == pytest.approx([times[5]] * len(panel.axes))
 
 
 def test_widgets_without_a_usable_configuration_say_so(opened, cell, told):

@@ -45,6 +45,8 @@ class Peak:
     resistance_ohm, resistance_sigma_ohm : float
     exponent : float
         1 for a single relaxation time.
+    kind : {"arc", "diffusion"}
+        A diffusion is a row of peaks, of which `tau_s` is the longest and highest.
     resolved : bool
         Its time lies within those that the frequencies see.
     """
@@ -54,6 +56,7 @@ class Peak:
     resistance_ohm: float
     resistance_sigma_ohm: float
     exponent: float
+    kind: str
     resolved: bool
 
 
@@ -137,9 +140,12 @@ def _relaxation(spectrum: Spectrum, bootstrap: int, seed: int) -> Relaxation:
             float(r),
             float(spread[3 + 3 * k]),
             float(a),
+            "diffusion" if d else "arc",
             bool(1 / w.max() <= t <= 1 / w.min()),
         )
-        for k, (r, t, a) in enumerate(zip(found.resistance_ohm, found.tau_s, found.exponent, strict=True))
+        for k, (r, t, a, d) in enumerate(
+            zip(found.resistance_ohm, found.tau_s, found.exponent, found.diffusion, strict=True)
+        )
     )
     return Relaxation(
         tau,

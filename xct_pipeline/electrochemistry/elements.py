@@ -1,17 +1,19 @@
-"""Peaks of a distribution of relaxation times as ZARC elements, fitted to the spectrum itself.
+"""Peaks of a distribution of relaxation times as elements, fitted to the spectrum itself.
 
-``Z = R0 + i w L + [1/(i w C)] + sum R_k / (1 + (i w tau_k)^a_k)``: each element is a peak of the distribution,
-symmetric in ln tau (Cole and Cole), whose area is R_k. The regularised distribution is too wide where a peak is narrow
-and splits where it is wide, so positions and areas are not taken from it. Elements are added where the residual asks
-for one most, as long as the Bayesian criterion falls.
+``Z = R0 + i w L + [1/(i w C)] + sum R_k / (1 + (i w tau_k)^a_k) + [R_d tanh(x)/x, x = (i w tau_d)^1/2]``: each arc
+(ZARC) is a peak of the distribution, symmetric in ln tau (Cole and Cole), whose area is R_k; the last is diffusion
+through a layer of finite length (Warburg), a row of peaks that no few arcs describe. The regularised distribution is
+too wide where a peak is narrow and splits where it is wide, so positions and areas are not taken from it. Elements are
+added where the residual asks for one most, as long as the Bayesian criterion falls; then the slowest are tried as
+diffusion.
 
-References: Cole, Cole, J. Chem. Phys. 9, 341 (1941); Schwarz, Ann. Statist. 6, 461 (1978); Levenberg, Quart. Appl.
-Math. 2, 164 (1944).
+References: Cole, Cole, J. Chem. Phys. 9, 341 (1941); Franceschetti, Macdonald, J. Electroanal. Chem. 101, 307 (1979)
+(diffusion); Schwarz, Ann. Statist. 6, 461 (1978); Levenberg, Quart. Appl. Math. 2, 164 (1944).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +32,10 @@ FIRST_EXPONENT = 0.9
 BETTER = 6.0
 """What the criterion has to fall by for one more element."""
 ITERATIONS = 80
+SLOWEST = 3
+"""So many of the slowest arcs, at most, are tried as one diffusion."""
+DIFFUSION_TIME = 4 / np.pi**2
+"""Longest relaxation time of a diffusion, in units of its tau_d = length^2 / diffusivity."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,9 @@ class Elements:
     series_ohm, inductance_H, elastance_1_F : float
         The last is 1/C of a capacitance in series; 0 where the spectrum ends in an arc.
     resistance_ohm, tau_s, exponent : numpy.ndarray
-        Of each element, from short to long times.
+        Of each element, from short to long times; that of a diffusion is its longest relaxation time.
+    diffusion : numpy.ndarray of bool
+        Elements that are a diffusion; the others are arcs.
     residual : numpy.ndarray
         Weighted by 1/|Z|, real above imaginary parts.
     jacobian : numpy.ndarray
@@ -56,23 +64,15 @@ class Elements:
     resistance_ohm: Array
     tau_s: Array
     exponent: Array
+    diffusion: npt.NDArray[np.bool_]
     residual: Array
     jacobian: Array
     free: npt.NDArray[np.bool_]
 
-    def impedance(self, frequency_Hz: Array) -> Complex:
-        """Return the impedance of the elements, ohm."""
-        w = 2 * np.pi * frequency_Hz
-        return _model(w, self._vector())[0]
-
-    def _vector(self) -> Array:
-        peaks = np.stack([self.resistance_ohm, np.log(self.tau_s), self.exponent], 1).ravel()
-        return np.array([self.series_ohm, self.inductance_H, self.elastance_1_F, *peaks])
-
 
 @dataclass
 class _Problem:
-    """A weighted spectrum, and bounds of the parameters."""
+    """A weighted spectrum, bounds of the parameters, and which elements are a diffusion."""
 
     w: Array
     weight: Array
@@ -81,41 +81,57 @@ class _Problem:
     low: Array
     high: Array
     free: npt.NDArray[np.bool_]
+    diffusion: npt.NDArray[np.bool_]
 
     def residual(self, x: Array) -> Array:
-        return stacked(_model(self.w, x)[0], self.weight) - self.right
+        share, _ = self.shares(x)
+        w = self.w
+        return stacked(x[0] + 1j * w * x[1] + x[2] / (1j * w) + share @ x[3::3], self.weight) - self.right
 
-    def with_element(self, span: tuple[float, float]) -> _Problem:
+    def shares(self, x: Array) -> tuple[Complex, Complex]:
+        """Return each element's share of its resistance, and the slope of the share by the logarithm of the power."""
+        power: Complex = np.exp((np.log(self.w)[:, None] + 0.5j * np.pi + x[4::3]) * x[5::3])
+        share: Complex = 1 / (1 + power)
+        slope: Complex = -share * share * power
+        for k in np.flatnonzero(self.diffusion):
+            root = power[:, k]
+            tanh = np.tanh(root)
+            share[:, k] = tanh / root
+            slope[:, k] = 1 - tanh**2 - share[:, k]
+        return share, slope
+
+    def with_element(self, span: tuple[float, float], diffusion: bool = False) -> _Problem:
         """Return the problem with room for one more element."""
-        return _Problem(
-            self.w,
-            self.weight,
-            self.right,
-            self.largest,
-            np.concatenate([self.low, [0.0, span[0], EXPONENTS[0]]]),
-            np.concatenate([self.high, [np.inf, span[1], EXPONENTS[1]]]),
-            np.concatenate([self.free, [True, True, True]]),
+        exponents = (0.5, 0.5) if diffusion else EXPONENTS
+        return replace(
+            self,
+            low=np.concatenate([self.low, [0.0, span[0], exponents[0]]]),
+            high=np.concatenate([self.high, [np.inf, span[1], exponents[1]]]),
+            free=np.concatenate([self.free, [True, True, not diffusion]]),
+            diffusion=np.append(self.diffusion, diffusion),
         )
 
-
-def _model(w: Array, x: Array) -> tuple[Complex, Complex, Complex]:
-    """Return the impedance, each element's share of its resistance, and ``(i w tau)^a``."""
-    power: Complex = np.exp((np.log(w)[:, None] + 0.5j * np.pi + x[4::3]) * x[5::3])
-    share: Complex = 1 / (1 + power)
-    impedance: Complex = x[0] + 1j * w * x[1] + x[2] / (1j * w) + share @ x[3::3]
-    return impedance, share, power
+    def ordered(self, order: npt.NDArray[np.intp], x: Array) -> tuple[_Problem, Array]:
+        """Return the problem and a point with some of the elements, in another order."""
+        keep = np.concatenate([[0, 1, 2], (3 + 3 * order[:, None] + np.arange(3)).ravel()])
+        low, high, free = self.low[keep], self.high[keep], self.free[keep]
+        return replace(self, low=low, high=high, free=free, diffusion=self.diffusion[order]), x[keep]
 
 
 def _jacobian(problem: _Problem, x: Array) -> Array:
     w = problem.w
-    _, share, power = _model(w, x)
+    share, slope = problem.shares(x)
     columns = np.empty((len(w), len(x)), complex)
     columns[:, 0], columns[:, 1], columns[:, 2] = 1, 1j * w, 1 / (1j * w)
-    slope = -share * share * power * x[3::3]
+    slope = slope * x[3::3]
     columns[:, 3::3] = share
     columns[:, 4::3] = slope * x[5::3]
     columns[:, 5::3] = slope * (np.log(w)[:, None] + 0.5j * np.pi + x[4::3])
     return stacked(columns, problem.weight)
+
+
+_Fit = tuple[_Problem, Array, float]
+"""A problem, the best point and its criterion."""
 
 
 def _descend(problem: _Problem, x: Array) -> tuple[Array, float]:
@@ -150,20 +166,22 @@ def _descend(problem: _Problem, x: Array) -> tuple[Array, float]:
 
 def fit_elements(spectrum: Spectrum) -> Elements:
     """Fit as many elements as a spectrum shows, without and with a capacitance in series; the better is kept."""
-    fits = [_grown(_problem(spectrum, blocking)) for blocking in (False, True)]
-    (problem, x, criterion), (blocking, x_blocking, with_capacitance) = fits
-    if with_capacitance < criterion - 2 * BETTER:
-        problem, x = blocking, x_blocking
-    order = np.argsort(x[4::3])
-    x = np.concatenate([x[:3], np.stack([x[3::3], x[4::3], x[5::3]], 1)[order].ravel()])
+    grid, columns = _trial(spectrum)
+    plain, blocking = (_grown(_started(_problem(spectrum, way)), grid, columns) for way in (False, True))
+    best = blocking if blocking[2] < plain[2] - 2 * BETTER else plain
+    if not best[0].free[2]:
+        best = _with_diffusion(best, grid, columns)
+    problem, x = best[0].ordered(np.argsort(best[1][4::3]), best[1])
     inside = (x > problem.low) & (x < problem.high)
+    times = np.exp(x[4::3]) * np.where(problem.diffusion, DIFFUSION_TIME, 1.0)
     return Elements(
         float(x[0]),
         float(x[1]),
         float(x[2]),
         x[3::3],
-        np.exp(x[4::3]),
+        times,
         x[5::3],
+        problem.diffusion,
         problem.residual(x),
         _jacobian(problem, x),
         problem.free & inside,
@@ -181,24 +199,35 @@ def _problem(spectrum: Spectrum, blocking: bool) -> _Problem:
         np.zeros(3),
         np.full(3, np.inf),
         np.array([True, True, blocking]),
+        np.zeros(0, bool),
     )
 
 
-def _grown(problem: _Problem) -> tuple[_Problem, Array, float]:
-    """Add elements while the criterion falls; one that does not help is tried with a second beside it."""
-    w, count = problem.w, len(problem.right)
+def _trial(spectrum: Spectrum) -> tuple[Array, Array]:
+    """Return ln tau at which an arc is tried, and its columns."""
+    w = 2 * np.pi * spectrum.frequency_Hz
     grid = np.linspace(-np.log(w.max()) - 1.5, -np.log(w.min()) + 1.5, 61)
     power: Complex = np.exp(FIRST_EXPONENT * (np.log(w)[:, None] + 0.5j * np.pi + grid))
     shapes: Complex = 1 / (1 + power)
-    columns = stacked(shapes, problem.weight)
+    return grid, stacked(shapes, 1 / np.abs(spectrum.impedance_ohm))
+
+
+def _started(problem: _Problem) -> _Fit:
+    """Return the fit without any element."""
     x = np.zeros(3)
-    x[problem.free] = _linear(stacked(_lumped(w)[:, problem.free], problem.weight), problem.right)
-    best = problem, x, _criterion(problem, x, count)
+    free = problem.free[:3]
+    x[free] = _linear(stacked(_lumped(problem.w)[:, free], problem.weight), problem.right)
+    return problem, x, _criterion(problem, x)
+
+
+def _grown(best: _Fit, grid: Array, columns: Array) -> _Fit:
+    """Add arcs while the criterion falls; one that does not help is tried with a second beside it."""
+    problem, x, _ = best
     worse = 0
-    for _ in range(MOST):
+    for _ in range(MOST - len(problem.diffusion)):
         problem, x = _one_more(problem, x, grid, columns)
         x, _ = _descend(problem, x)
-        criterion = _criterion(problem, x, count)
+        criterion = _criterion(problem, x)
         if criterion < best[2] - BETTER:
             best, worse = (problem, x, criterion), 0
         else:
@@ -206,6 +235,24 @@ def _grown(problem: _Problem) -> tuple[_Problem, Array, float]:
         if worse == 2:
             break
     return best
+
+
+def _with_diffusion(best: _Fit, grid: Array, columns: Array) -> _Fit:
+    """Try the slowest arcs as one diffusion, with arcs added as before; return the better fit."""
+    problem, x, _ = best
+    order = np.argsort(x[4::3])
+    tried = []
+    for count in range(1, min(SLOWEST, len(order)) + 1):
+        kept, slow = order[:-count], 3 * order[-count:]
+        start, point = problem.ordered(kept, x)
+        start = start.with_element((float(grid[0]) - 3, float(grid[-1]) + 3), True)
+        ln_tau = x[4::3].max() - np.log(DIFFUSION_TIME)
+        point, _ = _descend(start, np.concatenate([point, [x[3 + slow].sum(), ln_tau, 0.5]]))
+        tried.append((start, point, _criterion(start, point)))
+    if not tried:
+        return best
+    diffusion = _grown(min(tried, key=lambda fit: fit[2]), grid, columns)
+    return diffusion if diffusion[2] < best[2] else best
 
 
 def _lumped(w: Array) -> Complex:
@@ -219,14 +266,15 @@ def _linear(left: Array, right: Array) -> Array:
     return found
 
 
-def _criterion(problem: _Problem, x: Array, count: int) -> float:
+def _criterion(problem: _Problem, x: Array) -> float:
     residual = problem.residual(x)
+    count = len(residual)
     return float(count * np.log(float(residual @ residual) / count + 1e-30) + problem.free.sum() * np.log(count))
 
 
 def _one_more(problem: _Problem, x: Array, grid: Array, columns: Array) -> tuple[_Problem, Array]:
     """Add the element that lowers the residual most with all resistances free."""
-    _, share, _ = _model(problem.w, x)
+    share, _ = problem.shares(x)
     lumped = np.flatnonzero(problem.free[:3])
     left = stacked(np.concatenate([_lumped(problem.w)[:, lumped], share], 1), problem.weight)
     basis = np.linalg.qr(left / np.linalg.norm(left, axis=0))[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def _line(x: Any, y: Any, name: str, color: str, **more: Any) -> Any:
     return go.Scatter(x=x, y=y, name=name, mode=more.pop("mode", "lines"), line={"color": color, "width": 1.6}, **more)
 
 
-def _scan_marks(contents: Contents) -> list[tuple[str, float]]:
+def scan_marks(contents: Contents) -> list[tuple[str, float]]:
     """Return scans and their times on the log's axis."""
     if "mass_balance" in contents.tables and "time_s" in contents.tables["mass_balance"]:
         table = contents.tables["mass_balance"]
@@ -43,14 +44,15 @@ def _scan_marks(contents: Contents) -> list[tuple[str, float]]:
 
 
 def _mark(chart: Any, contents: Contents, divisor: float) -> None:
-    for name, t in _scan_marks(contents):
-        chart.add_vline(
-            t / divisor,
-            line={"color": GREY, "width": 1, "dash": "dot"},
-            annotation={"text": name, "font": {"size": 9}, "textangle": -90, "yanchor": "top"},
-            row=1,
-            col=1,
-        )
+    """Mark the scans in all rows of a figure over the log's time, with their names in the first."""
+    rows = len(chart._grid_ref)
+    line = {"color": GREY, "width": 1, "dash": "dot"}
+    for name, t in scan_marks(contents):
+        note = {"text": name, "font": {"size": 9}, "textangle": -90, "yanchor": "top"}
+        chart.add_vline(t / divisor, line=line, annotation=note, row=1, col=1)
+        for row in range(2, rows + 1):
+            chart.add_vline(t / divisor, line=line, row=row, col=1)
+    chart.update_layout(meta={"divisor_s": divisor})
 
 
 def timeline(contents: Contents) -> Any:
@@ -132,7 +134,8 @@ def waterfall(contents: Contents) -> Any:
     _peak_marks(chart, contents, divisor, rows, timed)
     chart.update_yaxes(title_text="log10(τ / s)", row=rows)
     chart.update_xaxes(title_text=f"time of the log, {unit}" if timed else "spectrum", row=rows)
-    _mark(chart, contents, divisor)
+    if timed:
+        _mark(chart, contents, divisor)
     return chart
 
 
@@ -286,3 +289,14 @@ def rank_text(x: pd.Series, y: pd.Series) -> str:
     if len(x) < FEWEST_FOR_RANK or x.nunique() < 2 or y.nunique() < 2:
         return "too few scans for a rank"
     return f"rank correlation {float(spearmanr(x, y)[0]):+.2f} ({len(x)} scans)"
+
+
+CHARTS: Mapping[str, Callable[[Contents], Any]] = {
+    "Log": timeline,
+    "Resistance against contact and mass": relation,
+    "Impedance": spectra,
+    "Relaxation times": waterfall,
+    "Voltammetry": voltammograms,
+    "Cycling": cycles,
+}
+"""Every figure by its title; the report and the viewer draw the same."""

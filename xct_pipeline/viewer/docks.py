@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from xct_pipeline.viewer.center import CenterPanel
 from xct_pipeline.viewer.chain import ChainPanel
+from xct_pipeline.viewer.echem import EchemPanel
 from xct_pipeline.viewer.mass import MassPanel
 from xct_pipeline.viewer.panel import Panel
 from xct_pipeline.viewer.reconstruct import ReconstructPanel
@@ -17,7 +18,15 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 
-PANELS: tuple[type[Panel], ...] = (CenterPanel, ChainPanel, ReconstructPanel, RegisterPanel, SegmentPanel, MassPanel)
+PANELS: tuple[type[Panel], ...] = (
+    CenterPanel,
+    ChainPanel,
+    ReconstructPanel,
+    RegisterPanel,
+    SegmentPanel,
+    MassPanel,
+    EchemPanel,
+)
 
 
 def dock_all(viewer: Viewer, path: Path) -> dict[str, Panel]:

@@ -122,6 +122,7 @@ def spectrum_facts(spectrum: Spectrum, found: Relaxation) -> dict[str, Any]:
                 "resistance_ohm": peak.resistance_ohm,
                 "resistance_sigma_ohm": peak.resistance_sigma_ohm,
                 "exponent": peak.exponent,
+                "kind": peak.kind,
                 "resolved": peak.resolved,
             }
             for peak in found.peaks

@@ -107,6 +107,7 @@ def _peak_rows(found: Relaxation) -> list[dict[str, object]]:
                 "resistance_ohm": peak.resistance_ohm,
                 "resistance_sigma_ohm": peak.resistance_sigma_ohm,
                 "exponent": peak.exponent,
+                "kind": peak.kind,
                 "resolved": peak.resolved,
             }
         )
