@@ -168,7 +168,7 @@ def _told(path: Path, axes: int) -> tuple[tuple[float | None, ...] | None, str |
     import tifffile
 
     with reading(str(path)), tifffile.TiffFile(path) as tiff:
-        page: Any = tiff.pages[0]
+        page = tiff.pages.first
         imagej: Mapping[str, Any] = tiff.imagej_metadata or {}
         shaped: Mapping[str, Any] = next(iter(tiff.shaped_metadata or ()), {})
         across = _resolution_um(page, str(imagej.get("unit", "")))
@@ -182,7 +182,7 @@ def _told(path: Path, axes: int) -> tuple[tuple[float | None, ...] | None, str |
     return (*[None] * (axes - 3), along if imagej else None, across, across), unit, bool(imagej)
 
 
-def _resolution_um(page: tifffile.TiffPage | tifffile.TiffFrame, unit: str) -> float | None:
+def _resolution_um(page: tifffile.TiffPage, unit: str) -> float | None:
     """Return the edge of a pixel, um; resolutions in inches are what printers are told, not what was measured."""
     tag = page.tags.get("XResolution")
     if tag is None or not all(tag.value) or page.tags.get("ResolutionUnit") is None:
