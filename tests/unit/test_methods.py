@@ -96,7 +96,7 @@ def test_a_crate_names_people_licence_inputs_software_and_parameters(tmp_path) -
     assert root["author"] == [{"@id": "https://orcid.org/0000-0002-1825-0097"}]
     assert graph["#run"]["instrument"] == {"@id": "#xct-pipeline"}
     assert graph["#input-a"]["identifier"] == ["../a.nxs"]
-    assert graph["#parameter-correction.stripe.method"]["value"] == "defects"
+    assert graph["#parameter-correction.stripe.method"]["value"] == "none"
     references = set(re.findall(r'\{"@id": "([^"]+)"\}', json.dumps(found)))
     outside = {reference for reference in references if reference not in graph}
     assert outside <= {"https://w3id.org/ro/crate/1.1"}
