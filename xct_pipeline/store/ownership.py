@@ -26,6 +26,7 @@ OUTSIDE = {
     "report.html",
     "run.log",
     "ro-crate-metadata.json",
+    "OME",
 }
 # of this version, of those before, and of zarr while it writes a shard
 TEMPORARY = re.compile(
