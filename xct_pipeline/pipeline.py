@@ -42,6 +42,7 @@ from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
 from xct_pipeline.store import provenance
+from xct_pipeline.store.collection import write_collection
 from xct_pipeline.store.files import RefusedError, StoreError
 from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
@@ -143,6 +144,7 @@ def run(
                 + [["", text] for text in result.warnings]
             }
         )
+        write_collection(store.path)
         write_record(store, key, steps, not result.failed, result.refused)
         return result
 

@@ -21,7 +21,10 @@ import scipy.ndimage
 from golden_steps import KINDS, all_results, methods, places_of_makers, spied
 
 from xct_pipeline.acquisition.steps import Frame
-from xct_pipeline.config import Config, Correction, SegmentOtsu
+from xct_pipeline.acquisition.steps.volumes import volume_pass
+from xct_pipeline.acquisition.volumes.arrays import FlatArray, VolumeView
+from xct_pipeline.acquisition.volumes.given import GivenVolume
+from xct_pipeline.config import Acquisition, Config, Correction, SegmentOtsu
 from xct_pipeline.config.file import parse_config
 from xct_pipeline.correction import flatfield
 from xct_pipeline.correction.steps import defects as stage_defects
@@ -119,7 +122,18 @@ def operations() -> dict[str, tuple[object, np.ndarray]]:
         geometry = reconstruction.geometry_of(whole.reconstruction, scan, frame, Axis(31.2), 2.0)
         op = reconstruction.reconstruct_op(whole.reconstruction, geometry, 0)
         found[f"{op.name}.{name}"] = (op, phantom())
-    return found | label_operations()
+    return found | volume_operation() | label_operations()
+
+
+def volume_operation() -> dict[str, tuple[object, np.ndarray]]:
+    """Return the operation that brings a volume of another program onto the scale 1/cm."""
+    values = phantom().astype(np.float64)
+    values[0, 0, 0] = np.nan
+    array = FlatArray(Path("golden.npy"), 0, values.shape, values.dtype)
+    view = VolumeView(array, tuple((0, n) for n in values.shape), (0, 1, 2))
+    volume = GivenVolume("golden", view, 2.0, 3.0, 0.25, 0.5, "NumPy", (Path("golden.npy"),), {})
+    (op,) = volume_pass(volume, Acquisition(scans=["a"])).ops
+    return {op.name: (op, values)}
 
 
 def cell() -> np.ndarray:

@@ -36,6 +36,7 @@ for command in (
     results.report,
     results.info,
     results.export,
+    results.cite,
     upkeep.verify,
     upkeep.forget,
     inputs.simulate,

@@ -60,6 +60,28 @@ def report(store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.
     tell(f"wrote {write_report(store)}")
 
 
+def cite(store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")], as_json: JsonFlag = False) -> None:
+    """Print a paragraph on the methods of a run and the papers to cite: what was really used.
+
+    Example: xct cite store.zarr
+    """
+    from xct_pipeline.report.contents import AbsentError
+    from xct_pipeline.report.methods import methods_of
+    from xct_pipeline.store.series import Series
+
+    try:
+        found = methods_of(Series.open(store))
+    except AbsentError as error:
+        raise ValueError(f"{store}: {error}") from None
+    if as_json:
+        papers = [{"text": paper.text, "doi": paper.doi} for paper in found.references]
+        print_json({"methods": found.paragraph, "references": papers})
+        return
+    tell(found.paragraph)
+    for number, paper in enumerate(found.references, start=1):
+        tell(f"[{number}] {paper}")
+
+
 def export(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")],
     format: Annotated[

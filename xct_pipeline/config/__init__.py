@@ -1,5 +1,6 @@
 """The configuration of a run: frozen models, one module per table of the TOML file. `config_file` reads it."""
 
+from xct_pipeline.config.about import About, Person
 from xct_pipeline.config.acquisition import Acquisition, AngleFile, AngleRange, Around, TiffScan
 from xct_pipeline.config.correction import (
     Air,
@@ -62,6 +63,7 @@ from xct_pipeline.config.volumes import GreyMaterial, GreyScale, VolumeScan
 __all__ = [
     "DEFAULT_NAMES",
     "LABEL_COLORS",
+    "About",
     "Acquisition",
     "Air",
     "AngleFile",
@@ -99,6 +101,7 @@ __all__ = [
     "ObjectSettings",
     "OddInt",
     "Paganin",
+    "Person",
     "Phase",
     "RadialDistortion",
     "Reconstruction",

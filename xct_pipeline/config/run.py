@@ -9,6 +9,7 @@ from pathlib import Path
 from natsort import natsorted
 from pydantic import Field, NonNegativeInt, model_validator
 
+from xct_pipeline.config.about import About
 from xct_pipeline.config.acquisition import Acquisition
 from xct_pipeline.config.correction import Correction
 from xct_pipeline.config.electrochemistry import Electrochemistry
@@ -39,6 +40,8 @@ class Config(Section):
     """Changes of mass."""
     electrochemistry: Electrochemistry | None = None
     """The log of the cycler."""
+    about: About = About()
+    """People and licence, for the metadata of the store."""
     seed: NonNegativeInt = 0
     """Of every random draw."""
     folder: Path = Field(default=Path("."), exclude=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 def write_report(store_path: str | os.PathLike[str]) -> Path:
     """Write ``report.html`` into a store: one file that needs no network, under 15 MB for any size of data.
 
+    Beside it goes ``ro-crate-metadata.json``: inputs, software, parameters, people and licence as an RO-Crate.
+
     Parameters
     ----------
     store_path : path
@@ -25,6 +27,7 @@ def write_report(store_path: str | os.PathLike[str]) -> Path:
         There is no store, or its metadata are damaged.
     """
     from xct_pipeline.report.contents import read_contents
+    from xct_pipeline.report.crate import crate_bytes
     from xct_pipeline.report.page import render
     from xct_pipeline.store import layout
     from xct_pipeline.store.files import write_atomic
@@ -34,6 +37,7 @@ def write_report(store_path: str | os.PathLike[str]) -> Path:
     file = contents.store.path / layout.REPORT
     write_atomic(file, render(contents).encode())
     record(contents.store.path, file)
+    write_atomic(contents.store.path / layout.CRATE, crate_bytes(contents.series))
     return file
 
 

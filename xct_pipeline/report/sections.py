@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from xct_pipeline.report import charts, figures, maps, workflow
 from xct_pipeline.report.echem_sections import ELECTROCHEMISTRY
 from xct_pipeline.report.markup import both, chart, picture, table
+from xct_pipeline.report.methods import methods_panel
 from xct_pipeline.report.panel import Panel, Section
 from xct_pipeline.report.panels import (
     areal_maps,
@@ -181,6 +182,11 @@ SECTIONS: Sequence[Section] = (
                 "Raw files as the store names them, and what they recorded; times count from the "
                 "start of the first scan.",
                 experiment,
+            ),
+            Panel(
+                "Methods and papers to cite",
+                "What was done, from what the store holds; xct cite prints the same.",
+                methods_panel,
             ),
             Panel("Software", "Versions of what computed the store.", versions),
             Panel("Configuration", "What was asked for; running it again gives the same store.", configuration),

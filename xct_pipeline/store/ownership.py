@@ -17,7 +17,17 @@ MAKER = "xct-pipeline"
 FORMAT = 2
 MARK = f"{STATE}/store.json"
 OURS = {"store.json", "lock", "lock.json", "markers", "estimates", "parcels", "files.json", "inputs.json"}
-OUTSIDE = {"zarr.json", "scans", "registered", "variation", "tables", "report.html", "run.log"}
+OUTSIDE = {
+    "zarr.json",
+    "scans",
+    "registered",
+    "variation",
+    "tables",
+    "report.html",
+    "run.log",
+    "ro-crate-metadata.json",
+    "OME",
+}
 # of this version, of those before, and of zarr while it writes a shard
 TEMPORARY = re.compile(
     r"\..+\.partial|\.[^/]+\.(json|npz|csv|html|pickle)\.[a-z0-9_]{6,8}|(\d+|zarr)(\.[0-9a-f]{32})?\.partial"

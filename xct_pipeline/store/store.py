@@ -171,19 +171,22 @@ class Store:
             ownership.remove(self.path, place)
         left = {other: files for other, files in known.items() if other != name}
         ownership.write_mark(self.path, left)
-        attributes = read_attributes(self.path).get("xct", {})
+        found = read_attributes(self.path)
+        attributes = found.get("xct", {})
         for key in ("scans", "times_s", "facts"):
             if key in attributes:
                 attributes[key] = {k: v for k, v in attributes[key].items() if k != name}
-        write_group(self.path, {"xct": attributes})
+        write_group(self.path, {**found, "xct": attributes})
 
     def update(self, attributes: Mapping[str, Any]) -> None:
         """Merge `attributes` into the root's ``xct`` attributes, in one atomic write; damaged ones are left behind."""
+        others: dict[str, Any] = {}
         try:
             before = self.attributes()
+            others = read_attributes(self.path)
         except StoreError:
             before = {}
-        write_group(self.path, {"xct": {**before, **provenance.plain(attributes)}})
+        write_group(self.path, {**others, "xct": {**before, **provenance.plain(attributes)}})
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

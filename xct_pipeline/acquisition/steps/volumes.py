@@ -301,7 +301,7 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) or "none"
 
 
-def _zarr_array(folder: Path, node: Any) -> ZarrArray:
+def _zarr_array(folder: Path, node: zarr.Array[Any]) -> ZarrArray:
     dtype = np.dtype(node.dtype).newbyteorder("=")
     if dtype.kind not in "uif":
         raise ScanError(f"{folder}: holds {dtype}, expected numbers")

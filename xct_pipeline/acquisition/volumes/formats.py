@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from xct_pipeline.acquisition.hdf5 import attribute, counts_dtype, open_hdf5, reading, resolve, text_of
 from xct_pipeline.acquisition.storage import require_complete
@@ -17,6 +18,9 @@ from xct_pipeline.acquisition.volumes.arrays import FlatArray, FramesArray, Hdf5
 from xct_pipeline.acquisition.volumes.found import Found, axis_letters, length_um, value_unit
 from xct_pipeline.inputs import require_regular
 from xct_pipeline.scan import ScanError
+
+if TYPE_CHECKING:
+    import tifffile
 
 NUMPY = b"\x93NUMPY"
 MOST_LISTED = 8  # datasets in a message
@@ -72,7 +76,7 @@ def _volumes(file: h5py.File) -> list[str]:
     """Return the datasets of at least three axes, each once however many links lead to it."""
     found: list[str] = []
 
-    def visit(name: str, node: Any) -> None:
+    def visit(name: str, node: h5py.Group | h5py.Dataset) -> None:
         if isinstance(node, h5py.Dataset) and node.ndim >= 3 and node.dtype.kind in "uif" and node.size:
             found.append(f"/{name}")
 
@@ -117,7 +121,7 @@ def _noted_steps(node: h5py.Dataset) -> tuple[float | None, ...] | None:
     return None
 
 
-def _per_axis(value: Any, axes: int, factor: float) -> tuple[float, ...] | None:
+def _per_axis(value: npt.ArrayLike, axes: int, factor: float) -> tuple[float, ...] | None:
     sizes = [float(v) * factor for v in np.ravel(value)]
     return tuple(sizes * axes) if len(sizes) == 1 else tuple(sizes) if len(sizes) == axes else None
 
@@ -164,7 +168,7 @@ def _told(path: Path, axes: int) -> tuple[tuple[float | None, ...] | None, str |
     import tifffile
 
     with reading(str(path)), tifffile.TiffFile(path) as tiff:
-        page: Any = tiff.pages[0]
+        page = tiff.pages.first
         imagej: Mapping[str, Any] = tiff.imagej_metadata or {}
         shaped: Mapping[str, Any] = next(iter(tiff.shaped_metadata or ()), {})
         across = _resolution_um(page, str(imagej.get("unit", "")))
@@ -178,7 +182,7 @@ def _told(path: Path, axes: int) -> tuple[tuple[float | None, ...] | None, str |
     return (*[None] * (axes - 3), along if imagej else None, across, across), unit, bool(imagej)
 
 
-def _resolution_um(page: Any, unit: str) -> float | None:
+def _resolution_um(page: tifffile.TiffPage, unit: str) -> float | None:
     """Return the edge of a pixel, um; resolutions in inches are what printers are told, not what was measured."""
     tag = page.tags.get("XResolution")
     if tag is None or not all(tag.value) or page.tags.get("ResolutionUnit") is None:

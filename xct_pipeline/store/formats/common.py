@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -142,7 +142,7 @@ class Format:
     index_suffix: str = ""
 
 
-def write_numbers(stream: Any, exported: Exported) -> None:
+def write_numbers(stream: BinaryIO, exported: Exported) -> None:
     """Write all values one after the other, z slowest, little endian."""
     for plane in exported.planes():
         stream.write(np.ascontiguousarray(plane).data)

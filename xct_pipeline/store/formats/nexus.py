@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xct_pipeline.store.formats.common import Exported, Format
+
+if TYPE_CHECKING:
+    import h5py
 
 
 def _write(target: Path, images: Sequence[Exported]) -> None:
@@ -39,7 +42,7 @@ def _write(target: Path, images: Sequence[Exported]) -> None:
             values[z if exported.axes == "zyx" else ...] = plane
 
 
-def _describe(entry: Any, exported: Exported) -> None:
+def _describe(entry: h5py.Group, exported: Exported) -> None:
     """Write instrument, sample and the process that made the image."""
     source = _group(_group(entry, "instrument", "NXinstrument"), "source", "NXsource")
     source["type"], source["name"], source["probe"] = "Synchrotron X-ray Source", "unknown", "x-ray"
@@ -52,7 +55,7 @@ def _describe(entry: Any, exported: Exported) -> None:
     parameters["configuration"] = json.dumps(exported.about.get("config") or {})
 
 
-def _group(parent: Any, name: str, kind: str, **attributes: Any) -> Any:
+def _group(parent: h5py.Group, name: str, kind: str, **attributes: str | list[str]) -> h5py.Group:
     group = parent.create_group(name)
     group.attrs["NX_class"] = kind
     for key, value in attributes.items():
