@@ -1,6 +1,6 @@
 """The configuration of a run: frozen models, one module per table of the TOML file. `config_file` reads it."""
 
-from xct_pipeline.config.acquisition import Acquisition, AngleFile, AngleRange, Around, TiffScan
+from xct_pipeline.config.acquisition import Acquisition, AngleFile, AngleRange, AngleSteps, Around, Hdf5Scan, TiffScan
 from xct_pipeline.config.correction import (
     Air,
     BeamHardening,
@@ -65,6 +65,7 @@ __all__ = [
     "Air",
     "AngleFile",
     "AngleRange",
+    "AngleSteps",
     "AnodeSettings",
     "Around",
     "Astra",
@@ -87,6 +88,7 @@ __all__ = [
     "FilterName",
     "FlatField",
     "Fourier",
+    "Hdf5Scan",
     "ImpedanceFile",
     "InterfaceSettings",
     "Iterative",
