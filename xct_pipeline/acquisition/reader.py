@@ -74,6 +74,8 @@ def open_scan(
         scan = form.open(file_path, entry, pixel_size_um=pixel_size_um, energy_keV=energy_keV)
         if name is None and entry is not None:
             name = f"{scan.name}_{entry.strip('/').split('/')[-1]}"
+        if entry is not None:  # of one file there may be several scans
+            scan = replace(scan, metadata={**scan.metadata, "part": entry})
         scan = _named(scan, name)
         scan = _referenced(scan, (flats, flats_after), (darks, darks_after), Path(folder), without_flats, without_darks)
         return checked(scan, without_flats=without_flats, without_darks=without_darks)

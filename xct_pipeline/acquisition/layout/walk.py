@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ from xct_pipeline.acquisition.layout.hdf5_scans import (
 from xct_pipeline.acquisition.layout.image_scans import image_scans
 from xct_pipeline.acquisition.layout.pairing import pair
 from xct_pipeline.acquisition.layout.recipes import Recipe, references_in, the_recipe
+from xct_pipeline.acquisition.layout.source import parse, read_values
 from xct_pipeline.acquisition.layout.split import split
+from xct_pipeline.acquisition.layout.stacks import open_stack
 from xct_pipeline.acquisition.reader import open_tiff_scan
 from xct_pipeline.acquisition.tiff_stack import read_angles
 from xct_pipeline.names import alike, fitting_name
@@ -209,10 +211,24 @@ def _peek(scan: Found, folder: Folder) -> None:
         opened = peek(scan.keys, scan.home)
     except ScanError as error:
         scan.missing.append(str(error))
+        _consume(scan, folder, [*_reached(scan, "data", open_stack), *_reached(scan, "angles", read_values)])
         return
     scan.files = opened.files
-    folder.consumed.update(path for path in opened.files if path.resolve() != scan.home.resolve())
+    _consume(scan, folder, opened.files)
     _facts(scan, opened)
+
+
+def _consume(scan: Found, folder: Folder, files: Iterable[Path]) -> None:
+    """Note that files belong to a scan, so that none is taken for one of its own."""
+    folder.consumed.update(path for path in files if path.resolve() != scan.home.resolve())
+
+
+def _reached(scan: Found, key: str, read: Callable[..., Any]) -> tuple[Path, ...]:
+    """Return the files that one of a scan's sources leads to, none where it cannot be read."""
+    try:
+        return tuple(read(parse(scan.keys[key]), scan.home).files)
+    except (ScanError, KeyError, AttributeError):
+        return ()
 
 
 def _facts(scan: Found, opened: Scan) -> None:
@@ -295,7 +311,7 @@ def _complete(scan: Found, folder: Folder) -> None:
             scan.missing = [str(again)]
             return
     scan.files = opened.files
-    folder.consumed.update(path for path in opened.files if path.resolve() != scan.home.resolve())
+    _consume(scan, folder, opened.files)
     _facts(scan, opened)
 
 
