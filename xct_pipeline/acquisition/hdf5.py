@@ -41,7 +41,18 @@ def reading(where: str) -> Iterator[None]:
         raise ScanError(one_line(f"{where}: links that lead in a circle")) from error
     except Exception as error:
         reason = one_line(str(error)) or type(error).__name__
-        raise ScanError(one_line(f"{where}: cannot be read ({reason[:300]})")) from error
+        raise ScanError(one_line(f"{where}: cannot be read ({reason[:300]}){_remedy(reason)}")) from error
+
+
+def _remedy(reason: str) -> str:
+    """Return what to do about a filter or a package that is not here."""
+    if "imagecodecs" in reason:
+        return ": install imagecodecs, pip install 'xct-pipeline[formats]'"
+    if "filter" in reason and "registered" in reason:
+        return (
+            ": hdf5plugin has no such filter; set HDF5_PLUGIN_PATH to one that has, or rewrite it, h5repack -f GZIP=4"
+        )
+    return ""
 
 
 @contextmanager

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from xct_pipeline.acquisition.checks import checked
 from xct_pipeline.acquisition.formats import format_of
 from xct_pipeline.acquisition.hdf5 import one_line, reading, split_entry
+from xct_pipeline.acquisition.images import image_frames
 from xct_pipeline.acquisition.references import Files, with_references
-from xct_pipeline.acquisition.tiff_stack import matching_files, read_angles, tiff_frames
+from xct_pipeline.acquisition.tiff_stack import matching_files, read_angles
 from xct_pipeline.names import ALLOWED, fitting_name
 from xct_pipeline.scan import Scan, ScanError
 
@@ -73,6 +74,8 @@ def open_scan(
         scan = form.open(file_path, entry, pixel_size_um=pixel_size_um, energy_keV=energy_keV)
         if name is None and entry is not None:
             name = f"{scan.name}_{entry.strip('/').split('/')[-1]}"
+        if entry is not None:  # of one file there may be several scans
+            scan = replace(scan, metadata={**scan.metadata, "part": entry})
         scan = _named(scan, name)
         scan = _referenced(scan, (flats, flats_after), (darks, darks_after), Path(folder), without_flats, without_darks)
         return checked(scan, without_flats=without_flats, without_darks=without_darks)
@@ -105,7 +108,8 @@ def open_tiff_scan(
         As for `open_scan`.
     angles : mapping or sequence of float
         ``{"file": ..., "lines": [first, end]}`` (one angle in degrees per line; lines counted from 0, end left
-        out), ``{"start": ..., "stop": ..., "count": ...}`` (degrees, both ends included), or degrees.
+        out), ``{"start": ..., "stop": ..., "count": ...}`` (degrees, both ends included),
+        ``{"start": ..., "step": ...}``, or degrees.
     pixel_size_um, energy_keV : float, optional
         Pixel in the sample plane and photon energy.
     without_flats, without_darks : bool
@@ -126,7 +130,9 @@ def open_tiff_scan(
     with reading(f"scan {one_line(name)}"):
         base = Path(folder)
         paths = matching_files(projections, base)
-        frames = tiff_frames(paths)
+        frames = image_frames(paths)
+        if isinstance(angles, Mapping) and angles.get("step") is not None:
+            angles = np.asarray(float(angles.get("start", 0.0)) + float(angles["step"]) * np.arange(frames.shape[0]))
         values = read_angles(angles, base)
         if len(values) != frames.shape[0]:
             raise ScanError(f"scan {name}: {len(values)} angles for {frames.shape[0]} projections ({projections})")

@@ -2,42 +2,72 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from xct_pipeline.cli.kinds import require_scan
+from xct_pipeline.cli.kinds import kind_of, require_scan
 from xct_pipeline.cli.options import PARTIAL, Cluster, ConfigPath, JsonFlag, Memory, Rows, Workers, plan_of, print_json
 from xct_pipeline.cli.terminal import tell
 from xct_pipeline.inputs import clean
 
 
 def init(
-    scans: Annotated[list[Path], typer.Argument(metavar="SCAN...", help="Raw scans, in time order.")],
+    scans: Annotated[
+        list[Path], typer.Argument(metavar="SCAN...|DIR", help="Raw scans in time order, or a folder of them.")
+    ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of printing.")] = None,
+    recipes: Annotated[
+        list[Path] | None, typer.Option(help="Folder of recipes of your own, beside those in the user's folder.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="The recipe to use, where several recognise a file.")] = None,
 ) -> None:
     """Write a commented configuration with everything filled in that the files know.
 
-    Example: xct init scan_*.nxs -o run.toml
+    Of a folder, print what is in it (scans, references and the scans they belong to, logs, what is missing) and write
+    run.toml; where a scan lacks something essential, write nothing and end with 1.
+
+    Example: xct init scan_*.nxs -o run.toml, or xct init DIR && xct check && xct run
     """
+    from xct_pipeline.cli import layouts
     from xct_pipeline.cli.template import write_template
 
-    for scan in scans:
-        require_scan(scan)
-    text = write_template(scans, output.parent if output else Path.cwd())
+    known = layouts.recipes_for(recipes or [], recipe)
+    where = output.parent if output else Path.cwd()
+    if len(scans) == 1 and scans[0].is_dir() and kind_of(scans[0]) != "store":
+        output = output or Path("run.toml")
+        _require_new(output)
+        text = write_template([], where, layouts.find(scans[0], known))
+    else:
+        for scan in scans:
+            require_scan(scan)
+        found = None
+        if any(layouts.needs_folder(scan, known) for scan in scans):
+            found = layouts.find(_common(scans), known, scans)
+        text = write_template(scans, where, found)
     if output is None:
         print(clean(text) if sys.stdout.isatty() else text, end="")  # a file keeps every character of the paths
         return
-    if output.exists():
-        raise ValueError(f"{output} exists; choose another name or remove it")
+    _require_new(output)
     output.write_text(text)
     tell(f"wrote {output}; next: xct check {output}")
 
 
+def _require_new(output: Path) -> None:
+    if output.exists():
+        raise ValueError(f"{output} exists; choose another name or remove it")
+
+
+def _common(scans: list[Path]) -> Path:
+    """Return the folder that holds all of some files."""
+    return Path(os.path.commonpath([scan.absolute().parent for scan in scans]))
+
+
 def check(
-    config: ConfigPath,
+    config: ConfigPath = Path("run.toml"),
     memory: Memory = None,
     workers: Workers = None,
     cluster: Cluster = None,

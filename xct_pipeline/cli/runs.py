@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    config: ConfigPath,
+    config: ConfigPath = Path("run.toml"),
     until: Annotated[
         str | None, typer.Option(help="Last stage: reconstruction, registration, segmentation or variation.")
     ] = None,

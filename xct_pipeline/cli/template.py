@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import tomllib
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +12,12 @@ from pathlib import Path
 import numpy as np
 import tomlkit
 
-from xct_pipeline.acquisition.steps import open_as_found
-from xct_pipeline.scan import Scan
+from xct_pipeline.acquisition.hdf5 import one_line
+from xct_pipeline.acquisition.layout.found import Folder
+from xct_pipeline.acquisition.steps import open_as_found, open_scans
+from xct_pipeline.cli.layouts import acquisition_text
+from xct_pipeline.config.file import parse_config
+from xct_pipeline.scan import Scan, ScanError
 
 _PHASE = """
 # [correction.phase]                   # for scans with propagation fringes
@@ -70,7 +75,7 @@ _NO_ENERGY = """# energy_keV = 0.0                   # the files do not say it; 
 """
 
 
-def write_template(paths: Sequence[Path], folder: Path) -> str:
+def write_template(paths: Sequence[Path], folder: Path, found: Folder | None = None) -> str:
     """Return the text of a configuration for some raw scans.
 
     Parameters
@@ -79,12 +84,16 @@ def write_template(paths: Sequence[Path], folder: Path) -> str:
         Raw scans in time order.
     folder : Path
         Where the configuration will lie; paths are written relative to it.
+    found : Folder, optional
+        What was found in a folder; then `paths` are not opened.
 
     Raises
     ------
     ScanError
         A scan cannot be opened.
     """
+    if found is not None:
+        return _of_folder(found, folder)
     scans = [open_as_found(path) for path in paths]
     document = tomlkit.document()
     document.add(tomlkit.comment("Check with: xct check    Run with: xct run"))
@@ -105,6 +114,35 @@ def write_template(paths: Sequence[Path], folder: Path) -> str:
         acquisition.add(tomlkit.comment('no darks in these files: darks = ["dark.nxs"] or darks = "none"'))
     document.add("acquisition", acquisition)
     return tomlkit.dumps(document) + _stages(scans)
+
+
+def _of_folder(found: Folder, folder: Path) -> str:
+    """Return the text of a configuration for the scans that were found in a folder."""
+    text = acquisition_text(found, folder)
+    head = 'output = "store.zarr" # the results, one folder\n\n'
+    config = parse_config(tomllib.loads(head + text), folder)
+    opened = open_scans(config)
+    scans = [item.scan for item in opened if item.scan is not None]
+    if not scans:
+        raise ScanError("; ".join(item.problem or "" for item in opened[:3]))
+    facts = [f"# {_facts(scan, scans[0].start)}" for scan in scans]
+    facts += [f"# {item.problem}" for item in opened if item.problem]
+    for key, values in (
+        ("pixel_size_um", [s.pixel_size_um for s in scans]),
+        ("energy_keV", [s.energy_keV for s in scans]),
+    ):
+        known = sorted({f"{value:g}" for value in values if value is not None})
+        facts.append(
+            f"# {key} = {known[0] if len(known) == 1 else 0.0}    # {', '.join(known) or 'the files do not say it'}"
+        )
+    general, *tables = text.split("\n[[", 1)
+    notes = "\n".join(one_line(line) for line in facts)
+    rest = "".join(f"\n[[{table}" for table in tables)
+    stages = _stages(scans)
+    if found.logs:
+        log = Path(os.path.relpath(found.logs[0], folder)).as_posix()
+        stages = stages.replace('# log = "cycler.csv"  ', f'# log = "{log}"  ')
+    return f"# Check with: xct check    Run with: xct run\n{head}{general.rstrip()}\n{notes}\n{rest}{stages}"
 
 
 def _stages(scans: Sequence[Scan]) -> str:

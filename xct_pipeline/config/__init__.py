@@ -1,7 +1,7 @@
 """The configuration of a run: frozen models, one module per table of the TOML file. `config_file` reads it."""
 
 from xct_pipeline.config.about import About, Person
-from xct_pipeline.config.acquisition import Acquisition, AngleFile, AngleRange, Around, TiffScan
+from xct_pipeline.config.acquisition import Acquisition, AngleFile, AngleRange, AngleSteps, Around, Hdf5Scan, TiffScan
 from xct_pipeline.config.correction import (
     Air,
     BeamHardening,
@@ -68,6 +68,7 @@ __all__ = [
     "Air",
     "AngleFile",
     "AngleRange",
+    "AngleSteps",
     "AnodeSettings",
     "Around",
     "Astra",
@@ -92,6 +93,7 @@ __all__ = [
     "Fourier",
     "GreyMaterial",
     "GreyScale",
+    "Hdf5Scan",
     "ImpedanceFile",
     "InterfaceSettings",
     "Iterative",

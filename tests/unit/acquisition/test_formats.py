@@ -15,7 +15,7 @@ from xct_pipeline.scan import ScanError
 
 
 def test_a_file_is_shown_to_formats_in_one_order() -> None:
-    assert [form.name for form in FORMATS] == ["TIFF", "Data Exchange", "NXtomo", "plain HDF5"]
+    assert [form.name for form in FORMATS] == ["EDF", "TIFF", "Data Exchange", "NXtomo", "plain HDF5"]
     assert len({form.rank for form in FORMATS}) == len(FORMATS)
 
 

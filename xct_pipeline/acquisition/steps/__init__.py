@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.acquisition import bounds, experiment, open_scan, open_tiff_scan
+from xct_pipeline.acquisition.images import moment_of
+from xct_pipeline.acquisition.layout.described import Named, Supplied, open_described
+from xct_pipeline.acquisition.layout.files import scan_files
 from xct_pipeline.acquisition.numbering import places_of
 from xct_pipeline.acquisition.selection import SelectedFrames, without
 from xct_pipeline.acquisition.steps.volumes import open_volumes
 from xct_pipeline.acquisition.volumes.given import GivenVolume
-from xct_pipeline.config import Acquisition, AngleFile, AngleRange, Around, Config, TiffScan
+from xct_pipeline.config import Acquisition, AngleFile, AngleRange, AngleSteps, Around, Config, Hdf5Scan, TiffScan
 from xct_pipeline.engine.blocks import Array, Region, size_of
 from xct_pipeline.names import alike, fitting_name
 from xct_pipeline.scan import Frames, Scan, ScanError
@@ -136,8 +139,12 @@ def open_scans(config: Config) -> list[OpenedScan]:
     acquisition = config.acquisition
     problems: list[str] = []
     opened: list[OpenedScan] = []
+    general = next((table for table in acquisition.hdf5 if table.describes_scans), None)
     for pattern in acquisition.scans:
         try:
+            if general is not None:
+                opened += _open_hdf5(config, general.model_copy(update={"file": pattern}))
+                continue
             opened += [_open_file(config, path) for path in config.expand(pattern) if not _excluded(config, path)]
         except ScanError as error:
             problems.append(str(error))
@@ -146,6 +153,11 @@ def open_scans(config: Config) -> list[OpenedScan]:
         opened += [OpenedScan(v.name, v.files, None, v.problem, v.volume) for v in open_volumes(config)]
     except ScanError as error:
         problems.append(str(error))
+    for table in acquisition.hdf5:
+        try:
+            opened += _open_hdf5(config, table) if table is not general else []
+        except ScanError as error:
+            problems.append(str(error))
     for first, second, *_ in alike(item.name for item in opened):
         both = first if first == second else f"{first} and {second}, which differ by case alone"
         problems.append(f"two scans are called {both}; names are file stems and must differ")
@@ -229,6 +241,8 @@ def _open_tiff(config: Config, table: TiffScan) -> OpenedScan:
         if isinstance(table.angles, AngleFile):
             angles = {**angles, "file": config.resolve(table.angles.file)}
         places = _places(table, files)
+        if isinstance(table.angles, AngleSteps):
+            angles = {"start": table.angles.start, "step": table.angles.step}
         scan = open_tiff_scan(
             table.name,
             files,
@@ -243,10 +257,65 @@ def _open_tiff(config: Config, table: TiffScan) -> OpenedScan:
             missing = int(places[-1]) + 1 - len(places)
             text = f"{missing} numbers are missing in the names: each file has its number's angle"
             scan = replace(scan, warnings=(*scan.warnings, text))
-        scan = _supplied(scan, acquisition)
+        scan = _supplied(_tiff_times(scan, table, files), acquisition)
     except (ScanError, OSError) as error:
         return OpenedScan(table.name, files, None, str(error))
     return OpenedScan(table.name, files, scan)
+
+
+def _tiff_times(scan: Scan, table: TiffScan, files: Sequence[Path]) -> Scan:
+    """Say when images were taken: as the table gives it, or by their tags or the times of the files."""
+    start, end, told = table.start, table.end, []
+    if table.times == "file":
+        (first, said), (last, _) = moment_of(files[0]), moment_of(files[-1])
+        start, end = start or first, end or max(first, last)
+        told.append(f"its start and end are from {said}")
+    return replace(scan, start=start, end=end, warnings=(*scan.warnings, *told))
+
+
+def _open_hdf5(config: Config, table: Hdf5Scan) -> list[OpenedScan]:
+    """Open the scans of a table of named datasets.
+
+    Raises
+    ------
+    ScanError
+        No file matches.
+    """
+    acquisition = config.acquisition
+    supplied = Supplied(
+        acquisition.pixel_size_um,
+        acquisition.energy_keV,
+        without_flats=acquisition.flats == "none",
+        without_darks=acquisition.darks == "none",
+    )
+    opened: list[OpenedScan] = []
+    keys = table.model_dump(exclude_none=True)
+    for kind in ("flats", "darks"):
+        if kind not in keys and f"{kind}_after" not in keys:
+            around = _around(kind, getattr(acquisition, kind), config)
+            keys |= {key: [str(path) for path in files] for key, files in around.items() if isinstance(files, list)}
+    for found in scan_files(keys, config.folder.resolve()):
+        name = fitting_name(found.name)
+        if {found.name, name} & acquisition.excluded_scans:
+            continue
+        try:
+            scans = open_described(found.keys, found.home, name, supplied)
+        except (ScanError, OSError) as error:
+            opened.append(OpenedScan(name, (found.home,), None, str(error)))
+            continue
+        opened += [_with_given(config, item, found.home) for item in scans]
+    return [item for item in opened if item.name not in acquisition.excluded_scans]
+
+
+def _with_given(config: Config, item: Named, home: Path) -> OpenedScan:
+    """Let the configuration supply what it says of all scans."""
+    if item.scan is None:
+        return OpenedScan(item.name, (home,), None, item.problem)
+    try:
+        scan = _supplied(item.scan, config.acquisition)
+    except ScanError as error:
+        return OpenedScan(item.name, (home,), None, str(error))
+    return OpenedScan(item.name, scan.files[:1], scan)
 
 
 def _places(table: TiffScan, files: Sequence[Path]) -> Any:
@@ -295,4 +364,5 @@ def scan_identity(scan: Scan) -> dict[str, Any]:
         if isinstance(frames := getattr(scan, kind), SelectedFrames)
     }
     identity = {"files": provenance.file_identity(scan.files), "angles": scan.angles, "saturation": scan.saturation}
-    return {**identity, "frames": chosen} if chosen else identity
+    described = {key: scan.metadata[key] for key in ("layout", "part") if key in scan.metadata}
+    return {**identity, **({"frames": chosen} if chosen else {}), **described}
