@@ -17,16 +17,19 @@ from xct_pipeline.inputs import clean
 def init(
     scans: Annotated[list[Path], typer.Argument(metavar="SCAN...", help="Raw scans, in time order.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of printing.")] = None,
+    log: Annotated[Path | None, typer.Option(help="Log of the cycler: its columns and reading are filled in.")] = None,
 ) -> None:
     """Write a commented configuration with everything filled in that the files know.
 
     Example: xct init scan_*.nxs -o run.toml
     """
+    from xct_pipeline.cli.log_template import with_log
     from xct_pipeline.cli.template import write_template
 
     for scan in scans:
         require_scan(scan)
     text = write_template(scans, output.parent if output else Path.cwd())
+    text = with_log(text, output.parent if output else Path.cwd(), log)
     if output is None:
         print(clean(text) if sys.stdout.isatty() else text, end="")  # a file keeps every character of the paths
         return
