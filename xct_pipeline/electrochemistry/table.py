@@ -25,6 +25,23 @@ MOST_BYTES = 2**30
 """Of a file and of what is packed in it: a year of seconds with twenty columns."""
 HEADER_ROWS = 300
 """Lines that are searched for the names of the columns."""
+OF_SPECTRA = (
+    "hz",
+    "khz",
+    "ohm",
+    "ohms",
+    "ω",
+    "mohm",
+    "kohm",
+    "ohm.cm2",
+    "ohm*cm2",
+    "deg",
+    "degree",
+    "°",
+    "rad",
+    "rad/s",
+)
+"""Units of impedance spectra, as they stand below names."""
 _CLOCK = re.compile(r"(\d+\s*d\w*,?\s*)?[\d./:-]*\d+[:./-]\d+[\d:., /TZ+-]*([AaPp]\.?[Mm]\.?)?")
 
 
@@ -223,6 +240,8 @@ def is_units(cells: Sequence[str]) -> bool:
     filled = [cell.strip("()[] ") for cell in cells if cell]
     if not filled or any(is_number(cell) or _CLOCK.fullmatch(cell) for cell in filled):
         return False
+    if any(cell.lower().split(" ")[0] in OF_SPECTRA for cell in filled):
+        return True
     return any(size_of(cell.split(" ")[0], quantity) is not None for cell in filled for quantity in UNITS)
 
 
