@@ -24,6 +24,7 @@ def init(
         list[Path] | None, typer.Option(help="Folder of recipes of your own, beside those in the user's folder.")
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="The recipe to use, where several recognise a file.")] = None,
+    log: Annotated[Path | None, typer.Option(help="Log of the cycler: its columns and reading are filled in.")] = None,
 ) -> None:
     """Write a commented configuration with everything filled in that the files know.
 
@@ -33,6 +34,7 @@ def init(
     Example: xct init scan_*.nxs -o run.toml, or xct init DIR && xct check && xct run
     """
     from xct_pipeline.cli import layouts
+    from xct_pipeline.cli.log_template import with_log
     from xct_pipeline.cli.template import write_template
 
     known = layouts.recipes_for(recipes or [], recipe)
@@ -48,6 +50,7 @@ def init(
         if any(layouts.needs_folder(scan, known) for scan in scans):
             found = layouts.find(_common(scans), known, scans)
         text = write_template(scans, where, found)
+    text = with_log(text, where, log)
     if output is None:
         print(clean(text) if sys.stdout.isatty() else text, end="")  # a file keeps every character of the paths
         return

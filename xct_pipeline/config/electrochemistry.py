@@ -73,11 +73,11 @@ class Electrochemistry(Section):
     absolute_time: str | None = None
     """Name of the column of date and time."""
     state: str | None = None
-    """Name of the column that says whether the cell is charged, discharged or at rest."""
+    """Name of the column that says whether the cell is charged, discharged or at rest; "none" leaves it aside."""
     units: dict[str, str] = {}
     """Unit of a column, by its name, where the name does not say it."""
     date_format: str | None = None
-    """How dates are written, as in strftime, where that is not certain."""
+    """Day first, month first, year first, a pattern as in strftime, or what numbers count ("days since 1904-01-01")."""
     decimal: Literal[".", ","] | None = None
     """The decimal mark, where that is not certain."""
     time_zone: str | None = None

@@ -15,11 +15,18 @@ Between = Literal["mean", "before", "after"]
 
 GAP_STEPS = 20.0
 """A row later than so many usual steps follows a gap."""
+NEAR, BESIDE = 5, 3.0
+"""... and than so many times the median of so many steps on either side of it."""
 DISAGREE = 0.05
 """Share of the charge passed beyond which two readings of it are told or refused."""
-_OUT = re.compile(r"d|d[_ ]?c.*|.*(dchg|dischg|disch|dis\b|放电).*", re.IGNORECASE)
-_IN = re.compile(r"c|c[_ ]c?c.*|.*(chg|charg|充电).*", re.IGNORECASE)
-_REST = re.compile(r"r|p|s|o|i|e|rest.*|ocv.*|pause.*|idle.*|.*(静置|搁置).*|finish.*|end.*|off.*|", re.IGNORECASE)
+_OUT = re.compile(
+    r"-|d|d[_ ]?c.*|.*(dchg|dischg|disch|dis\b|dch\b|放电|entlad|d[ée]charg|descarg|scaric).*", re.IGNORECASE
+)
+_IN = re.compile(r"\+|c|c[_ ]c?c.*|.*(chg|charg|cha\b|充电|\blade|carga|carica).*", re.IGNORECASE)
+_REST = re.compile(
+    r"r|p|s|o|i|e|0|.*\brest\b.*|ocv.*|.*pause.*|pau|idle.*|susp.*|ruhe.*|repos.*|.*(静置|搁置).*|finish.*|end.*|off.*|",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -64,12 +71,18 @@ def signed(source: str, current: Array, states: Any | None, asked: bool = False)
     if states is None or np.nanmin(current, initial=0.0) < 0:
         return current, ()
     direction = direction_of(states)
-    strange = (direction == 2) & (np.nan_to_num(current) > 0)
+    flows = np.nan_to_num(current) > 0
+    strange = (direction == 2) & flows
     if strange.any():
         words = sorted({str(s) for s in np.asarray(states, dtype=object)[strange]})[:4]
+        listed = ", ".join(map(repr, words))
         if asked:
+            raise ValueError(f"{source}: the states {listed} are neither charge, discharge nor rest")
+        if len({str(s) for s in np.asarray(states, dtype=object)[flows]}) > 1:
             raise ValueError(
-                f"{source}: the states {', '.join(map(repr, words))} are neither charge, discharge nor rest"
+                f"{source}: the current has no sign, and the states {listed} are neither charge, discharge nor rest: "
+                f"all of it may go one way, or some of it back; write them as charge and discharge, or set "
+                f"state = 'none' if all of it goes one way"
             )
         return current, (f"states {', '.join(map(repr, words))} are not understood: the current keeps its sign",)
     if not (direction == -1).any():
@@ -84,8 +97,24 @@ def usual_step(time_s: Array) -> float:
 
 
 def gaps_of(time_s: Array, usual: float) -> npt.NDArray[np.intp]:
-    """Return the rows before which more than twenty usual steps are missing."""
-    return np.flatnonzero(np.diff(time_s) > GAP_STEPS * usual) + 1 if usual > 0 else np.zeros(0, np.intp)
+    """Return the rows before which more than twenty usual steps are missing.
+
+    Where an instrument writes rows less often for a while (at rest), their steps are the usual ones there: a step that
+    is not three times those beside it is no gap.
+    """
+    steps = np.diff(time_s)
+    if usual <= 0 or not (steps > GAP_STEPS * usual).any():
+        return np.zeros(0, np.intp)
+    found = [
+        k + 1
+        for k in np.flatnonzero(steps > GAP_STEPS * usual).tolist()
+        if all(
+            steps[k] > BESIDE * np.median(beside)
+            for beside in (steps[max(k - NEAR, 0) : k], steps[k + 1 : k + 1 + NEAR])
+            if len(beside)
+        )
+    ]
+    return np.array(found, np.intp)
 
 
 def integrate(

@@ -19,8 +19,23 @@ Array = npt.NDArray[np.float64]
 
 ORDERS = {"day first": "dmy", "month first": "mdy", "year first": "ymd"}
 DAY_S = 86400.0
-EXCEL_EPOCH_S = -25569 * DAY_S
-"""1899-12-30, the day 0 of serial dates."""
+HOUR_S = 3600.0
+PLAUSIBLE = (1990, 2060)
+"""Years that a log can be of: tells what a number counts."""
+COUNTS: tuple[tuple[str, float, float, bool], ...] = (
+    ("days since 1899-12-30", -25569 * DAY_S, DAY_S, False),
+    ("days since 1904-01-01", -24107 * DAY_S, DAY_S, False),
+    ("days since year 0 (datenum)", -719529 * DAY_S, DAY_S, False),
+    ("modified Julian days", -40587 * DAY_S, DAY_S, True),
+    ("Julian days", -2440587.5 * DAY_S, DAY_S, True),
+    ("s since 1970", 0.0, 1.0, True),
+    ("ms since 1970", 0.0, 1e-3, True),
+    ("us since 1970", 0.0, 1e-6, True),
+    ("ns since 1970", 0.0, 1e-9, True),
+    ("s since 1904", -2082844800.0, 1.0, True),
+    ("100 ns since 1601", -11644473600.0, 1e-7, True),
+)
+"""What numbers for moments count: name, their 0 in s since 1970, their size in s, and whether they are in UTC."""
 SLACK_S = 14 * 3600.0
 """How far a clock without a zone may be from one with a zone."""
 
@@ -28,11 +43,15 @@ _DATE = re.compile(
     r"(?:[A-Za-z]{2,}\.?,?\s+)?(?P<a>\d{1,4})(?P<sep>[./-])(?P<b>\d{1,2})(?P=sep)(?P<c>\d{1,4})"
     r"\.?(?:[ T,_]+(?P<rest>.*))?"
 )
-_COMPACT = re.compile(r"(?P<a>(?:19|20)\d\d)(?P<b>\d\d)(?P<c>\d\d)(?:[ T_]+(?P<rest>.*))?")
+_COMPACT = re.compile(r"(?P<a>(?:19|20)\d\d)(?P<b>\d\d)(?P<c>\d\d)(?:[ T_-]*(?P<rest>\d\d.*))?")
 _TIME = re.compile(
-    r"(?P<h>\d{1,2}):(?P<m>\d{2})(?::(?P<s>\d{2}(?:[.,:]\d+)?))?\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
-    r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?"
+    r"(?P<h>\d{1,2})(?P<colon>[:.h]?)(?P<m>\d{2})(?:(?P=colon)(?P<s>\d{2}(?:[.,:]\d+)?))?\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
+    r"\s*(?P<zone>Z|[A-Z]{3,4}|(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?)?"
 )
+_TIME_FIRST = re.compile(r"(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?)[ ,_]+(?P<date>\S.*\d)")
+_ZONES = {"UTC": 0, "GMT": 0, "WET": 0, "WEST": 1, "CET": 1, "CEST": 2, "MEZ": 1, "MESZ": 2, "EET": 2, "EEST": 3}
+_ZONES |= {"EST": -5, "EDT": -4, "PST": -8, "PDT": -7, "JST": 9, "KST": 9}
+"""Hours of zones by their short names, of those that mean one thing only."""
 _DURATION = re.compile(
     r"\s*(?:(?P<d>\d+)\s*(?:d|days?)?\s*[ .:,-]\s*)?(?P<h>\d+):(?P<m>\d{1,2}):(?P<s>\d{1,2}(?:[.,]\d+)?)\s*"
 )
@@ -123,12 +142,14 @@ def zone_of(text: str) -> tzinfo:
     """
     from zoneinfo import ZoneInfo
 
-    match = re.fullmatch(r"(?:UTC)?([+-])(\d{1,2})(?::?(\d{2}))?", text.strip())
+    match = re.fullmatch(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?", text.strip())
     if match:
         size = timedelta(hours=int(match[2]), minutes=int(match[3] or 0))
         return timezone(-size if match[1] == "-" else size)
-    if text.strip().upper() in ("UTC", "Z", "GMT"):
+    if text.strip().upper() == "Z" or _ZONES.get(text.strip().upper()) == 0:
         return UTC
+    if text.strip() in _ZONES:
+        return timezone(timedelta(hours=_ZONES[text.strip()]), text.strip())
     try:
         return ZoneInfo(text.strip())
     except (KeyError, ValueError, OSError):
@@ -194,7 +215,7 @@ def read_stamps(question: Question, cells: Any) -> Stamps:
     if not len(filled):
         raise question.refuse("holds no dates that can be read: it is empty")
     numeric = values if values.dtype.kind in "fiu" else pd.to_numeric(text.str.replace(",", "."), errors="coerce")
-    if numeric.notna().sum() >= len(filled) and not _COMPACT.fullmatch(filled.iloc[0]):
+    if numeric.notna().sum() >= len(filled) and not _is_compact(filled.str.removesuffix(".0")):
         return _serial(question, np.asarray(numeric, float))
     if question.date_format and "%" in question.date_format:
         return _pattern(question, text)
@@ -209,18 +230,44 @@ def _epoch(stamps: Any) -> Array:
     return np.asarray((naive - pd.Timestamp(0)).dt.total_seconds(), dtype=np.float64)
 
 
+def _is_compact(filled: Any) -> bool:
+    """Tell whether digits are years, months and days in a row, maybe with hours, minutes and seconds."""
+    parts = filled.str.extract(f"^{_COMPACT.pattern}$")
+    month, day = parts["b"].astype(float), parts["c"].astype(float)
+    return bool((parts["a"].notna() & month.between(1, 12) & day.between(1, 31) & filled.str.len().ne(10)).all())
+
+
 def _serial(question: Question, values: Array) -> Stamps:
-    """Read days since 1899-12-30, or seconds (ms, us, ns) since 1970, told apart by their size."""
-    size = float(np.nanmedian(np.abs(values)))
-    if 15000 <= size < 110000:
-        return _zoned(question, values * DAY_S + EXCEL_EPOCH_S, np.array([""] * len(values)))
-    for low, factor in ((1e8, 1.0), (1e11, 1e-3), (1e14, 1e-6), (1e17, 1e-9)):
-        if low <= size < 1e2 * low:
-            return Stamps(values * factor, UTC, (f"{question.name!r} counts {factor:g} s since 1970 in UTC",))
-    raise question.refuse(
-        f"holds numbers such as {values[np.isfinite(values)][0]:g}, which are no dates (serial days since 1899-12-30, "
-        f"or s, ms, us or ns since 1970); name a column of times as time instead"
-    )
+    """Read numbers as what gives years that a log can be of, and overlaps the scans where that leaves a choice.
+
+    Raises
+    ------
+    ValueError
+        They are nothing that is known.
+    """
+    low, high = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in PLAUSIBLE)
+    counts = {name: rest for name, *rest in COUNTS}
+    if question.date_format in counts:
+        counts = {question.date_format: counts[question.date_format]}
+    readings = {name: zero + values * size for name, (zero, size, _) in counts.items()}
+    readings = {name: s for name, s in readings.items() if low <= np.nanmin(s) and np.nanmax(s) < high}
+    overlaps = _overlapping(question)
+    left = {name: seconds for name, seconds in readings.items() if overlaps(seconds, [])} or readings
+    if not left:
+        raise question.refuse(
+            f"holds numbers such as {values[np.isfinite(values)][0]:.10g}, which are no dates ({', '.join(counts)}); "
+            f"name a column of times as time instead"
+        )
+    name = next(iter(left))
+    notes = (f"{question.name!r} was taken as {name}{' in UTC' if counts[name][2] else ''}",)
+    others = [other for other in left if other != name]
+    if others:
+        shown = "; or ".join(f"{n}: {_span(left[n])} (date_format = {n!r})" for n in left)
+        notes = (f"{notes[0]}, as spreadsheets and instruments do; {shown}",)
+    if counts[name][2]:
+        return Stamps(left[name], UTC, notes)
+    found = _zoned(question, left[name], np.array([""] * len(values)))
+    return Stamps(found.seconds, found.zone, (*notes, *found.notes))
 
 
 def _pattern(question: Question, text: Any) -> Stamps:
@@ -240,13 +287,14 @@ def _pattern(question: Question, text: Any) -> Stamps:
 
 def _written(question: Question, text: Any) -> Stamps:
     """Read dates of digits: every order that fits, and the one that is left."""
-    plain = _without_month_names(text)
+    plain = _without_month_names(_date_first(text))
     parts = plain.str.extract(f"^{_DATE.pattern}$")
     if parts["a"].isna().all():
         parts = plain.str.extract(f"^{_COMPACT.pattern}$").assign(sep="-")
     bad = parts["a"].isna() & (text != "")
     times = parts["rest"].fillna("").str.extract(f"^{_TIME.pattern}$")
     bad |= (parts["rest"].fillna("") != "") & times["h"].isna()
+    _refuse_zones(question, times["zone"])
     if bad.any():
         row = int(np.argmax(bad.to_numpy()))
         raise question.refuse(
@@ -266,15 +314,47 @@ def _written(question: Question, text: Any) -> Stamps:
     return Stamps(found.seconds, found.zone, (*notes, *found.notes))
 
 
+def _date_first(text: Any) -> Any:
+    """Put the date before the time of day, and signs of the day, month and year between digits as dashes."""
+    plain = text.str.replace(r"(\d{4})\s*年\s*(\d{1,2})\s*月\s*(\d{1,2})\s*日", r"\1-\2-\3", regex=True)
+    plain = plain.str.replace(r"\s*Uhr$", "", regex=True)
+    sample = next((cell for cell in plain if cell), "")
+    return (
+        plain.str.replace(f"^{_TIME_FIRST.pattern}$", r"\g<date> \g<time>", regex=True)
+        if _TIME_FIRST.fullmatch(sample)
+        else plain
+    )
+
+
+def _refuse_zones(question: Question, zones: Any) -> None:
+    for zone in set(zones.dropna()):
+        try:
+            zone_of(zone)
+        except ValueError:
+            raise question.refuse(
+                f"names the zone {zone!r}, which is not known or means more than one; write its offset (+02:00) into "
+                f"the cells, or leave it out and set time_zone"
+            ) from None
+
+
 def _without_month_names(text: Any) -> Any:
     def spelled(match: re.Match[str]) -> str:
         number = _MONTHS.get(match["m"][:3].lower())
-        return f"{match['y']}-{number}-{int(match['d']):02d}" if number else match[0]
+        year = match["y"] if len(match["y"]) == 4 else f"20{match['y']}"
+        return f"{year}-{number}-{int(match['d']):02d}" if number else match[0]
 
     sample = next((cell for cell in text if cell), "")
     if not re.search(r"[A-Za-z]{3}", sample):
         return text
-    replaced = text.str.replace(r"(?P<d>\d{1,2})\.?[ -](?P<m>[A-Za-zäé]{3,})\.?[ -](?P<y>\d{4})", spelled, regex=True)
+    replaced = text.str.replace(
+        r"(?P<d>\d{1,2})\.?[ -](?P<m>[A-Za-zäéû]{3,})\.?[ -](?P<y>\d{4}|\d{2}(?!\d|:))", spelled, regex=True
+    )
+    # Sun May 03 22:00:00 2026
+    replaced = replaced.str.replace(
+        r"(?P<m>[A-Za-zäé]{3,})\.? +(?P<d>\d{1,2}) +(?P<t>\d{1,2}:\d{2}:\d{2})(?P<z> [A-Z]{3,4})? (?P<y>\d{4})",
+        lambda match: f"{spelled(match)} {match['t']}{match['z'] or ''}",
+        regex=True,
+    )
     return replaced.str.replace(r"(?P<m>[A-Za-zäé]{3,})\.? (?P<d>\d{1,2}),? (?P<y>\d{4})", spelled, regex=True)
 
 
@@ -403,12 +483,30 @@ def _localized(question: Question, seconds: Array) -> Array:
 
 
 def _refuse_summer_time(question: Question, seconds: Array) -> None:
+    """Refuse a clock that jumps by an hour as clocks do in the night of a Sunday in spring or autumn."""
     steps = np.diff(seconds)
-    back = np.flatnonzero(steps < 0)
     usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
-    if len(back) and np.all(np.abs(steps[back] + 3600) <= max(2 * usual, 60)):
-        row = int(back[0]) + 1
-        raise question.refuse(
-            f"falls back by {-steps[back[0]] / 3600:.2g} h at data row {row + 1}, as clocks do where summer time ends: "
-            f"set time_zone (such as 'Europe/Berlin')"
-        )
+    slack = max(0.1 * min(usual, HOUR_S), 60.0)
+    back = np.flatnonzero(steps < 0)
+    if len(back) and np.all(np.abs(steps[back] + HOUR_S) <= max(2 * usual, slack)):
+        raise _summer_time(question, int(back[0]) + 1, f"falls back by {-steps[back[0]] / HOUR_S:.2g} h", "ends")
+    for k in np.flatnonzero(np.abs(np.abs(steps - usual) - HOUR_S) <= slack) if usual > 0 else ():
+        if steps[k] >= 0 and _changes_clocks(float(seconds[k]), float(seconds[k + 1])):
+            begins = steps[k] > usual
+            what = f"has a step of {steps[k] / HOUR_S:.2g} h instead of {usual / HOUR_S:.2g} h"
+            raise _summer_time(question, int(k) + 1, what, "begins" if begins else "ends")
+
+
+def _changes_clocks(before: float, after: float) -> bool:
+    """Tell whether two o'clock in the night of a Sunday of March, April, or September to November lies between."""
+    first = datetime.fromtimestamp(before, UTC)
+    sunday = (first + timedelta(days=(6 - first.weekday()) % 7)).replace(hour=0, minute=0, second=0, microsecond=0)
+    night = (sunday + timedelta(hours=1)).timestamp(), (sunday + timedelta(hours=4)).timestamp()
+    return sunday.month in (3, 4, 9, 10, 11) and before < night[1] and after >= night[0]
+
+
+def _summer_time(question: Question, row: int, what: str, way: str) -> ValueError:
+    return question.refuse(
+        f"{what} at data row {row + 1}, as clocks do where summer time {way}: set time_zone (such as 'Europe/Berlin', "
+        f"or 'UTC' where the clock does not change)"
+    )

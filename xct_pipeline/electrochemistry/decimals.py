@@ -13,7 +13,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Decimal = Literal[".", ","]
 
-NUMBER = re.compile(r"[+-]?(?:\d[\d.,'’\s]*|[.,]\d+)(?:[eE][+-]?\d+)?")
+NUMBER = re.compile(r"[+−-]?(?:\d[\d.,'’\s]*|[.,]\d+)(?:[eE][+-]?\d+)?")
 MISSING = ("", "nan", "none", "na", "n/a", "-", "--")
 
 
@@ -44,7 +44,7 @@ def weigh(cells: Iterable[str]) -> Evidence:
         text = cell.strip()
         if NUMBER.fullmatch(text) is None:
             continue
-        mantissa = re.split(r"[eE]", text.lstrip("+-"))[0]
+        mantissa = re.split(r"[eE]", text.lstrip("+-−"))[0]
         signs = [c for c in mantissa if c in ".,"]
         if not signs:
             found.whole = True
@@ -92,11 +92,18 @@ def decimal_of(source: str, columns: dict[str, Evidence], chosen: Decimal | None
     if grouped:
         return "." if "," in grouped else ","
     for name, evidence in columns.items():
-        if "," in evidence.unclear and not (evidence.whole and evidence.rounded):
+        mixed = evidence.whole and evidence.rounded  # 900 beside 1,800: no decimal is written like that
+        if "," in evidence.unclear and not mixed:
             cell = evidence.unclear[","]
             raise ValueError(
                 f"{source}: {cell!r} in column {name!r} reads as {cell.replace(',', '')} or as "
                 f"{cell.replace(',', '.')}; set decimal = '.' for the first or decimal = ',' for the second"
+            )
+        if "." in evidence.unclear and mixed:
+            cell = evidence.unclear["."]
+            raise ValueError(
+                f"{source}: {cell!r} in column {name!r} reads as {cell} or as {cell.replace('.', '')}; "
+                f"set decimal = '.' for the first or decimal = ',' for the second"
             )
     return "."
 
@@ -115,12 +122,12 @@ def numbers(source: str, name: str, cells: Any, decimal: Decimal) -> Array:
     if values.dtype.kind in "fiu":
         return np.asarray(values, dtype=np.float64)
     text = values.astype(str).str.strip()
-    plain = text.str.replace(r"(?<=\d)['’\s](?=\d)", "", regex=True)
+    plain = text.str.replace(r"(?<=\d)['’\s](?=\d)", "", regex=True).str.replace("−", "-", regex=False)
     plain = plain.str.replace("." if decimal == "," else ",", "", regex=False)
     if decimal == ",":
         plain = plain.str.replace(",", ".", regex=False)
     result = pd.to_numeric(plain, errors="coerce")
-    bad = result.isna() & ~text.str.lower().isin(MISSING)
+    bad = (result.isna() & ~text.str.lower().isin(MISSING)) | result.abs().eq(np.inf)
     if bad.any():
         row = int(np.argmax(bad.to_numpy()))
         raise ValueError(f"{source}: {text.iloc[row]!r} in column {name!r}, data row {row + 1}, is no number")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.electrochemistry import clock, decimals
-from xct_pipeline.electrochemistry.readers import gamry_tables, read_table
+from xct_pipeline.electrochemistry.readers import gamry_tables, read_table, reader
 from xct_pipeline.electrochemistry.roles import start_text
 from xct_pipeline.electrochemistry.spectrum import FEWEST, Spectrum, spectrum_of
 from xct_pipeline.electrochemistry.table import Table, read_text
@@ -21,8 +22,10 @@ from xct_pipeline.electrochemistry.units import UNITS, unit_of
 
 Array = npt.NDArray[np.float64]
 
+FOREIGN = (".dfr", ".p00", ".i2b", ".idf", ".ids", ".pssession", ".ods")
+"""Files that are read by pyimpspec."""
 _NAMES = {
-    "frequency": r"(freq(uency)?|f|frequenz)\b.*|freq(uency)?_.*|f_.*",
+    "frequency": r"(freq(uency)?|f|frequenz)\b.*|freq(uency)?_.*|f_.*|(omega|ω|angular[ _]?freq.*)\b.*",
     "real": r"(re|real)[ _.(\[]*z.*|z[ _]?(re|real)\b.*|z_?re(al)?_.*|z'(?!').*|z′(?!′).*|real\b.*|re",
     "imaginary": r"([-−]|neg(ative)?[ _]|minus[ _])?((im|imag)[ _.(\[]*z.*|z[ _]?(im|imag)\b.*|z_?im(ag)?_.*"
     r"|z''.*|z\".*|z″.*|z′′.*|imag(inary)?\b.*|im)",
@@ -33,6 +36,11 @@ _NAMES = {
 }
 _OHMS = {"ohm": 1.0, "ohms": 1.0, "ω": 1.0, "kohm": 1e3, "kω": 1e3, "mohm": 1e-3, "mω": 1e-3, "Mohm": 1e6, "MΩ": 1e6}
 _HERTZ = {"hz": 1.0, "khz": 1e3, "mhz": 1e-3, "MHz": 1e6}
+_HERTZ |= dict.fromkeys(("rad/s", "rads-1", "rad s-1", "1/s", "s-1"), 1 / (2 * np.pi))
+_NO_UNIT = ("", "z", "re", "im", "real", "imag", "imaginary", "mod", "abs")
+"""What stands where a unit could, and is none: Re(Z), Z_re."""
+LARGEST_RADIAN = 1.6
+"""A passive cell's phase in radian is below this; in degrees it hardly ever is throughout."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,9 @@ class _Columns:
 
     def unit(self, role: str) -> str:
         name = self.names[role]
-        return self.table.units.get(name) or unit_of(name) or ""
+        beneath = self.table.units.get(name)
+        angular = re.search(r"rad ?(/ ?s|\.?s-1|\.?s\^-1)|1/s", name)
+        return beneath or (angular.group(0).replace(" ", "") if angular else unit_of(name)) or ""
 
 
 def _textual(table: Table, name: str) -> bool:
@@ -62,7 +72,7 @@ def _textual(table: Table, name: str) -> bool:
 
 def holds_spectra(path: Path) -> bool:
     """Tell whether a file holds impedance rather than a log."""
-    if path.suffix.lower() == ".z":
+    if path.suffix.lower() == ".z" or path.suffix.lower() in FOREIGN:
         return True
     table = _table(path)
     return table is not None and "frequency" in _found(table)
@@ -74,7 +84,8 @@ def read_spectra(path: str | Path, *, area_cm2: float | None = None, turned: boo
     Parameters
     ----------
     path : path
-        ``.mpt``, ``.mpr`` (needs yadg), Gamry ``.dta``, ZView ``.z``, ``.xlsx`` (needs openpyxl); else text with named
+        ``.mpt``, ``.mpr`` (needs yadg), Gamry ``.dta``, ZView ``.z``, ``.xlsx`` (needs openpyxl); ``.dfr``, ``.i2b``,
+        ``.ids``, ``.idf``, ``.p00``, ``.pssession``, ``.ods`` (need pyimpspec, GPL-3); else text with named
         columns: frequency; real and imaginary part, or modulus and phase. A minus before the imaginary part or the
         phase belongs to the name (``-Im(Z)/Ohm``). Several spectra are told apart by a column of cycle or loop, else
         where the frequency begins again.
@@ -98,6 +109,8 @@ def read_spectra(path: str | Path, *, area_cm2: float | None = None, turned: boo
         raise ValueError(f"the file {path} does not exist")
     if path.suffix.lower() == ".z":
         return _read_zview(path, turned)
+    if path.suffix.lower() in FOREIGN:
+        return _read_foreign(path, area_cm2, turned)
     table = _table(path)
     found = {} if table is None else _found(table)
     if table is None or "frequency" not in found:
@@ -113,6 +126,27 @@ def read_spectra(path: str | Path, *, area_cm2: float | None = None, turned: boo
         spectrum_of(name, frequency[rows], impedance[rows], time_s=float(times[rows][0]), start=start)
         for name, rows in _parts(columns, path.name, frequency)
     ] or _refuse_empty(path, notes)
+
+
+def _read_foreign(path: Path, area_cm2: float | None, turned: bool) -> list[Spectrum]:
+    """Read what only pyimpspec knows; its impedances have the sign of the imaginary part, as ours."""
+    parse = reader("pyimpspec", path).parse_data
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a library: what matters here is what it returns
+            found = parse(str(path))
+    except Exception as error:  # every format has errors of its own
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path.name} cannot be read by pyimpspec ({said})") from None
+    if not found:
+        raise ValueError(f"{path.name} holds no spectrum")
+    size = 1.0 if area_cm2 is None else 1 / area_cm2
+    result = []
+    for k, data in enumerate(found, 1):
+        name = path.name if len(found) == 1 else f"{path.name}#{k}"
+        impedance = np.asarray(data.get_impedances(), np.complex128) * size
+        result.append(spectrum_of(name, data.get_frequencies(), impedance.conj() if turned else impedance))
+    return result
 
 
 def _refuse_empty(path: Path, notes: Sequence[str]) -> list[Spectrum]:
@@ -153,12 +187,12 @@ def _impedance(columns: _Columns, area_cm2: float | None) -> npt.NDArray[np.comp
     if _minus(names[roles[1]]):
         second = -second
     if roles[1] == "phase":
-        radian = "rad" in columns.unit("phase").lower()
+        radian = _in_radian(columns, second)
         impedance = first * np.exp(1j * (second if radian else np.radians(second)))
         measured: tuple[str, ...] = roles[:1]
     else:
         impedance, measured = first + 1j * second, roles
-    per_area = {role: bool(re.search(r"cm|m2|m²|area", columns.unit(role), re.IGNORECASE)) for role in measured}
+    per_area = {role: bool(re.search(r"cm|m\^?2|m²|area", columns.unit(role), re.IGNORECASE)) for role in measured}
     if len(set(per_area.values())) > 1:
         shown = " and ".join(repr(names[role]) for role in measured)
         raise ValueError(f"{source}: one of {shown} is per area, the other is not; give both in ohm or in ohm cm2")
@@ -167,8 +201,24 @@ def _impedance(columns: _Columns, area_cm2: float | None) -> npt.NDArray[np.comp
     if any(per_area.values()):
         if area_cm2 is None:
             raise ValueError(f"{source}: {names[measured[0]]!r} is per area; give area_cm2 to bring it to ohm")
-        impedance = impedance / area_cm2
+        square_metre = re.search(r"(?<!c)m(\^?2|²)", columns.unit(measured[0]))
+        impedance = impedance * (1e4 if square_metre else 1.0) / area_cm2
     return np.asarray(impedance, np.complex128)
+
+
+def _in_radian(columns: _Columns, phase: Array) -> bool:
+    """Tell whether a phase is in radian; without a unit small values could be either."""
+    unit = columns.unit("phase").lower()
+    if "rad" in unit or "deg" in unit or "°" in unit or "grad" in unit:
+        return "rad" in unit and "grad" not in unit
+    largest = float(np.nanmax(np.abs(phase), initial=0.0))
+    if 0 < largest < LARGEST_RADIAN:
+        raise ValueError(
+            f"{columns.table.source}: column {columns.names['phase']!r} has no unit, and its largest value, "
+            f"{largest:.3g}, can be degrees or radian ({np.degrees(largest):.3g} degrees); write deg or rad behind its "
+            f"name"
+        )
+    return False
 
 
 def _minus(name: str) -> bool:
@@ -177,12 +227,18 @@ def _minus(name: str) -> bool:
 
 def _size(columns: _Columns, role: str, known: Mapping[str, float], default: float) -> float:
     """Return the size of a column's unit; capitals tell milli from mega."""
-    unit = re.sub(r"[.·* ]*(cm\^?2|cm²|m2)$", "", columns.unit(role)).strip(".·* ()")
+    unit = re.sub(r"[.·*⋅ ]*c?m(\^?2|²)$", "", columns.unit(role)).strip(".·*⋅ ()")
     if unit in known:
         return known[unit]
     for name, size in known.items():
         if unit.replace("Ω", "ohm").replace("Ohm", "ohm").replace("OHM", "ohm") == name:
             return size
+    explicit = columns.table.units.get(columns.names[role]) or re.search(r"[)\]/]", columns.names[role])
+    if unit.lower() not in known and unit.lower().strip("'\"") not in _NO_UNIT and explicit:
+        raise ValueError(
+            f"{columns.table.source}: {unit!r} is no unit of {columns.names[role]!r} that is known "
+            f"({', '.join(dict.fromkeys(known))})"
+        )
     return known.get(unit.lower(), default)
 
 

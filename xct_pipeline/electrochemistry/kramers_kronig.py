@@ -57,7 +57,7 @@ def kramers_kronig(spectrum: Spectrum) -> KramersKronig:
     w, z = 2 * np.pi * spectrum.frequency_Hz, spectrum.impedance_ohm
     weight = 1 / np.abs(z)
     decades = np.log10(w.max() / w.min())
-    most = max(3, min(len(w) - 2, round(MOST_PER_DECADE * decades)))
+    most = max(3, min(2 * len(w) - 6, round(MOST_PER_DECADE * decades)))
     right = stacked(z, weight)
     lumped = np.stack([np.ones_like(w) + 0j, 1j * w / w.max(), w.min() / (1j * w)], 1)
     tried = []
@@ -72,7 +72,8 @@ def kramers_kronig(spectrum: Spectrum) -> KramersKronig:
     size = float(np.sqrt(np.mean(residual**2)))
     scatter = _scatter(residual[: len(w)], residual[len(w) :])
     structured = size > SMALL and size > STRUCTURED * scatter
-    return KramersKronig(size, scatter, elements, bool(size > LARGE or structured))
+    dense = len(w) > decades + 1.5  # about one frequency a decade shows no arc, and none that is wrong
+    return KramersKronig(size, scatter, elements, bool(dense and (size > LARGE or structured)))
 
 
 def _scatter(*parts: Array) -> float:

@@ -155,10 +155,12 @@ def read_log(
         }
     )
     roles, notes = completed(table, replace(named, current=named.current or ("" if none else None)))
+    if state == "none":
+        roles = replace(roles, state=None)
     if none:
         roles = replace(roles, charge=None, capacity=None, charge_in=None, charge_out=None, current=named.current)
         roles = replace(roles, current=roles.current or completed(table, Roles())[0].current)
-    return _Reading(table, _paired(table, roles), choice, scans, state is not None).log(notes)
+    return _Reading(table, _paired(table, roles), choice, scans, state not in (None, "none")).log(notes)
 
 
 def _paired(table: Table, roles: Roles) -> Roles:

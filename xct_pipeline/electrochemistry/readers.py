@@ -20,6 +20,8 @@ from xct_pipeline.electrochemistry.table import (
     unique,
 )
 
+EXTRAS = {"yadg": "biologic", "fastnda": "cycler", "openpyxl": "cycler", "pyimpspec": "impedance"}
+"""Extra of this package that installs a reader."""
 NO_TABLE = "holds no table: a line of column names and rows of numbers are needed"
 
 
@@ -102,9 +104,8 @@ def reader(module: str, path: Path) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise ValueError(
-            f"{path.name} needs the package {package} (pip install {package}); or export it as text (CSV, .mpt)"
-        ) from None
+        extra = f"pip install 'xct-pipeline[{EXTRAS[package]}]'"
+        raise ValueError(f"{path.name} needs {package}: {extra}; or export it as text (CSV, .mpt)") from None
 
 
 def gamry_tables(source: str, lines: Sequence[str], kind: str) -> list[Table]:

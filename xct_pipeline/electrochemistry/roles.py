@@ -12,6 +12,7 @@ from xct_pipeline.electrochemistry.units import Quantity, size_of, unit_of
 _PATTERNS: dict[str, tuple[str, ...]] = {
     "time": (
         r"time/s",
+        r"(测试时间|总时间|累计时间).*",
         r"(total|test|elapsed|running)[ _]?time.*",
         r"testtime.*",
         r"t( ?\(s\))?",
@@ -27,18 +28,21 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"time ?stamp.*",
         r"stamp",
         r"systime",
+        r"(系统时间|绝对时间|日期).*",
     ),
     "charge": (r"\(q-qo\).*", r"net[ _](capacity|charge).*", r"q ?[(_/\[].*", r"charge[ _/(\[]+(c|mc|m?ah|ma\.?h)\W?"),
-    "capacity": (r"amp-hr.*", r"mamp-hr.*", r"cap(acity)?\.?([ _/(\[].*)?"),
+    "capacity": (r"容量.*", r"amp-hr.*", r"mamp-hr.*", r"cap(acity)?\.?([ _/(\[].*)?"),
     "charge_in": (
         r"(chg|charge|charging)[._ ]*(cap|capacity)\b.*",
         r"(chg|charge|charging)[._ ]*(cap|capacity)_.*",
         r"q charge/.*",
+        r"充电容量.*",
     ),
     "charge_out": (
         r"(dchg|dischg|discharge|discharging)[._ ]*(cap|capacity)\b.*",
         r"(dchg|dischg|discharge|discharging)[._ ]*(cap|capacity)_.*",
         r"q discharge/.*",
+        r"放电容量.*",
     ),
     "current": (
         r"control/?ma",
@@ -49,6 +53,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"m?amps.*",
         r"im ?\(a\)",
         r"i ?[(\[_].*",
+        r"电流.*",
     ),
     "voltage": (
         r"<?ewe>?/v",
@@ -58,8 +63,9 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"voltage_.*",
         r"vf ?\(v\)",
         r"[ue] ?[(\[_/].*",
+        r"电压.*",
     ),
-    "state": (r"state", r"step[ _]?type", r"status", r"md", r"zustand"),
+    "state": (r"state", r"step[ _]?type", r"status", r"md", r"zustand", r"状态|工步类型|工步状态"),
     "step": (r"step([ _]?(index|no|number|id|nr))?\.?", r"ns", r"half cycle", r"schritt"),
 }
 _QUANTITY: dict[str, Quantity] = {

@@ -70,6 +70,8 @@ def spectrum_of(
             )
         notes = ("the frequencies were not in order and were sorted",)
     f, z = f[order], z[order]
+    if not np.abs(z).all():
+        raise ValueError(f"{name}: the impedance is zero at {f[np.abs(z) == 0][0]:g} Hz: nothing was measured there")
     negative = z.real < 0
     if negative.any():
         k = int(np.argmax(negative))

@@ -25,6 +25,23 @@ MOST_BYTES = 2**30
 """Of a file and of what is packed in it: a year of seconds with twenty columns."""
 HEADER_ROWS = 300
 """Lines that are searched for the names of the columns."""
+OF_SPECTRA = (
+    "hz",
+    "khz",
+    "ohm",
+    "ohms",
+    "ω",
+    "mohm",
+    "kohm",
+    "ohm.cm2",
+    "ohm*cm2",
+    "deg",
+    "degree",
+    "°",
+    "rad",
+    "rad/s",
+)
+"""Units of impedance spectra, as they stand below names."""
 _CLOCK = re.compile(r"(\d+\s*d\w*,?\s*)?[\d./:-]*\d+[:./-]\d+[\d:., /TZ+-]*([AaPp]\.?[Mm]\.?)?")
 
 
@@ -103,7 +120,7 @@ def unique(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text: UTF-8, UTF-16 with or without its mark, else Latin-1; packed with gzip or not.
+    """Return a file's text: UTF-8, UTF-16 with or without its mark, GB 18030, else Latin-1; packed or not.
 
     Raises
     ------
@@ -121,6 +138,8 @@ def read_text(path: Path) -> str:
             raise ValueError(f"{path.name} unpacks to more than {MOST_BYTES} bytes, which no log has")
     if data[:4] == b"PK\x03\x04":
         raise ValueError(f"{path.name} is a packed file (a workbook?), not text; name a workbook .xlsx")
+    if data[:4] in (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"):
+        return data.decode("utf-32", errors="replace")
     sample = data[:4000]
     even, odd = sample[0::2].count(0), sample[1::2].count(0)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or max(even, odd) > 0.3 * len(sample) / 2 > 2 * min(even, odd):
@@ -131,7 +150,13 @@ def read_text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return data.decode("latin-1")
+        return data.decode("gb18030" if _is_chinese(sample) else "latin-1", errors="replace")
+
+
+def _is_chinese(data: bytes) -> bool:
+    """Tell whether bytes beyond ASCII come in pairs, as in GB 2312; in Latin-1 they stand alone."""
+    runs = re.findall(rb"[\x80-\xff]+", data)
+    return len(runs) > 1 and all(len(run) % 2 == 0 and min(run) > 0xA0 for run in runs[:-1])
 
 
 def text_table(
@@ -150,6 +175,7 @@ def text_table(
     body = [line for line in lines[row + 1 :] if line.strip() and not line.startswith("#")]
     if not names or not body:
         raise ValueError(f"{source} holds no table: a line of column names and rows of numbers are needed")
+    _refuse_bare_commas(source, separator, names, body[0])
     named = unique(names)
     units: dict[str, str] = {}
     if is_units(split(body[0], separator)):
@@ -157,6 +183,16 @@ def text_table(
         units = {n: u.strip("()[] ") for n, u in zip(named, found, strict=False) if u}
         body = body[1:]
     return Table(source, named, _Loader(named, "\n".join(body), separator), units, tuple(header), instrument)
+
+
+def _refuse_bare_commas(source: str, separator: str, names: Sequence[str], row: str) -> None:
+    """Refuse a row whose decimal commas cannot be told from those between its cells."""
+    cells = [cell for cell in split(row, separator) if cell]
+    if separator == "," and len(cells) > len(names) and all(re.fullmatch(r"[+-]?\d+", cell) for cell in cells):
+        raise ValueError(
+            f"{source}: {row.strip()!r} holds {len(cells)} cells below {len(names)} names: commas stand both between "
+            f"cells and for decimals; write it with semicolons or tabs, or with decimal points"
+        )
 
 
 class _Loader:
@@ -196,7 +232,7 @@ def split(line: str, separator: str) -> list[str]:
 def separator_of(line: str) -> str:
     """Return what separates the cells of a line."""
     bare = re.sub(r'"[^"]*"', "", line)
-    return max("\t;,", key=bare.count)
+    return max("\t;,|", key=bare.count)
 
 
 def is_units(cells: Sequence[str]) -> bool:
@@ -204,6 +240,8 @@ def is_units(cells: Sequence[str]) -> bool:
     filled = [cell.strip("()[] ") for cell in cells if cell]
     if not filled or any(is_number(cell) or _CLOCK.fullmatch(cell) for cell in filled):
         return False
+    if any(cell.lower().split(" ")[0] in OF_SPECTRA for cell in filled):
+        return True
     return any(size_of(cell.split(" ")[0], quantity) is not None for cell in filled for quantity in UNITS)
 
 

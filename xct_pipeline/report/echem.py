@@ -181,6 +181,36 @@ def _peak_marks(chart: Any, contents: Contents, divisor: float, row: int, timed:
     )
 
 
+def spreading(contents: Contents) -> Any:
+    """Share of the ceramic that each material (liquid, carbon, gas) touches, against time below the voltage."""
+    table = contents.table("interface", "scan", "material", "fraction")
+    if "offset_voxels" in table:
+        table = table[table["offset_voxels"] == table["offset_voxels"].max()]
+    when = dict(scan_marks(contents))
+    if not when:
+        raise AbsentError("no time is known of any scan")
+    table = table.assign(time_s=table["scan"].astype(str).map(when)).dropna(subset=["time_s"])
+    log = contents.tables.get("cycler")
+    above = log if log is not None and "voltage_V" in log and "file" not in log else None
+    rows = 1 if above is None else 2
+    divisor, unit = time_unit([*table["time_s"], *([] if above is None else above["time_s"])])
+    heights = {} if above is None else {"row_heights": [0.35, 0.65]}
+    chart = _plots(rows, 1, 260 + 130 * rows, shared_xaxes=True, vertical_spacing=0.06, **heights)
+    if above is not None:
+        line = _line(above["time_s"] / divisor, above["voltage_V"], "voltage", GREY)
+        chart.add_trace(line.update(showlegend=False), 1, 1)
+        chart.update_yaxes(title_text="voltage, V", row=1)
+    for k, (material, part) in enumerate(table.groupby("material", sort=False)):
+        shown = part.sort_values("time_s")
+        color = PALETTE[k % len(PALETTE)]
+        line = _line(shown["time_s"] / divisor, shown["fraction"], str(material), color, mode="lines+markers")
+        chart.add_trace(line.update(showlegend=True), rows, 1)
+    chart.update_yaxes(title_text="share of the ceramic in contact", range=[-0.02, 1.02], row=rows)
+    chart.update_xaxes(title_text=f"time of the log, {unit}", row=rows)
+    _mark(chart, contents, divisor)
+    return chart
+
+
 def voltammograms(contents: Contents) -> Any:
     """Current against voltage, one curve per cycle."""
     table = contents.table("voltammetry", "cycle", "voltage_V", "current_A")
@@ -294,6 +324,7 @@ def rank_text(x: pd.Series, y: pd.Series) -> str:
 CHARTS: Mapping[str, Callable[[Contents], Any]] = {
     "Log": timeline,
     "Resistance against contact and mass": relation,
+    "Spreading": spreading,
     "Impedance": spectra,
     "Relaxation times": waterfall,
     "Voltammetry": voltammograms,

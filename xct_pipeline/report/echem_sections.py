@@ -22,6 +22,12 @@ ELECTROCHEMISTRY = Section(
             "(Spearman) asks only whether one rises with the other.",
             chart(echem.relation),
         ),
+        Panel(
+            "Spreading",
+            "Share of the ceramic's surface that liquid, carbon and gas touch, on the axis of the voltage: how far a "
+            "liquid spreads, and where it withdraws.",
+            chart(echem.spreading),
+        ),
         Panel("Impedance", "Spectra from dark to bright with time.", chart(echem.spectra)),
         Panel(
             "Relaxation times",

@@ -137,7 +137,7 @@ def _name(axes: Axes, x: Any, y: Any) -> None:
         axes.set_aspect("equal", adjustable="datalim")
     if y.rangemode == "tozero":
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    axes.tick_params(labelsize=SMALL)
+    axes.tick_params(which="both", labelsize=SMALL)
     axes.grid(color="0.92", linewidth=0.6)
     axes.set_axisbelow(True)
 

@@ -166,7 +166,7 @@ def test_binary_file_without_its_reader(tmp_path, monkeypatch):
     path = tmp_path / "cell.ndax"
     path.write_bytes(b"x")
     monkeypatch.setitem(sys.modules, "fastnda", None)
-    with pytest.raises(ValueError, match="needs the package fastnda"):
+    with pytest.raises(ValueError, match=r"needs fastnda: pip install .xct-pipeline\[cycler\]"):
         read_log(path, time="total_time_s", charge="charge_mAh")
 
 

@@ -72,6 +72,9 @@ def test_relation_of_resistance_and_contact_is_recovered():
         (echem.waterfall, "drt_peaks", "tau_s"),
         (echem.waterfall, "mass_balance", "mass_change_mg"),
         (echem.relation, "interface", "fraction"),
+        (echem.spreading, "interface", "fraction"),
+        (echem.spreading, "cycler", "voltage_V"),
+        (echem.spreading, "mass_balance", "time_s"),
         (echem.relation, "drt_peaks", "resistance_ohm"),
         (echem.voltammograms, "voltammetry", "current_A"),
         (echem.cycles, "cycling", "charge_C"),
@@ -86,6 +89,14 @@ def test_a_panel_follows_its_table(draw, table, column):
 
 def test_panels_without_data_say_so():
     empty = OfFiles(Series(Store(Path("none")), {}, ()), {})
-    for draw in (echem.timeline, echem.spectra, echem.waterfall, echem.relation, echem.voltammograms, echem.cycles):
+    for draw in (
+        echem.timeline,
+        echem.spectra,
+        echem.waterfall,
+        echem.relation,
+        echem.spreading,
+        echem.voltammograms,
+        echem.cycles,
+    ):
         with pytest.raises(AbsentError, match="no table"):
             draw(empty)

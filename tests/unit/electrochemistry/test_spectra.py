@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import numpy as np
@@ -142,6 +143,14 @@ def test_violations_of_kramers_kronig_are_flagged(kind):
     assert any("violates Kramers-Kronig" in note for note in relaxation(spectrum_of("s", F, noisy(wrong))).notes)
 
 
+@settings(max_examples=25, deadline=None)
+@given(count=st.integers(8, 40), seed=st.integers(0, 10**6))
+def test_few_frequencies_are_no_violation(count, seed):
+    few = np.logspace(6, -1, count)
+    z = noisy(20 + zarc(20, 1e-4, 0.9, few) + zarc(40, 1e-2, 0.9, few), seed)
+    assert not kramers_kronig(spectrum_of("s", few, z)).violated
+
+
 # Files ----------------------------------------------------------------------------------------------------------
 
 Z = noisy(10 + zarc(20, 1e-4, 0.9) + zarc(40, 1e-2, 0.85))
@@ -156,6 +165,11 @@ TIME = np.arange(71.0)
 BIOLOGIC = "EC-Lab ASCII FILE\nNb header lines : 4\nAcquisition started on : 05/13/2021 23:00:00.000\n"
 GAMRY = "EXPLAIN\nTAG\tEISPOT\nZCURVE\tTABLE\n\tPt\tTime\tFreq\tZreal\tZimag\n\t#\ts\tHz\tohm\tohm\n"
 FILES = {
+    "omega.csv": table("omega (rad/s),Re(Z)/Ohm,-Im(Z)/Ohm", (2 * np.pi * F, Z.real, -Z.imag)),
+    "angular.csv": table("Frequency (rad/s),Re(Z)/Ohm,-Im(Z)/Ohm", (2 * np.pi * F, Z.real, -Z.imag)),
+    "names.csv": table("Freq,Zreal,Zimag", (F, Z.real, Z.imag)),
+    "mega.csv": table("f/Hz,Re(Z)/MOhm,-Im(Z)/kOhm", (F, 1e-6 * Z.real, -1e-3 * Z.imag)),
+    "units.csv": "f\tZre\tZim\n" + table("Hz,mOhm,Ohm", (F, 1e3 * Z.real, Z.imag), "\t").replace(",", "\t"),
     "a.csv": table("Frequency (Hz),Re Z (ohm),-Im Z (ohm)", (F, Z.real, -Z.imag)),
     "b.csv": table("f_kHz,|Z| (kohm),Phase (deg)", (F / 1e3, np.abs(Z) / 1e3, np.angle(Z, deg=True))),
     "c.csv": table("freq/Hz;Z'/mOhm;Z''/mOhm", (F, 1e3 * Z.real, 1e3 * Z.imag), ";").replace(".", ","),
@@ -177,6 +191,25 @@ def test_files_of_spectra(tmp_path, name):
     np.testing.assert_allclose(found.impedance_ohm, Z, rtol=1e-5)
 
 
+def test_files_that_pyimpspec_reads(tmp_path, monkeypatch):
+    path = tmp_path / "h.i2b"
+    rows = "\n".join(f"{f:.9g} {z.real:.9g} {z.imag:.9g}" for f, z in zip(F, Z, strict=True))
+    path.write_text("a\nb\nc\nd\ne\n" + rows + "\n")
+    assert holds_spectra(path)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pyimpspec", None)
+        with pytest.raises(ValueError, match=r"h\.i2b needs pyimpspec: pip install 'xct-pipeline\[impedance\]'"):
+            read_spectra(path)
+    pytest.importorskip("pyimpspec", reason="pyimpspec (extra impedance) is not installed")
+    (found,) = read_spectra(path)
+    np.testing.assert_allclose(found.impedance_ohm, Z, rtol=1e-6)
+    np.testing.assert_allclose(read_spectra(path, turned=True)[0].impedance_ohm, Z.conj(), rtol=1e-6)
+    path.write_text("nothing\n" * 9)
+    with pytest.raises(ValueError, match=r"h\.i2b cannot be read by pyimpspec") as refused:
+        read_spectra(path)
+    assert "\n" not in str(refused.value)
+
+
 def test_several_spectra_in_a_file(tmp_path):
     twice = (np.tile(F, 2), np.tile(Z.real, 2), np.tile(-Z.imag, 2))
     path = tmp_path / "two.csv"
@@ -194,6 +227,12 @@ WRONG = {
     "areas": (table("freq/Hz,Re(Z)/Ohm.cm2,-Im(Z)/Ohm", (F, Z.real, -Z.imag)), "one of .* is per area"),
     "area": (table("freq/Hz,Re(Z)/Ohm.cm2,-Im(Z)/Ohm.cm2", (F, Z.real, -Z.imag)), "give area_cm2"),
     "repeated": (table(NAMES, [np.r_[c, c[::-2], c[::3]] for c in (F, Z.real, -Z.imag)]), "occurs more than once"),
+    "phase": (table("f/Hz,|Z|/Ohm,Phase", (F, np.abs(Z), np.angle(Z))), "can be degrees or radian"),
+    "unit": (table("f/Hz,Re(Z)/S,-Im(Z)/S", (F, Z.real, -Z.imag)), "'S' is no unit of 'Re.Z./S'"),
+    "turned phase": (table("f/Hz,|Z|/Ohm,Phase", (F[:1], [1], [50])), "holds 1 frequencies"),
+    "negative frequencies": (table(NAMES, (-F, Z.real, -Z.imag)), "holds no row with a frequency"),
+    "zero": (table(NAMES, (F, 0 * F, 0 * F)), "the impedance is zero at"),
+    "text": (table(NAMES, (F, Z.real, -Z.imag)).replace("\n1000000,", "\n1000000,OVER", 1), "is no number"),
     "no imaginary": (table("freq/Hz,Re(Z)/Ohm", (F, Z.real)), "real and imaginary part"),
 }
 
@@ -223,3 +262,5 @@ def test_unsorted_spectrum_and_area(tmp_path):
     (found,) = read_spectra(path, area_cm2=2.0)
     np.testing.assert_allclose(found.impedance_ohm, Z, rtol=1e-6)
     assert found.notes == ("the frequencies were not in order and were sorted",)
+    path.write_text(table("freq/Hz,Re(Z)/Ohm.m2,-Im(Z)/Ohm.m2", (F, 2e-4 * Z.real, -2e-4 * Z.imag)))
+    np.testing.assert_allclose(read_spectra(path, area_cm2=2.0)[0].impedance_ohm, Z, rtol=1e-6)
