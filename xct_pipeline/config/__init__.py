@@ -25,6 +25,7 @@ from xct_pipeline.config.correction import (
     ZingerMedian,
 )
 from xct_pipeline.config.electrochemistry import CyclingSettings, Electrochemistry, ImpedanceFile, VoltammetrySettings
+from xct_pipeline.config.experiment import Experiment, Report
 from xct_pipeline.config.reconstruction import (
     Astra,
     FilterName,
@@ -84,6 +85,7 @@ __all__ = [
     "DenoiseTotalVariation",
     "Distortion",
     "Electrochemistry",
+    "Experiment",
     "FilterName",
     "FlatField",
     "Fourier",
@@ -102,6 +104,7 @@ __all__ = [
     "ReconstructionBase",
     "RegionOfInterest",
     "Registration",
+    "Report",
     "Section",
     "SegmentClassifier",
     "SegmentHysteresis",

@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 from xct_pipeline.config.acquisition import Acquisition
 from xct_pipeline.config.correction import Correction
 from xct_pipeline.config.electrochemistry import Electrochemistry
+from xct_pipeline.config.experiment import Experiment, Report
 from xct_pipeline.config.reconstruction import Fourier, Reconstruction
 from xct_pipeline.config.registration import Registration
 from xct_pipeline.config.section import Section
@@ -39,6 +40,10 @@ class Config(Section):
     """Changes of mass."""
     electrochemistry: Electrochemistry | None = None
     """The log of the cycler."""
+    experiment: Experiment = Experiment()
+    """What stands at the head of the report."""
+    report: Report = Report()
+    """The report."""
     seed: NonNegativeInt = 0
     """Of every random draw."""
     folder: Path = Field(default=Path("."), exclude=True)
