@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str
     from xct_pipeline.acquisition import open_scan, open_tiff_scan
     from xct_pipeline.config.file import load_config, parse_config
     from xct_pipeline.engine.resources import Resources
@@ -59,6 +60,10 @@ _MODULES = {
 if not TYPE_CHECKING:  # a checker would take every name for one that is there
 
     def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("xct-pipeline")
         if name not in _MODULES:
             raise AttributeError(f"module {__name__} has no attribute {name}")
         return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -17,6 +17,7 @@ from xct_pipeline import pipeline
 from xct_pipeline.config.file import load_config
 from xct_pipeline.engine.execution import Progress
 from xct_pipeline.engine.resources import resources
+from xct_pipeline.planning.plan import Plan
 from xct_pipeline.simulation.beamline import SimulationSettings
 from xct_pipeline.simulation.simulate import SimulatedSeries, simulate
 from xct_pipeline.store.store import Store
@@ -100,14 +101,19 @@ def write_config(series: SimulatedSeries) -> Path:
     return file
 
 
+def plan_demo(folder: Path, workers: int | None = None, memory: int | None = None) -> Plan:
+    """Simulate a cell, unless the folder holds one already, and lay out every stage on it."""
+    config = folder / "run.toml"
+    if not config.exists():
+        simulate_folder(folder)
+    return pipeline.plan(load_config(config), resources(workers, memory))
+
+
 def run_demo(
     folder: Path, workers: int | None = None, memory: int | None = None, progress: Progress | None = None
 ) -> pipeline.RunResult:
     """Simulate a cell, unless the folder holds one already, and run every stage on it."""
-    config = folder / "run.toml"
-    if not config.exists():
-        simulate_folder(folder)
-    return pipeline.run(pipeline.plan(load_config(config), resources(workers, memory)), progress)
+    return pipeline.run(plan_demo(folder, workers, memory), progress)
 
 
 def compare(folder: Path, store: Store) -> list[tuple[str, str, str, str, str]]:

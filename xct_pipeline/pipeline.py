@@ -14,8 +14,8 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from xct_pipeline.engine.execution import PassResult, Progress, run_passes, sile
 from xct_pipeline.engine.record import finished, record_file, write_record
 from xct_pipeline.engine.resources import disk_problem
 from xct_pipeline.engine.scheduling import cluster_of, share_one_heap
-from xct_pipeline.engine.steps import Steps
+from xct_pipeline.engine.steps import Outcome, Steps, Watch
 from xct_pipeline.inputs import PlainFormatter
 from xct_pipeline.planning.estimates import Prepared, prepare
 from xct_pipeline.planning.finished import finished_centers, run_key
@@ -66,7 +66,7 @@ class ScanResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended; `unchanged` where nothing was to be done."""
+    """How a run ended: scans, images, and what became of each step; `unchanged` where nothing was to be done."""
 
     store: Store
     scans: tuple[ScanResult, ...]
@@ -74,6 +74,7 @@ class RunResult:
     refused: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     unchanged: bool = False
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
 
     @property
     def failed(self) -> tuple[ScanResult, ...]:
@@ -82,7 +83,11 @@ class RunResult:
 
 
 def run(
-    plan: Plan, progress: Progress | None = None, on_device: bool = False, note: Callable[[str], None] = log.info
+    plan: Plan,
+    progress: Progress | None = None,
+    on_device: bool = False,
+    note: Callable[[str], None] = log.info,
+    watch: Watch | None = None,
 ) -> RunResult:
     """Execute a plan, or what an earlier run left of it.
 
@@ -95,6 +100,8 @@ def run(
         Compute blocks on a CUDA device.
     note : callable
         Told in words what happens.
+    watch : callable, optional
+        Told of every step that begins and ends.
 
     Returns
     -------
@@ -134,7 +141,7 @@ def run(
             }
         )
         told = _beside_the_scans(plan, store)
-        steps = Steps(plan.steps)
+        steps = Steps(plan.steps, watch)
         result = RunResult(store, _volumes(plan, store, progress, note, steps), warnings=told)
         result = _over_time(plan, result, progress or silent, note, steps)
         record.failed = len(result.failed)
@@ -146,7 +153,7 @@ def run(
         )
         write_collection(store.path)
         write_record(store, key, steps, not result.failed, result.refused)
-        return result
+        return replace(result, outcomes=dict(steps.outcomes))
 
 
 def unchanged_run(plan: Plan, store: Store, key: str) -> RunResult | None:
@@ -184,24 +191,30 @@ def _over_time(
     last = last_stage(plan.config, plan.until)
     if last < STAGES.index("registration") or all(scan.problem for scan in result.scans):
         return result
-    note("registration")
+    note(_stage(plan, "registration"))
     seconds = variation.series_times([item.taken for item in plan.scans])
     times = tuple(float(t) if np.isfinite(t) else None for t in seconds)
     registered, result = _register(plan, result, times, progress, steps)
     failed = tuple(k for k, motion in enumerate(registered.motions) if motion.problem)
     names = tuple(scan.name for scan in result.scans)
     if plan.config.segmentation is not None and last >= STAGES.index("segmentation"):
-        note("segmentation")
+        note(_stage(plan, "segmentation"))
         facts = segmentation.Facts(names, failed, registered.reference, registered.volume, times)
         labelled = segmentation.run(plan.config, facts, result.store, plan.limits, progress, steps)
         result = _with(result, labelled.passes, labelled.warnings)
     if last < STAGES.index("variation"):
         return result
-    note("variation of mass")
+    note(_stage(plan, "variation"))
     raw = tuple(item.taken for item in plan.scans)
     series = variation.Series(names, failed, registered.reference, registered.volume, registered.motions, raw)
     found = variation.run(plan.config, series, result.store, plan.limits, progress, steps)
     return replace(_with(result, found.passes, found.warnings), refused=found.refused)
+
+
+def _stage(plan: Plan, name: str) -> str:
+    """Return which of the stages of a run begins."""
+    stages = [stage.stage for stage in plan.stages]
+    return f"stage {stages.index(name) + 1} of {len(stages)}: {name}" if name in stages else name
 
 
 def _with(result: RunResult, passes: Sequence[PassResult], warnings: Sequence[str]) -> RunResult:
@@ -231,6 +244,7 @@ def _volumes(
     plan: Plan, store: Store, progress: Progress | None, note: Callable[[str], None], steps: Steps
 ) -> tuple[ScanResult, ...]:
     """Bring every scan to its volume; what is held for it (flats, defects) is let go of at the end."""
+    note(_stage(plan, "reconstruction"))
     prepared = prepare(plan.config, plan.scans, plan.limits, store, note, steps)
     raw = {item.name: item.scan for item in plan.scans}
     write_frames(

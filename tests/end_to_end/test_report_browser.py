@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -185,3 +187,74 @@ def test_a_narrow_window_and_a_short_report(browser: Any, tmp_path: Path) -> Non
         assert trouble == []
         assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         assert pixels(tab.query_selector(".frame.plane")).std() > 8
+
+
+def test_sections_fold_and_open_for_links(opened: tuple[Any, list[str]]) -> None:
+    tab, trouble = opened
+    part = tab.locator("#balance details.part")
+    part.locator("summary").first.click()
+    assert part.get_attribute("open") is None
+    tab.evaluate("location.hash = ''")
+    tab.locator("nav a[href='#balance']").click()
+    tab.wait_for_function("document.querySelector('#balance details.part').open")
+    assert trouble == []
+
+
+def test_charts_and_tables_can_be_saved(opened: tuple[Any, list[str]]) -> None:
+    tab, _ = opened
+    panel = tab.locator("article[data-panel='Measured mass against charge']")
+    with tab.expect_download() as chosen:
+        panel.locator(".save button", has_text="CSV").first.click()
+    lines = Path(chosen.value.path()).read_text().splitlines()
+    assert lines[0] == "trace,x,y,z,error_y"
+    assert sum(line.startswith("measured,") for line in lines) >= 3
+    with tab.expect_download() as chosen:
+        panel.locator(".save button", has_text="SVG").first.click()
+    assert "<svg" in Path(chosen.value.path()).read_text()
+    panel = tab.locator("article[data-panel='Maps beside the voltage profile']")
+    with tab.expect_download() as chosen:
+        panel.locator(".save button", has_text="PNG").first.click()
+    assert Path(chosen.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_paper_has_a_page_for_every_section_and_cuts_no_panel(opened: tuple[Any, list[str]]) -> None:
+    tab, trouble = opened
+    tab.emulate_media(media="print")
+    tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    tall = tab.evaluate("Math.max(...[...document.querySelectorAll('article .pan')].map((p) => p.offsetHeight))")
+    assert tall < 700  # pixels of a page of A4 on its side between margins
+    pages = tab.pdf(prefer_css_page_size=True).count(b"/Type /Page\n")
+    assert pages >= tab.locator("main > section").count()
+    tab.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    tab.emulate_media(media="screen")
+    assert trouble == []
+
+
+@pytest.mark.parametrize("width", [400, 800, 1400, 2000])
+def test_no_width_cuts_the_page(browser: Any, opened: tuple[Any, list[str]], width: int) -> None:
+    for tab, trouble in _open(browser, Path(opened[0].url.removeprefix("file://").partition("#")[0]), width):
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert trouble == []
+
+
+def _axe() -> Path | None:
+    """Return axe-core where npm has it: globally, or in a folder that XCT_NODE_MODULES names."""
+    npm = shutil.which("npm")
+    roots = [os.environ.get("XCT_NODE_MODULES")]
+    if npm is not None:
+        roots.append(subprocess.run([npm, "root", "-g"], capture_output=True, text=True, check=False).stdout.strip())
+    found = [Path(root) / "axe-core" / "axe.min.js" for root in roots if root]
+    return next((file for file in found if file.exists()), None)
+
+
+def test_nothing_keeps_anybody_from_reading(opened: tuple[Any, list[str]]) -> None:
+    axe = _axe()
+    if axe is None:
+        pytest.skip("npm has no axe-core (npm install -g axe-core, or XCT_NODE_MODULES)")
+    tab, _ = opened
+    tab.add_script_tag(path=str(axe))
+    found = tab.evaluate("axe.run(document, {resultTypes: ['violations']}).then((r) => r.violations)")
+    serious = [
+        f"{v['id']}: {n['html'][:120]}" for v in found if v["impact"] in ("serious", "critical") for n in v["nodes"]
+    ]
+    assert serious == []

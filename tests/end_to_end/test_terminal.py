@@ -44,7 +44,11 @@ def test_json_from_a_terminal_is_json(work):
     code, out, shown = under_pty("run", config, "--rows", "20:22", "--json")
     assert code == 0, shown
     assert [scan["name"] for scan in json.loads(out)["scans"]] == ["scan_00", "scan_x"]
-    assert "%" in shown  # the bar
+    assert "1/1 reconstruction: " in shown  # the bar: stage and step, share, elapsed and remaining time
+    assert "scan_00/fields" in shown
+    assert "100%" in shown
+    assert "left" in shown
+    assert json.loads(out)["answer"]["scans"][0]["center"] == 49.0
     log = (work / "store.zarr/run.log").read_text().splitlines()
     assert "xct-pipeline 0." in log[0]
     assert "--rows 20:22 --json" in log[0]

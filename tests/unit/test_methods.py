@@ -87,7 +87,7 @@ def test_without_a_configuration_nothing_is_claimed(tmp_path) -> None:
 def test_a_crate_names_people_licence_inputs_software_and_parameters(tmp_path) -> None:
     person = {"name": "Ada Lovelace", "orcid": "0000-0002-1825-0097", "affiliation": "London"}
     about = {"title": "A cell", "people": [person], "license": "CC-BY-4.0"}
-    found = crate(begun(tmp_path, {"about": about}), datetime.date(2024, 5, 17))
+    found = crate(begun(tmp_path, {"experiment": about}), datetime.date(2024, 5, 17))
     graph = {entity["@id"]: entity for entity in found["@graph"]}
     assert len(graph) == len(found["@graph"])
     root = graph["./"]
@@ -103,4 +103,4 @@ def test_a_crate_names_people_licence_inputs_software_and_parameters(tmp_path) -
 
 
 def test_people_are_no_part_of_what_is_computed() -> None:
-    assert issubclass(type(Config.model_fields["about"].default), Section)
+    assert issubclass(type(Config.model_fields["experiment"].default), Section)

@@ -10,6 +10,7 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import report_store
 from report_store import SCANS, write_store
@@ -17,6 +18,7 @@ from vouch import vouch
 
 from xct_pipeline.report import write_report
 from xct_pipeline.report.areal import areal_maps, average, significance
+from xct_pipeline.report.conclusions import mass_says
 from xct_pipeline.report.contents import AbsentError, open_level, read_contents, warnings_of
 from xct_pipeline.report.drawing import contrast, nice, shown_scans, symmetric
 from xct_pipeline.report.markup import plus_minus
@@ -458,3 +460,45 @@ def test_losses_are_blue_and_gains_red_in_space() -> None:
     assert gain[middle, middle, 0] > gain[middle, middle, 2] + 0.2
     assert loss[0, 0, 3] == 0
     assert paint(0 * values, 1.0, 0.2)[..., 3].max() == 0
+
+
+def test_the_experiment_stands_first_and_the_library_may_lie_beside(complete: Path, copied: Path) -> None:
+    store = Store(copied)
+    told = {"title": "Stripping of <Na>", "sample": "cell 7", "beamline": "ID19", "date": "1 May", "operator": "R. W."}
+    config = store.attributes()["config"] | {"experiment": told, "report": {"embed": False}}
+    store.update({"config": config})
+    contents = read_contents(copied)
+    assert facts(contents)[:4] == [(key, told[key]) for key in ("sample", "beamline", "date", "operator")]
+    write_report(copied)
+    text = page(copied)
+    assert "<h1>Stripping of &lt;Na&gt;</h1>" in text
+    beside = re.findall(r'<script src="([^"]*)">', text)
+    assert [(copied / name).resolve().stat().st_size > 10**6 for name in beside] == [True]
+    assert len(text) < len(page(complete)) - 10**6
+
+
+def test_the_head_says_how_much_and_how_sure(complete: Path, copied: Path) -> None:
+    text = page(complete)
+    assert "mg of Na left the region" in text
+    assert "is 0.9 σ from 1: agrees" in text
+    store = Store(copied)
+    rows = store.read_table("mass_balance")
+    rows.loc[len(rows) - 1, "sigma_mg"] = 1.0
+    store.write_table("mass_balance", rows)
+    assert "below the decision limit" in mass_says(read_contents(copied))[0]
+
+
+@pytest.mark.parametrize(
+    ("chi2", "degrees", "words"),
+    [(0.9, 1, "χ²</span> 0.9 for 1 degree of freedom"), (40.0, 3, "more than their errors predict"), (0.0, 0, "")],
+)
+def test_no_raw_names_of_the_fit(copied: Path, chi2: float, degrees: int, words: str) -> None:
+    store = Store(copied)
+    rows = store.read_table("faraday")
+    rows = rows[~rows["quantity"].isin(["chi2", "degrees"])]
+    more = pd.DataFrame({"quantity": ["chi2", "degrees"], "value": [chi2, degrees], "sigma": [np.nan, np.nan]})
+    store.write_table("faraday", pd.concat([rows, more], ignore_index=True))
+    text = drawn(copied, "Measured mass against charge")
+    assert words in text
+    assert "<span>degrees" not in text
+    assert "<span>chi2" not in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,21 +46,21 @@ def run(
     Example: xct run run.toml --memory 16GB --until reconstruction
     """
     from xct_pipeline import pipeline
-    from xct_pipeline.cli import show
+    from xct_pipeline.cli import answer, progress, show
 
     start_logging()
-    layout = plan_of(config, memory, workers, cluster, rows, until)
-    with show.progress() as progress:
-        result = pipeline.run(layout, progress, on_device=use_device(device))
+    layout, started = plan_of(config, memory, workers, cluster, rows, until), time.monotonic()
+    with progress.shown(layout) as course:
+        result = pipeline.run(layout, course, on_device=use_device(device), watch=course.step)
+    page = _drawn_report(result)
     if as_json:
-        print_json(show.run_facts(result))
+        print_json(show.run_facts(result) | {"answer": answer.run_answer(result)})
     elif result.unchanged:
         tell(f"nothing was to be done: {result.store.path} is finished")
+        if page is not None:
+            tell(f"report: {page}")
     else:
-        show.print_run(result)
-    page = _drawn_report(result)
-    if page is not None and not as_json:
-        tell(f"report: {page}")
+        answer.print_run(result, time.monotonic() - started, page)
     if len(result.failed) == len(result.scans):
         raise typer.Exit(WRONG)
     if result.refused:  # also where some scans failed: more scans would not bring mass
@@ -88,15 +89,17 @@ def demo(
 
     Example: xct demo
     """
-    from xct_pipeline.cli import show
-    from xct_pipeline.demo import compare, run_demo
+    from xct_pipeline import pipeline
+    from xct_pipeline.cli import answer, progress, show
+    from xct_pipeline.demo import compare, plan_demo
 
     start_logging()
+    started = time.monotonic()
     there = (folder / "run.toml").exists()
     tell(f"{folder} holds a simulated cell already; going on with it" if there else f"simulating a cell in {folder}")
-    with show.progress() as progress:
-        result = run_demo(folder, workers, parse_bytes(memory), progress)
-    show.print_run(result)
+    layout = plan_demo(folder, workers, parse_bytes(memory))
+    with progress.shown(layout) as course:
+        result = pipeline.run(layout, course, watch=course.step)
+    page = _drawn_report(result) or result.store.path / "report.html"
     show.print_comparison(compare(folder, result.store))
-    _drawn_report(result)
-    tell(f"report: {result.store.path / 'report.html'}")
+    answer.print_run(result, time.monotonic() - started, page)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import math
-import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,56 +11,17 @@ from dask.utils import format_bytes
 from rich.markup import escape
 from rich.table import Table
 
-from xct_pipeline.cli.terminal import console, error_console, quiet, tell
-from xct_pipeline.inputs import MOST_LINES, clean, first_of
+from xct_pipeline.cli.answer import answer_of, print_answer
+from xct_pipeline.cli.terminal import console, tell
+from xct_pipeline.inputs import MOST_LINES, first_of
 
 if TYPE_CHECKING:
-    from xct_pipeline.engine.execution import Progress, ShardResult
     from xct_pipeline.engine.resources import Resources
     from xct_pipeline.engine.steps import Stage
     from xct_pipeline.pipeline import RunResult
     from xct_pipeline.planning.plan import Plan
     from xct_pipeline.planning.scan import ScanPlan
     from xct_pipeline.reconstruction.center.find import CenterEstimate
-
-log = logging.getLogger("xct")
-LOG_INTERVAL_S = 60.0
-
-
-@contextlib.contextmanager
-def progress() -> Iterator[Progress]:
-    """Show a bar on a terminal: the step, its share, elapsed and remaining time; elsewhere log one line a minute."""
-    if sys.stderr.isatty() and not quiet():
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            TaskProgressColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-        from rich.progress import Progress as RichProgress
-
-        step = TextColumn("{task.description}", markup=False)
-        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-        columns = (step, BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), *times)
-        with RichProgress(*columns, console=error_console()) as bar:
-            task = bar.add_task("starting", total=None)
-
-            def advance(result: ShardResult, done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total, description=clean(result.name))
-
-            yield advance
-        return
-    last = time.monotonic() - LOG_INTERVAL_S
-
-    def line(result: ShardResult, done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= LOG_INTERVAL_S or done == total:
-            last = time.monotonic()
-            log.info("%s: %d of %d shards", result.name, done, total)
-
-    yield line
 
 
 def facts_of(path: Path) -> dict[str, Any]:
@@ -104,6 +61,7 @@ def store_facts(store: Any) -> dict[str, Any]:
     tables = sorted(f.stem for f in (store.path / "tables").glob("*.csv"))
     return {
         "store": str(store.path),
+        "answer": answer_of(series),
         "order": list(series.scans),
         "scans": series.files,
         "times_s": {name: _known(span) for name, span in zip(series.scans, series.spans_s, strict=True)},
@@ -121,9 +79,16 @@ def _known(values: Sequence[float]) -> list[float | None]:
 
 
 def print_facts(path: Path, facts: Mapping[str, Any]) -> None:
-    """Print facts, one a line; nested ones indented."""
+    """Print facts, one a line, nested ones indented; of a store its answer first."""
     tell(path)
-    _print_nested(facts, "  ")
+    found = facts.get("answer")
+    if found is not None:
+        print_answer(found)
+        if found["report"]:
+            tell(f"report: {found['report']}")
+        tell("what it holds:")
+    told = ("answer", "warnings", "failed") if found is not None else ()
+    _print_nested({key: value for key, value in facts.items() if key not in told}, "  ")
 
 
 def _print_nested(facts: Mapping[str, Any], indent: str) -> None:
@@ -339,34 +304,6 @@ def run_facts(result: RunResult) -> dict[str, Any]:
         "refused": list(result.refused),
         "unchanged": result.unchanged,
     }
-
-
-def print_run(result: RunResult) -> None:
-    """Print one line per scan, what was wrong with those that failed, and where the result is."""
-    table = Table("scan", "centre", "image", "shards computed", "reused", "task seconds", "remarks")
-    for scan in result.scans:
-        center = f"{scan.center.center:.3f} +- {_number(scan.center.sigma)}" if scan.center else "-"
-        if scan.problem:
-            table.add_row(escape(scan.name), center, "-", "-", "-", "-", "[red]failed[/red]")
-            continue
-        for passed in scan.passes:
-            remark = f"recomputed: {'; '.join(passed.changed[:3])}" if passed.changed else ""
-            table.add_row(
-                escape(scan.name),
-                center,
-                passed.name,
-                str(passed.computed),
-                str(passed.reused),
-                f"{passed.seconds:.1f}",
-                escape(remark),
-            )
-    console().print(table)
-    _print_remarks([(scan.name, scan.problem, scan.warnings) for scan in result.scans])
-    for warning in result.warnings:
-        console().print(f"[yellow]{escape(warning)}[/yellow]", soft_wrap=True)
-    failed = len(result.failed)
-    state = "finished" if not failed else f"{failed} of {len(result.scans)} scans failed, the others are finished"
-    tell(f"{'all scans failed' if failed == len(result.scans) else state}: {result.store.path}")
 
 
 def print_comparison(rows: Iterable[tuple[str, str, str, str, str]]) -> None:

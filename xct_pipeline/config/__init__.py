@@ -1,6 +1,5 @@
 """The configuration of a run: frozen models, one module per table of the TOML file. `config_file` reads it."""
 
-from xct_pipeline.config.about import About, Person
 from xct_pipeline.config.acquisition import Acquisition, AngleFile, AngleRange, AngleSteps, Around, Hdf5Scan, TiffScan
 from xct_pipeline.config.correction import (
     Air,
@@ -26,6 +25,7 @@ from xct_pipeline.config.correction import (
     ZingerMedian,
 )
 from xct_pipeline.config.electrochemistry import CyclingSettings, Electrochemistry, ImpedanceFile, VoltammetrySettings
+from xct_pipeline.config.experiment import Experiment, Person, Report
 from xct_pipeline.config.reconstruction import (
     Astra,
     FilterName,
@@ -63,7 +63,6 @@ from xct_pipeline.config.volumes import GreyMaterial, GreyScale, VolumeScan
 __all__ = [
     "DEFAULT_NAMES",
     "LABEL_COLORS",
-    "About",
     "Acquisition",
     "Air",
     "AngleFile",
@@ -88,6 +87,7 @@ __all__ = [
     "DenoiseTotalVariation",
     "Distortion",
     "Electrochemistry",
+    "Experiment",
     "FilterName",
     "FlatField",
     "Fourier",
@@ -110,6 +110,7 @@ __all__ = [
     "ReconstructionBase",
     "RegionOfInterest",
     "Registration",
+    "Report",
     "Section",
     "SegmentClassifier",
     "SegmentHysteresis",

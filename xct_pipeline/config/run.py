@@ -9,10 +9,10 @@ from pathlib import Path
 from natsort import natsorted
 from pydantic import Field, NonNegativeInt, model_validator
 
-from xct_pipeline.config.about import About
 from xct_pipeline.config.acquisition import Acquisition
 from xct_pipeline.config.correction import Correction
 from xct_pipeline.config.electrochemistry import Electrochemistry
+from xct_pipeline.config.experiment import Experiment, Report
 from xct_pipeline.config.reconstruction import Fourier, Reconstruction
 from xct_pipeline.config.registration import Registration
 from xct_pipeline.config.section import Section
@@ -40,8 +40,10 @@ class Config(Section):
     """Changes of mass."""
     electrochemistry: Electrochemistry | None = None
     """The log of the cycler."""
-    about: About = About()
-    """People and licence, for the metadata of the store."""
+    experiment: Experiment = Experiment()
+    """What the experiment was, in words."""
+    report: Report = Report()
+    """The report."""
     seed: NonNegativeInt = 0
     """Of every random draw."""
     folder: Path = Field(default=Path("."), exclude=True)

@@ -8,7 +8,7 @@ such as a motion). Stages make them from the configuration and from shapes. A ru
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote
@@ -17,6 +17,8 @@ from xct_pipeline.engine.resources import Need, Resources, base_bytes
 from xct_pipeline.store import provenance
 
 Outcome = Literal["executed", "reused", "not needed", "failed"]
+Watch = Callable[[str, Outcome | None], None]
+"""Is told of a step by its name: None when it begins (perhaps more than once), its outcome when it has ended."""
 LONGEST = 100  # characters of a name in a path; longer ones are shortened to a hash
 S = TypeVar("S")
 B = TypeVar("B", bound="Bindable")
@@ -90,14 +92,20 @@ class Estimate:
 class Steps:
     """The steps of a run in their order, and how each ended.
 
+    Parameters
+    ----------
+    planned : iterable of Step
+    watch : callable, optional
+        Told of each step that begins, and how it ended.
+
     Raises
     ------
     ValueError
         Two steps share a name: each would overwrite the other's result.
     """
 
-    def __init__(self, planned: Iterable[Step] = ()) -> None:
-        self.planned = tuple(planned)
+    def __init__(self, planned: Iterable[Step] = (), watch: Watch | None = None) -> None:
+        self.planned, self._watch = tuple(planned), watch
         counts = Counter(step.name for step in self.planned)
         twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
@@ -131,7 +139,10 @@ class Steps:
         LookupError
             None of that name and kind was planned.
         """
-        return self.take(known.name, type(known)).bind(known)
+        step = self.take(known.name, type(known))
+        if self._watch is not None:
+            self._watch(step.name, None)
+        return step.bind(known)
 
     def note(self, step: Step, outcome: Outcome) -> None:
         """Take note of how a step ended.
@@ -145,6 +156,8 @@ class Steps:
             raise LookupError(f"{step.name} was {'noted already' if step.name in self.outcomes else 'not planned'}")
         self.outcomes[step.name] = outcome
         self.digests[step.name] = step.digests()
+        if self._watch is not None:
+            self._watch(step.name, outcome)
 
     def leave_out(self, names: Iterable[str]) -> None:
         """Take note that steps were not needed; those that were noted already stay as they are."""

@@ -10,6 +10,7 @@ def write_report(store_path: str | os.PathLike[str]) -> Path:
     """Write ``report.html`` into a store: one file that needs no network, under 15 MB for any size of data.
 
     Beside it goes ``ro-crate-metadata.json``: inputs, software, parameters, people and licence as an RO-Crate.
+    With ``report.embed = false`` the library that draws charts is a second file, beside the stores of a folder.
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ def write_report(store_path: str | os.PathLike[str]) -> Path:
     """
     from xct_pipeline.report.contents import read_contents
     from xct_pipeline.report.crate import crate_bytes
-    from xct_pipeline.report.page import render
+    from xct_pipeline.report.page import embeds, library_name, render
     from xct_pipeline.store import layout
     from xct_pipeline.store.files import write_atomic
     from xct_pipeline.store.records import record
@@ -38,7 +39,19 @@ def write_report(store_path: str | os.PathLike[str]) -> Path:
     write_atomic(file, render(contents).encode())
     record(contents.store.path, file)
     write_atomic(contents.store.path / layout.CRATE, crate_bytes(contents.series))
+    if not embeds(contents):
+        _put_library(contents.store.path.resolve().parent / library_name())
     return file
+
+
+def _put_library(file: Path) -> None:
+    """Write the library of charts where the pages of all stores of a folder look for it."""
+    from plotly.offline import get_plotlyjs
+
+    from xct_pipeline.store.files import write_atomic
+
+    if not file.exists():
+        write_atomic(file, get_plotlyjs().encode())
 
 
 __all__ = ["write_report"]

@@ -27,7 +27,7 @@ def crate(series: Series, day: datetime.date | None = None) -> Entity:
     day : date, optional
         Of publication; today by default.
     """
-    about = series.config.get("about") or {}
+    about = series.config.get("experiment") or {}
     people = [_person(person) for person in about.get("people") or []]
     parts = list(_parts(series))
     software = list(_software(series))
@@ -88,7 +88,7 @@ def _reference(text: str) -> Entity:
 
 def _licence(text: str | None) -> Entity:
     if not text:
-        what = "The people who measured have not stated a licence: [about] license in the configuration."
+        what = "The people who measured have not stated a licence: [experiment] license in the configuration."
         return {"@id": "#license-not-stated", "@type": "CreativeWork", "name": "not stated", "description": what}
     return {**_reference(text), "@type": "CreativeWork", "name": text}
 
@@ -165,7 +165,7 @@ def _parameters(config: Mapping[str, Any]) -> Iterator[Entity]:
 def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            if not (name == "about" and not key):
+            if not (name == "experiment" and not key):
                 yield from _flat(inner, f"{key}.{name}" if key else str(name))
     elif value not in (None, [], {}):
         yield key, value if isinstance(value, (str, int, float, bool)) else json.dumps(value)

@@ -32,3 +32,99 @@ const seen = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "-10% 0px -75% 0px" });
 for (const section of document.querySelectorAll("main > section")) seen.observe(section);
+
+// ------------------------------------------------------------------------------------------------ files to save
+const give = (name, href) => {
+  const link = document.createElement("a");
+  link.download = name;
+  link.href = href;
+  link.click();
+};
+const cell = (value) => {
+  let text = value === null || value === undefined ? "" : String(value);
+  if (/^[=+@-]/.test(text) && Number.isNaN(Number(text))) text = "'" + text; // no formula in a spreadsheet
+  return /[",\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
+};
+const giveTable = (name, rows) => {
+  const text = rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
+  give(name + ".csv", URL.createObjectURL(new Blob([text], { type: "text/csv" })));
+};
+const rowsOfChart = (div) => {
+  const rows = [["trace", "x", "y", "z", "error_y"]];
+  for (const trace of div._fullData) {
+    const grid = trace.z && trace.z.length && trace.z[0] && trace.z[0].length !== undefined;
+    if (grid) {
+      trace.z.forEach((line, j) => Array.from(line).forEach((value, i) => {
+        rows.push([trace.name, trace.x ? trace.x[i] : i, trace.y ? trace.y[j] : j, value, ""]);
+      }));
+      continue;
+    }
+    const [x, y, z] = [trace.x || [], trace.y || [], trace.z || []];
+    const error = (trace.error_y && trace.error_y.array) || [];
+    for (let k = 0; k < Math.max(x.length, y.length); k++) rows.push([trace.name, x[k], y[k], z[k], error[k]]);
+  }
+  return rows;
+};
+const rowsOfTable = (table) => [...table.rows].map((row) => [...row.cells].map((c) => {
+  const unit = c.querySelector("small");
+  const text = unit ? c.firstChild.textContent + " [" + unit.textContent + "]" : c.textContent;
+  return text.replace("\u2013", "").replaceAll("\u2212", "-");
+}));
+for (const panel of document.querySelectorAll("article")) {
+  const base = panel.dataset.panel.toLowerCase().replace(/[^a-z0-9]+/g, "_");
+  const line = document.createElement("p");
+  line.className = "save";
+  const add = (text, what, action) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = text;
+    button.setAttribute("aria-label", "save " + what + " of " + panel.dataset.panel + " as " + text);
+    button.addEventListener("click", action);
+    line.append(button);
+  };
+  panel.querySelectorAll(".chart").forEach((div, k) => {
+    const [name, what] = [base + (k ? "_" + (k + 1) : ""), "chart " + (k + 1)];
+    add("SVG", what, () => Plotly.downloadImage(div, { format: "svg", filename: name }));
+    add("PNG", what, () => Plotly.downloadImage(div, { format: "png", filename: name, scale: 300 / 96 }));
+    add("CSV", what, () => giveTable(name, rowsOfChart(div)));
+  });
+  panel.querySelectorAll("img.picture").forEach((image, k) => {
+    add("PNG", "picture " + (k + 1), () => {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+      canvas.getContext("2d").drawImage(image, 0, 0);
+      give(base + (k ? "_" + (k + 1) : "") + ".png", canvas.toDataURL("image/png"));
+    });
+  });
+  panel.querySelectorAll("table").forEach((table, k) => {
+    const [name, what] = [base + "_table" + (k ? "_" + (k + 1) : ""), "table " + (k + 1)];
+    const folded = table.closest("details:not(.part)");
+    const title = folded ? folded.querySelector("summary").textContent.split(" (")[0] : "table";
+    add(title + " CSV", what, () => giveTable(name, rowsOfTable(table)));
+  });
+  if (line.childElementCount) {
+    line.prepend("Save");
+    panel.append(line);
+  }
+}
+// --------------------------------------------------------------------------------------------------- on paper
+const PAPER = 1000; // pixels between the margins of a page of A4 on its side
+window.addEventListener("beforeprint", () => {
+  for (const part of document.querySelectorAll("details.part")) part.open = true;
+  for (const div of document.querySelectorAll(".chart")) Plotly.relayout(div, { width: PAPER, autosize: false });
+});
+window.addEventListener("afterprint", () => {
+  for (const div of document.querySelectorAll(".chart")) Plotly.relayout(div, { width: null, autosize: true });
+});
+for (const part of document.querySelectorAll("details.part")) {
+  part.addEventListener("toggle", () => {
+    if (part.open) for (const div of part.querySelectorAll(".chart")) Plotly.Plots.resize(div);
+  });
+}
+const unfold = () => {
+  const target = location.hash && document.getElementById(location.hash.slice(1));
+  const part = target && target.querySelector("details.part");
+  if (part) part.open = true;
+};
+window.addEventListener("hashchange", unfold);
+unfold();

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from xct_pipeline.report import charts
+from xct_pipeline.report.conclusions import balance_says, mass_says
 from xct_pipeline.report.contents import AbsentError, Contents, warnings_of
 from xct_pipeline.report.drawing import time_unit
 from xct_pipeline.report.markup import plus_minus
@@ -17,7 +18,7 @@ from xct_pipeline.report.sections import SECTIONS
 
 
 def render(contents: Contents) -> str:
-    """Return the page of a store."""
+    """Return the page of a store; charts without the library that draws them where that is not to be embedded."""
     from jinja2 import Environment
     from plotly.offline import get_plotlyjs
 
@@ -36,14 +37,31 @@ def render(contents: Contents) -> str:
         sections=sections,
         missing=missing,
         warnings=warnings_of(contents),
-        plotly=Markup(get_plotlyjs()) if interactive else "",
+        said=[*mass_says(contents), *balance_says(contents)],
+        plotly=Markup(get_plotlyjs()) if interactive and embeds(contents) else "",
+        beside=f"../{library_name()}" if interactive and not embeds(contents) else "",
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
         script=Markup((folder / "page.js").read_text(encoding="utf-8")),
     )
 
 
+def embeds(contents: Contents) -> bool:
+    """Tell whether the library of charts is part of the page."""
+    return bool((contents.config.get("report") or {}).get("embed", True))
+
+
+def library_name() -> str:
+    """Return the name of the library's file where it lies beside the stores of a folder."""
+    from plotly.offline import get_plotlyjs_version
+
+    return f"plotly-{get_plotlyjs_version()}.min.js"
+
+
 def title(contents: Contents) -> str:
-    """Return what the page is about: the species, the scans and how long they took."""
+    """Return what the page is about: the experiment's title, else the species, the scans and how long they took."""
+    called = (contents.config.get("experiment") or {}).get("title")
+    if called:
+        return str(called)
     count = f"{len(contents.scans)} scan{'s' * (len(contents.scans) != 1)}"
     known = [t for t in contents.times_s if math.isfinite(t)]
     span = max(known) - min(known) if known else 0.0
@@ -63,7 +81,9 @@ def draw_panel(panel: Panel, contents: Contents) -> dict[str, Any]:
 
 def facts(contents: Contents) -> list[tuple[str, str]]:
     """Return the numbers at the head of the page."""
-    found = []
+    experiment = contents.config.get("experiment") or {}
+    told = ("sample", "beamline", "date", "operator")
+    found = [(name, str(experiment[name])) for name in told if experiment.get(name)]
     try:
         level = contents.volume(contents.reference, 10**9)
         found.append(("volume", " × ".join(map(str, level.full)) + " voxels"))

@@ -10,10 +10,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from xct_pipeline.report import areal, charts, figures, solid
+from xct_pipeline.report.conclusions import balance_says
 from xct_pipeline.report.contents import AbsentError, Array, Contents, label_names, open_level
 from xct_pipeline.report.markup import chart_markup, frame_markup, plus_minus, table
 
 MAX_CONFIG = 200_000
+FIT_NAMES = {"slope": "slope of measured against Faraday's mass", "leakage": "share of the charge that leaks"}
 
 
 def experiment(contents: Contents) -> Markup:
@@ -195,12 +197,21 @@ def changes(contents: Contents) -> Markup:
 
 
 def fit(contents: Contents) -> Markup:
-    """Draw the numbers of the Faraday fit."""
+    """Draw the numbers of the Faraday fit, and what they say."""
     found = charts.fitted(contents)
     if not found:
         raise AbsentError("the store has no table faraday")
-    items = [Markup("<li><span>{}</span> {}</li>").format(name, plus_minus(*pair)) for name, pair in found.items()]
-    return Markup('<ul class="versions">{}</ul>').format(Markup("").join(items))
+    named = [
+        (FIT_NAMES.get(name, name), plus_minus(*pair))
+        for name, pair in found.items()
+        if name not in ("chi2", "degrees")
+    ]
+    degrees = round(found.get("degrees", (0.0, 0.0))[0])
+    if degrees > 0 and "chi2" in found:
+        named.append(("χ²", f"{found['chi2'][0]:.3g} for {degrees} degree{'s' * (degrees > 1)} of freedom"))
+    items = Markup("").join(Markup("<li><span>{}</span> {}</li>").format(*pair) for pair in named)
+    said = Markup("").join(Markup('<p class="conclusion">{}</p>').format(text) for text in balance_says(contents))
+    return Markup('{}<ul class="versions">{}</ul>').format(said, items)
 
 
 def other_tables(contents: Contents) -> Markup:
