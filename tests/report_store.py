@@ -234,6 +234,18 @@ def write_tables(store: Store, loss: float = 1.0, scans: tuple[str, ...] = SCANS
         }
     )
     store.write_table("mass_balance", balance)
+    routes = [
+        {"scan": scans[k], "route": route, "mass_change_mg": mass[k], "sigma_mg": 4e-4}
+        for k in range(1, n)
+        for route in ("volume", "rows", "all rows")
+    ]
+    store.write_table("mass_routes", pd.DataFrame(routes, columns=["scan", "route", "mass_change_mg", "sigma_mg"]))
+    z = np.arange(SHAPE[0])
+    along = [
+        pd.DataFrame({"scan": scans[k], "z": z, "mass_change_mg": mass[k] / 15, "sigma_mg": 1e-4, "in_region": z > 22})
+        for k in range(1, n)
+    ]
+    store.write_table("row_totals", pd.concat(along) if along else pd.DataFrame())
     fit = pd.DataFrame({"quantity": ["slope", "intercept"], "value": [0.981 * loss, 1e-4], "sigma": [0.021, 3e-4]})
     store.write_table("faraday", fit)
     time = np.linspace(0, 9000, 400)

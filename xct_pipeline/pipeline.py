@@ -25,7 +25,7 @@ from xct_pipeline.acquisition.checks import frame_counts
 from xct_pipeline.config import Config, Registration
 from xct_pipeline.electrochemistry.steps import stage as electrochemistry
 from xct_pipeline.engine.blocks import Pass
-from xct_pipeline.engine.execution import PassResult, Progress, run_passes, silent
+from xct_pipeline.engine.execution import PassResult, Progress, measure, run_passes, silent
 from xct_pipeline.engine.record import finished, record_file, write_record
 from xct_pipeline.engine.resources import disk_problem
 from xct_pipeline.engine.scheduling import cluster_of, share_one_heap
@@ -62,6 +62,7 @@ class ScanResult:
     passes: tuple[PassResult, ...] = ()
     warnings: tuple[str, ...] = ()
     problem: str | None = None
+    row_sums: str | None = None  # hash under which the store keeps the sums of its sinograms' rows
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,8 @@ def _over_time(
         return result
     note(_stage(plan, "variation"))
     raw = tuple(item.taken for item in plan.scans)
-    series = variation.Series(names, failed, registered.reference, registered.volume, registered.motions, raw)
+    sums = tuple(scan.row_sums for scan in result.scans)
+    series = variation.Series(names, failed, registered.reference, registered.volume, registered.motions, raw, sums)
     found = variation.run(plan.config, series, result.store, plan.limits, progress, steps)
     return replace(_with(result, found.passes, found.warnings), refused=found.refused)
 
@@ -273,6 +275,7 @@ def _reconstruct(
         found = run_passes(store, list(left.values()), plan.limits, progress or silent, steps)
         for name, result in zip(left, found, strict=True):
             done[name].append(result)
+    sums = {} if not _maps_mass(plan) else _row_sums(plan, prepared, passes, done, store, steps)
     results = []
     for entry in prepared:
         steps_done = tuple(done.get(entry.item.name, ()))
@@ -284,8 +287,34 @@ def _reconstruct(
             rows = entry.item.passes[-1].image.shape[0]
             entry.warnings.append(reconstruction.truncation_warning(beyond, rows))
             log.warning("%s: %s", entry.item.name, entry.warnings[-1])
-        results.append(ScanResult(entry.item.name, entry.center, steps_done, tuple(entry.warnings), problem))
+        digest = sums.get(entry.item.name)
+        results.append(ScanResult(entry.item.name, entry.center, steps_done, tuple(entry.warnings), problem, digest))
     return tuple(results)
+
+
+def _maps_mass(plan: Plan) -> bool:
+    return last_stage(plan.config, plan.until) == STAGES.index("variation")
+
+
+def _row_sums(
+    plan: Plan,
+    prepared: Sequence[Prepared],
+    passes: Mapping[str, Sequence[Pass]],
+    done: Mapping[str, Sequence[PassResult]],
+    store: Store,
+    steps: Steps,
+) -> dict[str, str]:
+    """Sum the sinograms of all scans with a volume over their columns; return the hash of each result."""
+    digests = {}
+    for entry in prepared:
+        name = entry.item.name
+        bad = entry.problem or name not in passes or any(result.problem for result in done[name])
+        if bad or entry.item.scan is None:  # a volume of another program has no sinograms
+            continue
+        step = entry.row_sums(plan.config, passes[name][-1])
+        measure(store, step, plan.limits, steps)
+        (digests[name],) = step.digests()
+    return digests
 
 
 def _table_row(config: Config, entry: Prepared, result: ScanResult) -> dict[str, Any]:

@@ -230,3 +230,21 @@ def test_an_error_that_lacks_for_one_scan_is_named(small_series_copy):
     assert text == "the store keeps no autocovariance of the noise of scan_11"
     write_report(store.path)
     assert "not measured: the store keeps no autocovariance" in (store.path / "report.html").read_text()
+
+
+def test_the_rows_of_the_detector_are_a_second_route_to_the_mass(small_series):
+    """Straight from sinograms, with an error of its own; this coarse cell's beam drifts within each scan."""
+    tables = Series.open(small_series).tables
+    routes, rows = tables["mass_routes"], tables["row_totals"]
+    changed = SCANS[:REFERENCE] + SCANS[REFERENCE + 1 :]
+    balance = tables["mass_balance"].set_index("scan")
+    for route in ("volume", "rows", "all rows"):
+        assert tuple(routes[routes["route"] == route]["scan"]) == changed
+    volume, own = (routes[routes["route"] == route].set_index("scan") for route in ("volume", "rows"))
+    assert volume["mass_change_mg"].equals(balance.loc[list(changed), "mass_change_mg"])
+    summed = rows[rows["in_region"]].groupby("scan", sort=False)["mass_change_mg"].sum()
+    np.testing.assert_allclose(own["mass_change_mg"], summed, rtol=1e-6)
+    pulls = (own["mass_change_mg"] - balance["faraday_mg"].reindex(own.index)) / own["sigma_mg"]
+    assert pulls.abs().max() < 4
+    assert (own["rows"] == rows[rows["scan"] == SCANS[1]]["in_region"].sum()).all()
+    assert own["sigma_drift_mg"].max() > 0

@@ -135,6 +135,8 @@ def untouched(store: Path, title: str) -> str:
 BY_TABLE = [
     ("mass_balance", "mass_change_mg", "Measured mass against charge"),
     ("mass_balance", "sigma_noise_mg", "What the error consists of"),
+    ("mass_routes", "sigma_mg", "Routes to the mass"),
+    ("row_totals", "mass_change_mg", "Mass along the detector's rows"),
     ("depth_profile", "density_g_cm3", "Depth"),
     ("radial_profile", "density_g_cm3", "Radius"),
     ("interface", "fraction", "Contact with the ceramic"),

@@ -8,18 +8,19 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from xct_pipeline.acquisition.steps import Frame
 from xct_pipeline.config import Config
 from xct_pipeline.config.correction import StripeDefects
 from xct_pipeline.correction.steps.defects import add_defects, column_statistics, defects_step
 from xct_pipeline.correction.steps.fields import Fields, measure_fields, sound
 from xct_pipeline.correction.steps.frames import TELLING_JITTER
-from xct_pipeline.engine.blocks import Array, Pass
+from xct_pipeline.engine.blocks import Array, Pass, Reduction
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
-from xct_pipeline.planning.scan import ScanPlan, pixel_um, scan_passes, working_axis
+from xct_pipeline.planning.scan import ScanPlan, pixel_um, scan_passes, sums_of_rows, working_axis
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
-from xct_pipeline.scan import ScanError
+from xct_pipeline.scan import Axis, Scan, ScanError
 from xct_pipeline.store.files import unwritable
 from xct_pipeline.store.store import Store
 
@@ -41,13 +42,22 @@ class Prepared:
         """Return the passes that run, with what was estimated."""
         if self.item.volume is not None:
             return self.item.passes
+        scan, frame, axis = self._known()
+        assert self.fields is not None
+        return scan_passes(config, scan, frame, self.fields, axis, limits, store)
+
+    def row_sums(self, config: Config, step: Pass) -> Reduction:
+        """Return the step that sums the sinograms that the pass to the volume, with what was estimated, is made of."""
+        scan, frame, axis = self._known()
+        assert self.fields is not None
+        return sums_of_rows(config, scan, frame, self.fields.margin, axis, step)
+
+    def _known(self) -> tuple[Scan, Frame, Axis]:
         scan, frame = self.item.scan, self.item.frame
         assert scan is not None
         assert frame is not None
-        assert self.fields is not None
         assert self.center is not None
-        axis = working_axis(self.center.axis, frame)
-        return scan_passes(config, scan, frame, self.fields, axis, limits, store)
+        return scan, frame, working_axis(self.center.axis, frame)
 
 
 def prepare(

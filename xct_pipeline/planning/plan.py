@@ -114,7 +114,7 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
 
 def _stages(config: Config, scans: Sequence[ScanPlan], limits: Resources, stages: Sequence[str]) -> Iterator[Stage]:
     """Yield the steps of each of `stages` that is configured, from the scans that can be used."""
-    yield Stage("reconstruction", reconstruction_steps(config, scans))
+    yield Stage("reconstruction", reconstruction_steps(config, scans, sums="variation" in stages))
     good = [item for item in scans if item.taken is not None]
     if "registration" not in stages or not good:
         return

@@ -19,6 +19,7 @@ from xct_pipeline.engine.blocks import Pass, Reduction, Source, side_by_side
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Estimate, Step
 from xct_pipeline.reconstruction.steps import stage as reconstruction
+from xct_pipeline.reconstruction.steps.row_sums import row_sums_step
 from xct_pipeline.scan import AnyScan, Axis, Scan, ScanError
 from xct_pipeline.store import provenance
 from xct_pipeline.store.store import Store
@@ -151,8 +152,24 @@ def scan_passes(
     return tuple(passes)
 
 
-def reconstruction_steps(config: Config, scans: Sequence[ScanPlan]) -> tuple[Step, ...]:
-    """Return the steps from the counts of some scans to their volumes, as they are executed."""
+def sums_of_rows(
+    config: Config, scan: Scan, frame: Frame, margin: tuple[int, int] | None, axis: Axis, step: Pass
+) -> Reduction:
+    """Return the step that sums a scan's sinograms over their columns, from the pass to its volume.
+
+    Parameters
+    ----------
+    margin : (left, right) or None
+        Columns of air at the detector's edges.
+    axis : Axis
+        In columns of the working frame.
+    """
+    geometry = reconstruction.geometry_of(config.reconstruction, scan, frame, axis, pixel_um(config, scan))
+    return row_sums_step(scan.name, step, geometry, margin, correction.correction_s(frame))
+
+
+def reconstruction_steps(config: Config, scans: Sequence[ScanPlan], sums: bool = False) -> tuple[Step, ...]:
+    """Return the steps from the counts of some scans to their volumes, and to `sums` of their rows, as executed."""
     known = [(item, item.scan, item.frame) for item in scans if item.scan is not None and item.frame is not None]
     steps: list[Step] = []
     judged = isinstance(config.correction.stripe, StripeDefects)
@@ -166,6 +183,9 @@ def reconstruction_steps(config: Config, scans: Sequence[ScanPlan]) -> tuple[Ste
     over_projections = [item.passes[0] for item, _, _ in known if len(item.passes) > 1]
     volumes = [item.passes[-1] for item in scans if item.taken is not None]
     steps += [*side_by_side(over_projections), *side_by_side(volumes)]
+    for item, scan, frame in known if sums else []:
+        axis = Axis((frame.columns - 1) / 2) if item.axis is None else working_axis(item.axis, frame)
+        steps.append(sums_of_rows(config, scan, frame, None, axis, item.passes[-1]))
     return tuple(with_held(step, held) for step in steps)
 
 

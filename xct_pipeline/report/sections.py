@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xct_pipeline.report import charts, figures, maps, workflow
+from xct_pipeline.report import charts, figures, maps, routes, workflow
 from xct_pipeline.report.echem_sections import ELECTROCHEMISTRY
 from xct_pipeline.report.markup import both, chart, picture, table
 from xct_pipeline.report.methods import methods_panel
@@ -80,6 +80,18 @@ SECTIONS: Sequence[Section] = (
                 "What the error consists of",
                 "Standard deviation of each scan's mass by cause; the bar across is their root sum of squares.",
                 chart(charts.budget),
+            ),
+            Panel(
+                "Routes to the mass",
+                "The sum over the region against what its detector rows lost, from sinograms: the scatter over "
+                "the angles is that route's error. A difference beyond the joint error changed beside the region.",
+                chart(routes.routes),
+            ),
+            Panel(
+                "Mass along the detector's rows",
+                "Change in all that a row sees, at the height of the reference; rows of the region are shaded. A pair "
+                "of peaks of opposite sign is a face that the motion crossed.",
+                chart(routes.rows),
             ),
         ),
     ),

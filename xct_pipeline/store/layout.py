@@ -331,6 +331,41 @@ _AREAL_NOISE = Table(
     ),
 )
 
+_ROUTES = (
+    Table(
+        "mass_routes",
+        "scan and route",
+        (
+            SCAN,
+            text("route", "volume: sum over the region; rows: over its detector rows, from sinograms; all rows"),
+            quantity("mass_change_mg", "mg", "change of mass since the reference by this route"),
+            quantity("sigma_mg", "mg", "its standard error, without what all routes share (tables, energy, closure)"),
+            quantity("sigma_scatter_mg", "mg", "from the scatter of the estimates at single angles"),
+            quantity("sigma_fixed_mg", "mg", "from what is the same at all angles, by the scatter between rows"),
+            quantity("sigma_level_mg", "mg", "from the level of air that projections are scaled to"),
+            quantity("sigma_drift_mg", "mg", "from a drift within the scan: half of a significant trend"),
+            quantity("sigma_registration_mg", "mg", "from the motion"),
+            quantity("difference_mg", "mg", "to the sum over the region"),
+            quantity("sigma_difference_mg", "mg", "joint standard error of the two"),
+            quantity("scaled_mg", "mg", "change of mass with the gain of the series' grey scale applied"),
+            quantity("trend_mg", "mg", "change of the estimate from the first angle to the last"),
+            quantity("sigma_trend_mg", "mg", "its standard error"),
+            count("rows", "detector rows that are summed"),
+            count("truncated_rows", "of them, those in which the sample reaches beyond the detector"),
+        ),
+    ),
+    Table(
+        "row_totals",
+        "scan and detector row",
+        (
+            SCAN,
+            index("z", "row of the reference volume"),
+            *MASS,
+            flag("in_region", "whether the region that mass is mapped in has voxels in it"),
+        ),
+    ),
+)
+
 _PROFILE = (*DENSITIES, *AREALS, VOXELS)
 _ELEMENT = tuple(index(axis, f"bin along {axis}") for axis in "zyx")
 
@@ -433,6 +468,7 @@ TABLES: Mapping[str, Table] = {
         _THICKNESS,
         _MASS_BALANCE,
         _AREAL_NOISE,
+        *_ROUTES,
         Table(
             "faraday",
             "quantity",

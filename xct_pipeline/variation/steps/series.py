@@ -35,10 +35,14 @@ class Series(Registered):
     motions : tuple of Motion
     scans : tuple of AnyScan or None
         For energy and times.
+    row_sums : tuple of str or None
+        Hash under which the store keeps the sums of each scan's sinograms over their columns; empty where the series
+        was not made from projections.
     """
 
     motions: tuple[Motion, ...]
     scans: tuple[AnyScan | None, ...]
+    row_sums: tuple[str | None, ...] = ()
 
 
 def pairs_of(series: Series, consecutive: bool) -> tuple[tuple[int, int], ...]:

@@ -20,6 +20,7 @@ from xct_pipeline.variation.steps.charge import offset_note
 from xct_pipeline.variation.steps.noise import measure_pairs, pairs_step
 from xct_pipeline.variation.steps.pairs import EVALUATE_BYTES, EVALUATE_S, PairOfScans, Study, areal_passes
 from xct_pipeline.variation.steps.physics import interpolation_of
+from xct_pipeline.variation.steps.routes import write_routes
 from xct_pipeline.variation.steps.series import KINDS, PREFIX, VERSION, Materials, materials_of, pairs_of, region_mask
 from xct_pipeline.variation.steps.sums import measure_surface
 
@@ -122,6 +123,7 @@ def write_maps_and_tables(
     study.store.write_table("areal_noise", pd.DataFrame(ratios, columns=areal_noise.COLUMNS))
     totals, more = named_regions(study, materials, steps)
     warnings = write_tables(study, results, profiles, totals, parts + more)
+    warnings += write_routes(study, results[False])
     if steps is not None:
         steps.note(steps.bind(tables_step(study)), "executed")
     return done, warnings

@@ -1,0 +1,120 @@
+"""Sums over the columns of all sinograms of a scan: what its mass is compared by without a reconstruction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from xct_pipeline.engine.blocks import (
+    Array,
+    BlockOp,
+    Pass,
+    Reduction,
+    Region,
+    Source,
+    apply_ops,
+    cut,
+    regions_of,
+    size_of,
+)
+from xct_pipeline.reconstruction import half_acquisition, truncation
+from xct_pipeline.reconstruction.steps.stage import GROUP, LEAST_EDGE, Geometry
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Integrals:
+    """Reads line integrals (angle, row, column), corrected as they are for the volume.
+
+    Attributes
+    ----------
+    source : Source
+    ops : tuple of BlockOp
+        From what is read to line integrals.
+    """
+
+    source: Source
+    ops: tuple[BlockOp, ...]
+
+    def read(self, region: Region) -> Array:
+        """Return sinograms of some rows."""
+        regions = regions_of(self.ops, region)
+        return np.asarray(apply_ops(self.ops, self.source.read(regions[0]), regions)[0])
+
+    def nbytes(self, region: Region) -> int:
+        """Return the bytes that reading and correcting take at their peak."""
+        regions = regions_of(self.ops, region)
+        held = work = self.source.nbytes(regions[0])
+        for op, target in zip(self.ops, regions[1:], strict=True):
+            out = size_of(target) * op.itemsize
+            work = max(work, held + out + op.scratch(target))
+            held = out
+        return int(work)
+
+
+def integrals_of_pass(step: Pass) -> Integrals:
+    """Return the line integrals that the pass to a volume reconstructs from."""
+    return Integrals(step.source, step.ops[:-1])
+
+
+def row_sums_step(name: str, step: Pass, geometry: Geometry, margin: tuple[int, int] | None, cpu_s: float) -> Reduction:
+    """Return the step that sums all sinograms of a scan over their columns, from the pass to its volume.
+
+    Its result: ``sums`` (angle, row of the volume) line integrals times columns, ``angles`` (radians), ``truncated``
+    (row), whether the sample reaches beyond the detector, ``columns`` that are summed, and ``air`` (row, column), the
+    mean over the angles in the columns that tell the level of air.
+
+    Parameters
+    ----------
+    margin : (left, right) or None
+        Columns at the edges that projections are scaled by.
+    """
+    first, source = step.offset[0], integrals_of_pass(step)
+    whole = (slice(0, len(geometry.angles)), slice(first, first + step.image.shape[0]), slice(0, geometry.columns))
+    sizes = (len(geometry.angles), GROUP, geometry.columns)
+    ops = {op.name: {"version": op.version, **op.parameters} for op in source.ops}
+    return Reduction(
+        f"{name}/row_sums",
+        VERSION,
+        partial(_sums, geometry=geometry, margin=margin),
+        _joined,
+        {"geometry": geometry.identity(), "rows": [whole[1].start, whole[1].stop], "margin": margin},
+        source=source,
+        regions=list(cut(whole, sizes)),
+        inputs={"integrals": dict(step.inputs), "ops": ops},
+        scratch=1.0,
+        partial_bytes=len(geometry.angles) * GROUP * 4,
+        cpu_s=cpu_s,
+    )
+
+
+def _sums(block: Array, region: Region, *, geometry: Geometry, margin: tuple[int, int] | None) -> dict[str, Array]:
+    del region
+    angles, far = geometry.angles, {"left": ("right",), "right": ("left",)}
+    sides = ("left", "right") if geometry.side is None else far[geometry.side]
+    truncated = truncation.is_truncated(block, least=LEAST_EDGE, sides=sides)
+    left, right = margin or (0, 0)
+    edges = np.concatenate([block[:, :, :left], block[:, :, geometry.columns - right :]], axis=2)
+    if geometry.side is not None:
+        column = geometry.axis.column
+        block, angles, _ = half_acquisition.stitch(block, angles, center=column, side=geometry.side)
+    return {
+        "sums": block.sum(axis=2, dtype=np.float64).astype(np.float32),
+        "truncated": np.asarray(truncated),
+        "angles": np.asarray(angles, np.float64),
+        "air": edges.mean(axis=0, dtype=np.float64),
+        "columns": np.array(block.shape[2]),
+    }
+
+
+def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
+    return {
+        "sums": np.concatenate([part["sums"] for part in parts], axis=1),
+        "truncated": np.concatenate([part["truncated"] for part in parts]),
+        "air": np.concatenate([part["air"] for part in parts]),
+        "angles": parts[0]["angles"],
+        "columns": parts[0]["columns"],
+    }

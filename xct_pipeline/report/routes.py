@@ -1,0 +1,66 @@
+"""Charts of the routes to the mass: each beside the other, and along the detector's rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xct_pipeline.report.charts import axes, figure
+from xct_pipeline.report.contents import AbsentError, Contents
+from xct_pipeline.report.drawing import BLUE, GREY, VERMILION, hue, shown_scans
+
+NAMES = {"volume": ("sum over the region", BLUE), "rows": ("its detector rows", VERMILION)}
+
+
+def routes(contents: Contents) -> Any:
+    """Change of mass of each scan by each route."""
+    import plotly.graph_objects as go
+
+    table = contents.table("mass_routes", "scan", "route", "mass_change_mg", "sigma_mg")
+    chart = figure(340, scattermode="group")
+    for route, (name, color) in NAMES.items():
+        rows = table[table["route"] == route]
+        if rows.empty:
+            continue
+        chart.add_trace(
+            go.Scatter(
+                x=rows["scan"],
+                y=rows["mass_change_mg"],
+                name=name,
+                mode="markers",
+                offsetgroup=route,
+                error_y={"array": rows["sigma_mg"], "thickness": 1.4, "width": 4},
+                marker={"color": color, "size": 8},
+            )
+        )
+    axes(chart, "scan", "mass change, mg")
+    chart.update_xaxes(type="category")
+    return chart
+
+
+def rows(contents: Contents) -> Any:
+    """Change of mass per detector row, of a few scans."""
+    import plotly.graph_objects as go
+
+    table = contents.table("row_totals", "scan", "z", "mass_change_mg", "sigma_mg", "in_region")
+    if table["mass_change_mg"].isna().all():
+        raise AbsentError("table row_totals has no change of mass")
+    chart = figure(360)
+    scans = list(contents.scans)
+    known = [k for k, scan in enumerate(scans) if scan in set(table["scan"])]
+    for k in (known[i] for i in shown_scans(len(known), 8)):
+        part = table[table["scan"] == scans[k]]
+        chart.add_trace(
+            go.Scatter(
+                x=part["z"],
+                y=part["mass_change_mg"],
+                name=scans[k],
+                mode="lines",
+                line={"color": hue(k, len(scans)), "width": 1.8},
+            )
+        )
+    inside = table[table["in_region"].astype(bool)]["z"]
+    if len(inside):
+        low, high = float(inside.min()) - 0.5, float(inside.max()) + 0.5
+        chart.add_vrect(x0=low, x1=high, fillcolor=GREY, opacity=0.15, line_width=0)
+    axes(chart, "detector row", "mass change, mg")
+    return chart
