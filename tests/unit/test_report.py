@@ -74,7 +74,7 @@ def pictures(markup: str) -> list[str]:
 def test_a_finished_store_fills_every_panel(small_series: Path) -> None:
     text = page(small_series)
     assert left_out(text) == {}
-    assert len(panels(text)) == 28
+    assert len(panels(text)) == 29
     assert all(
         pictures(m) or 'class="chart' in m or "<t" in m or "<ul" in m or "<pre" in m for m in panels(text).values()
     )
@@ -140,6 +140,7 @@ BY_TABLE = [
     ("depth_profile", "density_g_cm3", "Depth"),
     ("radial_profile", "density_g_cm3", "Radius"),
     ("interface", "fraction", "Contact with the ceramic"),
+    ("interface", "fraction", "Spreading"),
     ("labels", "volume_mm3", "Volume of each material"),
     ("registration", "residual", "Residuals"),
     ("registration", "m03", "Residuals"),
