@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
-from numba.core import event
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
+from numba.core.event import Event, Listener, register, unregister
 
 log = logging.getLogger("xct")
 HINT = "every run compiles them again; set NUMBA_CACHE_DIR to a folder that can be written"
@@ -27,7 +27,7 @@ _state: dict[str, Any] = {"unkept": None, "told": False}
 class _KeptWhereItCan(FunctionCache):
     """A cache of which no failure reaches who calls the kernel."""
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
+    def load_overload(self, sig: object, target_context: object) -> Any:
         """Return what is kept for a signature, None where nothing is or it cannot be read."""
         try:
             return super().load_overload(sig, target_context)
@@ -39,7 +39,7 @@ class _KeptWhereItCan(FunctionCache):
                 self.flush()
         return None
 
-    def save_overload(self, sig: Any, data: Any) -> None:
+    def save_overload(self, sig: object, data: object) -> None:
         """Keep what was compiled for a signature, if that can be done."""
         try:
             super().save_overload(sig, data)
@@ -78,7 +78,7 @@ def _cannot_keep(error: Exception) -> None:
         log.warning("compiled kernels cannot be kept (%s): %s", " ".join(str(error).split()), HINT)
 
 
-class _Watch(event.Listener):
+class _Watch(Listener):
     """Counts the kernels that are compiled, those inside others with them, and tells of the outermost."""
 
     def __init__(self, told: Callable[[str | None], None]) -> None:
@@ -86,7 +86,7 @@ class _Watch(event.Listener):
         self.count, self.seconds, self._since = 0, 0.0, 0.0
         self._thread = threading.Lock()
 
-    def on_start(self, event: Any) -> None:
+    def on_start(self, event: Event) -> None:
         """Take note of a kernel that begins to be compiled."""
         with self._thread:
             self.depth += 1
@@ -99,7 +99,7 @@ class _Watch(event.Listener):
         function = event.data["dispatcher"].py_func
         self.told(function.__name__.strip("_"))
 
-    def on_end(self, event: Any) -> None:
+    def on_end(self, event: object) -> None:
         """Take note of one that is ready."""
         del event
         with self._thread:
@@ -120,8 +120,8 @@ def watched(told: Callable[[str | None], None]) -> Iterator[_Watch]:
         How many were compiled so far, and how long that took.
     """
     watch = _Watch(told)
-    event.register("numba:compile", watch)
+    register("numba:compile", watch)
     try:
         yield watch
     finally:
-        event.unregister("numba:compile", watch)
+        unregister("numba:compile", watch)

@@ -88,7 +88,16 @@ def simulate_folder(
     """
     default = SimulationSettings()
     count = angles or max(default.angles, round(columns * 1.88) | 1)
-    settings = SimulationSettings(scans=scans, columns=columns, rows=rows, angles=count)
+    small = min(1.0, columns / default.columns)  # the same picture on fewer pixels: air stays at its edges
+    settings = SimulationSettings(
+        scans=scans,
+        columns=columns,
+        rows=rows,
+        angles=count,
+        center_offset=small * default.center_offset,
+        center_spread=small * default.center_spread,
+        shift_voxels=small * default.shift_voxels,
+    )
     return write_config(simulate(folder, settings=settings, seed=seed))
 
 

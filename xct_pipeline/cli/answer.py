@@ -147,7 +147,8 @@ def print_answer(answer: Mapping[str, Any]) -> None:
 
 
 def _print_remarks(answer: Mapping[str, Any]) -> None:
-    problems = [f"{scan['name']} failed: {scan['problem']}" for scan in answer["scans"] if scan["problem"]]
+    failed = [(scan["name"], scan["problem"]) for scan in answer["scans"] if scan["problem"]]
+    problems = [f"{name} failed: {problem.removeprefix(f'{name}: ')}" for name, problem in failed]
     texts = [": ".join(filter(None, (_names(entry["scans"]), entry["text"]))) for entry in answer["warnings"]]
     for line in first_of(problems):
         console().print(f"[red]{escape(line)}[/red]", soft_wrap=True)

@@ -114,7 +114,7 @@ def simulate(
     scans: Annotated[int, typer.Option(min=1, help="Number of scans, the pristine cell included.")] = 3,
     width: Annotated[int, typer.Option(min=64, help="Detector columns.")] = 160,
     rows: Annotated[int, typer.Option(min=32, help="Detector rows.")] = 96,
-    angles: Annotated[int | None, typer.Option(min=16, help="Projections (default: follows from the width).")] = None,
+    angles: Annotated[int | None, typer.Option(min=24, help="Projections (default: follows from the width).")] = None,
     seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
 ) -> None:
     """Write raw scans of a simulated operando cell, a cycler log and, apart from them, the truth.
