@@ -120,7 +120,7 @@ def _known(values: Sequence[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
 
 
-def print_facts(path: Path, facts: Mapping[str, Any]) -> None:
+def print_facts(path: Path | str, facts: Mapping[str, Any]) -> None:
     """Print facts, one a line; nested ones indented."""
     tell(path)
     _print_nested(facts, "  ")
