@@ -284,6 +284,8 @@ def test_that_projections_are_missing_is_told_once(tmp_path: Path) -> None:
 
 def test_settings_of_projections_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", VOLUME)
+    with pytest.raises(ScanError, match="names frames, but a starts from a volume and has none"):
+        plan(config_of(tmp_path, NAMED + 'data = "a.npy"', more="exclude.a.projections = [1]\n"))
     with pytest.raises(ScanError, match=r"binning is for projections .* by a range in data"):
         plan(config_of(tmp_path, NAMED + 'data = "a.npy"', more="binning = 2\n"))
 
