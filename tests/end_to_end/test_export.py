@@ -19,6 +19,7 @@ from xct_pipeline.store.export import export_store, exportable, whole
 from xct_pipeline.store.files import RefusedError, StoreError
 from xct_pipeline.store.formats import FORMATS, imagej
 from xct_pipeline.store.series import Series
+from xct_pipeline.store.stored_array import StoredArray
 
 VOXEL_UM = 100 / 3
 TWO = ("scan_1", "scan_10")
@@ -164,6 +165,23 @@ def test_half_an_export_is_never_there(small_series: Path, tmp_path: Path, monke
             with pytest.raises(OSError, match="No space"):
                 list(export_store(small_series, form, tmp_path, TWO[:1], ["registered"]))
         assert list(tmp_path.iterdir()) == [], form
+
+
+def test_no_more_than_a_shard_is_read_at_a_time(
+    small_series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, sizes = StoredArray.__getitem__, []
+
+    def noted(self, index):
+        values = read(self, index)
+        sizes.append(np.size(values) / np.prod(self.shards))
+        return values
+
+    monkeypatch.setattr(StoredArray, "__getitem__", noted)
+    for form in FORMATS:
+        list(export_store(small_series, form, tmp_path / form, TWO, ["registered"]))
+    assert len(sizes) >= 6 * len(FORMATS)
+    assert max(sizes) <= 1
 
 
 def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:

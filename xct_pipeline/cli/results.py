@@ -13,7 +13,9 @@ from xct_pipeline.cli.terminal import tell
 
 
 def info(
-    path: Annotated[Path, typer.Argument(metavar="SCAN_OR_STORE", help="A raw scan or a store.")],
+    path: Annotated[
+        str, typer.Argument(metavar="SCAN_OR_STORE", help="A raw scan, a store, or the address of a store (https, s3).")
+    ],
     as_json: JsonFlag = False,
 ) -> None:
     """Tell what is in a raw scan or in a store.
@@ -21,12 +23,13 @@ def info(
     Example: xct info scan_00.nxs
     """
     from xct_pipeline.cli import show
+    from xct_pipeline.store.remote import is_remote, remote_facts
 
-    facts = show.facts_of(path)
+    facts = remote_facts(path) if is_remote(path) else show.facts_of(Path(path))
     if as_json:
         print_json(facts)
     else:
-        show.print_facts(path, facts)
+        show.print_facts(path if is_remote(path) else Path(path), facts)
 
 
 def view(

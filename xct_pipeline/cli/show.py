@@ -78,7 +78,7 @@ def _known(values: Sequence[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
 
 
-def print_facts(path: Path, facts: Mapping[str, Any]) -> None:
+def print_facts(path: Path | str, facts: Mapping[str, Any]) -> None:
     """Print facts, one a line, nested ones indented; of a store its answer first."""
     tell(path)
     found = facts.get("answer")

@@ -62,10 +62,11 @@ def _refused(item: ScanPlan, why: str) -> ScanPlan:
 
 def _missing(scans: Sequence[ScanPlan]) -> str:
     names = [item.name for item in scans if item.volume is not None]
-    who = f"all {len(names)} scans start" if len(names) == len(scans) else f"{', '.join(names)} start"
-    if len(scans) == 1:
-        who = "this scan starts"
+    if len(names) == 1:
+        who = f"{'this scan' if len(scans) == 1 else names[0]} starts from a volume"
+    else:
+        who = f"{f'all {len(names)} scans' if len(names) == len(scans) else ', '.join(names)} start from volumes"
     return (
-        f"{who} from volumes, without projections: not known are {NOT_MEASURED}; errors of the mass that come of them "
-        "are in no term; noise is measured between the volumes"
+        f"{who}, without projections: not known are {NOT_MEASURED}; errors of the mass that come of them are in no "
+        "term; noise is measured between the volumes"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -180,21 +180,35 @@ def level_count(shape: tuple[int, ...], thickness: int) -> int:
     return levels
 
 
+def even_times(times_s: Sequence[Any]) -> tuple[float, float] | None:
+    """Return the first time and the mean interval of scans in order of time; None where a time is not known.
+
+    OME-Zarr has a place for no more than that; the times themselves stand in ``attributes.xct.time_s``.
+    """
+    known = [float(t) for t in times_s if t is not None and math.isfinite(float(t))]
+    if len(known) < 2 or len(known) < len(times_s) or known[-1] <= known[0]:
+        return None
+    return known[0], (known[-1] - known[0]) / (len(known) - 1)
+
+
 def ome_metadata(image: Image) -> dict[str, Any]:
     """Return the ``ome`` attributes of an image: OME-Zarr 0.5 multiscales, in micrometre where the size is known."""
     from yaozarrs import v05
 
     units = {"unit": "micrometer"} if image.voxel_um is not None else {}
+    times = even_times(image.attributes.get("time_s") or ()) if "t" in image.axes else None
+    seconds = {"unit": "second"} if times is not None else {}
+    first, interval = times if times is not None else (0.0, 1.0)
     axes: list[dict[str, Any]] = [
-        {"name": axis, "type": "time" if axis == "t" else "space", **({} if axis == "t" else units)}
+        {"name": axis, "type": "time" if axis == "t" else "space", **(seconds if axis == "t" else units)}
         for axis in image.axes
     ]
     step = image.voxel_um if image.voxel_um is not None else 1.0
     origin = dict(zip([image.axes[k] for k in image.spatial], image.origin or (0.0,) * len(image.spatial), strict=True))
     datasets = []
     for level in range(image.levels):
-        scale = [1.0 if axis == "t" else step * 2**level for axis in image.axes]
-        shift = [0.0 if axis == "t" else (origin[axis] + (2**level - 1) / 2) * step for axis in image.axes]
+        scale = [interval if axis == "t" else step * 2**level for axis in image.axes]
+        shift = [first if axis == "t" else (origin[axis] + (2**level - 1) / 2) * step for axis in image.axes]
         transforms = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
         datasets.append({"path": str(level), "coordinateTransformations": transforms})
     multiscale = {

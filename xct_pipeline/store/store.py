@@ -37,6 +37,7 @@ from xct_pipeline.store.files import (
 )
 from xct_pipeline.store.image import CHUNK, SPATIAL, Image, level_count, ome_metadata
 from xct_pipeline.store.marker import Marker, problem_of, read_marker, shard_files, write_marker
+from xct_pipeline.store.remote import is_remote, open_remote_image
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.store.table_files import read_table, write_table
 
@@ -345,7 +346,7 @@ def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
     Parameters
     ----------
     folder : path
-        Of the image's group.
+        Of the image's group; an address such as https:// or s3:// is read over the network.
     level : int
         0 is the full resolution.
 
@@ -361,25 +362,44 @@ def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
     StoreError
         No such image or level.
     """
+    if is_remote(folder):
+        return open_remote_image(os.fspath(folder), level)
+    folder = Path(folder)
+    attributes = read_attributes(folder)
+    dataset = dataset_of(attributes, level, str(folder))
+    return labelled(attributes, StoredArray(folder / dataset["path"]), level, folder.name)
+
+
+def dataset_of(attributes: Mapping[str, Any], level: int, where: str) -> dict[str, Any]:
+    """Return what the attributes of an image say of one level.
+
+    Raises
+    ------
+    StoreError
+        It is no image, or has no such level.
+    """
+    if "ome" not in attributes or "multiscales" not in attributes["ome"]:
+        raise StoreError(f"{where} is no OME-Zarr image")
+    multiscale = attributes["ome"]["multiscales"][0]
+    if not 0 <= level < len(multiscale["datasets"]):
+        raise StoreError(f"{where} has levels 0 to {len(multiscale['datasets']) - 1}, not {level}")
+    return dict(multiscale["datasets"][level])
+
+
+def labelled(attributes: Mapping[str, Any], array: StoredArray, level: int, name: str) -> xr.DataArray:
+    """Return an array of an image with its coordinates, units and scans; see `open_image`."""
     import dask.array as da
     import xarray as xr
 
-    folder = Path(folder)
-    attributes = read_attributes(folder)
-    if "ome" not in attributes or "multiscales" not in attributes["ome"]:
-        raise StoreError(f"{folder} is no OME-Zarr image")
     multiscale = attributes["ome"]["multiscales"][0]
-    if not 0 <= level < len(multiscale["datasets"]):
-        raise StoreError(f"{folder} has levels 0 to {len(multiscale['datasets']) - 1}, not {level}")
     dataset = multiscale["datasets"][level]
-    array = StoredArray(folder / dataset["path"])
     scale = dataset["coordinateTransformations"][0]["scale"]
     shift = [0.0] * len(scale)
     for transform in dataset["coordinateTransformations"][1:]:
         shift = transform["translation"]
-    names = [axis["name"] for axis in multiscale["axes"]]
+    axes = [axis["name"] for axis in multiscale["axes"]]
     coords: dict[str, npt.NDArray[np.float64]] = {
-        name: np.arange(n) * s + o for name, n, s, o in zip(names, array.shape, scale, shift, strict=True)
+        axis: np.arange(n) * s + o for axis, n, s, o in zip(axes, array.shape, scale, shift, strict=True)
     }
     xct = attributes.get("xct", {})
     if "time_s" in xct and "t" in coords:
@@ -387,9 +407,7 @@ def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
     scans = xct.get("scans", ()) if "t" in coords else ()
     lazy = da.from_array(array, chunks=array.shards or array.chunks, name=False)
     extra = {key: value for key, value in xct.items() if key not in ("identity", "layout", "unit", "arrays", "scans")}
-    image = xr.DataArray(
-        lazy, dims=names, coords=coords, name=folder.name, attrs={"units": xct.get("unit", ""), **extra}
-    )
+    image = xr.DataArray(lazy, dims=axes, coords=coords, name=name, attrs={"units": xct.get("unit", ""), **extra})
     for axis in multiscale["axes"]:
         if axis["name"] in SPATIAL and "unit" in axis:
             image[axis["name"]].attrs["units"] = "µm"
@@ -412,6 +430,9 @@ def open_volume(store: str | os.PathLike[str], scan: str | None = None, level: i
     """
     from xct_pipeline.store.series import Series
 
+    if is_remote(store):
+        path = layout.REGISTERED if scan is None else check_path(layout.VOLUME(scan=scan))
+        return open_image(f"{os.fspath(store).rstrip('/')}/{path}", level)
     if scan is not None:
         return open_image(Path(store) / check_path(layout.VOLUME(scan=scan)), level)
     image = open_image(Path(store) / layout.REGISTERED, level)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from xct_pipeline.store.files import StoreError, store_root
+from xct_pipeline.store.files import StoreError, read_attributes, store_root
 from xct_pipeline.store.stored_array import StoredArray
 
 Array = npt.NDArray[Any]
@@ -146,6 +146,8 @@ def open_ome(folder: Path, name: str | None = None) -> OmeImage:
         title = name or multiscale.get("name") or folder.stem
         arrays = tuple(Guarded(_opened(folder / d["path"]), title) for d in datasets)
         scale, translate = _placement(datasets[0], multiscale, len(axes))
+        if "t" in axes and read_attributes(folder).get("xct", {}).get("time_s"):
+            scale[axes.index("t")], translate[axes.index("t")] = 1.0, 0.0  # a slider counts scans, whatever their times
     except (KeyError, IndexError, TypeError, ValueError, OSError) as error:
         raise StoreError(f"{folder}: incomplete or damaged metadata ({_first_line(error)})") from error
     if any(len(axes) != array.ndim for array in arrays):

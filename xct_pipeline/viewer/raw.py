@@ -68,7 +68,7 @@ def config_layers(config: Config) -> list[Layer]:
             ome.tell(item.problem)
     scans = [item.scan for item in opened if item.scan is not None]
     if not scans:
-        raise ScanError(opened[0].problem or "no scan can be opened")
+        raise ScanError(opened[0].problem or f"{opened[0].name} starts from a volume: run it, then view the store")
     layers = [layer for scan in scans for layer in scan_layers(scan)]
     for _, keywords, _ in layers:
         keywords["visible"] &= keywords["metadata"]["xct"]["scan"] == scans[0].name

@@ -282,8 +282,20 @@ def test_that_projections_are_missing_is_told_once(tmp_path: Path) -> None:
     assert "all 3 scans start from volumes" in told[0]
 
 
+def test_clocks_of_two_kinds_make_no_series(tmp_path: Path) -> None:
+    tables = []
+    for name, time in (("a", "start = 2024-05-17T09:30:00Z"), ("b", "time_s = 60.0")):
+        np.save(tmp_path / f"{name}.npy", VOLUME + len(tables))
+        tables.append(NAMED.replace('"a"', f'"{name}"') + f'data = "{name}.npy"\n{time}')
+    dated, counted = plan(config_of(tmp_path, *tables)).scans
+    assert dated.problem is None
+    assert "its time is known in seconds alone" in counted.problem
+
+
 def test_settings_of_projections_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", VOLUME)
+    with pytest.raises(ScanError, match="names frames, but a starts from a volume and has none"):
+        plan(config_of(tmp_path, NAMED + 'data = "a.npy"', more="exclude.a.projections = [1]\n"))
     with pytest.raises(ScanError, match=r"binning is for projections .* by a range in data"):
         plan(config_of(tmp_path, NAMED + 'data = "a.npy"', more="binning = 2\n"))
 

@@ -102,6 +102,8 @@ def _each(config: Config, table: VolumeScan) -> Iterator[tuple[str, VolumeScan]]
 def _open(config: Config, name: str, table: VolumeScan, digests: dict[str, str]) -> OpenedVolume:
     files: tuple[Path, ...] = ()
     try:
+        if config.acquisition.excluded_frames(name) is not None:
+            raise ScanError(f"acquisition.exclude.{name} names frames, but {name} starts from a volume and has none")
         file, dataset, chosen = split_data(table.data)
         found = _found(config, table, file, dataset)
         files = found.files

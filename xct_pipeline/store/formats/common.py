@@ -78,6 +78,11 @@ class Exported:
         """Edge of a voxel in micrometre, 1 where it is unknown."""
         return 1.0 if self.voxel_um is None else self.voxel_um
 
+    @property
+    def by_planes(self) -> tuple[int, ...] | None:
+        """Chunks of a file that is written plane by plane; None for a single plane."""
+        return (1, *self.shape[1:]) if self.axes == "zyx" else None
+
     def planes(self) -> Iterator[npt.NDArray[Any]]:
         """Yield planes (y, x) along z, or the one there is; no more than one shard is held."""
         before: tuple[int, ...] = () if self.t is None else (self.t,)

@@ -13,7 +13,7 @@ def _write(target: Path, images: Sequence[Exported]) -> None:
 
     (exported,) = images
     with h5py.File(target, "w") as file:
-        data = file.create_dataset("volume", shape=exported.shape, dtype=exported.dtype, chunks=True)
+        data = file.create_dataset("volume", shape=exported.shape, dtype=exported.dtype, chunks=exported.by_planes)
         data.attrs["units"] = exported.unit
         if exported.voxel_um is not None:
             data.attrs["voxel_size_um"] = exported.voxel_um

@@ -35,7 +35,7 @@ def _write(target: Path, images: Sequence[Exported]) -> None:
         if exported.time_s is not None:
             data["time"] = exported.time_s
             data["time"].attrs["units"] = "s"
-        values = data.create_dataset("data", shape=exported.shape, dtype=exported.dtype, chunks=True)
+        values = data.create_dataset("data", shape=exported.shape, dtype=exported.dtype, chunks=exported.by_planes)
         values.attrs["units"] = exported.unit
         values.attrs["interpretation"] = "scalar" if exported.axes == "zyx" else "image"
         for z, plane in enumerate(exported.planes()):

@@ -1,0 +1,94 @@
+"""A store behind https is read as one on the disk; what cannot be reached is told in one line."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import xct
+
+from xct_pipeline import open_volume
+from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.remote import is_remote
+from xct_pipeline.store.store import open_image
+
+pytest.importorskip("aiohttp")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+class WithRanges(Quiet):
+    """Serves parts of files, as every object server does and Python's own does not."""
+
+    def send_head(self):
+        asked = self.headers.get("Range", "")
+        path = Path(self.translate_path(self.path))
+        if not asked.startswith("bytes=") or not path.is_file():
+            return super().send_head()
+        size = path.stat().st_size
+        first, last = asked.removeprefix("bytes=").split("-")
+        start = int(first) if first else size - int(last)
+        stop = min(size, int(last) + 1) if first and last else size
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
+        self.send_header("Content-Length", str(stop - start))
+        self.end_headers()
+        stream = path.open("rb")
+        stream.seek(start)
+        import io
+
+        part = io.BytesIO(stream.read(stop - start))
+        stream.close()
+        return part
+
+
+@pytest.fixture(scope="module")
+def address(small_series: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(WithRanges, directory=str(small_series.parent)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/store.zarr"
+    server.shutdown()
+    server.server_close()
+
+
+def test_values_coordinates_and_scans_are_those_on_the_disk(address: str, small_series: Path) -> None:
+    for arguments in ({"scan": "scan_10"}, {"scan": None}):
+        there, here = open_volume(address, **arguments), open_volume(small_series, **arguments)
+        assert there.attrs["units"] == "1/cm"
+        assert there.coords.equals(here.coords)
+        assert np.array_equal(there[..., 10, :, :].values, here[..., 10, :, :].values, equal_nan=True)
+    areal = open_image(f"{address}/variation/areal")
+    assert areal.dims == ("t", "y", "x")
+
+
+def test_info_tells_what_is_there(address: str, capsys: pytest.CaptureFixture) -> None:
+    ended = xct(capsys, "info", address, "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json["order"][1] == "scan_2"
+    assert ended.json["images"]["registered"]["shape"] == [11, 40, 48, 48]
+
+
+def test_what_cannot_be_reached_is_one_line(address: str, capsys: pytest.CaptureFixture) -> None:
+    for wrong in (address + "x", "http://127.0.0.1:9/store.zarr"):
+        ended = xct(capsys, "info", wrong)
+        assert ended.code == 1
+        assert ended.err.count("\n") == 1
+        assert "cannot be read" in ended.err
+    with pytest.raises(StoreError, match="cannot be read"):
+        open_volume(address, "scan_99")
+
+
+def test_addresses_are_told_from_paths() -> None:
+    assert is_remote("s3://bucket/a.zarr")
+    assert is_remote("https://host/a.zarr")
+    assert not is_remote("a.zarr")
+    assert not is_remote(Path("a.nxs::/entry"))

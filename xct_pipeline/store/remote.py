@@ -1,0 +1,105 @@
+"""Stores behind ``https://`` or ``s3://``, for reading: zarr's own stores over fsspec, without markers and locks.
+
+Chunks are checked by their checksums as on a disk; whether a run is still writing is not known.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import zarr
+
+from xct_pipeline.inputs import clean
+from xct_pipeline.store.files import StoreError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+SCHEMES = ("http", "https", "s3", "gs", "gcs", "abfs", "az")
+EXTRA = 'it needs fsspec and what speaks this protocol: pip install "xct-pipeline[remote]"'
+
+
+def is_remote(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is an address of a store elsewhere."""
+    scheme, mark, _ = os.fspath(path).partition("://")
+    return bool(mark) and scheme.lower() in SCHEMES
+
+
+@contextmanager
+def _reaching(url: str) -> Iterator[None]:
+    """Turn whatever goes wrong on the way into one line."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except ImportError as error:
+        raise StoreError(f"{url}: {EXTRA} ({error})") from None
+    except Exception as error:
+        reason = " ".join(clean(str(error)).split())[:200] or type(error).__name__
+        raise StoreError(f"{url}: cannot be read ({reason}); check the address and the rights to read it") from None
+
+
+def remote_attributes(url: str) -> dict[str, Any]:
+    """Return the attributes of a group.
+
+    Raises
+    ------
+    StoreError
+        There is none at that address, or it cannot be reached.
+    """
+    with _reaching(url):
+        return dict(zarr.open_group(url, mode="r").attrs.asdict())
+
+
+def open_remote_image(url: str, level: int = 0) -> xr.DataArray:
+    """Open one level of an image as `xct_pipeline.store.store.open_image` does.
+
+    Raises
+    ------
+    StoreError
+        No such image or level, or it cannot be reached.
+    """
+    from xct_pipeline.store.store import dataset_of, labelled
+
+    url = url.rstrip("/")
+    attributes = remote_attributes(url)
+    dataset = dataset_of(attributes, level, url)
+    with _reaching(url):
+        array: Any = zarr.open_array(f"{url}/{dataset['path']}", mode="r")
+    return labelled(attributes, array, level, url.rsplit("/", 1)[-1])
+
+
+def remote_facts(url: str) -> dict[str, Any]:
+    """Return what a store elsewhere holds: scans, images with shape and unit, versions.
+
+    Raises
+    ------
+    StoreError
+        It is none of ours, or it cannot be reached.
+    """
+    url = url.rstrip("/")
+    xct = remote_attributes(url).get("xct", {})
+    if "order" not in xct:
+        raise StoreError(f"{url}: no store of xct")
+    images = {}
+    for path in remote_attributes(f"{url}/OME").get("ome", {}).get("series", []):
+        own = remote_attributes(f"{url}/{path}").get("xct", {})
+        identity = own.get("identity", {})
+        images[path] = {
+            "shape": identity.get("shape"),
+            "axes": "".join(identity.get("axes") or ()),
+            "unit": own.get("unit"),
+            "voxel_um": identity.get("voxel_um"),
+            "levels": (own.get("layout") or [None, None])[1],
+        }
+    return {
+        "store": url,
+        "order": xct["order"],
+        "times_s": xct.get("times_s", {}),
+        "warnings": [": ".join(part for part in entry if part) for entry in xct.get("warnings", [])],
+        "images": images,
+        "versions": xct.get("versions", {}),
+    }
