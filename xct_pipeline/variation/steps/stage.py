@@ -20,11 +20,13 @@ from xct_pipeline.engine.steps import Step, Steps
 from xct_pipeline.region import RegionMask, check_region
 from xct_pipeline.scan import Scan
 from xct_pipeline.store.store import Store
+from xct_pipeline.variation.closures import CLOSURES
 from xct_pipeline.variation.steps.charge import charge_of_series, compositions_of, series_times
 from xct_pipeline.variation.steps.images import change_pass, density_passes
 from xct_pipeline.variation.steps.noise import noise_of_series, noise_steps
 from xct_pipeline.variation.steps.pairs import Study
 from xct_pipeline.variation.steps.physics import physics_of, reference_of, refusals
+from xct_pipeline.variation.steps.projections import check_rays
 from xct_pipeline.variation.steps.quiet import QuietMask, quiet_part
 from xct_pipeline.variation.steps.second import check_second, second_series, second_store
 from xct_pipeline.variation.steps.series import KINDS, PREFIX, Series, planned_materials
@@ -51,6 +53,10 @@ def check(config: Config, scans: Sequence[Scan | None], frame: tuple[int, int, i
     charge = None
     if config.electrochemistry is not None and config.electrochemistry.log is not None:
         charge = charge_of_series(config, names, scans, reference_of(config, names))[2]
+    if settings.estimator == "projections":
+        if settings.closure is not None and CLOSURES[settings.closure].energies > 1:
+            raise ValueError(f'variation.estimator = "projections": not for closure = "{settings.closure}"')
+        check_rays(names, [None if s is None else s.angles for s in scans], reference_of(config, names))
     missing = refusals(settings, scans, config.acquisition.pixel_size_um)
     if not missing:
         physics = physics_of(settings, scans)
