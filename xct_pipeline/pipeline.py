@@ -37,6 +37,7 @@ from xct_pipeline.planning.plan import STAGES, Plan, last_stage, plan
 from xct_pipeline.planning.scan import ScanPlan, pixel_um
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
+from xct_pipeline.reconstruction.steps.row_sums import Rays
 from xct_pipeline.reconstruction.steps.table import table_row, volume_row, write_frames, write_table
 from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import ScanError
@@ -63,6 +64,7 @@ class ScanResult:
     warnings: tuple[str, ...] = ()
     problem: str | None = None
     row_sums: str | None = None  # hash under which the store keeps the sums of its sinograms' rows
+    rays: Rays | None = None  # its sinograms, where they are fitted
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,9 @@ def _over_time(
     note(_stage(plan, "variation"))
     raw = tuple(item.taken for item in plan.scans)
     sums = tuple(scan.row_sums for scan in result.scans)
-    series = variation.Series(names, failed, registered.reference, registered.volume, registered.motions, raw, sums)
+    rays = tuple(scan.rays for scan in result.scans) if _fits_projections(plan) else ()
+    motions = registered.motions
+    series = variation.Series(names, failed, registered.reference, registered.volume, motions, raw, sums, rays)
     found = variation.run(plan.config, series, result.store, plan.limits, progress, steps)
     return replace(_with(result, found.passes, found.warnings), refused=found.refused)
 
@@ -288,12 +292,21 @@ def _reconstruct(
             entry.warnings.append(reconstruction.truncation_warning(beyond, rows))
             log.warning("%s: %s", entry.item.name, entry.warnings[-1])
         digest = sums.get(entry.item.name)
-        results.append(ScanResult(entry.item.name, entry.center, steps_done, tuple(entry.warnings), problem, digest))
+        rays = None
+        if _fits_projections(plan) and entry.item.name in sums:
+            rays = entry.rays(plan.config, passes[entry.item.name][-1])
+        told = tuple(entry.warnings)
+        results.append(ScanResult(entry.item.name, entry.center, steps_done, told, problem, digest, rays))
     return tuple(results)
 
 
 def _maps_mass(plan: Plan) -> bool:
     return last_stage(plan.config, plan.until) == STAGES.index("variation")
+
+
+def _fits_projections(plan: Plan) -> bool:
+    settings = plan.config.variation
+    return _maps_mass(plan) and settings is not None and settings.estimator == "projections"
 
 
 def _row_sums(

@@ -45,6 +45,8 @@ class Variation(Section):
     """What is followed, a formula."""
     closure: ClosureName | None = None
     """What turns attenuation into mass; without one no mass is written."""
+    estimator: Literal["volume", "projections"] = "volume"
+    """What the total of a scan is taken from: the sum over the region's voxels, or least squares on its projections."""
     region: RegionOfInterest | None = None
     """The anode, whose change is summed."""
     regions: dict[Name, RegionOfInterest] = {}

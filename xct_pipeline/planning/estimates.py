@@ -17,9 +17,10 @@ from xct_pipeline.correction.steps.frames import TELLING_JITTER
 from xct_pipeline.engine.blocks import Array, Pass, Reduction
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
-from xct_pipeline.planning.scan import ScanPlan, pixel_um, scan_passes, sums_of_rows, working_axis
+from xct_pipeline.planning.scan import ScanPlan, pixel_um, rays_of_scan, scan_passes, sums_of_rows, working_axis
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
+from xct_pipeline.reconstruction.steps.row_sums import Rays
 from xct_pipeline.scan import Axis, Scan, ScanError
 from xct_pipeline.store.files import unwritable
 from xct_pipeline.store.store import Store
@@ -51,6 +52,10 @@ class Prepared:
         scan, frame, axis = self._known()
         assert self.fields is not None
         return sums_of_rows(config, scan, frame, self.fields.margin, axis, step)
+
+    def rays(self, config: Config, step: Pass) -> Rays | None:
+        """Return the sinograms that the pass to the volume, with what was estimated, is made of."""
+        return rays_of_scan(config, self.item, self._known()[2], step)
 
     def _known(self) -> tuple[Scan, Frame, Axis]:
         scan, frame = self.item.scan, self.item.frame

@@ -10,7 +10,7 @@ from xct_pipeline.config import Config, Registration
 from xct_pipeline.engine.resources import Resources, resources
 from xct_pipeline.engine.steps import Stage, Step, Steps
 from xct_pipeline.inputs import first_of
-from xct_pipeline.planning.scan import ScanPlan, plan_scan, reconstruction_steps
+from xct_pipeline.planning.scan import ScanPlan, held_bytes, plan_scan, rays_of_scan, reconstruction_steps, with_held
 from xct_pipeline.planning.series import of_one_series
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.steps import stage as registration
@@ -118,20 +118,30 @@ def _stages(config: Config, scans: Sequence[ScanPlan], limits: Resources, stages
     good = [item for item in scans if item.taken is not None]
     if "registration" not in stages or not good:
         return
+    # where projections are fitted, what corrects them is held to the end
+    fitted = "variation" in stages and config.variation is not None and config.variation.estimator == "projections"
+    held = held_bytes(scans) if fitted else 0
     store, settings = Store(config.store_path), config.registration or Registration()
     names = tuple(item.name for item in scans)
     reference = registration.reference_index(settings, names)
     volume = _planned_volume(next((item for item in good if item.name == names[reference]), good[0]))
-    yield Stage("registration", registration.plan_steps(settings, volume, names, reference, store, limits))
+    matching = registration.plan_steps(settings, volume, names, reference, store, limits)
+    yield Stage("registration", _holding(matching, held))
     if "segmentation" in stages and config.segmentation is not None:
         facts = segmentation.Facts(names, (), reference, volume, (None,) * len(names))
-        yield Stage("segmentation", segmentation.plan_steps(config, facts, store, limits))
+        yield Stage("segmentation", _holding(segmentation.plan_steps(config, facts, store, limits), held))
     if "variation" in stages and config.variation is not None:
         raw = tuple(item.taken for item in scans)
         motions = tuple(registration.Motion(name, tf.identity()) for name in names)
-        series = variation.Series(names, (), reference, volume, motions, raw)
+        rays = tuple(rays_of_scan(config, item) for item in scans) if fitted else ()
+        series = variation.Series(names, (), reference, volume, motions, raw, rays=rays)
         known = volume.unit == "1/cm" and not variation.check(config, raw, volume.shape)
-        yield Stage("variation", variation.plan_steps(config, series, store, limits, known))
+        yield Stage("variation", _holding(variation.plan_steps(config, series, store, limits, known), held))
+
+
+def _holding(steps: Sequence[Step], held: int) -> tuple[Step, ...]:
+    """Return steps beside which memory is held."""
+    return tuple(with_held(step, held) for step in steps) if held else tuple(steps)
 
 
 def _planned_volume(item: ScanPlan) -> registration.Volume:

@@ -19,7 +19,7 @@ from xct_pipeline.engine.blocks import Pass, Reduction, Source, side_by_side
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Estimate, Step
 from xct_pipeline.reconstruction.steps import stage as reconstruction
-from xct_pipeline.reconstruction.steps.row_sums import row_sums_step
+from xct_pipeline.reconstruction.steps.row_sums import Rays, rays_of, row_sums_step
 from xct_pipeline.scan import AnyScan, Axis, Scan, ScanError
 from xct_pipeline.store import provenance
 from xct_pipeline.store.store import Store
@@ -168,6 +168,22 @@ def sums_of_rows(
     return row_sums_step(scan.name, step, geometry, margin, correction.correction_s(frame))
 
 
+def rays_of_scan(config: Config, item: ScanPlan, axis: Axis | None = None, step: Pass | None = None) -> Rays | None:
+    """Return the sinograms of a scan; those that are planned, unless its axis and the pass to its volume are known."""
+    if item.scan is None or item.frame is None:
+        return None
+    nominal = Axis((item.frame.columns - 1) / 2) if item.axis is None else working_axis(item.axis, item.frame)
+    pixel = pixel_um(config, item.scan)
+    geometry = reconstruction.geometry_of(config.reconstruction, item.scan, item.frame, axis or nominal, pixel)
+    return rays_of(step or item.passes[-1], geometry)
+
+
+def held_bytes(scans: Sequence[ScanPlan]) -> int:
+    """Return the memory of the flats, darks and defects of all scans."""
+    known = [(item.scan, item.frame) for item in scans if item.scan is not None and item.frame is not None]
+    return sum(4 * ((2 if scan.flats is not None else 0) + 2) * frame.rows * frame.columns for scan, frame in known)
+
+
 def reconstruction_steps(config: Config, scans: Sequence[ScanPlan], sums: bool = False) -> tuple[Step, ...]:
     """Return the steps from the counts of some scans to their volumes, and to `sums` of their rows, as executed."""
     known = [(item, item.scan, item.frame) for item in scans if item.scan is not None and item.frame is not None]
@@ -179,7 +195,7 @@ def reconstruction_steps(config: Config, scans: Sequence[ScanPlan], sums: bool =
         steps += [columns_step(config.correction, scan, frame)] if judged else []
     if judged and known:
         steps.append(defects_step([frame for _, _, frame in known]))
-    held = sum(4 * ((2 if scan.flats is not None else 0) + 2) * frame.rows * frame.columns for _, scan, frame in known)
+    held = held_bytes(scans)
     over_projections = [item.passes[0] for item, _, _ in known if len(item.passes) > 1]
     volumes = [item.passes[-1] for item in scans if item.taken is not None]
     steps += [*side_by_side(over_projections), *side_by_side(volumes)]

@@ -50,6 +50,28 @@ def project(image: Floats, angles: Angles, *, center: float, columns: int) -> Fl
     return out
 
 
+def project_slices(images: Floats, angles: Angles, *, center: float, columns: int) -> Floats:
+    """Project any number of slices.
+
+    Parameters
+    ----------
+    images : (slice, y, x) float32
+    angles, center, columns
+        See `project`.
+
+    Returns
+    -------
+    (slice, angle, column) float32
+    """
+    parts = []
+    for first in range(0, len(images), GROUP):
+        part = images[first : first + GROUP]
+        lanes = np.zeros((*images.shape[1:], GROUP), np.float32)
+        lanes[..., : len(part)] = np.moveaxis(part, 0, -1)
+        parts.append(np.moveaxis(project(lanes, angles, center=center, columns=columns), -1, 0)[: len(part)])
+    return np.concatenate(parts) if parts else np.zeros((0, len(angles), columns), np.float32)
+
+
 def back_project(sinograms: Floats, angles: Angles, *, center: float, size: int) -> Floats:
     """Spread sixteen sinograms over an image with the transposed weights of `project`.
 

@@ -6,9 +6,13 @@ from typing import Any
 
 from xct_pipeline.report.charts import axes, figure
 from xct_pipeline.report.contents import AbsentError, Contents
-from xct_pipeline.report.drawing import BLUE, GREY, VERMILION, hue, shown_scans
+from xct_pipeline.report.drawing import BLUE, GREEN, GREY, VERMILION, hue, shown_scans
 
-NAMES = {"volume": ("sum over the region", BLUE), "rows": ("its detector rows", VERMILION)}
+NAMES = {
+    "volume": ("sum over the region", BLUE),
+    "projections": ("least squares on projections", GREEN),
+    "rows": ("its detector rows", VERMILION),
+}
 
 
 def routes(contents: Contents) -> Any:

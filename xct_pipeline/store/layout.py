@@ -337,7 +337,10 @@ _ROUTES = (
         "scan and route",
         (
             SCAN,
-            text("route", "volume: sum over the region; rows: over its detector rows, from sinograms; all rows"),
+            text(
+                "route",
+                "volume: sum over the region; projections: least squares; rows: over its detector rows; all rows",
+            ),
             quantity("mass_change_mg", "mg", "change of mass since the reference by this route"),
             quantity("sigma_mg", "mg", "its standard error, without what all routes share (tables, energy, closure)"),
             quantity("sigma_scatter_mg", "mg", "from the scatter of the estimates at single angles"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-VOLUME, ROWS, ALL_ROWS = "volume", "rows", "all rows"
+VOLUME, PROJECTIONS, ROWS, ALL_ROWS = "volume", "projections", "rows", "all rows"
 BEYOND = 3.0  # joint standard errors from which on routes disagree
 TREND = 4.0  # standard errors from which on the sum of all columns follows the angle
 
@@ -94,6 +94,15 @@ def warnings_of(routes: Sequence[Route]) -> list[str]:
     """Return one sentence for each kind of disagreement, about the scan where it is largest."""
     volume = {route.scan: route for route in routes if route.route == VOLUME}
     told = []
+    fitted = [r for r in routes if r.route == PROJECTIONS and r.disagrees(volume[r.scan])]
+    if fitted:
+        worst = max(fitted, key=lambda r: abs(r.mass_mg - volume[r.scan].mass_mg))
+        told.append(
+            f"{worst.scan}: routes to the mass disagree: {worst.mass_mg:.4g} +- {worst.sigma_mg:.2g} mg by least "
+            f"squares on projections, {volume[worst.scan].mass_mg:.4g} +- {volume[worst.scan].sigma_mg:.2g} mg by the "
+            f"sum over the region ({len(fitted)} of {len(volume)} scans): something changed outside the region, the "
+            "grey scale drifted, or a motion is wrong; see tables/mass_routes.csv"
+        )
     apart = [r for r in routes if r.route == ROWS and r.disagrees(volume[r.scan])]
     if apart:
         worst = max(apart, key=lambda r: abs(r.mass_mg - volume[r.scan].mass_mg))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +55,39 @@ class Integrals:
             work = max(work, held + out + op.scratch(target))
             held = out
         return int(work)
+
+
+@dataclass(frozen=True)
+class Rays:
+    """The sinograms of a scan, for what looks at them after the reconstruction.
+
+    Attributes
+    ----------
+    integrals : Integrals
+    geometry : Geometry
+    first_row, rows : int
+        Detector row of the volume's first slice, and how many slices there are.
+    identity : mapping
+        What the values depend on.
+    """
+
+    integrals: Integrals
+    geometry: Geometry
+    first_row: int
+    rows: int
+    identity: Mapping[str, Any]
+
+    def region(self, rows: slice) -> Region:
+        """Return the region of all angles and columns of some detector rows."""
+        return slice(0, len(self.geometry.angles)), rows, slice(0, self.geometry.columns)
+
+
+def rays_of(step: Pass, geometry: Geometry) -> Rays:
+    """Return the sinograms that the pass to a volume reconstructs from."""
+    source = integrals_of_pass(step)
+    ops = {op.name: {"version": op.version, **op.parameters} for op in source.ops}
+    identity = {"integrals": dict(step.inputs), "ops": ops, "geometry": geometry.identity()}
+    return Rays(source, geometry, step.offset[0], step.image.shape[0], identity)
 
 
 def integrals_of_pass(step: Pass) -> Integrals:

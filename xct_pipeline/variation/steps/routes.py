@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,9 +19,35 @@ from xct_pipeline.variation.steps.physics import errors_of
 SAME_ANGLE = 1e-4  # radian
 
 
-def write_routes(study: Study, changes: Sequence[budget.Change | None]) -> list[str]:
+Fitted = Mapping[int, tuple[float, float]]
+"""Change of attenuation of a scan (1/cm times voxels) by least squares on projections, and its error."""
+
+
+def by_projections(study: Study, changes: Sequence[budget.Change | None], fitted: Fitted) -> list[budget.Change | None]:
+    """Return the changes with the totals that least squares on projections found in place of the sums over voxels."""
+    found = list(changes)
+    for k, (total, sigma) in fitted.items():
+        change = changes[k]
+        if change is None:
+            continue
+        slope, base_mg = _closure_of(study, k, change)
+        voxel_mg = (study.voxel_um * 1e-4) ** 3 * 1e3
+        mass_mg = base_mg + slope * total * voxel_mg
+        ratio = abs(mass_mg / change.mass_mg) if change.mass_mg else 1.0
+        terms = {name: term * ratio for name, term in change.terms_mg.items()}  # in proportion to the mass
+        terms |= {"registration": change.terms_mg["registration"], "closure": change.terms_mg["closure"]}
+        terms |= {"noise": abs(slope) * sigma * voxel_mg, "calibration": 0.0}  # no grey scale is used
+        apparent_mg = total * voxel_mg / study.physics.anode.k_species
+        found[k] = replace(change, mass_mg=mass_mg, apparent_mg=apparent_mg, terms_mg=terms)
+    return found
+
+
+def write_routes(
+    study: Study, changes: Sequence[budget.Change | None], fitted: Sequence[budget.Change | None]
+) -> list[str]:
     """Write the tables of the routes to the mass and of the mass per detector row; return warnings.
 
+    `changes` are sums over the volume, `fitted` those by least squares on projections where they differ.
     Nothing is written where the series was not made from projections, or where two energies are solved together.
     """
     series = study.series
@@ -32,7 +59,10 @@ def write_routes(study: Study, changes: Sequence[budget.Change | None]) -> list[
     for k, change in enumerate(changes):
         if k in (series.reference, *series.failed) or change is None or reference is None:
             continue
-        found.append(volume_route(series.names[k], change))
+        found.append(_route_of(series.names[k], routes.VOLUME, change))
+        other = fitted[k]
+        if other is not None and other is not change:
+            found.append(_route_of(series.names[k], routes.PROJECTIONS, other))
         sums = _row_sums(study, k)
         if sums is not None:
             more, table = _of_rows(study, k, change, sums, reference)
@@ -45,10 +75,10 @@ def write_routes(study: Study, changes: Sequence[budget.Change | None]) -> list[
     return routes.warnings_of(found)
 
 
-def volume_route(scan: str, change: budget.Change) -> routes.Route:
-    """Return the sum over the volume as a route, with the errors that other routes need not share."""
+def _route_of(scan: str, route: str, change: budget.Change) -> routes.Route:
+    """Return a change as a route, with the errors that other routes need not share."""
     return routes.Route(
-        scan, routes.VOLUME, change.mass_mg, change.null_sigma_mg, registration_mg=change.terms_mg["registration"]
+        scan, route, change.mass_mg, change.null_sigma_mg, registration_mg=change.terms_mg["registration"]
     )
 
 
@@ -123,10 +153,15 @@ def _compared(
 
 def _scale(study: Study, scan: int, change: budget.Change) -> tuple[float, float]:
     """Return mg per sum of line integrals over columns, and what a curved closure adds at the change of the region."""
+    slope, base_mg = _closure_of(study, scan, change)
+    return slope * (study.voxel_um * 1e-4) ** 2 * 1e3, base_mg
+
+
+def _closure_of(study: Study, scan: int, change: budget.Change) -> tuple[float, float]:
+    """Return g/cm3 of the species per 1/cm, and the mg that a curved closure adds at the change of the region."""
     slope = study.physics.slopes(study.compositions[scan]).species[0]
-    edge_cm = study.voxel_um * 1e-4
     of_region = change.apparent_mg * study.physics.anode.k_species  # its change of attenuation, 1/cm times mg per g/cm3
-    return slope * edge_cm**2 * 1e3, change.mass_mg - slope * of_region
+    return slope, change.mass_mg - slope * of_region
 
 
 def _jump(sums: Array, part: slice) -> float:

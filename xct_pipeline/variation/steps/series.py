@@ -11,6 +11,7 @@ import numpy as np
 from xct_pipeline.config import Config, RegionOfInterest
 from xct_pipeline.engine.blocks import Array, Region, cut, size_of, widen
 from xct_pipeline.engine.execution import image_identity
+from xct_pipeline.reconstruction.steps.row_sums import Rays
 from xct_pipeline.region import RegionMask, painted_digest, place_region
 from xct_pipeline.registration.steps.stage import PATH, Motion, Registered, whole_chunks
 from xct_pipeline.scan import AnyScan
@@ -38,11 +39,14 @@ class Series(Registered):
     row_sums : tuple of str or None
         Hash under which the store keeps the sums of each scan's sinograms over their columns; empty where the series
         was not made from projections.
+    rays : tuple of Rays or None
+        Sinograms of the scans, where projections are fitted.
     """
 
     motions: tuple[Motion, ...]
     scans: tuple[AnyScan | None, ...]
     row_sums: tuple[str | None, ...] = ()
+    rays: tuple[Rays | None, ...] = ()
 
 
 def pairs_of(series: Series, consecutive: bool) -> tuple[tuple[int, int], ...]:

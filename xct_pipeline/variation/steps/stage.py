@@ -18,13 +18,15 @@ from xct_pipeline.engine.execution import PassResult, Progress, run_passes, sile
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Step, Steps
 from xct_pipeline.region import RegionMask, check_region
-from xct_pipeline.scan import AnyScan
+from xct_pipeline.scan import AnyScan, Scan
 from xct_pipeline.store.store import Store
+from xct_pipeline.variation.closures import CLOSURES
 from xct_pipeline.variation.steps.charge import charge_of_series, compositions_of, series_times
 from xct_pipeline.variation.steps.images import change_pass, density_passes
 from xct_pipeline.variation.steps.noise import noise_of_series, noise_steps
 from xct_pipeline.variation.steps.pairs import Study
 from xct_pipeline.variation.steps.physics import physics_of, reference_of, refusals
+from xct_pipeline.variation.steps.projections import check_rays
 from xct_pipeline.variation.steps.quiet import QuietMask, quiet_part
 from xct_pipeline.variation.steps.second import check_second, second_series, second_store
 from xct_pipeline.variation.steps.series import KINDS, PREFIX, Series, planned_materials
@@ -51,6 +53,14 @@ def check(config: Config, scans: Sequence[AnyScan | None], frame: tuple[int, int
     charge = None
     if config.electrochemistry is not None and config.electrochemistry.log is not None:
         charge = charge_of_series(config, names, scans, reference_of(config, names))[2]
+    if settings.estimator == "projections":
+        if settings.closure is not None and CLOSURES[settings.closure].energies > 1:
+            raise ValueError(f'variation.estimator = "projections": not for closure = "{settings.closure}"')
+        volumes = [s.name for s in scans if s is not None and not isinstance(s, Scan)]
+        if volumes:
+            raise ValueError(f'variation.estimator = "projections": {", ".join(volumes[:3])} has none, but a volume')
+        angles = [s.angles if isinstance(s, Scan) else None for s in scans]
+        check_rays(names, angles, reference_of(config, names))
     missing = refusals(settings, scans, config.acquisition.pixel_size_um)
     if not missing:
         physics = physics_of(settings, scans)

@@ -20,7 +20,8 @@ from xct_pipeline.variation.steps.charge import offset_note
 from xct_pipeline.variation.steps.noise import measure_pairs, pairs_step
 from xct_pipeline.variation.steps.pairs import EVALUATE_BYTES, EVALUATE_S, PairOfScans, Study, areal_passes
 from xct_pipeline.variation.steps.physics import interpolation_of
-from xct_pipeline.variation.steps.routes import write_routes
+from xct_pipeline.variation.steps.projections import projection_routes, projections_step
+from xct_pipeline.variation.steps.routes import by_projections, write_routes
 from xct_pipeline.variation.steps.series import KINDS, PREFIX, VERSION, Materials, materials_of, pairs_of, region_mask
 from xct_pipeline.variation.steps.sums import measure_surface
 
@@ -70,6 +71,9 @@ def mass_steps(study: Study, surface: Reduction | None, materials: Materials | N
         steps += pairs_steps(mask, materials, part)
         pairs = region_pairs(study, mask, part, False, None, None, materials)
         steps += [sums.step(known=False) for pair in pairs if pair is not None for sums in pair.sums]
+    if study.settings.estimator == "projections":
+        fits = [projections_step(study, k, known=False) for k in range(len(study.series.names))]
+        steps += [step for step in fits if step is not None]
     return [*steps, tables_step(study)]
 
 
@@ -122,8 +126,10 @@ def write_maps_and_tables(
                 parts += material_rows(study, k, WHOLE, measured, labelled, materials)
     study.store.write_table("areal_noise", pd.DataFrame(ratios, columns=areal_noise.COLUMNS))
     totals, more = named_regions(study, materials, steps)
-    warnings = write_tables(study, results, profiles, totals, parts + more)
-    warnings += write_routes(study, results[False])
+    changes = results[False]
+    fitted = by_projections(study, changes, projection_routes(study, steps))
+    warnings = write_tables(study, results | {False: fitted}, profiles, totals, parts + more)
+    warnings += write_routes(study, changes, fitted)
     if steps is not None:
         steps.note(steps.bind(tables_step(study)), "executed")
     return done, warnings
