@@ -45,7 +45,7 @@ class Bench:
 
     def configure(self, folder: Path, scans: Sequence[int], window: str, exclude: Sequence[str] = ()) -> Path:
         """Link raw scans into a folder and write a configuration for them."""
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for file in folder.glob("*.nxs"):
             file.unlink()
         for k in scans:
