@@ -17,8 +17,9 @@ from xct_pipeline import pipeline
 from xct_pipeline.config.file import load_config
 from xct_pipeline.engine.execution import Progress
 from xct_pipeline.engine.resources import resources
+from xct_pipeline.outputs import written_whole
 from xct_pipeline.simulation.beamline import SimulationSettings
-from xct_pipeline.simulation.simulate import SimulatedSeries, simulate
+from xct_pipeline.simulation.simulate import SimulatedSeries, simulate, unfinished
 from xct_pipeline.store.store import Store
 
 CONFIG = """\
@@ -83,12 +84,13 @@ def simulate_folder(
     Raises
     ------
     ValueError
-        The folder holds such files already.
+        The folder holds such files already; those of the same call that was stopped are finished.
     """
     default = SimulationSettings()
     count = angles or max(default.angles, round(columns * 1.88) | 1)
     settings = SimulationSettings(scans=scans, columns=columns, rows=rows, angles=count)
-    return write_config(simulate(folder, settings=settings, seed=seed))
+    simulate(folder, settings=settings, seed=seed, last=write_config)
+    return folder / "run.toml"
 
 
 def write_config(series: SimulatedSeries) -> Path:
@@ -96,7 +98,8 @@ def write_config(series: SimulatedSeries) -> Path:
     file = series.folder / "run.toml"
     first, stop = series.region_z
     spectra = "".join(IMPEDANCE.format(file=path.name, scan=k) for k, path in enumerate(series.spectra))
-    file.write_text(CONFIG.format(first=first, stop=stop, radius=series.region_radius) + spectra)
+    with written_whole(file) as part:
+        part.write_text(CONFIG.format(first=first, stop=stop, radius=series.region_radius) + spectra)
     return file
 
 
@@ -105,7 +108,7 @@ def run_demo(
 ) -> pipeline.RunResult:
     """Simulate a cell, unless the folder holds one already, and run every stage on it."""
     config = folder / "run.toml"
-    if not config.exists():
+    if not config.exists() or unfinished(folder):
         simulate_folder(folder)
     return pipeline.run(pipeline.plan(load_config(config), resources(workers, memory)), progress)
 

@@ -23,6 +23,7 @@ def init(
     Example: xct init scan_*.nxs -o run.toml
     """
     from xct_pipeline.cli.template import write_template
+    from xct_pipeline.outputs import written_whole
 
     for scan in scans:
         require_scan(scan)
@@ -32,7 +33,8 @@ def init(
         return
     if output.exists():
         raise ValueError(f"{output} exists; choose another name or remove it")
-    output.write_text(text)
+    with written_whole(output) as part:
+        part.write_text(text)
     tell(f"wrote {output}; next: xct check {output}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.names import check_scan_name
+from xct_pipeline.outputs import written_whole
 from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.series import Series
 
@@ -21,6 +24,8 @@ def export_store(
     store: Path, format: str = "tiff", output: Path | None = None, scans: Sequence[str] | None = None
 ) -> Iterator[Path]:
     """Write the volumes of a store, one after the other; yield what was written.
+
+    A folder or file gets its name when all of it is written; one of an earlier export is replaced then.
 
     Parameters
     ----------
@@ -36,7 +41,7 @@ def export_store(
     Raises
     ------
     StoreError
-        No such store or scan, or a scan whose name no file may have.
+        No such store or scan, a scan whose name no file may have, or a folder of slices that holds other files.
     ValueError
         Unknown format.
     """
@@ -80,28 +85,53 @@ def _planes(volume: xr.DataArray) -> Iterator[tuple[int, npt.NDArray[np.float32]
 def _write_tiff(volume: xr.DataArray, folder: Path, name: str, voxel: float | None) -> Path:
     import tifffile
 
-    target = folder / name
-    target.mkdir(exist_ok=True)
+    target = (folder / name).resolve()
+    part, before = target.with_name(f".{name}.partial"), target.with_name(f".{name}.replaced")
+    ours = re.compile(re.escape(name) + r"_\d{5,}\.tif")
+    for place in (target, part, before):
+        strange = [file.name for file in place.iterdir() if not ours.fullmatch(file.name)] if place.exists() else []
+        if strange:
+            raise StoreError(f"{place} holds {strange[0]}, which is no slice of {name}; choose another folder with -o")
+    for place in (part, before):  # of an export that was killed
+        _drop(place)
+    part.mkdir()
     scale: dict[str, Any] = {}
     if voxel is not None:
         scale = {"resolution": (1e4 / voxel, 1e4 / voxel), "resolutionunit": "CENTIMETER"}
     metadata = {"unit": volume.attrs["units"], "voxel_size_um": voxel}
-    for z, plane in _planes(volume):
-        tifffile.imwrite(target / f"{name}_{z:05d}.tif", plane, metadata=metadata, **scale)
+    try:
+        for z, plane in _planes(volume):
+            with (part / f"{name}_{z:05d}.tif").open("wb") as stream:
+                tifffile.imwrite(stream, plane, metadata=metadata, **scale)
+                stream.flush()
+                os.fsync(stream.fileno())
+        if target.exists():
+            target.rename(before)
+        part.rename(target)
+        _drop(before)
+    except BaseException:
+        _drop(part)
+        raise
     return target
+
+
+def _drop(folder: Path) -> None:
+    """Delete the slices of a folder, and the folder if nothing else is in it."""
+    if folder.exists():
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
 
 
 def _write_hdf5(volume: xr.DataArray, folder: Path, name: str, voxel: float | None) -> Path:
     import h5py
 
     target = folder / f"{name}.h5"
-    part = folder / f"{name}.h5.part"
-    with h5py.File(part, "w") as file:
+    with written_whole(target) as part, h5py.File(part, "w") as file:
         data = file.create_dataset("volume", shape=volume.shape, dtype="f4", chunks=True)
         data.attrs["units"] = volume.attrs["units"]
         if voxel is not None:
             data.attrs["voxel_size_um"] = voxel
         for z, plane in _planes(volume):
             data[z] = plane
-    part.replace(target)
     return target
