@@ -68,7 +68,7 @@ def xct(capsys: Any, *args: object) -> Ended:
     capsys.readouterr()
     with mock.patch.object(sys, "argv", ["xct", *map(str, args)]):
         try:
-            cli.main()
+            cli.main(last=False)
         except SystemExit as stop:
             code = int(stop.code or 0)
     for handler in [h for h in log.handlers if h not in before]:

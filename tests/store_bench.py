@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.store.verify import image_paths, repair, verify
 
 STAGES = ("reconstruction", "registration", "segmentation", "variation")
-KILLED, STRANGE = 9, 70
+KILLED, STRANGE, TIMED = 9, 70, -signal.SIGPROF
 NO_DATA = {"lock", "lock.json", "run.log"}  # of no content: a flip in them harms nothing
 
 
@@ -45,7 +46,7 @@ class Bench:
 
     def configure(self, folder: Path, scans: Sequence[int], window: str, exclude: Sequence[str] = ()) -> Path:
         """Link raw scans into a folder and write a configuration for them."""
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for file in folder.glob("*.nxs"):
             file.unlink()
         for k in scans:
@@ -80,11 +81,13 @@ def run(config: Path, until: str, workers: int, memory: str) -> int:
     return 3 if result.failed else 0
 
 
-def in_child(function: Callable[[], int | None], deaths: int | None = None, late: bool = False) -> tuple[int, str]:
+def in_child(
+    function: Callable[[], int | None], deaths: int | None = None, late: bool = False, seconds: float = 0.0
+) -> tuple[int, str]:
     """Call a function in a forked child; return its exit code and what it died of.
 
     With `deaths`, the child is ended, as by ``kill -9``, in place of its so many-th renaming of a written file, or
-    `late`, just after it.
+    `late`, just after it; with `seconds`, after so much processor time, wherever it then is.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -97,6 +100,8 @@ def in_child(function: Callable[[], int | None], deaths: int | None = None, late
                 os.dup2(nowhere.fileno(), 2)
             if deaths is not None:
                 _die_at(deaths, late)
+            signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which ends a process at once, as kill -9 does
+            signal.setitimer(signal.ITIMER_PROF, seconds)
             code = function() or 0
         except RefusedError as error:
             code, text = 2, str(error)

@@ -17,9 +17,10 @@ from xct_pipeline import pipeline
 from xct_pipeline.config.file import load_config
 from xct_pipeline.engine.execution import Progress
 from xct_pipeline.engine.resources import resources
+from xct_pipeline.outputs import written_whole
 from xct_pipeline.planning.plan import Plan
 from xct_pipeline.simulation.beamline import SimulationSettings
-from xct_pipeline.simulation.simulate import SimulatedSeries, simulate
+from xct_pipeline.simulation.simulate import SimulatedSeries, simulate, unfinished
 from xct_pipeline.store.store import Store
 
 CONFIG = """\
@@ -84,7 +85,7 @@ def simulate_folder(
     Raises
     ------
     ValueError
-        The folder holds such files already.
+        The folder holds such files already; those of the same call that was stopped are finished.
     """
     default = SimulationSettings()
     count = angles or max(default.angles, round(columns * 1.88) | 1)
@@ -98,7 +99,8 @@ def simulate_folder(
         center_spread=small * default.center_spread,
         shift_voxels=small * default.shift_voxels,
     )
-    return write_config(simulate(folder, settings=settings, seed=seed))
+    simulate(folder, settings=settings, seed=seed, last=write_config)
+    return folder / "run.toml"
 
 
 def write_config(series: SimulatedSeries) -> Path:
@@ -106,14 +108,15 @@ def write_config(series: SimulatedSeries) -> Path:
     file = series.folder / "run.toml"
     first, stop = series.region_z
     spectra = "".join(IMPEDANCE.format(file=path.name, scan=k) for k, path in enumerate(series.spectra))
-    file.write_text(CONFIG.format(first=first, stop=stop, radius=series.region_radius) + spectra)
+    with written_whole(file) as part:
+        part.write_text(CONFIG.format(first=first, stop=stop, radius=series.region_radius) + spectra)
     return file
 
 
 def plan_demo(folder: Path, workers: int | None = None, memory: int | None = None) -> Plan:
     """Simulate a cell, unless the folder holds one already, and lay out every stage on it."""
     config = folder / "run.toml"
-    if not config.exists():
+    if not config.exists() or unfinished(folder):
         simulate_folder(folder)
     return pipeline.plan(load_config(config), resources(workers, memory))
 

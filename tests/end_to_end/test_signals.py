@@ -7,22 +7,62 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from command import shell, start
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+STOPPED = "xct: stopped; the same command goes on where this one ended"
 
 
-@pytest.mark.parametrize("delay", [0.3, 0.8, 1.5, 3.0])  # libraries are imported, kernels compiled, shards computed
-@pytest.mark.parametrize("number", CODES, ids=[number.name for number in CODES])
-def test_a_signal_ends_a_run(work, number, delay):
-    process = start("run", work / "run.toml")
-    time.sleep(delay)
-    if process.poll() is not None:
-        out, err = process.communicate()
-        assert process.returncode == 0, out + err
-        pytest.skip(f"the run had ended after {delay} s")
+def heard(process: subprocess.Popen[str]) -> bool:
+    """Tell whether a process has asked for SIGTERM, which Python does not do by itself."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")), "0")
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
+    """Wait until something is seen of a process, however slow the machine is."""
+    until = time.monotonic() + 120
+    while not happened():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+MOMENTS: dict[str, Callable[[subprocess.Popen[str], Path], bool]] = {
+    "importing": lambda process, store: heard(process),
+    "planning": lambda process, store: store.exists(),
+    "compiling": lambda process, store: any(store.rglob("volume/zarr.json")),
+    "computing": lambda process, store: any((store / ".xct" / "markers").rglob("0_0_0.json")),
+}
+
+
+@pytest.fixture
+def long_run(work) -> Path:
+    """A configuration of twenty scans, of which no machine is through before a signal comes."""
+    for k in range(2, 20):
+        os.link(work / "scan_00.nxs", work / f"scan_{k:02d}.nxs")
+    return work / "run.toml"
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("importing", signal.SIGINT),
+        ("importing", signal.SIGHUP),
+        ("planning", signal.SIGTERM),
+        ("compiling", signal.SIGHUP),
+        ("computing", signal.SIGINT),
+        ("computing", signal.SIGTERM),
+    ],
+)
+def test_a_signal_ends_a_run(long_run, moment, number):
+    process = start("run", long_run)
+    wait_for(process, lambda: MOMENTS[moment](process, long_run.with_name("store.zarr")))
     process.send_signal(number)
     sent = time.monotonic()
     out, err = process.communicate(timeout=30)
@@ -32,12 +72,55 @@ def test_a_signal_ends_a_run(work, number, delay):
         return
     assert process.returncode == CODES[number], out + err
     assert "Traceback" not in out + err
-    assert err.splitlines()[-1] == "xct: stopped; the same command goes on where this one ended"
+    assert err.splitlines()[-1] == STOPPED
+
+
+ENDINGS = {
+    "threads": "t = threading.Thread(target=time.sleep, args=({s},)); t.start()",
+    "exit functions": "import atexit; atexit.register(time.sleep, {s})",
+    "modules": "class Slow:\n        def __del__(self, sleep=time.sleep): sleep({s})\n    sys.modules['slow'] = Slow()",
+}
+
+
+def ending(folder: Path, body: str, seconds: float) -> subprocess.Popen[str]:
+    """Start a command that has told how it ended, and whose interpreter then takes its time to go."""
+    code = (
+        "import sys, time, threading, types\n"
+        f"def execute():\n    {body.format(s=seconds)}\n    print('done', flush=True)\n    return 3\n"
+        "sys.modules['xct_pipeline.cli.app'] = types.SimpleNamespace(execute=execute)\n"
+        "from xct_pipeline.cli import main\nmain()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "done\n"
+    time.sleep(0.3)
+    return process
+
+
+@pytest.mark.parametrize(("what", "number"), zip(ENDINGS, CODES, strict=True))
+def test_a_signal_after_the_end_changes_nothing(tmp_path, what, number):
+    """While the interpreter waits for threads, calls exit functions or drops its modules."""
+    process = ending(tmp_path, ENDINGS[what], 1.5)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (3, "")
+
+
+@pytest.mark.parametrize("what", ["threads", "exit functions"])
+def test_a_signal_bounds_how_long_the_end_takes(tmp_path, what):
+    process = ending(tmp_path, ENDINGS[what], 60)
+    process.send_signal(signal.SIGTERM)
+    sent = time.monotonic()
+    _, err = process.communicate(timeout=30)
+    assert time.monotonic() - sent < 5
+    assert (process.returncode, err) == (3, "")
 
 
 def test_a_second_run_goes_on(work):
     process = start("run", work / "run.toml")
-    time.sleep(2)
+    wait_for(process, lambda: (work / "store.zarr").exists())
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert shell("run", work / "run.toml").code == 0
@@ -80,8 +163,8 @@ def test_ignored_signals_stay_ignored(work):
     arguments = [sys.executable, "-c", "from xct_pipeline.cli import main; main()", "info", str(work / "scan_00.nxs")]
     ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, preexec_fn=ignore)
-    time.sleep(0.3)
-    os.kill(process.pid, signal.SIGHUP)
+    wait_for(process, lambda: heard(process))
+    process.send_signal(signal.SIGHUP)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "projections" in out

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from store_bench import STAGES, STRANGE, Bench, assert_like, assert_right_or_error, copy_store, flip, in_child
 
+from xct_pipeline import demo
+from xct_pipeline.report import write_report
+from xct_pipeline.store.export import export_store
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.verify import verify
 
@@ -29,7 +33,9 @@ soak = pytest.mark.skipif(not SOAK, reason="takes hours: set XCT_SOAK=10, or 1 f
 def bench(tmp_path_factory) -> Bench:
     made = Bench(tmp_path_factory.mktemp("bench"))
     config = made.configure(made.folder / "warm", (0, 1), "ram-lak")
-    store_bench.run(config, STAGES[0], 1, "4GB")  # what children inherit compiled
+    store_bench.run(config, STAGES[0], 1, "4GB")  # what children inherit compiled and imported
+    for format in ("tiff", "hdf5"):
+        exported(config.with_name("store.zarr"), format, made.folder / "exported")
     return made
 
 
@@ -229,6 +235,90 @@ def test_a_killed_reconstruction_is_continued_with_other_workers_and_memory(benc
 def test_many_kills(bench, tmp_path, stage):
     """A hundred kills with ``XCT_SOAK=10``."""
     killed_and_continued(bench, tmp_path, stage, [1 + 7 * k % 40 for k in range(10 * SOAK)])
+
+
+def seconds_of(function: Callable[[], int | None]) -> float:
+    """Return the processor seconds that a call takes in a child."""
+    before = os.times()
+    assert in_child(function) == (0, "")
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def simulated(folder: Path) -> None:
+    demo.simulate_folder(folder, scans=2, columns=64, rows=32, angles=25)
+
+
+def exported(store: Path, format: str, folder: Path) -> None:
+    list(export_store(store, format, folder))
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of all that is there, hidden files as well."""
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+WRITERS = ("report", "tiff", "hdf5", "simulate")
+
+
+def killed_and_repeated(bench: Bench, folder: Path, what: str, count: int) -> None:
+    """Kill what writes files at any moment: what bears a final name is whole, and the same call ends with the same."""
+    copy_store(bench.undisturbed((0, 1), "ram-lak", "reconstruction").parent, folder / "copy")
+    store, work = folder / "copy" / "store.zarr", folder / "work"
+
+    def write(place: Path) -> None:
+        if what == "simulate":
+            simulated(place)
+        elif what == "report":
+            write_report(store)
+        else:
+            exported(store, what, place)
+
+    place = store if what == "report" else work
+    long = seconds_of(lambda: write(folder / "whole"))
+    whole = tree(store if what == "report" else folder / "whole")
+    known = set(whole) | {"simulation.unfinished"}
+    again = what != "simulate"  # every other one replaces what an earlier call wrote
+    draw, killed = random.Random(0), 0
+    for k in range(count):
+        if not (again and k % 2) and what != "report":
+            shutil.rmtree(work, ignore_errors=True)
+        code, text = in_child(lambda: write(work), seconds=max(0.01, draw.uniform(0, long)))
+        assert code in (0, store_bench.TIMED), text
+        killed += code != 0
+        for name, data in tree(place).items() if place.exists() else ():
+            hidden = any(part.startswith(".") and part != ".xct" for part in Path(name).parts)
+            assert hidden or name in known, name
+            assert hidden or name == "simulation.unfinished" or data == whole[name] or what == "report", name
+        if what == "tiff" and work.exists():  # a folder with its final name holds all its slices
+            for scan in work.glob("scan_*"):
+                names = {n for n in whole if n.startswith(f"{scan.name}/")}
+                assert {f"{scan.name}/{f.name}" for f in scan.iterdir()} == names
+        if what == "report":
+            assert (store / "report.html").read_bytes().rstrip().endswith(b"</html>")
+        assert in_child(lambda: write(work)) == (0, "")
+        if what == "report":
+            assert not [p for p in verify(Store(store)).problems if ".partial" not in p.place]
+        else:
+            assert tree(work) == whole
+    assert killed >= count // 2
+    if what == "report":
+        assert in_child(lambda: store_bench.mend(store)) == (0, "")
+        assert set(tree(store)) == set(whole)
+
+
+@pytest.mark.parametrize("what", WRITERS)
+def test_killed_writing_leaves_nothing_half_finished(bench, tmp_path, what):
+    killed_and_repeated(bench, tmp_path, what, 4)
+
+
+@soak
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("what", WRITERS)
+def test_much_killed_writing(bench, tmp_path, what):
+    """A hundred kills with ``XCT_SOAK=10``."""
+    killed_and_repeated(bench, tmp_path, what, 10 * SOAK)
 
 
 def flipped(bench: Bench, folder: Path, until: str, times: int, together: int) -> None:

@@ -36,6 +36,7 @@ def init(
     from xct_pipeline.cli import layouts
     from xct_pipeline.cli.log_template import with_log
     from xct_pipeline.cli.template import write_template
+    from xct_pipeline.outputs import written_whole
 
     known = layouts.recipes_for(recipes or [], recipe)
     where = output.parent if output else Path.cwd()
@@ -55,7 +56,8 @@ def init(
         print(clean(text) if sys.stdout.isatty() else text, end="")  # a file keeps every character of the paths
         return
     _require_new(output)
-    output.write_text(text)
+    with written_whole(output) as part:
+        part.write_text(text)
     tell(f"wrote {output}; next: xct check {output}")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.config import Config
+from xct_pipeline.outputs import written_whole
 from xct_pipeline.planning import preview as previewing
 from xct_pipeline.planning.plan import STAGES, plan
 from xct_pipeline.reconstruction.center.find import CenterEstimate
@@ -148,7 +149,8 @@ def sweep_sheet(config: Config, change: str, z: int | None, scan: str | None, fi
         "unit": image.unit,
         "pixel_um": image.voxel_um,
     }
-    tifffile.imwrite(file.with_suffix(".tif"), np.stack(slices), metadata={"axes": "QYX", "xct": about})
+    with written_whole(file.with_suffix(".tif")) as part:
+        tifffile.imwrite(part, np.stack(slices), metadata={"axes": "QYX", "xct": about})
 
 
 def _value(text: str) -> Any:

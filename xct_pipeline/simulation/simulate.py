@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.outputs import written_whole
 from xct_pipeline.simulation.beamline import (
     Detector,
     Placement,
@@ -34,8 +36,9 @@ from xct_pipeline.simulation.cell import (
 from xct_pipeline.simulation.phantom import Array, rasterize
 from xct_pipeline.simulation.spectra import INTERFACE, contact_of, write_spectrum
 
-__all__ = ["SimulatedSeries", "SimulationSettings", "charge_C", "simulate"]
+__all__ = ["SimulatedSeries", "SimulationSettings", "charge_C", "simulate", "unfinished"]
 
+UNFINISHED = "simulation.unfinished"  # lies in the folder until all is written, and says what is being written
 FIRST_START = datetime(2025, 1, 1, 8, 0, tzinfo=UTC)
 
 
@@ -77,8 +80,19 @@ class SimulatedSeries:
     region_radius: float
 
 
-def simulate(folder: str | Path, *, settings: SimulationSettings | None = None, seed: int = 0) -> SimulatedSeries:
-    """Write raw scans of an operando cell whose anode is stripped between them.
+def unfinished(folder: Path) -> bool:
+    """Tell whether a folder holds a series whose writing was stopped; the same call of `simulate` finishes it."""
+    return (folder / UNFINISHED).exists()
+
+
+def simulate(
+    folder: str | Path,
+    *,
+    settings: SimulationSettings | None = None,
+    seed: int = 0,
+    last: Callable[[SimulatedSeries], object] | None = None,
+) -> SimulatedSeries:
+    """Write raw scans of an operando cell whose anode is stripped between them, or finish what was stopped.
 
     Parameters
     ----------
@@ -88,6 +102,8 @@ def simulate(folder: str | Path, *, settings: SimulationSettings | None = None, 
         The default is small: 96 rows x 160 columns, 301 angles, three scans.
     seed : int
         The only source of randomness: equal seeds give equal files.
+    last : function, optional
+        Writes more about the series, before it counts as finished.
 
     Returns
     -------
@@ -97,16 +113,14 @@ def simulate(folder: str | Path, *, settings: SimulationSettings | None = None, 
     Raises
     ------
     ValueError
-        Where the folder already holds one of the files.
+        Where the folder already holds one of the files, or was begun with other settings.
     """
     settings = settings or SimulationSettings()
     folder = Path(folder)
     scans = tuple(folder / f"scan_{k:02d}.nxs" for k in range(settings.scans))
     spectra = tuple(folder / f"impedance_{k:02d}.csv" for k in range(settings.scans))
     cycler, truth = folder / "cycler.csv", folder / "truth"
-    for path in (*scans, *spectra, cycler, truth):
-        if path.exists():
-            raise ValueError(f"{path} exists already; choose an empty folder, or delete it first")
+    begin = _begin(folder, settings, seed, (*scans, *spectra, cycler, truth))
     cell = build_cell(
         settings.rows,
         settings.columns,
@@ -118,15 +132,16 @@ def simulate(folder: str | Path, *, settings: SimulationSettings | None = None, 
     placements = place_scans(settings, seed)
     steps = [changes_at(cell, settings.stripped * k / max(settings.scans - 1, 1)) for k in range(settings.scans)]
     masses = np.array([sodium_change_mg(cell, step) for step in steps])
-    folder.mkdir(parents=True, exist_ok=True)
+    begin()
     for k, path in enumerate(scans):
-        _write_scan(path, settings, cell, steps[k], placements[k], detector, generator(seed, 3, k), k)
+        if not path.exists():  # what is there was written whole
+            _write_scan(path, settings, cell, steps[k], placements[k], detector, generator(seed, 3, k), k)
     _write_cycler(cycler, settings, charge_C(masses))
     contact = [contact_of(cell, step) for step in steps]
     for k, path in enumerate(spectra):
         write_spectrum(path, contact[k], generator(seed, 4, k))
     _write_truth(truth, settings, seed, cell, steps, masses, placements, detector, contact)
-    return SimulatedSeries(
+    series = SimulatedSeries(
         folder=folder,
         scans=scans,
         cycler=cycler,
@@ -138,6 +153,32 @@ def simulate(folder: str | Path, *, settings: SimulationSettings | None = None, 
         region_z=cell.region_z,
         region_radius=cell.region_radius,
     )
+    if last is not None:
+        last(series)
+    (folder / UNFINISHED).unlink()
+    return series
+
+
+def _begin(folder: Path, settings: SimulationSettings, seed: int, files: Sequence[Path]) -> Callable[[], None]:
+    """Check that the files may be written, and return what marks the folder as unfinished."""
+    notice, text = folder / UNFINISHED, json.dumps({"seed": seed, "settings": asdict(settings)}) + "\n"
+    if notice.exists():
+        if notice.read_bytes() != text.encode():
+            raise ValueError(
+                f"{folder} holds a simulation that was stopped, of other settings; go on with those in "
+                f"{UNFINISHED}, or delete the folder first"
+            )
+        return lambda: None
+    for path in files:
+        if path.exists():
+            raise ValueError(f"{path} exists already; choose an empty folder, or delete it first")
+
+    def begin() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with written_whole(notice) as part:
+            part.write_text(text)
+
+    return begin
 
 
 def charge_C(mass_change_mg: npt.ArrayLike) -> Array:
@@ -161,7 +202,7 @@ def _write_scan(
     before = settings.darks + settings.flats
     angles = np.degrees(placement.angles)
     start = FIRST_START + timedelta(seconds=number * (settings.scan_seconds + settings.strip_seconds))
-    with h5py.File(path, "w") as file:
+    with written_whole(path) as part, h5py.File(part, "w") as file:
         shape = (total, settings.rows, settings.columns)
         data = file.create_dataset("entry/instrument/detector/data", shape, np.uint16)
         data.attrs["interpretation"] = "image"
@@ -254,7 +295,8 @@ def _write_cycler(path: Path, settings: SimulationSettings, charge: Array) -> No
     resting = np.where(~stripping & (step > 0), np.exp(-since_start / 120.0), 0.0)
     voltage = 0.010 + 0.015 * depth + active * (memory + resting)
     table = np.column_stack([time, passed, voltage, current])
-    np.savetxt(path, table, "%.15g", ",", header="time_s,charge_C,voltage_V,current_A", comments="")
+    with written_whole(path) as part:
+        np.savetxt(part, table, "%.15g", ",", header="time_s,charge_C,voltage_V,current_A", comments="")
 
 
 def _write_truth(
@@ -269,11 +311,12 @@ def _write_truth(
     contact: list[float],
 ) -> None:
     """Write what a pipeline should find: axes, motions, masses, defects; maps of the sodium that left."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     voxel = settings.pixel_size_um
     density = np.stack([rasterize(sodium_bodies(step), cell.shape) for step in steps])
     areal = density.sum(axis=1, dtype=np.float64) * voxel * 1e-4 * 1e3
-    np.savez_compressed(folder / "truth.npz", density_g_cm3=density, areal_mg_cm2=areal.astype(np.float32))
+    with written_whole(folder / "truth.npz") as part, part.open("wb") as stream:
+        np.savez_compressed(stream, density_g_cm3=density, areal_mg_cm2=areal.astype(np.float32))
     facts = {
         "seed": seed,
         "settings": asdict(settings),
@@ -297,4 +340,5 @@ def _write_truth(
         ],
         "dead_pixels": detector.dead[:, :2].tolist(),
     }
-    (folder / "truth.json").write_text(json.dumps(facts, indent=1) + "\n")
+    with written_whole(folder / "truth.json") as part:
+        part.write_text(json.dumps(facts, indent=1) + "\n")

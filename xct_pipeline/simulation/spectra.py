@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.outputs import written_whole
 from xct_pipeline.simulation.cell import ANODE_RADIUS, CERAMIC_TOP, Cell, Change, sodium_bodies
 from xct_pipeline.simulation.phantom import rasterize
 
@@ -51,4 +52,5 @@ def write_spectrum(path: Path, contact: float, rng: np.random.Generator) -> None
     z = impedance_ohm(contact)
     z = z + NOISE * np.abs(z) * (rng.normal(size=z.size) + 1j * rng.normal(size=z.size))
     table = np.column_stack([FREQUENCIES_HZ, z.real, -z.imag])
-    np.savetxt(path, table, "%.12g", ",", header="freq/Hz,Re(Z)/Ohm,-Im(Z)/Ohm", comments="")
+    with written_whole(path) as part:
+        np.savetxt(part, table, "%.12g", ",", header="freq/Hz,Re(Z)/Ohm,-Im(Z)/Ohm", comments="")

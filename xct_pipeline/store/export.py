@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 from dask.utils import format_bytes
 
 from xct_pipeline.names import check_scan_name
+from xct_pipeline.outputs import written_whole
 from xct_pipeline.store import layout
-from xct_pipeline.store.files import PARTIAL, RefusedError, StoreError, read_attributes
+from xct_pipeline.store.files import RefusedError, StoreError, read_attributes
 from xct_pipeline.store.formats import FORMATS, Exported, Format
 from xct_pipeline.store.image import SPATIAL
 from xct_pipeline.store.series import Series
@@ -103,21 +103,12 @@ def whole(target: Path) -> Iterator[Path]:
     StoreError
         A folder is there already that holds what no export wrote.
     """
-    begun = target.with_name(f".{target.name}.{os.getpid()}{PARTIAL}")
-    try:
-        if target.is_dir():
-            strange = next((f for f in target.iterdir() if not f.name.startswith(target.name)), None)
-            if strange is not None:
-                raise StoreError(f"{target} holds {strange.name}, which no export wrote; choose another --output")
+    if target.is_dir():
+        strange = next((f for f in target.iterdir() if not f.name.startswith(target.name)), None)
+        if strange is not None:
+            raise StoreError(f"{target} holds {strange.name}, which no export wrote; choose another --output")
+    with written_whole(target) as begun:
         yield begun
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(begun, target)
-    finally:
-        if begun.is_dir():
-            shutil.rmtree(begun, ignore_errors=True)
-        else:
-            begun.unlink(missing_ok=True)
 
 
 def exportable(series: Series) -> dict[str, str]:

@@ -1,0 +1,39 @@
+"""Files and folders outside of a store that are written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def written_whole(target: Path) -> Iterator[Path]:
+    """Give the path to write a file or folder to; it gets its name only when all of it is on the disk.
+
+    After a kill a hidden ``.NAME.partial`` is left beside, which the next writing of the same name replaces.
+    """
+    part = target.with_name(f".{target.name}.partial")
+    _drop(part)
+    try:
+        yield part
+        for file in (part, *part.rglob("*")):
+            if file.is_file():
+                with file.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(part, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _drop(part)
+        raise
+
+
+def _drop(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
