@@ -140,6 +140,7 @@ def open_tiff_scan(
             energy_keV=energy_keV,
             saturation=float(np.iinfo(kind).max) if kind.kind in "ui" else None,
             files=(*paths, *named),
+            exposure_s={} if frames.exposure_s is None else {"projections": frames.exposure_s},
         )
         scan = _named(scan, name)
         scan = _referenced(scan, (flats, flats_after), (darks, darks_after), base, without_flats, without_darks)

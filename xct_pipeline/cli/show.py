@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from xct_pipeline.engine.resources import format_bytes
 from xct_pipeline.inputs import MOST_LINES, clean, first_of
 
 if TYPE_CHECKING:
+    from xct_pipeline.correction.steps.look import Look
     from xct_pipeline.engine.execution import Progress, ShardResult
     from xct_pipeline.engine.resources import Resources
     from xct_pipeline.engine.steps import Stage
@@ -140,8 +142,8 @@ def _print_nested(facts: Mapping[str, Any], indent: str) -> None:
             tell(f"{indent}{key:<{width}}  {shown}")
 
 
-def plan_facts(plan: Plan) -> dict[str, Any]:
-    """Return a plan as plain values."""
+def plan_facts(plan: Plan, looks: Mapping[str, Look]) -> dict[str, Any]:
+    """Return a plan, and what a look at the frames of its scans told, as plain values."""
     from xct_pipeline.acquisition.checks import scan_facts
 
     scans = []
@@ -149,6 +151,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": item.name, "problem": item.problem}
         if item.scan is not None:
             entry |= {"facts": scan_facts(item.scan), "warnings": list(item.warnings)}
+            entry["frames"] = _look_facts(looks[item.name]) if item.name in looks else None
             entry["passes"] = [
                 {
                     "image": step.image.path,
@@ -170,6 +173,15 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "seconds": sum(stage.seconds(plan.limits) for stage in plan.stages),
         "stages": [stage_facts(stage, plan.limits) for stage in plan.stages],
         "scans": scans,
+    }
+
+
+def _look_facts(look: Look) -> dict[str, Any]:
+    return {
+        "looked_at": look.looked_at,
+        "there": look.there,
+        "levels": look.levels,
+        "findings": [asdict(found) for found in look.findings],
     }
 
 
@@ -198,8 +210,8 @@ def stage_facts(stage: Stage, limits: Resources) -> dict[str, Any]:
     }
 
 
-def print_plan(plan: Plan) -> None:
-    """Print the scans and what a run would take."""
+def print_plan(plan: Plan, looks: Mapping[str, Look]) -> None:
+    """Print the scans, what a look at their frames told, and what a run would take."""
     table = Table("scan", "projections", "flats", "darks", "pixel", "energy", "output", "shards", "per task")
     counted = set([item.name for item in plan.scans if item.scan is None][MOST_LINES:])  # not shown one by one
     for item in plan.scans:
@@ -221,10 +233,30 @@ def print_plan(plan: Plan) -> None:
         )
     screen = console()
     screen.print(table)
+    _print_looks(plan, looks)
     _print_remarks([(item.name, item.problem, item.warnings) for item in plan.scans])
     for step in plan.good[0].passes:
         tell(f"steps to {step.image.path}: {', '.join(op.name for op in step.ops)}")
     _print_stages(plan)
+
+
+def _print_looks(plan: Plan, looks: Mapping[str, Look]) -> None:
+    """Print the angles of each scan and the levels of the frames that were looked at."""
+    from xct_pipeline.acquisition.checks import scan_facts
+
+    table = Table("scan", "angles", "step", "flats", "darks", "transmission", "frames looked at")
+    for item in plan.scans:
+        if item.scan is None:
+            continue
+        facts, look = scan_facts(item.scan), looks.get(item.name)
+        row = [f"{facts['angle_first_deg']:g} to {facts['angle_last_deg']:g}", f"{facts['angle_step_deg']:.4g} deg"]
+        if look is not None:
+            found = look.levels
+            row += [f"{found[kind]:g}" if kind in found else "-" for kind in ("flats", "darks")]
+            row.append(f"{found['transmission_least']:.3g} to {found['transmission_most']:.3g}")
+            row.append(f"{sum(look.looked_at.values())} of {sum(look.there.values())}")
+        table.add_row(escape(item.name), *row)
+    console().print(table)
 
 
 def _print_stages(plan: Plan) -> None:
