@@ -22,7 +22,7 @@ LIKE_AIR, BRIGHTER_THAN_AIR = 0.03, 1.04  # the same where both edges of the fra
 BELOW_DARK = 0.01  # share of the pixels whose counts may lie at or below the dark
 STEP = 0.2  # change of the log of the light between neighbours that no sample makes
 CHANGE, LEAST_CHANGE = 6.0, 0.01  # from one projection to the next, against those beside, and of the mean transmission
-AS_BRIGHT = 0.02  # of the logarithm of the mean transmission
+AS_BRIGHT = 0.6  # change of the logarithm of the mean transmission, against that of how it is spread
 TELLING_JITTER = 0.3  # columns
 NOTHING_THERE = 0.99  # mean transmission that no part of the frame falls below where nothing is in the beam
 DOUBT = "attenuation is wrong"  # of what makes every value doubtful
@@ -215,9 +215,9 @@ def _changes(values: Array, kept: Array) -> list[str]:
     parts, log = parts / light, np.log(light[:, 0, 0])
     change = np.nanmean(np.abs(np.diff(parts, axis=0)), axis=(1, 2))
     found = _outstanding(change, (-2, -1, 1, 2)) + 1
-    # a single frame: unlike both its neighbours, yet as bright, as a slab seen edge on is not
+    # a single frame: unlike both its neighbours, yet about as bright, as a slab seen edge on is not
     single = np.nanmean(np.abs(parts[1:-1] - (parts[:-2] + parts[2:]) / 2), axis=(1, 2))
-    as_bright = np.abs(log[1:-1] - (log[:-2] + log[2:]) / 2) < AS_BRIGHT
+    as_bright = np.abs(log[1:-1] - (log[:-2] + log[2:]) / 2) < AS_BRIGHT * single
     alone = _outstanding(np.where(as_bright, single, 0.0), (-3, -2, 2, 3), single) + 1
     found = np.union1d(found, alone)
     if not len(found) or len(found) > 0.05 * len(change):

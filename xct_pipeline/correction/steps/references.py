@@ -152,7 +152,7 @@ def _mask(
         )
     gap = f", a gap of {width} columns at {first} among them" if width > 1 else ""
     notes.append(f"{int(mask.sum())} pixels hold no value in any frame{gap}: interpolated from the columns beside them")
-    return mask
+    return np.asarray(mask, bool)
 
 
 def _limit(scan: Scan) -> float | None:
