@@ -84,16 +84,17 @@ def plan_of(
     until: str | None = None,
 ) -> Any:
     """Lay out the run that a command's options describe."""
-    from xct_pipeline import pipeline
     from xct_pipeline.config.file import ConfigError, read_text
     from xct_pipeline.config.lines import located
-    from xct_pipeline.engine.resources import resources
-    from xct_pipeline.planning.plan import EveryError
 
     try:
         settings = load(config)
     except ConfigError as error:
         raise ConfigError(error.source, _with_others(config, error.problems, until)) from None
+    from xct_pipeline import pipeline
+    from xct_pipeline.engine.resources import resources
+    from xct_pipeline.planning.plan import EveryError
+
     span = parse_rows(rows)
     if span is not None:
         settings = settings.model_copy(update={"acquisition": settings.acquisition.model_copy(update={"rows": span})})
@@ -121,13 +122,14 @@ def end_partial(settings: Any, asked: list[str] | None, done: Collection[str]) -
 
 def _with_others(config: Path, problems: list[str], until: str | None) -> list[str]:
     """Add what is wrong with scans, logs and sound settings of a configuration that is wrong elsewhere."""
-    from xct_pipeline import pipeline
     from xct_pipeline.config.file import load_sound, read_text
     from xct_pipeline.config.lines import located
-    from xct_pipeline.planning.plan import EveryError
 
     settings, others = load_sound(config)
     if settings is not None:
+        from xct_pipeline import pipeline
+        from xct_pipeline.planning.plan import EveryError
+
         try:
             others += _of_files(settings, pipeline.plan(settings, None, until))
         except EveryError as error:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from xct_pipeline.cli.terminal import console, error_console, quiet, tell
 from xct_pipeline.engine.resources import format_bytes
-from xct_pipeline.inputs import MOST_LINES, clean, first_of
+from xct_pipeline.inputs import MOST_LINES, clean, first_of, folded
 
 if TYPE_CHECKING:
     from xct_pipeline.correction.steps.look import Look
@@ -293,10 +293,12 @@ def format_duration(seconds: float) -> str:
 
 
 def _print_remarks(remarks: Iterable[tuple[str, str | None, Sequence[str]]]) -> None:
-    """Print the problem and the warnings of each scan, one a line, the first ten of each."""
+    """Print the problem and the warnings of each scan, one a line; alike ones are counted, the first ten lines told."""
     found = list(remarks)
-    problems = [f"[red]{escape(name)} failed:[/red] {escape(problem)}" for name, problem, _ in found if problem]
-    warnings = [f"[yellow]{escape(name)}: {escape(text)}[/yellow]" for name, _, texts in found for text in texts]
+    failed = folded([(name, problem) for name, problem, _ in found if problem])
+    told = folded([(name, text) for name, _, texts in found for text in texts])
+    problems = [f"[red]{escape(name)} failed:[/red] {escape(text)}" for name, text in failed]
+    warnings = [f"[yellow]{escape(name)}: {escape(text)}[/yellow]" for name, text in told]
     for line in (*first_of(problems), *first_of(warnings)):
         console().print(line, soft_wrap=True)
 

@@ -16,6 +16,7 @@ from xct_pipeline.config.section import with_absolute_paths
 from xct_pipeline.inputs import MOST_LINES, first_of, read_bytes
 
 MOST_BYTES = 4 * 2**20  # of a configuration
+MOST_MENDED = 100  # errors of a configuration beside which others are looked for
 DEEPEST = 12  # levels of tables and lists in each other
 TOO_DEEP = f"tables and lists lie in each other more than {DEEPEST} deep"
 
@@ -103,6 +104,8 @@ def load_sound(path: str | os.PathLike[str]) -> tuple[Config | None, list[str]]:
         except ConfigError as error:
             found = error.__context__
             if not isinstance(found, ValidationError):
+                return None, list(problems)
+            if len(error.problems) > MOST_MENDED:
                 return None, list(problems)
             problems |= dict.fromkeys(error.problems) if only_unknown else {}
             kinds = {item["type"] == "extra_forbidden" for item in found.errors(include_url=False)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+MOST_LOCATED = 50
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]#]+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"""\s*((?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+))*)\s*=""")
 _INNER = re.compile(r"[{,]\s*([A-Za-z0-9_-]+)\s*=")
@@ -22,6 +23,8 @@ def located(problems: Sequence[str], text: str) -> list[str]:
     text : str
         Of the configuration.
     """
+    if len(problems) > MOST_LOCATED:  # the first are shown
+        return [*located(problems[:MOST_LOCATED], text), *problems[MOST_LOCATED:]]
     keys = dict(reversed([*_keys(text)]))  # of one that is given twice the first
     values = [(found[1] or found[2], number) for number, line in _lines(text) for found in _QUOTED.finditer(line)]
     result = []
