@@ -185,7 +185,9 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
         notes += full_camera(references.constant, sample)
         shadow = shadow_in_flats(sample)
         scaled = sample if margin is None else sample * _level(sample, margin, left_out)[:, None, None]
-        whole = judge_whole(scan, scaled, margin, left_out)
+        # what is filled when it is read is not yet so here: such frames cannot be compared with others
+        partly = {k for each in dark.findings if not each.left_out for k in each.frames}
+        whole = judge_whole(scan, scaled, margin, sorted({*left_out, *partly}))
         about = [
             text for text in whole.notes if not (shadow and text.startswith("projections are up to"))
         ]  # told once, with its cause
