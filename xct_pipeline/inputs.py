@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from pathlib import Path
 
 MOST_TEXT = 64 * 2**20  # bytes of a list of angles or of a log
 MOST_LINES = 10  # of errors that are alike
+MOST_ALIKE = 5  # of remarks that differ in names and numbers alone
+_NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories of what is not seen but acts
 
 
@@ -52,6 +55,30 @@ def first_of(lines: Sequence[str], most: int = MOST_LINES) -> list[str]:
     if len(lines) <= most + 1:
         return list(lines)
     return [*lines[:most], f"... and {len(lines) - most} more"]
+
+
+def folded(remarks: Sequence[tuple[str, str]], most: int = MOST_ALIKE) -> list[tuple[str, str]]:
+    """Return remarks (name, text) with each told once, and many alike as their count, three names and the first text.
+
+    Parameters
+    ----------
+    remarks : sequence of (name, text)
+        Alike are texts that differ in numbers and in the name alone.
+    most : int
+        Of alike remarks that are told one by one.
+    """
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for name, text in dict.fromkeys(remarks):
+        kind = _NUMBER.sub("#", text.replace(name, "*") if len(name) > 1 else text)
+        kinds.setdefault(kind, []).append((name, text))
+    told: list[tuple[str, str]] = []
+    for alike in kinds.values():
+        if len(alike) <= most:
+            told += alike
+        else:
+            examples = ", ".join(name for name, _ in alike[:3])
+            told.append((f"{len(alike)} alike, of {examples} ...", alike[0][1]))
+    return told
 
 
 def clean(text: str) -> str:

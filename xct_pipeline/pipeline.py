@@ -40,7 +40,7 @@ from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.reconstruction.steps.row_sums import Rays
 from xct_pipeline.reconstruction.steps.table import table_row, volume_row, write_frames, write_table
 from xct_pipeline.registration.steps import stage as registration
-from xct_pipeline.scan import ScanError
+from xct_pipeline.scan import Scan, ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
 from xct_pipeline.store import provenance
 from xct_pipeline.store.collection import write_collection
@@ -157,6 +157,27 @@ def run(
         write_collection(store.path)
         write_record(store, key, steps, not result.failed, result.refused)
         return replace(result, outcomes=dict(steps.outcomes))
+
+
+def beside_problems(config: Config, scans: Sequence[tuple[str, Scan | None]] | None = None) -> list[str]:
+    """Return what is wrong with what was recorded beside the scans, each file by itself.
+
+    Parameters
+    ----------
+    config : Config
+    scans : sequence of (name, Scan or None), optional
+        None where they could not be opened: files are read all the same.
+    """
+    if config.electrochemistry is None:
+        return []
+    try:
+        if scans is None:
+            electrochemistry.read_all(config)
+        else:
+            electrochemistry.check(config, [name for name, _ in scans], [scan for _, scan in scans])
+    except ValueError as error:
+        return str(error).splitlines()
+    return []
 
 
 def unchanged_run(plan: Plan, store: Store, key: str) -> RunResult | None:

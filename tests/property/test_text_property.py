@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from xct_pipeline.acquisition.units import unit_factor
 from xct_pipeline.cli.terminal import SafeConsole
-from xct_pipeline.inputs import clean, first_of
+from xct_pipeline.inputs import clean, first_of, folded
 from xct_pipeline.names import ALLOWED, Name, ScanName, alike, check_name, check_path, fitting_name, key_of
 from xct_pipeline.scan import ScanError
 from xct_pipeline.store.cells import escape_cells, unescape_cells
@@ -128,3 +128,14 @@ def test_any_text_is_a_unit_or_an_error(text, to):
 def test_the_first_of_many():
     assert first_of(["a"] * 11) == ["a"] * 11
     assert first_of([str(k) for k in range(20_000)])[-2:] == ["9", "... and 19990 more"]
+
+
+def test_alike_remarks_are_counted_and_told_once():
+    few = [(f"s{k}", f"its pixel is {k} um") for k in range(5)]
+    assert folded([*few, *few]) == few
+    many = [(f"scan_{k:02}", f"scan_{k:02}: {k} projections do not belong") for k in range(11)]
+    other = ("scan_03", "no margin of air")
+    assert folded([other, *many]) == [
+        other,
+        ("11 alike, of scan_00, scan_01, scan_02 ...", "scan_00: 0 projections do not belong"),
+    ]

@@ -52,6 +52,24 @@ def angles_in_unit(scan: Scan, unit: Literal["degree", "radian"] | None) -> Scan
     return replace(scan, angles=angles, warnings=kept)
 
 
+def require_square(scan: Scan) -> None:
+    """Refuse pixels whose height is not their width: a volume has one edge for all its axes.
+
+    Raises
+    ------
+    ScanError
+        The file states both, and they differ.
+    """
+    height = scan.metadata.get("pixel_height_um")
+    if height is None or scan.pixel_size_um is None:
+        return
+    raise ScanError(
+        f"{scan.files[0] if scan.files else scan.name}: pixels are {scan.pixel_size_um:g} um wide and {height:g} um "
+        "high, but voxels are cubes: resample the frames to square pixels, or, where the file is wrong, set "
+        f"pixel_size_um = {scan.pixel_size_um:g} under [acquisition]"
+    )
+
+
 def likely_unit(angles: Angles) -> Literal["degree", "radian"] | None:
     """Return the unit in which a span that is none of a scan would be half a turn or a turn; None if it is one."""
     span = float(np.ptp(angles)) if len(angles) > 2 else 0.0

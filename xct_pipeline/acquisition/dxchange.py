@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,10 @@ def read_dxchange(
         if energy_keV is None and not reference:
             energy_keV = facts.photon_energy(file, str(path), warnings, about)
         detector = facts.group(file, "measurement/instrument/detector")
+        stacks = {"projections": projections, "flats": flats, "darks": darks}
+        mask = facts.pixel_mask(detector, projections.shape[1:], warnings)
+        if mask is None:
+            mask = facts.pixel_mask(facts.group(file, "exchange"), projections.shape[1:], warnings)
         return Scan(
             name=path.stem,
             projections=projections,
@@ -89,6 +94,8 @@ def read_dxchange(
             start=facts.moment(facts.text(file, "process/acquisition/start_date")),
             end=facts.moment(facts.text(file, "process/acquisition/end_date")),
             files=(path, *sorted(files - {path})),
+            exposure_s=facts.exposures(file, detector, {kind: f.shape[0] for kind, f in stacks.items() if f}),
+            pixel_mask=mask,
             warnings=tuple(warnings),
             metadata={key: value for key, value in about.items() if value},
         )
@@ -162,5 +169,8 @@ def _pixel_size(file: h5py.File, path: Path, warnings: list[str], about: dict[st
         size = facts.quantity(dataset, "micrometer", otherwise, str(path), warnings)
         if size is not None and 1e-4 < size / factor < 1e4:
             about["pixel_size_from"] = dataset.name + (f" / {factor:g}" if factor != 1 else "")
+            other = facts.optional(group, re.sub(r"(?<![a-z])x(?![a-z])", "y", name)) if name != "resolution" else None
+            height = None if other is None else facts.quantity(other, "micrometer", otherwise, str(path), [])
+            facts.note_height(height, factor, size / factor, about)
             return size / factor
     return None

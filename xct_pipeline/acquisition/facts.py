@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from xct_pipeline.acquisition.hdf5 import attribute, child, numbers, resolve, text_of
+from xct_pipeline.acquisition.hdf5 import attribute, child, numbers, reading, resolve, text_of
 from xct_pipeline.acquisition.units import convert
 from xct_pipeline.scan import ScanError
 
@@ -92,12 +92,67 @@ def pixel_size(entry: Any, detector: Any, where: str, warnings: list[str], facts
             warnings.append(f"{dataset.name} would be a pixel of {size:g} um: left out, set pixel_size_um")
             continue
         other = optional(group, name.replace("x_", "y_"))
-        height = quantity(other, "micrometer", "meter", where, []) if other is not None else None
-        if height is not None and abs(height / factor - size) > 1e-3 * size:
-            warnings.append(f"pixels are not square: {size:g} x {height / factor:g} um, the width is used")
+        note_height(None if other is None else quantity(other, "micrometer", "meter", where, []), factor, size, facts)
         facts["pixel_size_from"] = dataset.name + (f" / {factor:g}" if factor != 1 else "")
         return size
     return None
+
+
+def note_height(height: float | None, factor: float, width: float, facts: dict[str, Any]) -> None:
+    """Note the height of a pixel among the facts where it is not the width; both in micrometre, width in the sample."""
+    if height is not None and abs(height / factor - width) > 1e-3 * width:
+        facts["pixel_height_um"] = height / factor
+
+
+def exposures(file: Any, detector: Any, counts: dict[str, int]) -> dict[str, Any]:
+    """Exposure of every frame by its kind, seconds, where a Data Exchange file states one for all or for each.
+
+    Parameters
+    ----------
+    file : h5py.File
+    detector : h5py.Group or None
+    counts : dict
+        Frames of each kind: ``projections``, ``flats``, ``darks``.
+    """
+    flat = (
+        (detector, "exposure_time_flat"),
+        (file, "process/acquisition/flat_fields/flat_exposure_time"),
+        (detector, "brightfield_exposure_time"),
+    )
+    dark = ((detector, "exposure_time_dark"), (file, "process/acquisition/dark_fields/dark_exposure_time"))
+    own = {"projections": (), "flats": flat, "darks": dark}
+    found = {}
+    for kind, count in counts.items():
+        for holder, name in (*own[kind], (detector, "exposure_time"), (detector, "count_time")):
+            values = _times(holder, name)
+            if values is not None and values.size in (1, count):
+                found[kind] = np.broadcast_to(values, count).copy()
+                break
+    return found if "projections" in found else {}
+
+
+def _times(holder: Any, name: str) -> Any:
+    dataset = optional(holder, name)
+    if dataset is None:
+        return None
+    try:
+        values = numbers(dataset, name)
+    except ScanError:
+        return None
+    return values if values.size and np.all(np.isfinite(values)) and np.all(values > 0) else None
+
+
+def pixel_mask(holder: Any, shape: tuple[int, int], warnings: list[str]) -> Any:
+    """Pixels (row, column) that the file says have no value: any bit of a ``pixel_mask``; None where it has none."""
+    dataset = optional(holder, "pixel_mask")
+    if dataset is None:
+        return None
+    if dataset.dtype.kind not in "uib" or dataset.size != shape[0] * shape[1]:
+        warnings.append(f"{dataset.name} is {dataset.dtype} {dataset.shape}, no mask of {shape} pixels: left out")
+        return None
+    with reading(f"{dataset.file.filename}: {dataset.name}"):
+        mask = np.asarray(dataset[()]).reshape(shape).astype(bool)
+    return mask if mask.any() else None
 
 
 def magnification(holder: Any) -> float:

@@ -22,6 +22,7 @@ FEW_LOST = 0.01  # share from which on it is told
 NO_BEAM = 0.02  # of the usual light
 FLICKER = 0.1  # change of a single flat's level that is no drift of the beam
 SHADOW = 0.9  # of the light beside it: a part of a flat this dark shows something in the beam
+CONSTANT = 0.9  # share of the pixels of all flats that hold one count: no light fluctuates so little
 LIT = 0.003  # of the light of the flats, on a dark
 _SINGULAR = {"are": "is"}
 ROWS = 64  # rows of a frame that it is judged by
@@ -335,6 +336,41 @@ def defective(flats: Any, darks: Any, limit: float | None) -> npt.NDArray[np.boo
         for image in stack:
             mask &= image >= limit
     return np.asarray(mask) if mask.any() else None
+
+
+def unlit(flats: Any) -> npt.NDArray[np.bool_] | None:
+    """Return the pixels (row, column) without light in any flat: zero, negative or no number; None where they are few.
+
+    Rows that are wholly without light lie beyond the beam, and are no gap of the detector.
+    """
+    if flats is None or not len(flats):
+        return None
+    with np.errstate(invalid="ignore"):
+        mask = ~(flats[0] > 0)
+        for image in flats[1:] if mask.any() else ():
+            mask &= ~(image > 0)
+    mask[mask.all(axis=1)] = False
+    return np.asarray(mask) if FEW_LOST < mask.mean() < LOST else None
+
+
+def constant(flats: Any) -> float | None:
+    """Return the count that nearly all pixels of all flats hold, None where they differ as counts do."""
+    if flats is None or flats.dtype.kind not in "ui" or len(flats) < 2:
+        return None
+    value = flats[0].flat[0] if flats[0].size < 2 else np.median(flats[0])
+    return float(value) if np.mean(flats == value) > CONSTANT else None
+
+
+def fluctuates(sample: Floats) -> bool:
+    """Tell whether transmission (angle, row, column) changes at random from one projection to the next.
+
+    White noise has second differences that are larger than the first; a sample that turns has smaller ones.
+    """
+    inside = sample[1:-1] < 0.95
+    if len(sample) < 12 or np.count_nonzero(inside) < 100:
+        return False
+    first, second = np.abs(np.diff(sample, axis=0))[1:], np.abs(np.diff(sample, n=2, axis=0))
+    return float(np.median(second[inside])) > 1.4 * float(np.median(first[inside])) > 0
 
 
 def widest_gap(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int]:

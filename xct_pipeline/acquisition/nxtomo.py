@@ -12,7 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.acquisition.bounds import radians_without_unit
-from xct_pipeline.acquisition.facts import detector_facts, optional, photon_energy, pixel_size, scan_facts_of
+from xct_pipeline.acquisition.facts import (
+    detector_facts,
+    optional,
+    photon_energy,
+    pixel_mask,
+    pixel_size,
+    scan_facts_of,
+)
 from xct_pipeline.acquisition.hdf5 import (
     Hdf5Frames,
     attribute,
@@ -120,17 +127,17 @@ def read_nxtomo(
             warnings=tuple(warnings),
             metadata=facts,
             exposure_s=_exposures(detector, key),
-            pixel_mask=_pixel_mask(detector, (height, width), warnings),
+            pixel_mask=pixel_mask(detector, (height, width), warnings),
             **about,
         )
     return scan
 
 
 def _exposures(detector: Any, key: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float64]]:
-    """Exposure of every frame by its kind, where the file has one for each."""
+    """Exposure of every frame by its kind, where the file has one for all or for each."""
     for name in ("count_time", "exposure_time", "frame_time"):
         dataset = optional(detector, name)
-        if dataset is None or dataset.size != len(key) or len(key) < 2:
+        if dataset is None or dataset.size not in (1, len(key)):
             continue
         try:
             values = numbers(dataset, name)
@@ -138,21 +145,9 @@ def _exposures(detector: Any, key: npt.NDArray[np.int64]) -> dict[str, npt.NDArr
             continue
         if np.all(np.isfinite(values)) and np.all(values > 0):
             kinds = {"projections": PROJECTION, "flats": FLAT, "darks": DARK}
+            values = np.broadcast_to(values, len(key))
             return {kind: values[key == number] for kind, number in kinds.items()}
     return {}
-
-
-def _pixel_mask(detector: Any, shape: tuple[int, int], warnings: list[str]) -> npt.NDArray[np.bool_] | None:
-    """Pixels that the file says have no value: any bit of NXdetector's pixel_mask."""
-    dataset = optional(detector, "pixel_mask")
-    if dataset is None:
-        return None
-    if dataset.dtype.kind not in "uib" or dataset.size != shape[0] * shape[1]:
-        warnings.append(f"{dataset.name} is {dataset.dtype} {dataset.shape}, no mask of {shape} pixels: left out")
-        return None
-    with reading(f"{dataset.file.filename}: {dataset.name}"):
-        mask = np.asarray(dataset[()]).reshape(shape).astype(bool)
-    return mask if mask.any() else None
 
 
 def find_place(file: h5py.File, path: Path, entry: str | None) -> Place:

@@ -15,7 +15,7 @@ from xct_pipeline.acquisition.formats import format_of
 from xct_pipeline.acquisition.hdf5 import one_line, reading, split_entry
 from xct_pipeline.acquisition.images import image_frames
 from xct_pipeline.acquisition.references import Files, with_references
-from xct_pipeline.acquisition.tiff_stack import matching_files, read_angles
+from xct_pipeline.acquisition.tiff_stack import TiffFrames, matching_files, read_angles
 from xct_pipeline.names import ALLOWED, fitting_name
 from xct_pipeline.scan import Scan, ScanError
 
@@ -137,6 +137,7 @@ def open_tiff_scan(
         if len(values) != frames.shape[0]:
             raise ScanError(f"scan {name}: {len(values)} angles for {frames.shape[0]} projections ({projections})")
         kind = frames.dtype
+        exposure = frames.exposure_s if isinstance(frames, TiffFrames) else None
         named = [base / str(angles["file"])] if isinstance(angles, Mapping) and angles.get("file") else []
         scan = Scan(
             name="",
@@ -146,6 +147,7 @@ def open_tiff_scan(
             energy_keV=energy_keV,
             saturation=float(np.iinfo(kind).max) if kind.kind in "ui" else None,
             files=(*paths, *named),
+            exposure_s={} if exposure is None else {"projections": exposure},
         )
         scan = _named(scan, name)
         scan = _referenced(scan, (flats, flats_after), (darks, darks_after), base, without_flats, without_darks)

@@ -98,8 +98,9 @@ def with_references(scan: Scan, kind: Kind, files: Files | None, after: Files | 
     parts: list[Frames] = []
     positions: list[npt.NDArray[np.float64]] = []
     used_files: list[Path] = []
+    exposures: list[npt.NDArray[np.float64] | None] = []
     for named, given in groups:
-        for frames, when, own, used in _open_all(scan, kind, named, folder):
+        for frames, when, own, used, exposure in _open_all(scan, kind, named, folder):
             if frames.shape[1:] != scan.shape[1:]:
                 raise ScanError(
                     f"{used[0]}: {kind}s are {frames.shape[1:]}, the projections {scan.shape[1:]} (row, column)"
@@ -108,17 +109,28 @@ def with_references(scan: Scan, kind: Kind, files: Files | None, after: Files | 
             parts.append(frames)
             positions.append(own if own is not None and given is None else np.full(frames.shape[0], at))
             used_files += used
+            exposures.append(exposure)
     if not parts:
         raise ScanError(f"{kind}s: an empty list of files")
     stack = parts[0] if len(parts) == 1 else JoinedFrames(tuple(parts))
     position = np.concatenate(positions)
     every = tuple(dict.fromkeys((*scan.files, *used_files)))
+    scan = replace(scan, exposure_s=_exposures(scan, f"{kind}s", exposures))
     if kind == "flat":
         return replace(scan, flats=stack, flat_position=position, files=every)
     return replace(scan, darks=stack, dark_position=position, files=every)
 
 
-_Opened = tuple[Frames, datetime | None, npt.NDArray[np.float64] | None, list[Path]]
+def _exposures(
+    scan: Scan, kind: str, parts: Sequence[npt.NDArray[np.float64] | None]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the exposures of a scan whose frames of one kind are those of `parts`, left out where one is unknown."""
+    others = {name: values for name, values in scan.exposure_s.items() if name != kind}
+    known = [part for part in parts if part is not None]
+    return {**others, kind: np.concatenate(known)} if len(known) == len(parts) else others
+
+
+_Opened = tuple[Frames, datetime | None, npt.NDArray[np.float64] | None, list[Path], npt.NDArray[np.float64] | None]
 
 
 def _open_all(scan: Scan, kind: Kind, named: Files, folder: Path) -> list[_Opened]:
@@ -136,13 +148,13 @@ def _open_all(scan: Scan, kind: Kind, named: Files, folder: Path) -> list[_Opene
                 if frames is None:
                     raise ScanError(f"{path}: holds no {kind}s of its own")
                 position = scan.flat_position if kind == "flat" else scan.dark_position
-                opened.append((frames, None, position, [path]))
+                opened.append((frames, None, position, [path], scan.exposure_s.get(f"{kind}s")))
             else:
                 run = form.references([path], entry, kind)
-                opened.append((run.frames, run.start, None, run.files))
+                opened.append((run.frames, run.start, None, run.files, run.exposure_s))
     for form, paths in stacks.values():
         run = form.references(paths, None, kind)
-        opened.append((run.frames, run.start, None, run.files))
+        opened.append((run.frames, run.start, None, run.files, run.exposure_s))
     return opened
 
 

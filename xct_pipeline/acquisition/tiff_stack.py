@@ -18,6 +18,8 @@ from xct_pipeline.inputs import read_bytes
 from xct_pipeline.scan import ScanError
 
 LARGE = 2**28  # bytes of an image that is looked at twice
+EXPOSURE_TAG = 33434  # of EXIF, seconds
+AREA_DETECTOR_TAGS = 65009  # above it areaDetector writes its attributes, each as name:value
 MOST_PACKED = 1100  # bytes that one byte of a compressed image can hold
 
 
@@ -40,6 +42,8 @@ class TiffFrames:
         Rows and columns.
     stored : numpy dtype
         With the byte order of the files.
+    exposure_s : numpy.ndarray of float64 or None
+        Of each frame, where the tags of all files tell it.
     """
 
     paths: tuple[Path, ...]
@@ -49,6 +53,7 @@ class TiffFrames:
     height: int
     width: int
     stored: np.dtype[Any]
+    exposure_s: npt.NDArray[np.float64] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -105,6 +110,7 @@ class _Layout:
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     offsets: list[int]
+    exposure_s: float = float("nan")
 
 
 def _layout(path: Path) -> _Layout:
@@ -140,7 +146,28 @@ def _layout(path: Path) -> _Layout:
             raise ScanError(
                 f"{path}: says its images are {first.shape}, {nbytes} bytes, but holds {packed}: the file is damaged"
             )
-        return _Layout((int(first.shape[0]), int(first.shape[1])), dtype, offsets)
+        return _Layout((int(first.shape[0]), int(first.shape[1])), dtype, offsets, _exposure(first))
+
+
+def _exposure(page: Any) -> float:
+    """Return the exposure that an image's tags tell: EXIF's ExposureTime, or areaDetector's AcquireTime; else nan."""
+    for tag in page.tags.values():
+        try:
+            if tag.code == EXPOSURE_TAG:
+                above, below = tag.value if isinstance(tag.value, tuple) else (tag.value, 1)
+                seconds = float(above) / float(below)
+            elif tag.code > AREA_DETECTOR_TAGS and isinstance(tag.value, str):
+                name, _, written = tag.value.partition(":")
+                if name.strip().lower() not in ("acquiretime", "exposuretime"):
+                    continue
+                seconds = float(written)
+            else:
+                continue
+        except (TypeError, ValueError, ZeroDivisionError):
+            continue
+        if 0 < seconds < float("inf"):
+            return seconds
+    return float("nan")
 
 
 def _chain_ends(tiff: Any) -> bool:
@@ -164,6 +191,7 @@ def tiff_frames(paths: Sequence[Path]) -> TiffFrames:
     file: list[int] = []
     page: list[int] = []
     offset: list[int] = []
+    exposure: list[float] = []
     first: _Layout | None = None
     for i, path in enumerate(paths):
         layout = _layout(path)
@@ -175,8 +203,18 @@ def tiff_frames(paths: Sequence[Path]) -> TiffFrames:
         file += [i] * len(layout.offsets)
         page += range(len(layout.offsets))
         offset += layout.offsets
+        exposure += [layout.exposure_s] * len(layout.offsets)
     assert first is not None
-    return TiffFrames(tuple(paths), np.array(file), np.array(page), np.array(offset), *first.shape, stored=first.dtype)
+    told = np.array(exposure)
+    return TiffFrames(
+        tuple(paths),
+        np.array(file),
+        np.array(page),
+        np.array(offset),
+        *first.shape,
+        stored=first.dtype,
+        exposure_s=told if np.all(np.isfinite(told)) else None,
+    )
 
 
 def is_tiff(path: Path) -> bool:

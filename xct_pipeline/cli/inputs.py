@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from xct_pipeline.cli.kinds import kind_of, require_scan
-from xct_pipeline.cli.options import PARTIAL, Cluster, ConfigPath, JsonFlag, Memory, Rows, Workers, plan_of, print_json
+from xct_pipeline.cli.options import (
+    PARTIAL,
+    WRONG,
+    Cluster,
+    ConfigPath,
+    JsonFlag,
+    Memory,
+    Rows,
+    Workers,
+    plan_of,
+    print_json,
+)
 from xct_pipeline.cli.terminal import tell
 from xct_pipeline.inputs import clean
 
@@ -79,23 +90,24 @@ def check(
     rows: Rows = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Tell every error at once, the facts of each scan, and what a run would take. Computes nothing.
+    """Tell every error at once, the facts and frame levels of each scan, and what a run would take. Writes nothing.
 
     Example: xct check run.toml --memory 8GB
     """
     from xct_pipeline import pipeline
     from xct_pipeline.cli import echem, show
+    from xct_pipeline.planning.inspection import inspected
 
-    layout = plan_of(config, memory, workers, cluster, rows)
+    layout, looks = inspected(plan_of(config, memory, workers, cluster, rows))
     clocks = echem.clocks_of(layout)
     if as_json:
-        print_json(show.plan_facts(layout) | ({"electrochemistry": clocks} if clocks else {}))
+        print_json(show.plan_facts(layout, looks) | ({"electrochemistry": clocks} if clocks else {}))
     else:
-        show.print_plan(layout)
+        show.print_plan(layout, looks)
         echem.print_clocks(clocks)
     pipeline.refuse(layout)
     if any(item.problem for item in layout.scans):
-        raise typer.Exit(PARTIAL)
+        raise typer.Exit(WRONG if all(item.problem for item in layout.scans) else PARTIAL)
 
 
 def schema(markdown: Annotated[bool, typer.Option("--markdown", help="As a page of text instead.")] = False) -> None:

@@ -88,19 +88,32 @@ def plan_of(
     until: str | None = None,
 ) -> Any:
     """Lay out the run that a command's options describe."""
-    from xct_pipeline import pipeline
-    from xct_pipeline.config.file import ConfigError
-    from xct_pipeline.engine.resources import resources
+    from xct_pipeline.config.file import ConfigError, read_text
+    from xct_pipeline.config.lines import located
 
     try:
         settings = load(config)
     except ConfigError as error:
-        raise ConfigError(error.source, [*error.problems, *_scan_problems(config)]) from None
+        raise ConfigError(error.source, _with_others(config, error.problems, until)) from None
+    from xct_pipeline import pipeline
+    from xct_pipeline.engine.resources import resources
+    from xct_pipeline.planning.plan import EveryError
+
     span = parse_rows(rows)
     if span is not None:
         settings = settings.model_copy(update={"acquisition": settings.acquisition.model_copy(update={"rows": span})})
     limits = resources(workers, parse_bytes(memory), cluster)
-    return pipeline.plan(settings, limits, until)
+    try:
+        layout = pipeline.plan(settings, limits, until)
+        scans = [(item.name, item.scan) for item in layout.scans]
+        if not pipeline.beside_problems(settings, scans):
+            return layout
+        raise EveryError([], layout.scans)
+    except EveryError as error:
+        problems = list(dict.fromkeys([*error.problems, *_of_files(settings, error)]))
+        if len(problems) == 1:
+            raise EveryError(problems) from None
+        raise ConfigError(str(config), located(problems, read_text(config))) from None
 
 
 def end_partial(settings: Any, asked: list[str] | None, done: Collection[str]) -> None:
@@ -111,18 +124,42 @@ def end_partial(settings: Any, asked: list[str] | None, done: Collection[str]) -
         raise typer.Exit(PARTIAL)
 
 
-def _scan_problems(config: Path) -> list[str]:
-    """Return what is wrong with the scans of a configuration that is wrong elsewhere, to tell all at once."""
-    from xct_pipeline.acquisition.steps import open_scans
-    from xct_pipeline.config.file import load_scans_only
+def _with_others(config: Path, problems: list[str], until: str | None) -> list[str]:
+    """Add what is wrong with scans, logs and sound settings of a configuration that is wrong elsewhere."""
+    from xct_pipeline.config.file import load_sound, read_text
+    from xct_pipeline.config.lines import located
 
-    settings = load_scans_only(config)
-    if settings is None:
-        return []
-    try:
-        return [item.problem for item in open_scans(settings) if item.problem]
-    except ValueError as error:
-        return str(error).splitlines()
+    settings, others = load_sound(config)
+    if settings is not None:
+        from xct_pipeline import pipeline
+        from xct_pipeline.planning.plan import EveryError
+
+        try:
+            others += _of_files(settings, pipeline.plan(settings, None, until))
+        except EveryError as error:
+            others += [*error.problems, *_of_files(settings, error)]
+        except ValueError:  # of the command line
+            return problems
+    told = located(others, read_text(config)) if others else []
+    return list(dict.fromkeys([*problems, *told]))
+
+
+def _of_files(settings: Any, opened: Any) -> list[str]:
+    """Return what is wrong with the frames of the scans that could be opened, and with what was recorded beside them.
+
+    Parameters
+    ----------
+    settings : Config
+    opened : Plan or EveryError
+    """
+    from xct_pipeline import pipeline
+    from xct_pipeline.planning.inspection import inspected_scans
+
+    if opened.scans is None:
+        return pipeline.beside_problems(settings)
+    looked, _ = inspected_scans(settings, opened.scans)
+    beside = pipeline.beside_problems(settings, [(item.name, item.scan) for item in opened.scans])
+    return [*(item.problem for item in looked if item.problem), *beside]
 
 
 def use_device(device: str) -> bool:

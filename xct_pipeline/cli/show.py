@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ from rich.table import Table
 
 from xct_pipeline.cli.answer import answer_of, print_answer
 from xct_pipeline.cli.terminal import console, tell
-from xct_pipeline.inputs import MOST_LINES, first_of
+from xct_pipeline.inputs import MOST_LINES, first_of, folded
 
 if TYPE_CHECKING:
+    from xct_pipeline.correction.steps.look import Look
     from xct_pipeline.engine.resources import Resources
     from xct_pipeline.engine.steps import Stage
     from xct_pipeline.pipeline import RunResult
@@ -106,13 +108,14 @@ def _print_nested(facts: Mapping[str, Any], indent: str) -> None:
             tell(f"{indent}{key:<{width}}  {shown}")
 
 
-def plan_facts(plan: Plan) -> dict[str, Any]:
-    """Return a plan as plain values."""
+def plan_facts(plan: Plan, looks: Mapping[str, Look]) -> dict[str, Any]:
+    """Return a plan, and what a look at the frames of its scans told, as plain values."""
     scans = []
     for item in plan.scans:
         entry: dict[str, Any] = {"name": item.name, "problem": item.problem}
         if item.taken is not None:
             entry |= {"facts": item.facts(), "warnings": list(item.warnings)}
+            entry["frames"] = _look_facts(looks[item.name]) if item.name in looks else None
             entry["passes"] = [
                 {
                     "image": step.image.path,
@@ -134,6 +137,15 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "seconds": sum(stage.seconds(plan.limits) for stage in plan.stages),
         "stages": [stage_facts(stage, plan.limits) for stage in plan.stages],
         "scans": scans,
+    }
+
+
+def _look_facts(look: Look) -> dict[str, Any]:
+    return {
+        "looked_at": look.looked_at,
+        "there": look.there,
+        "levels": look.levels,
+        "findings": [asdict(found) for found in look.findings],
     }
 
 
@@ -162,8 +174,8 @@ def stage_facts(stage: Stage, limits: Resources) -> dict[str, Any]:
     }
 
 
-def print_plan(plan: Plan) -> None:
-    """Print the scans and what a run would take."""
+def print_plan(plan: Plan, looks: Mapping[str, Look]) -> None:
+    """Print the scans, what a look at their frames told, and what a run would take."""
     table = Table("scan", "projections", "flats", "darks", "pixel", "energy", "output", "shards", "per task")
     counted = set([item.name for item in plan.scans if item.taken is None][MOST_LINES:])  # not shown one by one
     for item in plan.scans:
@@ -183,6 +195,7 @@ def print_plan(plan: Plan) -> None:
         )
     screen = console()
     screen.print(table)
+    _print_looks(plan, looks)
     _print_remarks([(item.name, item.problem, item.warnings) for item in plan.scans])
     for step in plan.good[0].passes:
         tell(f"steps to {step.image.path}: {', '.join(op.name for op in step.ops)}")
@@ -197,6 +210,25 @@ def _input_cells(item: ScanPlan) -> tuple[str, str, str]:
     assert scan is not None
     counts = (str(frames.shape[0] if frames else 0) for frames in (scan.flats, scan.darks))
     return " x ".join(map(str, scan.shape)), *counts  # type: ignore[return-value]
+
+
+def _print_looks(plan: Plan, looks: Mapping[str, Look]) -> None:
+    """Print the angles of each scan and the levels of the frames that were looked at."""
+    from xct_pipeline.acquisition.checks import scan_facts
+
+    table = Table("scan", "angles", "step", "flats", "darks", "transmission", "frames looked at")
+    for item in plan.scans:
+        if item.scan is None:
+            continue
+        facts, look = scan_facts(item.scan), looks.get(item.name)
+        row = [f"{facts['angle_first_deg']:g} to {facts['angle_last_deg']:g}", f"{facts['angle_step_deg']:.4g} deg"]
+        if look is not None:
+            found = look.levels
+            row += [f"{found[kind]:g}" if kind in found else "-" for kind in ("flats", "darks")]
+            row.append(f"{found['transmission_least']:.3g} to {found['transmission_most']:.3g}")
+            row.append(f"{sum(look.looked_at.values())} of {sum(look.there.values())}")
+        table.add_row(escape(item.name), *row)
+    console().print(table)
 
 
 def _print_stages(plan: Plan) -> None:
@@ -233,10 +265,12 @@ def format_duration(seconds: float) -> str:
 
 
 def _print_remarks(remarks: Iterable[tuple[str, str | None, Sequence[str]]]) -> None:
-    """Print the problem and the warnings of each scan, one a line, the first ten of each."""
+    """Print the problem and the warnings of each scan, one a line; alike ones are counted, the first ten lines told."""
     found = list(remarks)
-    problems = [f"[red]{escape(name)} failed:[/red] {escape(problem)}" for name, problem, _ in found if problem]
-    warnings = [f"[yellow]{escape(name)}: {escape(text)}[/yellow]" for name, _, texts in found for text in texts]
+    failed = folded([(name, problem) for name, problem, _ in found if problem])
+    told = folded([(name, text) for name, _, texts in found for text in texts])
+    problems = [f"[red]{escape(name)} failed:[/red] {escape(text)}" for name, text in failed]
+    warnings = [f"[yellow]{escape(name)}: {escape(text)}[/yellow]" for name, text in told]
     for line in (*first_of(problems), *first_of(warnings)):
         console().print(line, soft_wrap=True)
 

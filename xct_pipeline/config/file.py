@@ -11,10 +11,12 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from xct_pipeline.config import Config
+from xct_pipeline.config.lines import located
 from xct_pipeline.config.section import with_absolute_paths
 from xct_pipeline.inputs import MOST_LINES, first_of, read_bytes
 
 MOST_BYTES = 4 * 2**20  # of a configuration
+MOST_MENDED = 100  # errors of a configuration beside which others are looked for
 DEEPEST = 12  # levels of tables and lists in each other
 TOO_DEEP = f"tables and lists lie in each other more than {DEEPEST} deep"
 
@@ -55,7 +57,10 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         raise ConfigError(str(file), [TOO_DEEP]) from None
     except ValueError as error:  # not of TOML alone: a number of a million digits is one too
         raise ConfigError(str(file), [f"not valid TOML: {error}"]) from None
-    return parse_config(data, folder=file.parent, source=str(file))
+    try:
+        return parse_config(data, folder=file.parent, source=str(file))
+    except ConfigError as error:
+        raise ConfigError(str(file), located(error.problems, text)) from None
 
 
 def read_text(file: Path) -> str:
@@ -76,13 +81,61 @@ def read_text(file: Path) -> str:
         raise ConfigError(str(file), [str(error).removeprefix(f"{file}: ")]) from None
 
 
-def load_scans_only(path: str | os.PathLike[str]) -> Config | None:
-    """Read what a wrong configuration says about its scans; None where that is wrong too."""
+def load_sound(path: str | os.PathLike[str]) -> tuple[Config | None, list[str]]:
+    """Read what is sound in a wrong configuration, so that errors of files are told with those of the settings.
+
+    Returns
+    -------
+    config : Config or None
+        Without the keys that are unknown and the tables that are wrong; None where nothing of use is left.
+    problems : list of str
+        What is wrong beside that, seen once unknown keys are out.
+    """
+    folder = Path(path).parent
     try:
-        data = tomllib.loads(read_text(Path(path)))
-        return parse_config({"output": "-", "acquisition": data["acquisition"]}, Path(path).parent)
-    except (OSError, ValueError, KeyError, RecursionError):  # ConfigError is a ValueError
-        return None
+        data: dict[str, Any] = {"output": "-", **tomllib.loads(read_text(Path(path)))}
+    except (OSError, ValueError, RecursionError):  # ConfigError is a ValueError
+        return None, []
+    problems: dict[str, None] = {}
+    only_unknown = True
+    for _ in range(4):
+        try:
+            return parse_config(data, folder), list(problems)
+        except ConfigError as error:
+            found = error.__context__
+            if not isinstance(found, ValidationError):
+                return None, list(problems)
+            if len(error.problems) > MOST_MENDED:
+                return None, list(problems)
+            problems |= dict.fromkeys(error.problems) if only_unknown else {}
+            kinds = {item["type"] == "extra_forbidden" for item in found.errors(include_url=False)}
+            only_unknown = only_unknown and kinds == {True}
+            dropped = [_dropped(data, item) for item in found.errors(include_url=False)]
+            if not all(dropped):
+                return None, list(problems)
+    return None, list(problems)
+
+
+def _dropped(data: dict[str, Any], item: Any) -> bool:
+    """Drop an unknown key, or the table in which a value is wrong; tell whether scans can still be opened."""
+    keys = _keys(item["loc"])
+    if not keys:
+        return False
+    depth = 1
+    if item["type"] == "extra_forbidden":
+        depth = len(keys)
+    elif keys[0] == "acquisition" and len(keys) > 1:
+        depth = 2
+    if keys[:depth] in (["acquisition"], ["acquisition", "scans"], ["acquisition", "tiff"]):
+        return False
+    holder: Any = data
+    for key in keys[: depth - 1]:
+        holder = holder.get(key) if isinstance(holder, dict) else holder[key] if isinstance(key, int) else None
+        if not isinstance(holder, dict | list):
+            return True
+    if isinstance(holder, dict):
+        holder.pop(keys[depth - 1], None)
+    return True
 
 
 def parse_config(data: dict[str, Any], folder: Path = Path("."), source: str = "configuration") -> Config:

@@ -33,7 +33,7 @@ class Consistency:
     jumps : numpy.ndarray of int
         Projections at which those from there on do not continue those before.
     jitter : float
-        Columns by which single projections are shifted at random, rms, noise included.
+        Columns by which single projections are shifted at random, rms; with one row, noise included.
     worst : float
         The largest departure of an outlier's centre of mass, columns.
     """
@@ -69,7 +69,9 @@ def consistency(transmission: Floats, angles: Floats, left: int, right: int) -> 
     bands = np.array_split(np.arange(rows), 2 if rows > 1 else 1)
     u = np.arange(columns) - (columns - 1) / 2
     outlying, jumped = np.zeros(n, bool), np.zeros(n, bool)
-    jitter, worst = [], 0.0
+    jitter: list[float] = []
+    rests: list[Floats] = []
+    worst = 0.0
     order = np.argsort(np.mod(angles, np.pi), kind="stable")
     for band in bands:
         profile = p[:, band].mean(axis=1, dtype=np.float64)
@@ -86,11 +88,19 @@ def consistency(transmission: Floats, angles: Floats, left: int, right: int) -> 
         off = np.abs(rest) > max(SIGMAS * sigma, 0.1)
         worst = max(worst, float(np.max(np.abs(rest[off & ~wrong]), initial=0.0)))
         jitter.append(sigma)
+        rests.append(rest)
         outlying |= wrong | off
         jumped |= _jumps(rest, angles, wrong | off)
     if not jitter:
         return None
-    return Consistency(np.flatnonzero(outlying), np.flatnonzero(jumped), float(np.median(jitter)), worst)
+    shared = _shared(*rests) if len(rests) == 2 else jitter[0]
+    return Consistency(np.flatnonzero(outlying), np.flatnonzero(jumped), shared, worst)
+
+
+def _shared(upper: Floats, lower: Floats) -> float:
+    """Return the robust standard deviation of what two bands of rows share: a stage moves both, noise either."""
+    together, apart = (1.483 * float(np.median(np.abs(v - np.median(v)))) for v in (upper + lower, upper - lower))
+    return float(np.sqrt(max(together**2 - apart**2, 0.0)) / 2)
 
 
 def sinusoid_residuals(center: Floats, angles: Floats, wrong: npt.NDArray[np.bool_]) -> tuple[Floats, float]:

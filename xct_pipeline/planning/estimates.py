@@ -13,7 +13,7 @@ from xct_pipeline.config import Config
 from xct_pipeline.config.correction import StripeDefects
 from xct_pipeline.correction.steps.defects import add_defects, column_statistics, defects_step
 from xct_pipeline.correction.steps.fields import Fields, measure_fields, sound
-from xct_pipeline.correction.steps.frames import TELLING_JITTER
+from xct_pipeline.correction.steps.frames import DOUBT, TELLING_JITTER
 from xct_pipeline.engine.blocks import Array, Pass, Reduction
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
@@ -109,21 +109,33 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
     assert frame is not None
     most = config.acquisition.most_left_out
     entry.fields = measure_fields(config.correction, scan, frame, store, steps, most)
+    entry.warnings += entry.fields.warnings  # before anything else can fail: they may say why
     scan, frame = sound(scan, frame, entry.fields)
     entry.item = replace(entry.item, scan=scan, frame=frame)
     if entry.item.axis is not None:
         entry.center = reconstruction.given_center(entry.item.axis)
     else:
-        entry.center = reconstruction.estimate_center(config, scan, frame, entry.fields, store, steps)
+        entry.center = _found_center(entry.fields, config, scan, frame, store, steps)
     if entry.item.axis is None and entry.fields.jitter > TELLING_JITTER:
         # half of the stage's wobble: which projections face each other decides how much of it the centre takes
         sigma = float(np.hypot(entry.center.sigma, 0.5 * entry.fields.jitter * frame.binning))
         entry.center = replace(entry.center, sigma=sigma)
-    entry.warnings += [*entry.fields.warnings, *entry.center.warnings]
+    entry.warnings += entry.center.warnings
     if pixel_um(config, scan) is None:
         entry.warnings.append("no pixel size known: reconstructed in 1/pixel; give acquisition.pixel_size_um")
     if isinstance(config.correction.stripe, StripeDefects):
         entry.columns = column_statistics(config.correction, scan, frame, entry.fields, store, limits, steps)
+
+
+def _found_center(
+    fields: Fields, config: Config, scan: Scan, frame: Frame, store: Store | None, steps: Steps | None
+) -> CenterEstimate:
+    """Find the centre; where that fails on counts that are doubted, the doubt comes first."""
+    try:
+        return reconstruction.estimate_center(config, scan, frame, fields, store, steps)
+    except ScanError as error:
+        doubts = [text for text in fields.warnings if DOUBT in text]
+        raise ScanError("; ".join([*doubts, str(error)])) from None
 
 
 def _find_defects(good: Sequence[Prepared], config: Config) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from xct_pipeline.acquisition.steps import open_scans
+from xct_pipeline.acquisition.steps import UnopenedError, open_scans
 from xct_pipeline.config import Config, Registration
 from xct_pipeline.engine.resources import Resources, resources
 from xct_pipeline.engine.steps import Stage, Step, Steps
@@ -97,15 +97,15 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
     limits = limits or resources()
     try:
         opened = open_scans(config)
-    except ScanError as error:
-        raise _all_errors([*str(error).splitlines(), *_setting_errors(config, until, None)]) from None
+    except UnopenedError as error:
+        some = of_one_series([plan_scan(config, item, k, limits) for k, item in enumerate(error.opened)])
+        raise EveryError([*str(error).splitlines(), *_setting_errors(config, until, None)], some) from None
     scans = of_one_series([plan_scan(config, item, k, limits) for k, item in enumerate(opened)])
     errors = _setting_errors(config, until, scans)
     if errors:
-        raise _all_errors([*errors, *(item.problem for item in scans if item.problem)])
+        raise EveryError([*errors, *(item.problem for item in scans if item.problem)], scans)
     if not any(item.taken is not None for item in scans):
-        problems = "\n".join(f"  {line}" for line in first_of([item.problem or "" for item in scans]))
-        raise ScanError(scans[0].problem or "" if len(scans) == 1 else f"no scan can be used:\n{problems}")
+        raise EveryError([item.problem or "" for item in scans], scans)
     stages = STAGES[: last_stage(config, until) + 1]
     planned = Plan(config, limits, until, scans, tuple(_stages(config, scans, limits, stages)))
     Steps(planned.steps)  # refuses two of one name
@@ -151,9 +151,14 @@ def _planned_volume(item: ScanPlan) -> registration.Volume:
     return registration.Volume(item.name, image.path, (z, y, x), image.levels, image.voxel_um, image.unit, "")
 
 
-def _all_errors(errors: Sequence[str]) -> ScanError:
-    lines = list(dict.fromkeys(errors))
-    return ScanError(lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} errors", *first_of(lines)]))
+class EveryError(ScanError):
+    """Everything that hinders a run: `problems` lists it, `scans` are those that were opened."""
+
+    def __init__(self, problems: Sequence[str], scans: tuple[ScanPlan, ...] | None = None) -> None:
+        self.problems = list(dict.fromkeys(problems))
+        self.scans = scans
+        lines = first_of(self.problems) or [""]
+        super().__init__(lines[0] if len(lines) == 1 else "\n  ".join([f"{len(self.problems)} errors", *lines]))
 
 
 def _setting_errors(config: Config, until: str | None, scans: Sequence[ScanPlan] | None) -> list[str]:

@@ -18,6 +18,7 @@ from xct_pipeline.correction.steps.fields import Fields, fields_step, nominal_fi
 from xct_pipeline.engine.blocks import Pass, Reduction, Source, side_by_side
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Estimate, Step
+from xct_pipeline.reconstruction.center.find import LEAST_ANGLES, LEAST_COLUMNS
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.reconstruction.steps.row_sums import Rays, rays_of, row_sums_step
 from xct_pipeline.scan import AnyScan, Axis, Scan, ScanError
@@ -83,6 +84,8 @@ def plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -
             raise ScanError("; ".join(filter(None, [str(error), outside]))) from None
         if outside:
             raise ScanError(outside)
+        if given is None:
+            _require_searchable(item.name, frame)
         nominal = Axis((frame.columns - 1) / 2) if given is None else working_axis(given, frame)
         fields = nominal_fields(frame)
         passes = scan_passes(config, item.scan, frame, fields, nominal, limits, Store(config.store_path))
@@ -120,6 +123,15 @@ def _center_problem(name: str, center: float, scan: Scan) -> str:
     if 0 <= center <= columns - 1:
         return ""
     return f"{name}: reconstruction.center = {center:g} lies outside the detector (columns 0 to {columns - 1})"
+
+
+def _require_searchable(name: str, frame: Frame) -> None:
+    """Refuse a scan whose centre cannot be searched for."""
+    if frame.angles < LEAST_ANGLES or frame.columns < LEAST_COLUMNS:
+        raise ScanError(
+            f"{name}: {frame.angles} projections of {frame.columns} columns: finding a centre takes at least "
+            f"{LEAST_ANGLES} and {LEAST_COLUMNS}; give it by center under [reconstruction]"
+        )
 
 
 def scan_passes(

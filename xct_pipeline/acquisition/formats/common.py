@@ -8,17 +8,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from xct_pipeline.scan import Frames, Scan, ScanError
 
 Kind = Literal["flat", "dark"]
 
 
 class Run(NamedTuple):
-    """Flats or darks that were found in a file: the frames, when they were taken, the files that hold them."""
+    """Flats or darks that were found in a file: the frames, when they were taken, the files, exposures in seconds."""
 
     frames: Frames
     start: datetime | None
     files: list[Path]
+    exposure_s: npt.NDArray[np.float64] | None = None
 
 
 class Recognise(Protocol):
@@ -83,4 +87,5 @@ def frames_of_kind(path: Path, run: Scan, kind: Kind) -> Run:
         wanted = run.projections
     if wanted is None:
         raise ScanError(f"{path}: holds no {kind}s, only other kinds of frames")
-    return Run(wanted, run.start, list(run.files))
+    exposure = run.exposure_s.get("projections" if wanted is run.projections else f"{kind}s")
+    return Run(wanted, run.start, list(run.files), exposure)

@@ -22,7 +22,8 @@ def _open(path: Path, entry: str | None, *, pixel_size_um: float | None, energy_
 
 def _references(paths: Sequence[Path], entry: str | None, kind: Kind) -> Run:
     del entry, kind
-    return Run(tiff_frames(paths), None, list(paths))
+    frames = tiff_frames(paths)
+    return Run(frames, None, list(paths), frames.exposure_s)
 
 
 FORMAT = Format("TIFF", 0, (), _recognise, _open, _references, together=True)

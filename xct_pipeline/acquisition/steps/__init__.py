@@ -36,6 +36,14 @@ class OpenedScan:
     volume: GivenVolume | None = None
 
 
+class UnopenedError(ScanError):
+    """Scans that cannot be found, a line for each problem; `opened` are the others."""
+
+    def __init__(self, problems: Sequence[str], opened: Sequence[OpenedScan]) -> None:
+        self.opened = tuple(opened)
+        super().__init__("\n".join(problems))
+
+
 @dataclass(frozen=True)
 class Frame:
     """The pixels that are worked on: detector rows and columns after cropping columns and binning.
@@ -164,7 +172,7 @@ def open_scans(config: Config) -> list[OpenedScan]:
     if not opened and not problems:
         problems.append("acquisition.exclude leaves out every scan; keep one")
     if problems:
-        raise ScanError("\n".join([*problems, *(item.problem for item in opened if item.problem)]))
+        raise UnopenedError([*problems, *(item.problem for item in opened if item.problem)], opened)
     return _one_experiment(config, opened)
 
 
@@ -338,6 +346,7 @@ def _supplied(scan: Scan, acquisition: Acquisition) -> Scan:
         Frames to leave out that are not there, or angles in another unit than is stated.
     """
     scan = replace(scan, distance_mm=acquisition.distance_mm or scan.distance_mm)
+    bounds.require_square(scan)
     scan = bounds.angles_in_unit(scan, acquisition.angle_unit)
     told = bounds.plausible(scan)
     named = acquisition.excluded_frames(scan.name)

@@ -19,6 +19,7 @@ from xct_pipeline.config import Air, Correction
 from xct_pipeline.correction import air, flatfield
 from xct_pipeline.correction.steps.frames import (
     MOST_LEFT_OUT,
+    full_camera,
     judge_projections,
     judge_whole,
     refuse_counts,
@@ -181,10 +182,16 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
         left_out = refuse_many(scan, dark.findings, most_left_out)
     jitter = float("nan")
     if fields.flats is not None:
-        notes += shadow_in_flats(sample)
+        notes += full_camera(references.constant, sample)
+        shadow = shadow_in_flats(sample)
         scaled = sample if margin is None else sample * _level(sample, margin, left_out)[:, None, None]
-        whole = judge_whole(scan, scaled, margin, left_out)
-        findings, notes, jitter = [*findings, *whole.findings], [*notes, *whole.notes], whole.jitter
+        # what is filled when it is read is not yet so here: such frames cannot be compared with others
+        partly = {k for each in dark.findings if not each.left_out for k in each.frames}
+        whole = judge_whole(scan, scaled, margin, sorted({*left_out, *partly}))
+        about = [
+            text for text in whole.notes if not (shadow and text.startswith("projections are up to"))
+        ]  # told once, with its cause
+        findings, notes, jitter = [*findings, *whole.findings], [*notes, *shadow, *about], whole.jitter
         left_out = refuse_many(scan, [*dark.findings, *whole.findings], most_left_out)
     del sample
     if margin is not None:

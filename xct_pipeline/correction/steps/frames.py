@@ -18,9 +18,14 @@ from xct_pipeline.scan import Scan, ScanError
 
 MOST_LEFT_OUT = 0.02
 TOO_BRIGHT = 1.1  # transmission of a block, air being 1, from which flats are doubted
+LIKE_AIR, BRIGHTER_THAN_AIR = 0.03, 1.04  # the same where both edges of the frame are as bright as the flats
 BELOW_DARK = 0.01  # share of the pixels whose counts may lie at or below the dark
 STEP = 0.2  # change of the log of the light between neighbours that no sample makes
+CHANGE, LEAST_CHANGE = 6.0, 0.01  # from one projection to the next, against those beside, and of the mean transmission
+AS_BRIGHT = 0.6  # change of the logarithm of the mean transmission, against that of how it is spread
 TELLING_JITTER = 0.3  # columns
+NOTHING_THERE = 0.99  # mean transmission that no part of the frame falls below where nothing is in the beam
+DOUBT = "attenuation is wrong"  # of what makes every value doubtful
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ def judge_whole(scan: Scan, sample: Array, margin: air.Margin | None, left_out: 
     notes = _against_flats(values, margin)
     if margin is None or min(margin.left, margin.right) < 1:
         notes += _steps(values, kept, margin)
+        notes += _changes(values, kept)
         return Judgement(findings, notes)
     told = consistency(values, angles, margin.left, margin.right)
     if told is None:
@@ -178,14 +184,73 @@ def shadow_in_flats(sample: Array) -> list[str]:
     ]
 
 
+def full_camera(constant: float | None, sample: Array) -> list[str]:
+    """Say that flats do not fluctuate while projections do.
+
+    Parameters
+    ----------
+    constant : float or None
+        The count that all flats hold in all pixels, where they do.
+    sample : array (angle, row, column)
+        Transmission.
+    """
+    if constant is None or not levels.fluctuates(sample):
+        return []
+    return [
+        f"the flats hold {constant:g} counts in every pixel, though projections fluctuate: the camera was full "
+        f"(saturated), or these are no measured flats; {DOUBT}"
+    ]
+
+
+def _changes(values: Array, kept: Array) -> list[str]:
+    """Say where a run of projections begins or ends that shows something else, however much each differs from the next.
+
+    A change stands out if it is six times as large as the two before it and the two after it: what a sample does by
+    turning, a slab seen edge on included, takes more than one step.
+    """
+    if len(values) < 20:
+        return []
+    parts = levels.block_medians(values)
+    light = np.nanmean(parts, axis=(1, 2), keepdims=True)
+    parts, log = parts / light, np.log(light[:, 0, 0])
+    change = np.nanmean(np.abs(np.diff(parts, axis=0)), axis=(1, 2))
+    found = _outstanding(change, (-2, -1, 1, 2)) + 1
+    # a single frame: unlike both its neighbours, yet about as bright, as a slab seen edge on is not
+    single = np.nanmean(np.abs(parts[1:-1] - (parts[:-2] + parts[2:]) / 2), axis=(1, 2))
+    as_bright = np.abs(log[1:-1] - (log[:-2] + log[2:]) / 2) < AS_BRIGHT * single
+    alone = _outstanding(np.where(as_bright, single, 0.0), (-3, -2, 2, 3), single) + 1
+    found = np.union1d(found, alone)
+    if not len(found) or len(found) > 0.05 * len(change):
+        return []
+    return [
+        f"what is in view changes at once at projections {runs_in_words(kept[found])}: frames shifted, torn or in "
+        "another order than their angles, or the sample moved"
+    ]
+
+
+def _outstanding(change: Array, beside: Sequence[int], others: Array | None = None) -> Array:
+    """Return where a change is far larger than those at some distances before and after it."""
+    near = np.max([np.roll(change if others is None else others, shift) for shift in beside], axis=0)
+    return np.flatnonzero(change > np.maximum(CHANGE * near, LEAST_CHANGE))
+
+
 def _against_flats(values: Array, margin: air.Margin | None) -> list[str]:
     """Say that projections are brighter than flats, or no brighter than darks, over whole parts of the frame."""
     notes = []
     blocks = levels.block_means(values)
     bright = float(np.quantile(np.nanmax(blocks, axis=(1, 2)), 0.25))
-    if bright > TOO_BRIGHT:
-        cause = "the sample was in the flats" if margin is not None else "flats of another exposure, or with the sample"
+    edges = [float(np.median(part)) for part in (values[:, :, :4], values[:, :, -4:])]
+    as_air = margin is None and all(abs(edge - 1) < LIKE_AIR for edge in edges)  # and yet something else between
+    if bright > (BRIGHTER_THAN_AIR if as_air else TOO_BRIGHT):
+        cause = (
+            "the sample was in the flats"
+            if margin is not None or as_air
+            else "flats of another exposure, or with the sample"
+        )
         notes.append(f"projections are up to {bright:.3g} times as bright as the flats: {cause}; attenuation is wrong")
+    darkest = float(np.nanmin(np.nanmean(blocks, axis=0)))
+    if darkest > NOTHING_THERE:
+        notes.append(f"no part of the frame transmits less than {100 * darkest:.4g} %: was a sample in the beam?")
     below = float(np.mean(values <= 1.01e-5))
     if below > BELOW_DARK:
         notes.append(

@@ -37,6 +37,8 @@ class References:
     findings : list of Finding
     notes : list of str
         What else is worth telling, each a sentence.
+    constant : float or None
+        The count that all flats hold in all pixels, where they do.
     """
 
     flats: Array | None
@@ -46,6 +48,7 @@ class References:
     saturation: float | None
     findings: list[Finding]
     notes: list[str]
+    constant: float | None = None
 
 
 def measure_references(scan: Scan, frame: Frame, method: str) -> References:
@@ -87,6 +90,7 @@ def measure_references(scan: Scan, frame: Frame, method: str) -> References:
         dark = average_kept(darks, dark_out, average)
     if flats is None:
         return References(None, None, _masked(dark, mask), mask, saturation, findings, notes)
+    constant = levels.constant(flats if usable is None else flats[:, usable])
     groups = [members for _, members in flatfield.group_flats(scan.flat_position)]
     flats = _same_exposure(scan, flats, dark, notes)
     blocks = levels.block_medians(flats) - (0.0 if dark is None else levels.block_medians(dark[None]))
@@ -107,7 +111,7 @@ def measure_references(scan: Scan, frame: Frame, method: str) -> References:
     averaged = np.stack([average_kept(flats[members], set(), average) for members in kept])
     if mask is not None:
         averaged[:, mask] = np.nan
-    return References(averaged, position, _masked(dark, mask), mask, saturation, findings, notes)
+    return References(averaged, position, _masked(dark, mask), mask, saturation, findings, notes, constant)
 
 
 def _read_all(frames: Frames, frame: Frame) -> Array:
@@ -127,7 +131,9 @@ def _mask(
     scan: Scan, frame: Frame, flats: Array | None, darks: Array | None, notes: list[str]
 ) -> npt.NDArray[np.bool_] | None:
     """Return the pixels without a value: as the file says, and those that stand at the limit in flats and darks."""
-    mask = levels.defective(flats, darks, _limit(scan))
+    found = [levels.defective(flats, darks, _limit(scan)), levels.unlit(flats)]
+    known = [each for each in found if each is not None]
+    mask = np.logical_or.reduce(known) if known else None
     if scan.pixel_mask is not None:
         whole = ArrayFrames(scan.pixel_mask[None].astype(np.float32))
         stated = RawSource(whole, frame).read((slice(0, 1), slice(0, frame.rows), slice(0, frame.columns)))[0] > 0
@@ -146,7 +152,7 @@ def _mask(
         )
     gap = f", a gap of {width} columns at {first} among them" if width > 1 else ""
     notes.append(f"{int(mask.sum())} pixels hold no value in any frame{gap}: interpolated from the columns beside them")
-    return mask
+    return np.asarray(mask, bool)
 
 
 def _limit(scan: Scan) -> float | None:

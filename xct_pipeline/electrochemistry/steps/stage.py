@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from xct_pipeline.electrochemistry.steps.log import log_of, times_on_log
 from xct_pipeline.electrochemistry.steps.tables import Taken, write_cycling, write_log, write_spectra, write_voltammetry
 from xct_pipeline.scan import AnyScan
 from xct_pipeline.store.store import Store
+
+Read = TypeVar("Read")
 
 
 def run(config: Config, names: Sequence[str], scans: Sequence[AnyScan | None], store: Store) -> tuple[str, ...]:
@@ -54,19 +58,64 @@ def check(config: Config, names: Sequence[str], scans: Sequence[AnyScan | None])
     Raises
     ------
     ValueError
-        What is wrong with the first that cannot be used.
+        What is wrong, a line for each file that cannot be used.
     """
     settings = config.electrochemistry
     assert settings is not None
-    record = None if settings.log is None else log_of(config, scans)
-    times = None if record is None else times_on_log(config, record, names, scans)
+    problems: list[str] = []
+    record = None if settings.log is None else _tried(problems, lambda: log_of(config, scans))
+    times = None if record is None else _tried(problems, lambda: times_on_log(config, record, names, scans))
     for entry in settings.impedance:
-        found = read_spectra(config.resolve(entry.file), area_cm2=entry.area_cm2, turned=entry.turned)
-        for spectrum in found:
-            _when(entry, spectrum, 0, settings, names, times, record)
+        _tried(problems, partial(_placed, config, entry, names, times, record))
+    _read_others(config, problems)
+    if problems:
+        raise ValueError("\n".join(dict.fromkeys(problems)))
+
+
+def read_all(config: Config) -> None:
+    """Read every file that is named, where nothing is known of the scans.
+
+    Raises
+    ------
+    ValueError
+        What is wrong, a line for each file that cannot be used.
+    """
+    settings = config.electrochemistry
+    assert settings is not None
+    problems: list[str] = []
+    if settings.log is not None:
+        _tried(problems, lambda: log_of(config))
+    for entry in settings.impedance:
+        file = config.resolve(entry.file)
+        _tried(problems, partial(read_spectra, file, area_cm2=entry.area_cm2, turned=entry.turned))
+    _read_others(config, problems)
+    if problems:
+        raise ValueError("\n".join(dict.fromkeys(problems)))
+
+
+def _read_others(config: Config, problems: list[str]) -> None:
+    settings = config.electrochemistry
+    assert settings is not None
     for file in (settings.voltammetry and settings.voltammetry.file, settings.cycling and settings.cycling.file):
         if file:
-            _other_log(config, file)
+            _tried(problems, partial(_other_log, config, file))
+
+
+def _tried(problems: list[str], read: Callable[[], Read]) -> Read | None:
+    """Return what is read, or note why it cannot be."""
+    try:
+        return read()
+    except ValueError as error:
+        problems.append(str(error))
+        return None
+
+
+def _placed(
+    config: Config, entry: ImpedanceFile, names: Sequence[str], times: ScanTimes | None, record: CyclerLog | None
+) -> None:
+    assert config.electrochemistry is not None
+    for spectrum in read_spectra(config.resolve(entry.file), area_cm2=entry.area_cm2, turned=entry.turned):
+        _when(entry, spectrum, 0, config.electrochemistry, names, times, record)
 
 
 def spectra_of(config: Config, names: Sequence[str], times: ScanTimes | None, record: CyclerLog | None) -> list[Taken]:

@@ -37,6 +37,7 @@ WEAK_MISFIT = 0.1  # of values half a turn apart, above which they do not tell t
 WEAK_MATCH = 0.2  # correlation below which two projections half a turn apart show no common structure
 METRIC_ROWS = 4
 PAIRS = 16  # of a whole turn, for what few pairs decide well enough
+LEAST_ANGLES, LEAST_COLUMNS = 3, 32
 
 
 @dataclass(frozen=True)
@@ -174,10 +175,10 @@ def check(sinograms: Array, angles: Array, rows: Array) -> None:
         raise ValueError(f"{len(rows)} detector rows do not fit {sinograms.shape[1]} sinograms")
     if not np.isfinite(angles).all():
         raise ValueError(f"{int((~np.isfinite(angles)).sum())} angles are not finite; correct the angles")
-    if len(angles) < 3 or sinograms.shape[-1] < 32:
+    if len(angles) < LEAST_ANGLES or sinograms.shape[-1] < LEAST_COLUMNS:
         raise ValueError(
             f"{len(angles)} angles and {sinograms.shape[-1]} columns: "
-            "finding a centre takes at least 3 angles and 32 columns"
+            f"finding a centre takes at least {LEAST_ANGLES} angles and {LEAST_COLUMNS} columns"
         )
 
 

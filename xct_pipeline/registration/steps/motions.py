@@ -30,6 +30,8 @@ VERSION = 5
 MATCHING_RATE = 2e6  # voxels of the matched level per CPU-second
 MATCHING_COPIES = 9  # of a matched level; 8.6 measured, while gas is looked for in one of two volumes
 
+Alike = tuple[tuple[int, ...], float | None, str]
+
 
 def motion_step(name: str, shape: Sequence[int], levels: int, inputs: Mapping[str, Any] | None = None) -> Estimate:
     """Return the step that finds the motion and grey scale of a scan."""
@@ -128,14 +130,28 @@ def _register(
     }
 
 
-def _require_alike(reference: Volume, moving: Volume) -> None:
-    for what, a, b in (
-        ("shape", reference.shape, moving.shape),
-        ("voxel size", reference.voxel_um, moving.voxel_um),
-        ("unit", reference.unit, moving.unit),
-    ):
+def unlike(name: str, reference: Alike, moving: Alike) -> str | None:
+    """Say why a volume cannot be matched to the reference called `name`; None where it can.
+
+    Parameters
+    ----------
+    name : str
+    reference, moving : (shape, edge of a voxel in micrometre, unit of the values)
+    """
+    for what, a, b in zip(("shape", "voxel size", "unit"), reference, moving, strict=True):
         if a != b:
-            raise RegistrationError(f"its {what} is {b} but that of the reference {reference.name} is {a}")
+            return f"its {what} is {b} but that of the reference {name} is {a}"
+    return None
+
+
+def _require_alike(reference: Volume, moving: Volume) -> None:
+    problem = unlike(
+        reference.name,
+        (reference.shape, reference.voxel_um, reference.unit),
+        (moving.shape, moving.voxel_um, moving.unit),
+    )
+    if problem:
+        raise RegistrationError(problem)
 
 
 def matching_need(shape: Sequence[int], levels: int) -> Need:
