@@ -76,7 +76,8 @@ def test_a_finished_store_fills_every_panel(small_series: Path) -> None:
     assert left_out(text) == {}
     assert len(panels(text)) == 29
     assert all(
-        pictures(m) or 'class="chart' in m or "<t" in m or "<ul" in m or "<pre" in m for m in panels(text).values()
+        pictures(m) or 'class="chart' in m or "<t" in m or "<ul" in m or "<ol" in m or "<pre" in m
+        for m in panels(text).values()
     )
     assert (small_series / "report.html").stat().st_size < 15e6
 
@@ -208,6 +209,7 @@ BY_ATTRIBUTE = [
     ("versions", {"xct-pipeline": "9.9"}, "Software"),
     ("config", {"seed": 12}, "Configuration"),
     ("times_s", {f"scan_{k}": [k**2, k**2 + 1] for k in range(1, 12)}, "Volume of each material"),
+    ("versions", {"xct-pipeline": "9.9"}, "Methods and papers to cite"),
 ]
 
 
@@ -301,7 +303,8 @@ def test_a_store_of_volumes_only_gives_a_shorter_report(tmp_path: Path) -> None:
     store = write_store(tmp_path / "volumes.zarr", tables=False, maps=False, registered=False, warnings=())
     write_report(store.path)
     text = page(store.path)
-    assert {"Virtual cross-sections", "Scans", "Software", "Configuration"} == set(panels(text))
+    always = {"Scans", "Methods and papers to cite", "Software", "Configuration"}
+    assert {"Virtual cross-sections", *always} == set(panels(text))
     assert "no image variation/density" in left_out(text)["Maps beside the voltage profile"]
     assert "None was raised." in text
     assert _plotly() not in text  # nothing to draw with it
