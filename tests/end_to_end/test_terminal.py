@@ -67,7 +67,7 @@ def test_version_and_completion(capsys):
         (("run", "scan_00.nxs"), "xct init scan_00.nxs -o run.toml"),
         (("check", "scan_00.nxs"), "xct init scan_00.nxs -o run.toml"),
         (("run", "frames"), "[[acquisition.tiff]]"),
-        (("init", "frames"), "no scan was found"),
+        (("init", "frames", "-o", "new.toml"), "no scan was found"),
         (("init", "run.toml"), "xct check run.toml"),
         (("init", "."), "run.toml exists"),
         (("view", "notes.txt"), "give a store"),

@@ -98,7 +98,8 @@ def print_found(found: Folder) -> None:
         table.add_column(column, overflow="fold")
     for scan in found.scans:
         table.add_row(*(escape(clean(text)) for text in _row(scan)))
-    console().print(table)
+    if found.scans:
+        console().print(table)
     for line in _notes(found):
         tell(line)
 
