@@ -14,11 +14,13 @@ import numpy.typing as npt
 from xct_pipeline.acquisition.bounds import radians_without_unit
 from xct_pipeline.acquisition.facts import (
     detector_facts,
+    moment,
     optional,
     photon_energy,
     pixel_mask,
     pixel_size,
     scan_facts_of,
+    text,
 )
 from xct_pipeline.acquisition.hdf5 import (
     Hdf5Frames,
@@ -113,6 +115,9 @@ def read_nxtomo(
         if energy_keV is None and not reference:
             energy_keV = photon_energy(group, str(path), warnings, facts)
         about = detector_facts(group, detector, data.dtype, warnings)
+        outer = file[place.entry.rstrip("/").rpartition("/")[0] or "/"]
+        for name in ("start", "end"):  # an entry in another leaves times to that
+            about[name] = about[name] or moment(text(outer, f"{name}_time"))
         scan = Scan(
             name=path.stem,
             projections=frames(PROJECTION),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomlkit
 
+from xct_pipeline.cli.kinds import kind_of
 from xct_pipeline.cli.terminal import console, tell
 from xct_pipeline.inputs import clean, first_of
 
@@ -49,7 +50,7 @@ def needs_folder(path: Path, recipes: Sequence[Recipe]) -> bool:
     from xct_pipeline.acquisition.steps import open_as_found
     from xct_pipeline.scan import ScanError
 
-    if not path.is_file():
+    if kind_of(path) != "scan":
         return False
     recipe = the_recipe(path, recipes)
     if recipe is not None and not recipe.scan.get("native"):
@@ -70,15 +71,20 @@ def find(root: Path, recipes: Sequence[Recipe], files: Sequence[Path] | None = N
         There is no scan, or a scan lacks something essential: every such thing is named.
     """
     from xct_pipeline.acquisition.layout.walk import walk
+    from xct_pipeline.acquisition.steps import open_as_found
 
     found = walk(root, recipes, files)
     print_found(found)
     if not found.scans:
-        what = first_of([f"{path.name}: {why}" for path, why in found.unused])
-        raise ValueError("\n  ".join([f"{root}: no scan was found", *what]))
+        if files:
+            open_as_found(files[0])  # says what is wrong with it
+        what = "; ".join(f"{path.name}: {why}" for path, why in found.unused[:3])
+        raise ValueError(f"{root}: no scan was found{f' ({what})' if what else ''}")
     missing = [f"{scan.name}: {clean(text)}" for scan in found.scans for text in scan.missing]
     if missing:
-        raise ValueError("\n  ".join([f"{root}: something is missing, nothing was written", *first_of(missing)]))
+        lines = first_of(missing)
+        head = f"{root}: nothing was written, as something is missing"
+        raise ValueError(f"{head}: {lines[0]}" if len(lines) == 1 else "\n  ".join([head, *lines]))
     return found
 
 
@@ -92,7 +98,8 @@ def print_found(found: Folder) -> None:
         table.add_column(column, overflow="fold")
     for scan in found.scans:
         table.add_row(*(escape(clean(text)) for text in _row(scan)))
-    console().print(table)
+    if found.scans:
+        console().print(table)
     for line in _notes(found):
         tell(line)
 

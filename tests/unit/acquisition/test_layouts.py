@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import DEGREES, FIRST_ONLY, LAYOUTS, TIMED, N
 
-from xct_pipeline import parse_config
+from xct_pipeline import open_scan, parse_config
+from xct_pipeline.acquisition.hdf5 import reading
 from xct_pipeline.acquisition.layout.angles import matched
 from xct_pipeline.acquisition.layout.recipes import MOST_LINES, OURS, load_recipes
 from xct_pipeline.acquisition.layout.split import split
@@ -378,3 +379,20 @@ def test_what_is_absent_is_named_with_the_extra_that_brings_it(tmp_path: Path, m
     )
     (tmp_path / "p_0001.edf").rename(tmp_path / "p_0001.his")
     assert "HIS images are not read here" in refusal(text.replace(".edf", ".his"), tmp_path)
+
+
+def test_what_a_library_lacks_is_named_with_what_to_do() -> None:
+    with (
+        pytest.raises(ScanError, match=r"install imagecodecs, pip install 'xct-pipeline\[formats\]'"),
+        reading("a.tif"),
+    ):
+        raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+    with pytest.raises(ScanError, match="hdf5plugin has no such filter"), reading("a.h5"):
+        raise OSError("can't open directory or file (required filter 'x' is not registered)")
+
+
+def test_times_of_the_entry_around_hold_for_a_subentry(tmp_path: Path) -> None:
+    layouts.i13(tmp_path, SERIES[:1])
+    start = open_scan(tmp_path / "100.nxs").start
+    assert start is not None
+    assert start.isoformat() == "2026-11-28T10:00:00"

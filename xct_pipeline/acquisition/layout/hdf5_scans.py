@@ -32,6 +32,7 @@ _SOURCES = ("angles", "angle_times", "key", "times", "start", "end", "energy", "
 _WORDS = Mapping[str, Sequence[str]]
 Stacks = dict[str, tuple[int, tuple[int, int]]]  # address: number of frames, their shape
 FEWEST = 8  # projections of what is taken for a scan unasked
+NARROWEST = 8  # columns of what is taken for a detector unasked
 
 
 def by_recipe(path: Path, recipe: Recipe, folder: Folder, words: _WORDS) -> list[Found]:
@@ -231,7 +232,10 @@ def by_looks(path: Path, folder: Folder, words: _WORDS) -> tuple[list[Found], li
     if not stacks and not lists:
         return [], [], [], "no stack of frames"
     angles = [AngleList(path, f"::{name}", count) for name, count in lists.items() if _called_angle(name)]
-    kinds = {name: _kind(name, path, folder.root, words) for name in stacks}
+    kinds = {name: _kind(name.strip("/").split("/")[::-1], words) for name in stacks}
+    if not any(kinds.values()):  # no name inside tells, so that of the file or of its folder may
+        around = [path.stem, *(path.parent.relative_to(folder.root).parts[::-1] if folder.root in path.parents else ())]
+        kinds = {name: _kind(around, words) for name in stacks}
     references: list[Reference] = []
     for name, kind in kinds.items():
         if len(kind) == 2:
@@ -256,6 +260,10 @@ def by_looks(path: Path, folder: Folder, words: _WORDS) -> tuple[list[Found], li
                     item.keys[f"{kind_s}s{'_after' * late}"] = [r.source.removeprefix("::") for r in of_kind]
                     item.told += [f"{r.source.removeprefix('::')} taken as {kind_s}s{' after' * late}" for r in of_kind]
         scans.append(item)
+    fitting = [item for item in scans if "angles" in item.keys]
+    if fitting and len(fitting) < len(scans):
+        folder.unused += [(path, f"{i.keys['data']}: no angles fit it") for i in scans if i not in fitting]
+        scans = fitting
     if scans:
         references = []
     why = (
@@ -263,7 +271,7 @@ def by_looks(path: Path, folder: Folder, words: _WORDS) -> tuple[list[Found], li
         if scans or references or angles
         else f"{', '.join(stacks)} {next(iter(stacks.values()), '')}: too few frames"
     )
-    return scans, references, angles if not scans else [], why
+    return scans, references, [] if stacks else angles, why
 
 
 def _looked_at(file: h5py.File) -> tuple[Stacks, dict[str, int], str | None]:
@@ -278,10 +286,12 @@ def _looked_at(file: h5py.File) -> tuple[Stacks, dict[str, int], str | None]:
             continue
         seen.add(identity(node))
         shape = tuple(node.shape)
+        if len(shape) > 3:  # axes of length one
+            shape = (shape[0], *(size for size in shape[1:-2] if size > 1), *shape[-2:])
         numeric = node.dtype.kind in "uif"
-        if numeric and len(shape) == 3 and min(shape) >= 1 and min(shape[1:]) > 1:
+        if numeric and len(shape) == 3 and min(shape) >= 1 and shape[1] > 1 and shape[2] >= NARROWEST:
             stacks[name] = (int(shape[0]), (int(shape[1]), int(shape[2])))
-        elif numeric and len(shape) == 2 and min(shape) > 1:
+        elif numeric and len(shape) == 2 and shape[0] > 1 and shape[1] >= NARROWEST:
             pattern = re.sub(r"\d+", "[0-9]*", name.rsplit("/", 1)[-1])
             singles.setdefault(f"{name.rsplit('/', 1)[0]}/{pattern}", []).append((name, (int(shape[0]), int(shape[1]))))
         elif numeric and (len(shape) == 1 or (len(shape) == 2 and 1 in shape)) and node.size > 2:
@@ -310,17 +320,12 @@ def _called_angle(name: str) -> bool:
     return bool(_ANGLE.search(near)) and not _NO_ANGLE.search(near)
 
 
-def _kind(name: str, path: Path, root: Path, words: _WORDS) -> frozenset[Kind]:
+def _kind(names: Sequence[str], words: _WORDS) -> frozenset[Kind]:
     """Return of which kind a stack is by the nearest name that tells it; empty for projections."""
-    parts = [*name.strip("/").split("/")[::-1], path.stem]
-    if path.parent != root and root in path.parents:
-        parts += list(path.parent.relative_to(root).parts)[::-1]
-    for k, part in enumerate(parts):
-        found = kinds_in(part, words)
-        if found:
+    for name in names:
+        found = kinds_in(name, words)
+        if found or says(name, ("proj*", "tomo", "sample")):
             return found
-        if k >= name.strip("/").count("/") and says(part, ("proj*", "tomo", "sample")):
-            return frozenset()
     return frozenset()
 
 
@@ -355,6 +360,8 @@ def _keys_by_looks(item: Found, n: int, lists: Mapping[str, int], path: Path) ->
             item.keys["angles"] = best.strip("/")
             item.told.append(f"{best} ({lists[best]} values) taken as angles")
             return
+    if named:
+        item.told.append(f"{named[0]} has {lists[named[0]]} values, which do not fit {n} frames")
     unnamed = [name for name, count in lists.items() if count == n and _turns(name, path)]
     if len(unnamed) == 1:
         item.keys["angles"] = unnamed[0].strip("/")

@@ -183,10 +183,11 @@ def _recognised(
 def _unrecognised(rest: Sequence[Path], folder: Folder, words: Mapping[str, Any]) -> None:
     """Add what files are by their own format, or by their looks."""
     for path in rest:
+        refused = ""
         try:
             scans = by_format(path, folder, words)
-        except ScanError:
-            scans = []
+        except ScanError as error:
+            scans, refused = [], str(error)
         if not scans:
             try:
                 scans, references, angles, why = by_looks(path, folder, words)
@@ -199,6 +200,8 @@ def _unrecognised(rest: Sequence[Path], folder: Folder, words: Mapping[str, Any]
                 folder.unused.append((path, why))
         for scan in scans:
             folder.scans.append(scan)
+            if refused and "no rotation angles" not in refused and "expected an NXtomo" not in refused:
+                scan.told.append(f"not read by its own format: {refused}")
             _peek(scan, folder)
     consumed = {path.resolve() for path in folder.consumed}
     folder.scans = [scan for scan in folder.scans if scan.home.resolve() not in consumed]
@@ -286,6 +289,7 @@ def _complete(scan: Found, folder: Folder) -> None:
         if found is None:
             near = [item for item in folder.angles if item.home.parent == scan.home.parent]
             hint = f" ({near[0].home.name} has {near[0].count})" if near else ""
+            hint = next((f" ({text})" for text in scan.told if "which do not fit" in text), hint)
             scan.missing = [f"no angles for its {n} projections were found{hint}: give angles"]
             return
         scan.missing = []
