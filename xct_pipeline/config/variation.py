@@ -49,6 +49,8 @@ class Variation(Section):
     """What the total of a scan is taken from: the sum over the region's voxels, or least squares on its projections."""
     region: RegionOfInterest | None = None
     """The anode, whose change is summed."""
+    null: list[str] = []
+    """Scans in which nothing changed (their scatter tests the errors); the reference may be among them."""
     regions: dict[Name, RegionOfInterest] = {}
     """More regions by name, for region_totals.csv."""
     energy_keV: Energy | None = None

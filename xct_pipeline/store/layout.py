@@ -473,6 +473,14 @@ TABLES: Mapping[str, Table] = {
         _AREAL_NOISE,
         *_ROUTES,
         Table(
+            "null",
+            "quantity",
+            (
+                text("quantity", "chi2 of scans declared unchanged, degrees of freedom, factor, and what was applied"),
+                quantity("value", "1", "of the quantity"),
+            ),
+        ),
+        Table(
             "faraday",
             "quantity",
             (

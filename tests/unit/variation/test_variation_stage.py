@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -169,7 +169,7 @@ def test_every_closure_maps_what_its_formula_says(tmp_path, name):
     config = with_log(config, tmp_path, charge) if name == "well_mixed" else config
     series = series_of(store, values)
     if name == "well_mixed":
-        series = stage.Series(*(list(vars(series).values())[:-1]), scans=timed_scans())
+        series = replace(series, scans=timed_scans())
     result = stage.run(config, series, store, LIMITS)
     assert not result.refused
     anode = physics_of(config.variation, ()).anode
@@ -375,7 +375,7 @@ def test_leakage_of_the_host_needs_no_composition(tmp_path, leakage):
     charge = ec.charge_of(-lost) * ec.COULOMB_PER_MAH / (1 + 0.05 * (ratio - 1))
     more = {} if leakage is None else {"leakage": leakage}
     config = with_log(config_of(store), tmp_path, list(charge), **more)
-    series = stage.Series(*(list(vars(series_of(store, volumes(1e-3))).values())[:-1]), scans=timed_scans())
+    series = replace(series_of(store, volumes(1e-3)), scans=timed_scans())
     result = stage.run(config, series, store, LIMITS)
     found = store.read_table("faraday").set_index("quantity")
     slope = 1.0 if leakage == 0.05 else 1 + 0.05 * (ratio - 1)
@@ -383,3 +383,22 @@ def test_leakage_of_the_host_needs_no_composition(tmp_path, leakage):
     assert bool(result.warnings) == (leakage is None)
     if leakage is not None:
         assert found.loc["leakage", "value"] == pytest.approx(0.05, abs=1e-3)
+
+
+def test_scans_declared_unchanged_test_the_errors(tmp_path):
+    """Errors that the scatter of unchanged scans exceeds grow by what it tells; else they stay."""
+    still = volumes(changes=lambda t: 0 * change(1))
+    quiet = run(tmp_path / "quiet", still, null=list(NAMES))
+    found = quiet.read_table("null").set_index("quantity")["value"]
+    assert (found["degrees"], found["applied"]) == (3, 1)
+    plain = quiet.read_table("mass_balance")["sigma_noise_mg"]
+    loud = run(tmp_path / "loud", volumes(), null=["scan_01", "scan_02", "scan_03"])  # which did change
+    found = loud.read_table("null").set_index("quantity")["value"]
+    assert found["degrees"] == 2
+    assert found["applied"] == found["factor"] > 2
+    told = loud.read_table("mass_balance")["sigma_noise_mg"]
+    np.testing.assert_allclose(told[1:], found["factor"] * plain[1:], rtol=0.2)
+    with pytest.raises(ValueError, match=r"variation.null names scan_7; the scans are"):
+        run(tmp_path / "unknown", volumes(), null=["scan_00", "scan_7"])
+    with pytest.raises(ValueError, match=r"variation.null names scan_01 only"):
+        run(tmp_path / "alone", volumes(), null=["scan_01"])

@@ -24,6 +24,7 @@ from xct_pipeline.variation.closures import CLOSURES
 from xct_pipeline.variation.steps.charge import charge_of_series, compositions_of, series_times
 from xct_pipeline.variation.steps.images import change_pass, density_passes
 from xct_pipeline.variation.steps.noise import noise_of_series, noise_steps
+from xct_pipeline.variation.steps.null import check_null
 from xct_pipeline.variation.steps.pairs import Study
 from xct_pipeline.variation.steps.physics import physics_of, reference_of, refusals
 from xct_pipeline.variation.steps.projections import check_rays
@@ -53,6 +54,8 @@ def check(config: Config, scans: Sequence[AnyScan | None], frame: tuple[int, int
     charge = None
     if config.electrochemistry is not None and config.electrochemistry.log is not None:
         charge = charge_of_series(config, names, scans, reference_of(config, names))[2]
+    if all(scans):  # one that cannot be read has no name here
+        check_null(settings.null, names)
     if settings.estimator == "projections":
         if settings.closure is not None and CLOSURES[settings.closure].energies > 1:
             raise ValueError(f'variation.estimator = "projections": not for closure = "{settings.closure}"')

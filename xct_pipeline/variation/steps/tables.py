@@ -18,6 +18,7 @@ from xct_pipeline.region import RegionMask
 from xct_pipeline.variation import areal_noise, budget, cells, mass
 from xct_pipeline.variation.steps.charge import offset_note
 from xct_pipeline.variation.steps.noise import measure_pairs, pairs_step
+from xct_pipeline.variation.steps.null import apply_null
 from xct_pipeline.variation.steps.pairs import EVALUATE_BYTES, EVALUATE_S, PairOfScans, Study, areal_passes
 from xct_pipeline.variation.steps.physics import interpolation_of
 from xct_pipeline.variation.steps.projections import projection_routes, projections_step
@@ -128,8 +129,11 @@ def write_maps_and_tables(
     totals, more = named_regions(study, materials, steps)
     changes = results[False]
     fitted = by_projections(study, changes, projection_routes(study, steps))
-    warnings = write_tables(study, results | {False: fitted}, profiles, totals, parts + more)
-    warnings += write_routes(study, changes, fitted)
+    judged, null, notes = apply_null(study, fitted)
+    if len(null):
+        study.store.write_table("null", null)
+    warnings = write_tables(study, results | {False: judged}, profiles, totals, parts + more)
+    warnings += [*notes, *write_routes(study, changes, fitted)]
     if steps is not None:
         steps.note(steps.bind(tables_step(study)), "executed")
     return done, warnings
