@@ -6,12 +6,9 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from xct_pipeline.config import Config
 from xct_pipeline.correction.steps.defects import add_defects, column_statistics, defects_step
 from xct_pipeline.correction.steps.fields import Fields, measure_fields, sound
-from xct_pipeline.correction.steps.frames import TELLING_JITTER
 from xct_pipeline.engine.blocks import Array, Pass
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
@@ -97,10 +94,6 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
         entry.center = reconstruction.given_center(entry.item.axis)
     else:
         entry.center = reconstruction.estimate_center(config, scan, frame, entry.fields, store, steps)
-    if entry.item.axis is None and entry.fields.jitter > TELLING_JITTER:
-        # half of the stage's wobble: which projections face each other decides how much of it the centre takes
-        sigma = float(np.hypot(entry.center.sigma, 0.5 * entry.fields.jitter * frame.binning))
-        entry.center = replace(entry.center, sigma=sigma)
     entry.warnings += [*entry.fields.warnings, *entry.center.warnings]
     if pixel_um(config, scan) is None:
         entry.warnings.append("no pixel size known: reconstructed in 1/pixel; give acquisition.pixel_size_um")
