@@ -6,14 +6,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from xct_pipeline.acquisition.steps import Frame
 from xct_pipeline.config import Config
 from xct_pipeline.config.correction import StripeDefects
 from xct_pipeline.correction.steps.defects import add_defects, column_statistics, defects_step
 from xct_pipeline.correction.steps.fields import Fields, measure_fields, sound
-from xct_pipeline.correction.steps.frames import DOUBT, TELLING_JITTER
+from xct_pipeline.correction.steps.frames import DOUBT
 from xct_pipeline.engine.blocks import Array, Pass, Reduction
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
@@ -116,10 +114,6 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
         entry.center = reconstruction.given_center(entry.item.axis)
     else:
         entry.center = _found_center(entry.fields, config, scan, frame, store, steps)
-    if entry.item.axis is None and entry.fields.jitter > TELLING_JITTER:
-        # half of the stage's wobble: which projections face each other decides how much of it the centre takes
-        sigma = float(np.hypot(entry.center.sigma, 0.5 * entry.fields.jitter * frame.binning))
-        entry.center = replace(entry.center, sigma=sigma)
     entry.warnings += entry.center.warnings
     if pixel_um(config, scan) is None:
         entry.warnings.append("no pixel size known: reconstructed in 1/pixel; give acquisition.pixel_size_um")

@@ -12,7 +12,7 @@ import pandas as pd
 from xct_pipeline.device import Array
 from xct_pipeline.variation import mass, noise, uncertainty
 from xct_pipeline.variation.attenuation import coefficients
-from xct_pipeline.variation.faraday import Balance, ScanCharge, apparent_ratio, faraday_balance
+from xct_pipeline.variation.faraday import Balance, ScanCharge, apparent_ratio, doubts, faraday_balance
 from xct_pipeline.variation.noise import Noise
 
 
@@ -345,6 +345,4 @@ def write_balance(store: Any, table: pd.DataFrame, settings: Any, config: Any, p
     if np.isfinite(found.leakage):
         rows.append(("leakage", found.leakage, found.leakage_sigma))
     store.write_table("faraday", pd.DataFrame(rows, columns=["quantity", "value", "sigma"]))
-    if leakage != "fit" and abs(found.slope - 1) > 3 * found.sigma:
-        return [f"Faraday balance: slope {found.slope:.3f} +- {found.sigma:.3f} is not 1"]
-    return []
+    return doubts(found, leakage)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import scipy.special
 
 from xct_pipeline.variation.attenuation import molar_mass
 
@@ -16,6 +17,8 @@ Array = npt.NDArray[np.float64]
 FARADAY = 96485.33212
 """C/mol, CODATA 2018."""
 COULOMB_PER_MAH = 3.6
+CHANCE = 1e-4
+"""Probability below which chi2 is told to be far from its degrees of freedom."""
 OFFSET_GAIN = 9.0
 """Gain in chi2 from which a shift of the log is worth telling: three standard deviations of one number."""
 CHARGE_NUMBER = {"Li": 1, "Na": 1, "K": 1, "Mg": 2, "Ca": 2, "Zn": 2, "Al": 3}
@@ -156,6 +159,34 @@ def faraday_balance(
         gain = float(leakage_ratio or 0) - 1
         share, share_sigma = (slope - 1) / gain, error / abs(gain)
     return Balance(slope, error, chi2, len(mass) - 1, share, share_sigma)
+
+
+def doubts(found: Balance, leakage: float | str | None) -> list[str]:
+    """Say what a balance shows that errors as stated do not explain, and what it may mean: a sentence each.
+
+    Parameters
+    ----------
+    found : Balance
+    leakage : as `balance` takes it; a fitted one explains any slope.
+    """
+    told = []
+    if leakage != "fit" and abs(found.slope - 1) > 3 * found.sigma:
+        told.append(
+            f"Faraday balance: slope {found.slope:.3f} +- {found.sigma:.3f} is not 1: charge that moved no mass (side "
+            "reactions, leakage), mass outside the region, a wrong energy or species, or a scan on another grey scale"
+        )
+    chance = float(scipy.special.chdtrc(found.degrees, found.chi2)) if found.degrees > 0 else 0.5
+    if chance < CHANCE:
+        told.append(
+            f"Faraday balance: chi2 {found.chi2:.3g} for {found.degrees} degrees of freedom: masses scatter more than "
+            "their errors say; a bad frame or grey scale in a scan, clocks that differ, or an error not in the budget"
+        )
+    elif chance > 1 - CHANCE:
+        told.append(
+            f"Faraday balance: chi2 {found.chi2:.3g} for {found.degrees} degrees of freedom: masses scatter less than "
+            "their errors say; the errors are stated too large"
+        )
+    return told
 
 
 def apparent_ratio(k_species: float, k_host: float, species: str = "Na", host: str = "K") -> float:

@@ -10,33 +10,26 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from xct_pipeline.device import to_host
-from xct_pipeline.reconstruction.center.half_turns import HalfTurns, half_turns, resample
+from xct_pipeline.reconstruction.center.half_turns import HalfTurns, half_turns
+from xct_pipeline.reconstruction.center.matching import (
+    PAIRS,
+    WEAK_MATCH,
+    WEAK_MISFIT,
+    by_values_if_better,
+    error_of_jitter,
+    facing_pairs,
+    register_despite_rings,
+)
 from xct_pipeline.reconstruction.center.metric import center_from_metric
-from xct_pipeline.reconstruction.center.pair import (
-    PairCenter,
-    center_from_pair,
-    center_from_turns,
-    coarse_center,
-    small_sample,
-)
-from xct_pipeline.reconstruction.center.rows import (
-    choose_rows,
-    clean,
-    outlying_columns,
-    row_content,
-    unlike_mirror_image,
-    values_of_rows,
-)
-from xct_pipeline.reconstruction.center.values import center_from_values, misfit
+from xct_pipeline.reconstruction.center.pair import PairCenter, coarse_center, small_sample
+from xct_pipeline.reconstruction.center.rows import choose_rows, clean, outlying_columns, row_content, values_of_rows
+from xct_pipeline.reconstruction.center.values import center_from_values
 from xct_pipeline.scan import Axis
 
 __all__ = ["CenterEstimate", "center_from_overlap", "choose_rows", "find_center", "row_content"]
 
 Array = npt.NDArray[Any]
-WEAK_MISFIT = 0.1  # of values half a turn apart, above which they do not tell the centre
-WEAK_MATCH = 0.2  # correlation below which two projections half a turn apart show no common structure
 METRIC_ROWS = 4
-PAIRS = 16  # of a whole turn, for what few pairs decide well enough
 LEAST_ANGLES, LEAST_COLUMNS = 3, 32
 
 
@@ -101,17 +94,6 @@ class CenterEstimate:
     def axis(self) -> Axis:
         """The axis as it is used, in columns of the detector; a tilt is reported, not yet corrected for."""
         return Axis(self.center)
-
-
-def facing_pairs(sinograms: Array, turns: HalfTurns, most: int) -> tuple[Array, Array]:
-    """Up to `most` pairs of projections (pair, row, column), half a turn apart or as near to it as there are."""
-    if turns.kind == "full":
-        first = np.unique(np.linspace(0, turns.steps - 1, min(most, turns.steps)).astype(int))
-        stacks = [resample(sinograms[:, r], turns, 0.0, 2 * turns.steps) for r in range(sinograms.shape[1])]
-        both = [np.stack([s[first + i] for s in stacks], axis=1) for i in (0, turns.steps)]
-        return both[0], both[1]
-    last = int(np.argmin(np.abs(turns.theta - np.pi)))
-    return sinograms[turns.order[[0]]], sinograms[turns.order[[last]]]
 
 
 def center_from_overlap(sinograms: Array, angles: Array) -> tuple[float, str, float, float]:
@@ -236,14 +218,14 @@ def _find(
     if turns.kind == "short":
         bad = [outlying_columns(row) for row in values_of_rows(data)]
         return from_metric_alone(clean(data, bad), theta, where, search)
-    found, table = register(data, turns, search)
+    found, table, warnings, rings = register_despite_rings(data, turns, search)
     columns = data.shape[-1]
     half_acquisition = turns.kind == "full" and abs(found.center - (columns - 1) / 2) > columns / 8
-    warnings: list[str] = []
     second, curve = cross_check(table, theta, turns, found, half_acquisition, warnings)
     if half_acquisition and abs(found.center - second) > max(disagreement, 3 * found.sigma):
         found = by_values_if_better(found, *facing_pairs(table, turns, PAIRS))
     slope, slope_error, tilted, sigma, row = tilt_of(found, where)
+    sigma = float(np.hypot(np.hypot(sigma, rings), error_of_jitter(table, turns, found)))
     if abs(found.center - second) > max(disagreement, 3 * sigma):
         warnings.append(disagreement_warning(found.center, second))
     if tilted:
@@ -283,47 +265,6 @@ def tilt_warning(slope: float, shift: float) -> str:
         f"the rotation axis is tilted by {np.degrees(np.arctan(slope)):.4f} degrees in the detector's plane: "
         f"the centre moves by {shift:.2f} pixels over the rows used"
     )
-
-
-def register(data: Array, turns: HalfTurns, search: tuple[float, float] | None) -> tuple[PairCenter, Array]:
-    """Registration from coarse to fine; also returns the sinograms with outlying columns left out."""
-    columns = data.shape[-1]
-    values = values_of_rows(data)
-    pairs = facing_pairs(data, turns, PAIRS)
-    bad = [outlying_columns(row) for row in values]
-    first, second = (clean(half, bad) for half in pairs)
-    start, match, chance = coarse_center(first.reshape(-1, columns), second.reshape(-1, columns))
-    if match < max(WEAK_MATCH, 5 * chance) and turns.kind == "full":
-        smooth = center_from_values(first, second)
-        if smooth.misfit < WEAK_MISFIT:
-            start, match = smooth.center, 1 - smooth.misfit
-    if match < max(WEAK_MATCH, 5 * chance):
-        raise ValueError(
-            f"the centre of rotation was not found: projections half a turn apart match at most {match:.2f} of 1; "
-            "choose rows with more structure, check the angles, or give the centre"
-        )
-    for _ in range(2):
-        bad = unlike_mirror_image(values, *pairs, start)
-        pair = center_from_pair(*(clean(half, bad) for half in pairs), start=start)
-        start = pair.center
-    table = clean(data, bad)
-    found = center_from_turns(table, turns, pair.center, pull=pair.pull)
-    low, high = search if search is not None else (0.0, columns - 1.0)
-    if not low <= found.center <= high:
-        raise ValueError(
-            f"the centre of rotation {found.center:.2f} lies outside the columns {low:g} to {high:g} searched; "
-            "widen the search or give the centre"
-        )
-    return found, table
-
-
-def by_values_if_better(found: PairCenter, first: Array, second: Array) -> PairCenter:
-    """Take the centre at which values agree half a turn apart, where they agree far better than at what was found."""
-    values = center_from_values(first, second)
-    if values.misfit > 0.25 * misfit(first, second, found.center):
-        return found
-    moved = found.row_center + values.center - found.center
-    return replace(found, center=values.center, sigma=values.sigma, sigma_of_noise=values.sigma, row_center=moved)
 
 
 def cross_check(

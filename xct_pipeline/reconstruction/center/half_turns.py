@@ -60,10 +60,9 @@ def half_turns(angles: Array) -> HalfTurns:
     return HalfTurns(order, theta, open_steps, (0.0,), kind)
 
 
-def resample(sinogram: Array, turns: HalfTurns, start: float, count: int) -> Array:
-    """Sinogram (angle, column) at `count` angles of the grid from `start`, linear in angle, wrapping."""
-    step = np.pi / turns.steps
-    wanted = start + step * np.arange(count)
+def resampling(turns: HalfTurns, start: float, count: int) -> tuple[Array, Array, Array]:
+    """Return projections on either side of `count` angles of the grid from `start`, and the share of the later one."""
+    wanted = start + np.pi / turns.steps * np.arange(count)
     theta = turns.theta
     if turns.kind == "full":
         theta = np.append(theta, 2 * np.pi)
@@ -71,11 +70,15 @@ def resample(sinogram: Array, turns: HalfTurns, start: float, count: int) -> Arr
     wanted = np.clip(wanted, theta[0], theta[-1])
     right = np.clip(np.searchsorted(theta, wanted), 1, len(theta) - 1)
     width = np.maximum(theta[right] - theta[right - 1], 1e-12)
-    part = (wanted - theta[right - 1]) / width
     order = np.append(turns.order, turns.order[0])
-    nearest = order[np.where(part < 0.5, right - 1, right)]
+    return order[right - 1], order[right], (wanted - theta[right - 1]) / width
+
+
+def resample(sinogram: Array, turns: HalfTurns, start: float, count: int) -> Array:
+    """Sinogram (angle, column) at `count` angles of the grid from `start`, linear in angle, wrapping."""
+    left, right, part = resampling(turns, start, count)
     if np.all(np.minimum(part, 1 - part) < 5e-3):
-        return np.asarray(sinogram[nearest], np.float32)
+        return np.asarray(sinogram[np.where(part < 0.5, left, right)], np.float32)
     part32 = part.astype(np.float32)[:, None]
-    mixed = sinogram[order[right - 1]] * (1 - part32) + sinogram[order[right]] * part32
+    mixed = sinogram[left] * (1 - part32) + sinogram[right] * part32
     return np.asarray(mixed, np.float32)

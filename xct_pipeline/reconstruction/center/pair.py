@@ -25,6 +25,8 @@ from xct_pipeline.reconstruction.center.half_turns import HalfTurns, resample
 
 Array = npt.NDArray[Any]
 TAPER = 0.08  # share of the half width that the window falls off over
+WITHIN = 6  # degrees of freedom that the scatter between frequencies is worth
+UNLIKE = 4.0  # times the variance within rows, from which their scatter counts alone
 CUTOFF = 1.5  # radians per pixel: finer detail is mostly noise and interpolation
 
 
@@ -94,17 +96,9 @@ def wedge_cross(spectrum: Array, k: Array, radius: float, closed: bool) -> Array
     minus ``2 Re sum_k exp(2ikc) X(k)``, and X is returned.
     """
     steps = len(spectrum) - 1 if closed else len(spectrum)
-    used = int(np.searchsorted(k * radius + 4, steps))  # beyond, the wedge fills everything
-    part = spectrum[:, :used].copy()
-    if closed:
-        part[0] *= 0.5
-        part[-1] *= 0.5
+    part, outside = outside_wedge(spectrum, k, radius, closed)
+    used = part.shape[1]
     turn = scipy.fft.fft(part, 2 * steps, axis=0, workers=1)
-    edge = k[:used] * radius + 4
-    n = np.arange(1, steps)
-    outside = np.clip((n[:, None] - edge) / (0.15 * edge + 4), 0, 1).astype(np.float32)
-    outside *= outside * (3 - 2 * outside)
-    outside[::2] *= -1  # the mirrored half turn starts at pi: (-1)^n
     cross = np.zeros(len(k), np.complex128)
     product = turn[1:steps] * turn[: steps - 1 : -1][: steps - 1]
     product *= outside
@@ -112,6 +106,22 @@ def wedge_cross(spectrum: Array, k: Array, radius: float, closed: bool) -> Array
     if closed:
         cross += spectrum[0] * spectrum[-1]
     return cross
+
+
+def outside_wedge(spectrum: Array, k: Array, radius: float, closed: bool) -> tuple[Array, Array]:
+    """Spectra (angle, k) as they are transformed along the angle, and the weights (harmonic from 1, k) outside."""
+    steps = len(spectrum) - 1 if closed else len(spectrum)
+    used = int(np.searchsorted(k * radius + 4, steps))  # beyond, the wedge fills everything
+    part = spectrum[:, :used].copy()
+    if closed:
+        part[0] *= 0.5
+        part[-1] *= 0.5
+    edge = k[:used] * radius + 4
+    n = np.arange(1, steps)
+    outside = np.clip((n[:, None] - edge) / (0.15 * edge + 4), 0, 1).astype(np.float32)
+    outside *= outside * (3 - 2 * outside)
+    outside[::2] *= -1  # the mirrored half turn starts at pi: (-1)^n
+    return part, outside
 
 
 def row_cross(sinogram: Array, turns: HalfTurns, center: float, radius: float) -> Array:
@@ -174,6 +184,18 @@ def small_sample(count: int) -> float:
     return float(scipy.special.stdtrit(max(count, 1), 0.8413447))
 
 
+def pooled(within: float, between: float, freedom: int) -> float:
+    """Return the variance of which scatter within rows and between rows tell one estimate each.
+
+    A few rows tell little, and the larger of two uncertain figures is too large on the average: both are averaged by
+    their degrees of freedom, unless rows differ far more than what is within them explains.
+    """
+    if between > UNLIKE * within:
+        return between * small_sample(freedom) ** 2
+    together = freedom + WITHIN
+    return (freedom * between + WITHIN * within) / together * small_sample(together) ** 2
+
+
 def summarise(crosses: Array, columns: int, center: float, pull: float, radius: float) -> PairCenter:
     """Centre, standard error, centres of rows and the score curve from cross spectra (row, k)."""
     _, k, weight = frequencies(columns)
@@ -196,8 +218,8 @@ def summarise(crosses: Array, columns: int, center: float, pull: float, radius: 
     rows = len(crosses)
     per_row = slope.sum(axis=1) - slope.sum() * curvature.sum(axis=1) / information
     if rows > 1:
-        of_rows = float((per_row**2).sum()) * rows / (rows - 1) * gain**2 * small_sample(rows - 1) ** 2
-        variance = max(variance, of_rows)
+        of_rows = float((per_row**2).sum()) * rows / (rows - 1) * gain**2
+        variance = pooled(variance, of_rows, rows - 1)
     row_information = np.maximum(curvature.sum(axis=1), 0)
     offset = per_row / np.maximum(row_information, floor) / (1 - pull)
     trial = center + np.linspace(-15, 15, 301)
@@ -205,7 +227,7 @@ def summarise(crosses: Array, columns: int, center: float, pull: float, radius: 
     peak = float(score_curve(crosses.sum(axis=0), k, weight, np.array([center]))[0])
     return PairCenter(
         center=center,
-        sigma=float(np.hypot(np.sqrt(variance), 0.002)),  # the method's own error on noise-free data
+        sigma=float(np.hypot(np.sqrt(variance), 0.003)),  # the method's own error on noise-free data
         row_center=center + offset,
         row_weight=row_information,
         sigma_of_noise=noise,

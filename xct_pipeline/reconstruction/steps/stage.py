@@ -205,7 +205,7 @@ def center_step(scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = Non
     """Return the step that finds the centre of rotation of a scan."""
     sinogram = frame.angles * frame.columns
     need = Need("", 1, CENTER_ROWS * sinogram * CENTER_BYTES, alone=True, cpu_s=CENTER_S + CENTER_VALUE_S * sinogram)
-    return Estimate(f"{scan.name}/center", 2, need, inputs or {})
+    return Estimate(f"{scan.name}/center", 3, need, inputs or {})
 
 
 def estimate_center(

@@ -27,6 +27,7 @@ from xct_pipeline.registration.steps.volumes import Motion, Volume, finest_level
 from xct_pipeline.store.store import Store
 
 VERSION = 5
+FAR_GAIN = 0.02  # of the grey scale from 1, that sound scans of one detector and energy do not show
 MATCHING_RATE = 2e6  # voxels of the matched level per CPU-second
 MATCHING_COPIES = 9  # of a matched level; 8.6 measured, while gas is looked for in one of two volumes
 
@@ -68,8 +69,18 @@ def estimate_motion(
     cached = estimated(store, step, search, steps)
     values: dict[str, Any] = {name: a.item() if a.ndim == 0 else a for name, a in cached.items()}
     factor = warp.mean_variance_factor(values["transform"], reference.shape, settings.order)
-    return Motion(
-        moving.name, **{**values, "warnings": tuple(str(w) for w in cached["warnings"])}, variance_factor=factor
+    warnings = (*(str(w) for w in cached["warnings"]), *gain_warning(values["gain"], values["gain_sigma"]))
+    return Motion(moving.name, **{**values, "warnings": warnings}, variance_factor=factor)
+
+
+def gain_warning(gain: float, sigma: float) -> tuple[str, ...]:
+    """Say that the grey scale of a scan is far from the reference's, where that is no matter of its error `sigma`."""
+    if abs(gain - 1) <= max(FAR_GAIN, 2 * sigma):
+        return ()
+    return (
+        f"grey values are multiplied by {gain:.3f} to match the reference, more than {100 * FAR_GAIN:g} % from 1: "
+        "a frame that does not belong (lit darks, other flats), another energy, or a material that was taken for "
+        "unchanged; its masses stand on that correction",
     )
 
 
