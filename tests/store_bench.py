@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import re
+import resource
 import shutil
 import signal
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +28,7 @@ from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.store.verify import image_paths, repair, verify
 
 STAGES = ("reconstruction", "registration", "segmentation", "variation")
-KILLED, STRANGE, TIMED = 9, 70, -signal.SIGPROF
+KILLED, STRANGE, WITHHELD, TIMED = 9, 70, 71, -signal.SIGPROF
 NO_DATA = {"lock", "lock.json", "run.log"}  # of no content: a flip in them harms nothing
 
 
@@ -107,10 +109,12 @@ def in_child(
             code, text = 2, str(error)
         except (ValueError, StoreError) as error:
             code, text = 1, str(error)
+        except (OSError, MemoryError) as error:  # told by the command in one line as well
+            code, text = WITHHELD, str(error)
         except BaseException:
             text = traceback.format_exc()
         finally:
-            os.write(writing, text[-4000:].encode())
+            os.write(writing, text[-9000:].encode())
             os._exit(code)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
@@ -130,6 +134,25 @@ def _die_at(count: int, late: bool) -> None:
             os._exit(KILLED)
 
     os.replace = replace
+
+
+def refuse_writes(number: int, after: int) -> None:
+    """Let every creation of a file fail after so many, with the error of a full disk or the like."""
+    real, left = tempfile.mkstemp, [after]
+
+    def mkstemp(*args: Any, **kwargs: Any) -> tuple[int, str]:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(number, os.strerror(number))
+        return real(*args, **kwargs)
+
+    tempfile.mkstemp = mkstemp  # type: ignore[assignment]
+
+
+def limit_memory(more: int) -> None:
+    """Let this process have so many bytes more than it has, as ``ulimit -v`` does."""
+    have = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (have + more, have + more))
 
 
 def content(store: Path) -> dict[str, Any]:

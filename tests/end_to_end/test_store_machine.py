@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
@@ -24,6 +25,7 @@ from xct_pipeline.store.verify import verify
 
 WINDOWS = ("ram-lak", "hann")
 SIZES = ("2GB", "3GB", "8GB")
+WITHHOLDING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 SOAK = int(os.environ.get("XCT_SOAK", "0"))  # in tenths of what a release is put through; hours
 soak = pytest.mark.skipif(not SOAK, reason="takes hours: set XCT_SOAK=10, or 1 for a tenth of it")
@@ -84,6 +86,41 @@ def machine_of(bench: Bench, until: str, folder: Path) -> type[RuleBasedStateMac
             assert code in (0, store_bench.KILLED) or self.missing() or self.unsure, text
             if code in (0, store_bench.KILLED) and (self.store / "zarr.json").exists():
                 self.taken |= set(self.scans)
+
+        def trouble(self, cause: Callable[[], None], workers: int) -> None:
+            """Run while something is withheld: what is done is not lost, and it ends as a run or as an error does."""
+            config = bench.configure(self.folder, self.scans, self.window)
+
+            def work() -> int:
+                cause()
+                return store_bench.run(config, until, workers, "4GB")
+
+            code, text = in_child(work)
+            assert code != STRANGE, text
+            if code in (0, store_bench.WITHHELD) and (self.store / "zarr.json").exists():
+                self.taken |= set(self.scans)
+
+        @rule(number=st.sampled_from(WITHHOLDING), after=st.integers(0, 60), workers=st.integers(1, 4))
+        def withhold(self, number: int, after: int, workers: int) -> None:
+            """The disk is full, read-only, or permissions are withdrawn."""
+            self.trouble(lambda: store_bench.refuse_writes(number, after), workers)
+
+        @rule(mib=st.integers(0, 400), workers=st.integers(1, 4))
+        def starve(self, mib: int, workers: int) -> None:
+            """``ulimit -v``."""
+            self.trouble(lambda: store_bench.limit_memory(mib * 2**20), workers)
+
+        @precondition(lambda self: self.store.exists())
+        @rule()
+        def move(self) -> None:
+            """The store becomes a symbolic link to somewhere else, or comes back from there."""
+            other = self.folder / "elsewhere.zarr"
+            if self.store.is_symlink():
+                self.store.unlink()
+                other.rename(self.store)
+            else:
+                self.store.rename(other)
+                self.store.symlink_to(other)
 
         @precondition(lambda self: self.store.exists())
         @rule(draw=st.integers(0, 2**32), how=st.sampled_from(["flip", "truncate", "delete", "swap", "copy"]))
@@ -190,6 +227,48 @@ def play(bench: Bench, until: str, folder: Path, examples: int, steps: int) -> N
 
 def test_twenty_steps(bench, tmp_path):
     play(bench, "reconstruction", tmp_path, 1, 20)
+
+
+CAUSES: dict[str, Callable[[], None]] = {
+    "disk full": lambda: store_bench.refuse_writes(errno.ENOSPC, 12),
+    "no permission": lambda: store_bench.refuse_writes(errno.EACCES, 30),
+    "no memory": lambda: store_bench.limit_memory(0),
+    "little memory": lambda: store_bench.limit_memory(40 * 2**20),
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_nothing_is_lost_while_something_is_withheld(bench, tmp_path, cause):
+    config = bench.configure(tmp_path, (0, 1), "ram-lak")
+
+    def work() -> int:
+        CAUSES[cause]()
+        return store_bench.run(config, "reconstruction", 2, "4GB")
+
+    code, text = in_child(work)
+    assert code in (0, 1, 2, 3, store_bench.WITHHELD), text
+    assert "\n" not in text
+    assert in_child(lambda: store_bench.run(config, "reconstruction", 3, "2GB")) == (0, "")
+    assert_like(tmp_path / "store.zarr", bench.undisturbed((0, 1), "ram-lak", "reconstruction"))
+    assert not verify(Store(tmp_path / "store.zarr")).problems
+
+
+@pytest.mark.parametrize("length", [3000, 4005, 4060])
+def test_a_very_long_path(bench, tmp_path, length):
+    """Near the limit of the system some files of a store fit and others do not: one line, and nothing is harmed."""
+    folder = tmp_path
+    while len(str(folder)) < length - 1:
+        folder /= "x" * min(200, length - 1 - len(str(folder)))
+    folder.mkdir(parents=True)
+    config = bench.configure(folder, (0, 1), "ram-lak")
+    code, text = in_child(lambda: store_bench.run(config, "reconstruction", 2, "4GB"))
+    assert code == 0 or length > 4000, text
+    if code == 0:
+        assert_like(folder / "store.zarr", bench.undisturbed((0, 1), "ram-lak", "reconstruction"))
+    else:
+        assert code in (1, store_bench.WITHHELD), text
+        assert "too long" in text
+        assert "\n" not in text
 
 
 @soak
