@@ -20,7 +20,11 @@ NOT_EQUAL = {
 }
 
 
-def write_plain(path: Path, scan: Counts, references: Counts, around: bool) -> None:
+PIXELS = {"fxi": (20.3, "nm"), "als_832": (0.00065, "mm"), "petra": (0.00128, "mm")}
+"""Sizes of a pixel that the files of a layout tell, so that its volumes are in 1/cm."""
+
+
+def write_plain(path: Path, scan: Counts, references: Counts, around: bool, pixel: tuple[float, str] | None) -> None:
     """Write NXtomo with darks and flats before the projections, or half of the flats after them."""
     flats = references.flats
     first, last = (flats[:3], flats[3:]) if around else (flats, flats[:0])
@@ -34,6 +38,9 @@ def write_plain(path: Path, scan: Counts, references: Counts, around: bool) -> N
         file["entry/instrument/detector/image_key"] = key
         file["entry/sample/rotation_angle"] = angles
         file["entry/sample/rotation_angle"].attrs["units"] = "degree"
+        if pixel is not None:
+            file["entry/instrument/detector/x_pixel_size"] = pixel[0]
+            file["entry/instrument/detector/x_pixel_size"].attrs["units"] = pixel[1]
 
 
 def bytes_of(store: Path) -> list[bytes]:
@@ -54,7 +61,8 @@ def test_a_layout_gives_the_volumes_of_plain_scans(name: str, tmp_path: Path) ->
     LAYOUTS[name](tmp_path / "raw", SERIES)
     for k in range(count):
         references = SERIES[0 if name in FIRST_ONLY else k]
-        write_plain(tmp_path / "plain" / f"scan_{k}.nxs", SERIES[k], references, name == "dx_pre_post")
+        path = tmp_path / "plain" / f"scan_{k}.nxs"
+        write_plain(path, SERIES[k], references, name == "dx_pre_post", PIXELS.get(name))
     ran = []
     for folder in ("raw", "plain"):
         where = tmp_path / f"work_{folder}"
