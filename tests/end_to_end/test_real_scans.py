@@ -67,12 +67,13 @@ def test_savu_with_a_range_of_angles(capsys, data_folder, tmp_path):
 
 
 def test_k11_diad_loads_with_one_warning(capsys, data_folder, tmp_path):
-    (tmp_path / "k11.toml").write_text(
-        f'output = "k11.zarr"\n[acquisition]\nscans = ["{data_folder}/k11_diad/*.nxs"]\n'
-    )
+    text = f'output = "k11.zarr"\n[acquisition]\nscans = ["{data_folder}/k11_diad/*.nxs"]\n'
+    (tmp_path / "k11.toml").write_text(text)
+    assert "26 columns: finding a centre takes" in xct(capsys, "check", tmp_path / "k11.toml").err
+    (tmp_path / "k11.toml").write_text(f"{text}[reconstruction]\ncenter = 12.5\n")
     facts = xct(capsys, "check", tmp_path / "k11.toml", "--json").json["scans"][0]
-    assert len(facts["warnings"]) == 1
-    assert "links to missing targets left out" in facts["warnings"][0]
+    (told,) = facts["facts"]["warnings"]
+    assert "links to missing targets left out" in told
     assert [facts["facts"][key] for key in ("projections", "flats", "darks")] == [3001, 100, 100]
     plain = xct(capsys, "check", tmp_path / "k11.toml")
     assert "(/entry/EtherCAT/LinkamTemp" in plain.out.replace("\n", " ")  # nothing taken for markup

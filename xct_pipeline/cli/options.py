@@ -126,9 +126,11 @@ def end_partial(settings: Any, asked: list[str] | None, done: Collection[str]) -
 
 def _with_others(config: Path, problems: list[str], until: str | None) -> list[str]:
     """Add what is wrong with scans, logs and sound settings of a configuration that is wrong elsewhere."""
-    from xct_pipeline.config.file import load_sound, read_text
+    from xct_pipeline.config.file import MOST_MENDED, load_sound, read_text
     from xct_pipeline.config.lines import located
 
+    if len(problems) > MOST_MENDED:
+        return problems
     settings, others = load_sound(config)
     if settings is not None:
         from xct_pipeline import pipeline
