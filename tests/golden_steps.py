@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
@@ -21,13 +22,18 @@ from xct_pipeline.config.file import parse_config
 from xct_pipeline.engine.blocks import BlockOp, Pass, Reduction
 from xct_pipeline.engine.execution import load_kept
 from xct_pipeline.engine.steps import Steps
+from xct_pipeline.reconstruction.projector import project_slices
+from xct_pipeline.reconstruction.steps.row_sums import Integrals, Rays, row_sums_step
+from xct_pipeline.reconstruction.steps.stage import Geometry
 from xct_pipeline.registration.steps.stage import Motion, series_pass
+from xct_pipeline.scan import Axis
 from xct_pipeline.segmentation.steps import stage as segmentation
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.closures import CLOSURES, Closure
 from xct_pipeline.variation.steps import stage as variation
 from xct_pipeline.variation.steps.images import density_passes
 from xct_pipeline.variation.steps.physics import physics_of
+from xct_pipeline.variation.steps.projections import projections_step
 
 SHAPE = (40, 56, 60)
 NAMES = ("scan_00", "scan_01", "scan_02")
@@ -149,6 +155,7 @@ def all_results(folder: Path) -> Iterator[tuple[str, int, np.ndarray]]:
     yield from results(store, steps, "na_only")
     for closure in CLOSURES.values():
         yield from _closed(store, series, closure)
+    yield from projected(folder)
 
 
 def _warped(store: Store, order: str) -> Iterator[tuple[str, int, np.ndarray]]:
@@ -177,6 +184,54 @@ def _closed(store: Store, series: variation.Series, closure: Closure) -> Iterato
     for step in density_passes(series, settings, physics, compositions, store, times, other, False):
         name = step.name.rsplit("/", 1)[-1]
         yield f"closure.{closure.name}: {name}", step.ops[0].version, np.asarray(step.compute(SECOND)[0])
+
+
+class Rows:
+    """Line integrals (angle, row, column) that are read, with what `row_sums` and `projections` ask of a pass."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values, self.ops, self.offset, self.inputs = values, (None,), (0,), {}
+        self.source, self.image = self, SimpleNamespace(shape=values.shape[1:])
+
+    def read(self, region: Any) -> np.ndarray:
+        return np.array(self.values[region])
+
+    def nbytes(self, region: Any) -> int:
+        return int(self.values[region].nbytes)
+
+
+def projected(folder: Path) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Yield the sums of a scan's rows, and the change of a region that is fitted to the projections of two scans."""
+    shape, edge = (6, 40, 40), VOXEL * 1e-4
+    state = np.random.Generator(np.random.PCG64(12))
+    y, x = np.indices(shape[1:]) - 19.5
+    scans = [np.stack([(np.hypot(y, x) < 15) * (2.0 - 0.1 * k * (np.hypot(y, x - 2) < 8))] * shape[0]) for k in (0, 1)]
+    angles = np.linspace(0, np.pi, 24, endpoint=False)
+    geometry = Geometry(angles, shape[0], 48, Axis(23.5), VOXEL, shape[1])
+    rows = []
+    for scan in scans:
+        lines = project_slices((scan * edge).astype(np.float32), angles, center=23.5, columns=48)
+        noise = 1e-3 * state.normal(size=(len(angles), shape[0], 48))
+        rows.append(Rows((np.moveaxis(lines, 0, 1) + noise).astype(np.float32)))
+    sums = row_sums_step("golden", rows[0], geometry, (4, 4), 1.0)
+    yield "row_sums", sums.version, _reduced(sums)
+    store = Store(folder / "rays.zarr")
+    store.claim({name: [name] for name in NAMES[:2]})
+    fixed = str(store.path / reference_volume(shape).path / "0")
+    zarr.create_array(fixed, data=scans[0].astype(np.float32), chunks=shape, shards=shape)
+    rays = tuple(Rays(Integrals(each, ()), geometry, 0, shape[0], {}) for each in rows)
+    motions = tuple(Motion(name, np.eye(3, 4)) for name in NAMES[:2])
+    series = variation.Series(NAMES[:2], (), 0, reference_volume(shape), motions, (None, None), rays=rays)
+    region = {"cylinder": {"z": [1, 5], "radius": 12.0}}
+    settings = config_of(store, variation={"region": region, "energy_keV": 50.0, "closure": "na_only"}).variation
+    step = projections_step(SimpleNamespace(series=series, settings=settings, store=store, voxel_um=VOXEL), 1, False)
+    assert step is not None
+    yield "projections", step.version, _reduced(step)
+
+
+def _reduced(step: Reduction) -> np.ndarray:
+    found = step.combine([step.chunk(step.source.read(region), region) for region in step.regions])
+    return np.concatenate([np.nan_to_num(np.asarray(found[key], np.float64)).ravel() for key in sorted(found)])
 
 
 # ---------------------------------------------------------------------------------------------------- discovery

@@ -40,10 +40,10 @@ from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.reconstruction.steps.row_sums import Rays
 from xct_pipeline.reconstruction.steps.table import table_row, volume_row, write_frames, write_table
 from xct_pipeline.registration.steps import stage as registration
-from xct_pipeline.scan import Scan, ScanError
+from xct_pipeline.scan import AnyScan, ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
 from xct_pipeline.store import provenance
-from xct_pipeline.store.collection import write_collection
+from xct_pipeline.store.collection import listing_problem, write_collection
 from xct_pipeline.store.files import RefusedError, StoreError
 from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
@@ -159,7 +159,7 @@ def run(
         return replace(result, outcomes=dict(steps.outcomes))
 
 
-def beside_problems(config: Config, scans: Sequence[tuple[str, Scan | None]] | None = None) -> list[str]:
+def beside_problems(config: Config, scans: Sequence[tuple[str, AnyScan | None]] | None = None) -> list[str]:
     """Return what is wrong with what was recorded beside the scans, each file by itself.
 
     Parameters
@@ -183,7 +183,7 @@ def beside_problems(config: Config, scans: Sequence[tuple[str, Scan | None]] | N
 def unchanged_run(plan: Plan, store: Store, key: str) -> RunResult | None:
     """Return what the last run did where nothing is left to be done, else None."""
     found = finished(store, key, plan.steps)
-    if found is None:
+    if found is None or listing_problem(store.path):
         return None
     record, images = found
     told = Series.open(store).warnings

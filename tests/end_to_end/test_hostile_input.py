@@ -20,7 +20,7 @@ HOSTILE = ("../../victim", "/tmp/victim", "", ".", "..", "a/b", "a\\\\b", "a\\nb
 UNFIT = ("../../victim", "/tmp/victim", "a\nb", "\x1b", "noise")
 TIFF = '[[acquisition.tiff]]\nname = "{name}"\nprojections = "*.tif"\nangles = {angles}\n'
 RANGE = "{ start = 0, stop = 180, count = 9 }"
-GOOD = 'output = "store.zarr"\n[acquisition]\nscans = ["scan.nxs"]\n'
+GOOD = 'output = "store.zarr"\n[reconstruction]\ncenter = 3.5\n[acquisition]\nscans = ["scan.nxs"]\n'
 
 
 def scan_file(file: Path, **changed: object) -> None:
@@ -381,7 +381,9 @@ def test_every_file_name_can_be_worked_on(capsys, tmp_path, name):
     name = name.replace("/", "")
     folder = tmp_path / "data [1]"
     folder.mkdir()
-    scan_file(folder / f"{name}.nxs")
+    wide = np.repeat([1000, 100], [2, 10])[:, None, None] + np.arange(240).reshape(6, 40) % 7  # a centre can be found
+    wide[2:4] = 10
+    scan_file(folder / f"{name}.nxs", instrument__detector__data=wide.astype("u2"))
     assert xct(capsys, "init", folder / f"{name}.nxs", "-o", folder / "run.toml").code == 0
     ended = xct(capsys, "check", folder / "run.toml")
     assert ended.code == 0, ended.err

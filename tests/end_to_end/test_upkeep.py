@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from command import shards, write_config, xct
 
@@ -27,6 +28,24 @@ def test_verify_finds_repairs_and_the_next_run_computes_exactly_that(capsys, don
     assert computed == {"scans/scan_00/volume": 0, "scans/scan_01/volume": 1}
     assert shards(store) == shards(finished / "store.zarr")
     assert xct(capsys, "verify", store).code == 0
+
+
+def test_every_file_that_is_removed_or_ruined_is_made_again(capsys, done, finished):
+    """One after the other: groups, arrays, markers, tables, notes; the same run makes the store whole."""
+    store = done / "store.zarr"
+    files = [f for f in store.rglob("*") if f.is_file() and f.suffix in (".json", ".csv")]
+    places = sorted(str(f.relative_to(store)) for f in files if f.name != "lock.json")
+    kinds = {(Path(place).name, len(Path(place).parts)): place for place in places}
+    for place in set(kinds.values()) - {".xct/store.json"}:  # without its mark, a folder is refused
+        for ruined in (False, True):
+            if not (store / place).exists():
+                continue
+            (store / place).write_bytes(b"\x00{[") if ruined else (store / place).unlink()
+            xct(capsys, "verify", store, "--repair")
+            assert xct(capsys, "run", done / "run.toml").code == 0, place
+            ended = xct(capsys, "verify", store)
+            assert ended.code == 0, (place, ended.out)
+    assert shards(store) == shards(finished / "store.zarr")
 
 
 def test_a_lost_scan_is_an_error_until_it_is_excluded_or_forgotten(capsys, done):

@@ -17,7 +17,7 @@ HC_KEV_UM = 1.239841984332e-3  # photon energy times wavelength
 _HINT = {"micrometer": "pixel_size_um", "keV": "energy_keV"}
 
 
-def optional(group: Any, path: str) -> h5py.Dataset | None:
+def optional(group: h5py.Group, path: str) -> h5py.Dataset | None:
     """A dataset that a scan can do without; links that lead nowhere are reported elsewhere."""
     try:
         found = resolve(group, path)
@@ -26,7 +26,7 @@ def optional(group: Any, path: str) -> h5py.Dataset | None:
     return found if isinstance(found, h5py.Dataset) else None
 
 
-def group(parent: Any, path: str) -> h5py.Group | None:
+def group(parent: h5py.Group, path: str) -> h5py.Group | None:
     """A group that a scan can do without."""
     try:
         found = resolve(parent, path)
@@ -35,7 +35,7 @@ def group(parent: Any, path: str) -> h5py.Group | None:
     return found if isinstance(found, h5py.Group) else None
 
 
-def text(group: Any, path: str) -> str:
+def text(group: h5py.Group, path: str) -> str:
     """A string that a scan can do without."""
     try:
         return text_of(optional(group, path))
@@ -73,7 +73,9 @@ def quantity(dataset: h5py.Dataset, to: str, otherwise: str, where: str, warning
     return result
 
 
-def pixel_size(entry: Any, detector: Any, where: str, warnings: list[str], facts: dict[str, Any]) -> float | None:
+def pixel_size(
+    entry: h5py.Group, detector: h5py.Group, where: str, warnings: list[str], facts: dict[str, Any]
+) -> float | None:
     """Pixel in the sample plane, micrometre: as stated for the sample, else detector pixel / magnification."""
     choices = [
         (entry, "sample/x_pixel_size", 1.0),
@@ -104,7 +106,7 @@ def note_height(height: float | None, factor: float, width: float, facts: dict[s
         facts["pixel_height_um"] = height / factor
 
 
-def exposures(file: Any, detector: Any, counts: dict[str, int]) -> dict[str, Any]:
+def exposures(file: h5py.Group, detector: h5py.Group, counts: dict[str, int]) -> dict[str, Any]:
     """Exposure of every frame by its kind, seconds, where a Data Exchange file states one for all or for each.
 
     Parameters
@@ -131,7 +133,7 @@ def exposures(file: Any, detector: Any, counts: dict[str, int]) -> dict[str, Any
     return found if "projections" in found else {}
 
 
-def _times(holder: Any, name: str) -> Any:
+def _times(holder: h5py.Group, name: str) -> Any:
     dataset = optional(holder, name)
     if dataset is None:
         return None
@@ -142,7 +144,7 @@ def _times(holder: Any, name: str) -> Any:
     return values if values.size and np.all(np.isfinite(values)) and np.all(values > 0) else None
 
 
-def pixel_mask(holder: Any, shape: tuple[int, int], warnings: list[str]) -> Any:
+def pixel_mask(holder: h5py.Group, shape: tuple[int, int], warnings: list[str]) -> Any:
     """Pixels (row, column) that the file says have no value: any bit of a ``pixel_mask``; None where it has none."""
     dataset = optional(holder, "pixel_mask")
     if dataset is None:
@@ -155,7 +157,7 @@ def pixel_mask(holder: Any, shape: tuple[int, int], warnings: list[str]) -> Any:
     return mask if mask.any() else None
 
 
-def magnification(holder: Any) -> float:
+def magnification(holder: h5py.Group) -> float:
     """Of a detector or an objective: a number, or text such as ``10x``; 1 where it is neither."""
     # real_x_pixel_size beside x_pixel_size means that the latter is in the sample plane already
     if optional(holder, "real_x_pixel_size") is not None:
@@ -167,7 +169,7 @@ def magnification(holder: Any) -> float:
     return value if 0 < value < math.inf else 1.0
 
 
-def photon_energy(entry: Any, where: str, warnings: list[str], facts: dict[str, Any]) -> float | None:
+def photon_energy(entry: h5py.Group, where: str, warnings: list[str], facts: dict[str, Any]) -> float | None:
     """Photon energy in keV from the beam or the monochromator, by energy or wavelength.
 
     The energy of the source is that of the electrons in the ring, and is never read.
@@ -204,7 +206,7 @@ def _largest(dataset: h5py.Dataset) -> float:
         return 0.0
 
 
-def _by_class(entry: Any) -> tuple[list[Any], list[Any]]:
+def _by_class(entry: h5py.Group) -> tuple[list[Any], list[Any]]:
     """Groups that describe the beam, and the monochromator, by NX_class or by name."""
     beams, monochromators = [], []
     for path in ("instrument", "", "sample", "measurement/instrument"):
@@ -226,7 +228,9 @@ def _by_class(entry: Any) -> tuple[list[Any], list[Any]]:
     return beams, monochromators
 
 
-def detector_facts(entry: Any, detector: Any, dtype: np.dtype[Any], warnings: list[str]) -> dict[str, Any]:
+def detector_facts(
+    entry: h5py.Group, detector: h5py.Group, dtype: np.dtype[Any], warnings: list[str]
+) -> dict[str, Any]:
     """Fields of a Scan that a file may leave out: distance, saturation, times."""
     distance = None
     for group, name in ((entry, "sample/propagation_distance"), (detector, "distance")):
@@ -247,7 +251,7 @@ def detector_facts(entry: Any, detector: Any, dtype: np.dtype[Any], warnings: li
     }
 
 
-def saturation(detector: Any, dtype: np.dtype[Any]) -> float | None:
+def saturation(detector: h5py.Group, dtype: np.dtype[Any]) -> float | None:
     """Counts at which a pixel is full: as stated, by the bits of the converter, or by the integer type."""
     known = float(np.iinfo(dtype).max) if dtype.kind in "ui" else None
     for name in ("saturation_value", "bit_depth_readout"):
@@ -266,7 +270,7 @@ def saturation(detector: Any, dtype: np.dtype[Any]) -> float | None:
     return known
 
 
-def scan_facts_of(entry: Any, detector: Any) -> dict[str, Any]:
+def scan_facts_of(entry: h5py.Group, detector: h5py.Group) -> dict[str, Any]:
     """Names and texts worth showing."""
     wanted = {
         "sample": text(entry, "sample/name") or text(entry, "sample/sample_name"),

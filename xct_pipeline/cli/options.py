@@ -105,7 +105,7 @@ def plan_of(
     limits = resources(workers, parse_bytes(memory), cluster)
     try:
         layout = pipeline.plan(settings, limits, until)
-        scans = [(item.name, item.scan) for item in layout.scans]
+        scans = [(item.name, item.taken) for item in layout.scans]
         if not pipeline.beside_problems(settings, scans):
             return layout
         raise EveryError([], layout.scans)
@@ -160,7 +160,7 @@ def _of_files(settings: Any, opened: Any) -> list[str]:
     if opened.scans is None:
         return pipeline.beside_problems(settings)
     looked, _ = inspected_scans(settings, opened.scans)
-    beside = pipeline.beside_problems(settings, [(item.name, item.scan) for item in opened.scans])
+    beside = pipeline.beside_problems(settings, [(item.name, item.taken) for item in opened.scans])
     return [*(item.problem for item in looked if item.problem), *beside]
 
 

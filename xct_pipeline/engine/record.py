@@ -82,7 +82,7 @@ def finished(store: Store, key: str, planned: Sequence[Step]) -> tuple[Record, M
     for step in planned:
         if isinstance(step, Pass):
             image = finished_pass(store, step, record.digests.get(step.name, ()))
-            if image is None:
+            if image is None or not store.described(step.image):
                 return None
             images[step.name] = image
     return record, images

@@ -11,7 +11,6 @@ from xct_pipeline.planning.plan import STAGES, Plan, last_stage
 from xct_pipeline.planning.scan import ScanPlan
 from xct_pipeline.registration.steps.motions import unlike
 from xct_pipeline.registration.steps.stage import reference_index
-from xct_pipeline.scan import ScanError
 
 
 def inspected(plan: Plan) -> tuple[Plan, dict[str, Look]]:
@@ -41,8 +40,9 @@ def inspected_scans(config: Config, planned: Sequence[ScanPlan]) -> tuple[tuple[
             continue
         try:
             look = look_at(config.correction, item.scan, item.frame, config.acquisition.most_left_out)
-        except (ScanError, OSError) as error:
-            scans.append(replace(item, problem=str(error)))
+        except (ValueError, OSError) as error:
+            text = str(error)
+            scans.append(replace(item, problem=text if item.name in text else f"{item.name}: {text}"))
             continue
         looks[item.name] = look
         scans.append(replace(item, warnings=tuple(dict.fromkeys((*item.warnings, *look.warnings)))))

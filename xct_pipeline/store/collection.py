@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from xct_pipeline.store import records
 from xct_pipeline.store.export import exportable
 from xct_pipeline.store.files import read_attributes, write_group
 from xct_pipeline.store.series import Series
@@ -15,11 +16,17 @@ GROUP = "OME"
 LAYOUT = {"version": "0.5", "bioformats2raw.layout": 3}
 
 
+def listing_problem(root: Path) -> str | None:
+    """Say what is wrong with the list, None where it is as written, or where a version before wrote none."""
+    return records.problem(root, root / GROUP / "zarr.json")
+
+
 def write_collection(root: Path) -> list[str]:
     """List the images of a store for other readers; return their paths, those of the whole series first."""
     series = Series.open(root)
     paths = [*exportable(series).values(), *series.volumes.values()]
     write_group(root / GROUP, {"ome": {"version": "0.5", "series": paths}})
+    records.record(root, root / GROUP / "zarr.json")
     attributes = read_attributes(root)
     write_group(root, {**attributes, "ome": LAYOUT})
     return paths

@@ -248,7 +248,8 @@ class Store:
         if other:
             ownership.remove(self.path, image.path)
             xct = {}
-        self._parents(image.path)
+        for parent in self.missing_groups(image.path):
+            write_group(parent, {})
         arrays = [self._array(image, level, xct.get("arrays", [])) for level in range(image.levels)]
         self._describe(image, arrays)
         return other or "identity" not in xct
@@ -276,17 +277,28 @@ class Store:
         ome = {"ome": ome_metadata(image)} if image.spatial else {}
         write_group(self.path / image.path, {**ome, "xct": xct})
 
-    def _parents(self, path: str) -> None:
-        folder = self.path
-        for part in Path(path).parts[:-1]:
-            folder = folder / part
+    def described(self, image: Image) -> bool:
+        """Tell whether the metadata of an image, of its arrays and of the folders above it are as they were written."""
+        folder = self.path / image.path
+        known = read_attributes(folder).get("xct", {}).get("arrays", [])
+        files = [folder / str(level) / "zarr.json" for level in range(image.levels)]
+        try:
+            found = [seal.digest(file.read_bytes()) for file in files]
+        except OSError:
+            return False
+        return found == list(known) and not self.missing_groups(image.path)
+
+    def missing_groups(self, path: str) -> list[Path]:
+        """Return the folders above an image, the root first, without sound metadata; what is damaged is told."""
+        missing = []
+        for folder in (self.path, *(self.path / parent for parent in reversed(Path(path).parents[:-1]))):
             try:
                 there = (folder / "zarr.json").exists() and read_attributes(folder) is not None
             except StoreError as error:
                 log.warning("%s", error)
                 there = False
-            if not there:
-                write_group(folder, {})
+            missing += [] if there else [folder]
+        return missing
 
     def holds(self, image: Image, shard: tuple[int, ...], fingerprint: str) -> Marker | None:
         """Return the marker of a shard that is finished and what it vouches for, else None.
