@@ -40,6 +40,12 @@ def executable() -> list[str]:
     return [found] if found else [sys.executable, "-c", "from xct_pipeline.cli import main; main()"]
 
 
+def heeded() -> None:
+    """Let signals end what is started, though they may be ignored here, as under nohup or behind an ampersand."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(*args: object, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start a command in a process of its own."""
     return subprocess.Popen(
@@ -50,7 +56,7 @@ def start(*args: object, cwd: Path | None = None, env: Mapping[str, str] | None 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # which may be ignored here, as under nohup
+        preexec_fn=heeded,
     )
 
 

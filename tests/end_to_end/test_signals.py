@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import shell, start
+from command import heeded, shell, start
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 STOPPED = "xct: stopped; the same command goes on where this one ended"
@@ -91,7 +91,12 @@ def ending(folder: Path, body: str, seconds: float) -> subprocess.Popen[str]:
         "from xct_pipeline.cli import main\nmain()\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        preexec_fn=heeded,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "done\n"
@@ -146,7 +151,12 @@ def test_what_holds_on_is_ended_by_force(tmp_path, call):
         "from xct_pipeline.cli import main\nmain()\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        preexec_fn=heeded,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

@@ -16,7 +16,7 @@ from xct_pipeline.store.files import STATE, RefusedError, StoreError, write_chan
 MAKER = "xct-pipeline"
 FORMAT = 2
 MARK = f"{STATE}/store.json"
-OURS = {"store.json", "lock", "lock.json", "markers", "estimates", "parcels", "files.json", "inputs.json"}
+OURS = {"store.json", "lock", "lock.json", "markers", "estimates", "parcels", "files.json", "inputs.json", "steps.json"}
 OUTSIDE = {
     "zarr.json",
     "scans",

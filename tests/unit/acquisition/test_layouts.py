@@ -297,7 +297,7 @@ def test_every_half_turn_is_one_scan_and_a_rest_is_refused(count: int, n: int, w
         "swing": [half[:: -1 if k % 2 else 1] for k in range(count + 1)],
         "back": [half] * (count + 1),
     }[way]
-    rest = rest if rest > 5 else 0
+    rest = rest if 5 < rest < n - 1 else 0  # one less than a closed half turn is an open one
     angles = np.radians(np.concatenate([*turns[:count], turns[count][:rest]]))
     parts = split(angles, "rotation")
     whole = [part for part in parts if part.problem is None]
