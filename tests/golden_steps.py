@@ -146,7 +146,7 @@ def all_results(folder: Path) -> Iterator[tuple[str, int, np.ndarray]]:
         segmentation.run(config, facts, store, LIMITS, steps=steps)
         yield from results(store, steps, method)
     motions = tuple(Motion(name, np.eye(3, 4), tre_self=0.02, gain_sigma=1e-3) for name in NAMES)
-    series = variation.Series(NAMES, (), 0, volume, motions, (None,) * len(NAMES))
+    series = variation.RegisteredSeries(NAMES, (), 0, volume, motions, (None,) * len(NAMES))
     options = {"region": {"label": "metal"}, "energy_keV": 50.0, "regions": {"part": REGION}, "bins": [8, 16, 16]}
     mask = {"mask": {"min_attenuation": 4.0}}
     config = config_of(store, registration=mask, variation={**options, "closure": "na_only"})
@@ -171,7 +171,9 @@ def _warped(store: Store, order: str) -> Iterator[tuple[str, int, np.ndarray]]:
     yield f"warp.{order}", step.ops[0].version, values
 
 
-def _closed(store: Store, series: variation.Series, closure: Closure) -> Iterator[tuple[str, int, np.ndarray]]:
+def _closed(
+    store: Store, series: variation.RegisteredSeries, closure: Closure
+) -> Iterator[tuple[str, int, np.ndarray]]:
     """Yield the change of density of the second scan by a closure, and its flags."""
     anode = {"w_host": 0.4, "loading_mg": 5.0, "filling": 0.6, "carbon_fraction": 0.1}
     second = {"second_store": "store.zarr", "second_energy_keV": 80.0} if closure.energies > 1 else {}
@@ -221,7 +223,7 @@ def projected(folder: Path) -> Iterator[tuple[str, int, np.ndarray]]:
     zarr.create_array(fixed, data=scans[0].astype(np.float32), chunks=shape, shards=shape)
     rays = tuple(Rays(Integrals(each, ()), geometry, 0, shape[0], {}) for each in rows)
     motions = tuple(Motion(name, np.eye(3, 4)) for name in NAMES[:2])
-    series = variation.Series(NAMES[:2], (), 0, reference_volume(shape), motions, (None, None), rays=rays)
+    series = variation.RegisteredSeries(NAMES[:2], (), 0, reference_volume(shape), motions, (None, None), rays=rays)
     region = {"cylinder": {"z": [1, 5], "radius": 12.0}}
     settings = config_of(store, variation={"region": region, "energy_keV": 50.0, "closure": "na_only"}).variation
     step = projections_step(SimpleNamespace(series=series, settings=settings, store=store, voxel_um=VOXEL), 1, False)

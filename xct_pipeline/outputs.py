@@ -13,9 +13,10 @@ from pathlib import Path
 def written_whole(target: Path) -> Iterator[Path]:
     """Give the path to write a file or folder to; it gets its name only when all of it is on the disk.
 
-    After a kill a hidden ``.NAME.partial`` is left beside, which the next writing of the same name replaces.
+    After a kill hidden ``.NAME.partial`` or ``.NAME.replaced`` are left beside, which the next writing of the same name
+    takes away.
     """
-    part = target.with_name(f".{target.name}.partial")
+    part, before = target.with_name(f".{target.name}.partial"), target.with_name(f".{target.name}.replaced")
     _drop(part)
     try:
         yield part
@@ -23,9 +24,11 @@ def written_whole(target: Path) -> Iterator[Path]:
             if file.is_file():
                 with file.open("rb+") as stream:
                     os.fsync(stream.fileno())
-        if target.is_dir():
-            shutil.rmtree(target)
+        if target.is_dir():  # a folder cannot be replaced in one step
+            _drop(before)
+            os.replace(target, before)
         os.replace(part, target)
+        _drop(before)
     except BaseException:
         with contextlib.suppress(OSError):
             _drop(part)

@@ -10,16 +10,11 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
-import socket
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from dask.utils import format_bytes
 
 from xct_pipeline.acquisition.checks import frame_counts
 from xct_pipeline.config import Config, Registration
@@ -28,9 +23,9 @@ from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.execution import PassResult, Progress, measure, run_passes, silent
 from xct_pipeline.engine.record import finished, record_file, write_record
 from xct_pipeline.engine.resources import disk_problem
+from xct_pipeline.engine.run_log import RunLog
 from xct_pipeline.engine.scheduling import cluster_of, share_one_heap
 from xct_pipeline.engine.steps import Outcome, Steps, Watch
-from xct_pipeline.inputs import PlainFormatter
 from xct_pipeline.planning.estimates import Prepared, prepare
 from xct_pipeline.planning.finished import finished_centers, run_key
 from xct_pipeline.planning.plan import STAGES, Plan, last_stage, plan
@@ -42,7 +37,6 @@ from xct_pipeline.reconstruction.steps.table import table_row, volume_row, write
 from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import AnyScan, ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
-from xct_pipeline.store import provenance
 from xct_pipeline.store.collection import listing_problem, write_collection
 from xct_pipeline.store.files import RefusedError, StoreError
 from xct_pipeline.store.series import Series
@@ -123,7 +117,7 @@ def run(
         electrochemistry.check(plan.config, [s.name for s in plan.scans], [s.taken for s in plan.scans])
     config, store = plan.config, Store(plan.config.store_path)
     scans = _raw_files(plan, store)
-    with store.lock(), _run_log(store, plan) as record, cluster_of(plan.limits):
+    with store.lock(), RunLog(store.path, config, plan.limits, len(plan.scans)) as record, cluster_of(plan.limits):
         key = run_key(plan)
         try:
             there = unchanged_run(plan, store, key)
@@ -233,7 +227,9 @@ def _over_time(
     sums = tuple(scan.row_sums for scan in result.scans)
     rays = tuple(scan.rays for scan in result.scans) if _fits_projections(plan) else ()
     motions = registered.motions
-    series = variation.Series(names, failed, registered.reference, registered.volume, motions, raw, sums, rays)
+    series = variation.RegisteredSeries(
+        names, failed, registered.reference, registered.volume, motions, raw, sums, rays
+    )
     found = variation.run(plan.config, series, result.store, plan.limits, progress, steps)
     return replace(_with(result, found.passes, found.warnings), refused=found.refused)
 
@@ -402,34 +398,3 @@ def _raw_facts(item: ScanPlan) -> dict[str, object]:
     """Return what the raw scan was, for the record: no paths, which change when an experiment is moved."""
     left_out = ("name", "files", "file_count", "warnings")
     return {key: value for key, value in item.facts().items() if key not in left_out}
-
-
-class _run_log:
-    """Append what is logged to the store's ``run.log``, between what was run where and how it ended."""
-
-    def __init__(self, store: Store, plan: Plan) -> None:
-        self.handler = logging.FileHandler(store.path / "run.log", encoding="utf-8", delay=True)
-        self.handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
-        self.plan, self.started, self.failed = plan, time.monotonic(), 0
-
-    def __enter__(self) -> _run_log:
-        log.setLevel(min(log.level or logging.INFO, logging.INFO))
-        log.addHandler(self.handler)
-        limits, digest = self.plan.limits, provenance.fingerprint(self.plan.config.model_dump(mode="json"))[:16]
-        self._note(f"xct-pipeline {provenance.versions().get('xct-pipeline', '')}: {shlex.join(sys.argv)}")
-        self._note(
-            f"host {socket.gethostname()}, {limits.cluster or f'{limits.workers} workers'}, "
-            f"memory {format_bytes(limits.memory)}, configuration {digest}"
-        )
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        scans, seconds = len(self.plan.scans), time.monotonic() - self.started
-        done = f"finished, {self.failed} of {scans} scans failed," if self.failed else "finished"
-        self._note(f"{done if kind is None else f'ended by {kind.__name__}: {error}'} after {seconds:.1f} s")
-        log.removeHandler(self.handler)
-        self.handler.close()
-
-    def _note(self, text: str) -> None:
-        """Write a line into the file alone."""
-        self.handler.handle(logging.makeLogRecord({"msg": text, "levelname": "INFO", "levelno": logging.INFO}))

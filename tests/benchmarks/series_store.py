@@ -229,7 +229,7 @@ def run(folder: Path, size: int, scans: int, limits: Resources, until: str = STA
     if until == "segmentation":
         return report
     none = (None,) * scans
-    series = variation.Series(tuple(names), (), found.reference, found.volume, found.motions, none)
+    series = variation.RegisteredSeries(tuple(names), (), found.reference, found.volume, found.motions, none)
     mapped = variation.run(config, series, store, limits)
     note("variation", mapped.passes)
     report["problems"] += list(mapped.refused)

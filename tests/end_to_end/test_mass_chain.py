@@ -15,7 +15,8 @@ from scipy.ndimage import uniform_filter
 
 from xct_pipeline import load_config, open_table, parse_config, pipeline
 from xct_pipeline.demo import simulate_folder
-from xct_pipeline.store.store import Store, open_image
+from xct_pipeline.store.opened import open_image
+from xct_pipeline.store.store import Store
 
 
 @pytest.fixture(scope="module")

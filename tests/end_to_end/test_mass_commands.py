@@ -10,7 +10,8 @@ import h5py
 import pytest
 from command import shell, xct
 
-from xct_pipeline.store.store import Store, open_image
+from xct_pipeline.store.opened import open_image
+from xct_pipeline.store.store import Store
 
 CONFIG = """output = "store.zarr"
 [acquisition]

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import h5py
+import small_series
 from command import shell
 
 from xct_pipeline.demo import write_config
-from xct_pipeline.simulation.simulate import SimulationSettings, simulate
+from xct_pipeline.simulation.simulate import simulate
 from xct_pipeline.store.store import Store
 
-SETTINGS = SimulationSettings(
-    scans=2,
-    rows=40,
-    columns=48,
-    angles=61,
-    pixel_size_um=100 / 3,
-    supersample=1,
-    flats=20,
-    darks=4,
-    defective_columns=0,
-    dead_pixels=0,
-    zinger_fraction=0.0,
-    shift_voxels=1.0,
-)
+SETTINGS = replace(small_series.SETTINGS, scans=2, flats=20, darks=4)
 
 
 def test_totals_by_projections(tmp_path):

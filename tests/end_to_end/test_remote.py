@@ -14,8 +14,8 @@ from command import xct
 
 from xct_pipeline import open_volume
 from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.opened import open_image
 from xct_pipeline.store.remote import is_remote
-from xct_pipeline.store.store import open_image
 
 pytest.importorskip("aiohttp")
 

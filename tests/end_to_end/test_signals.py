@@ -82,11 +82,11 @@ ENDINGS = {
 }
 
 
-def ending(folder: Path, body: str, seconds: float) -> subprocess.Popen[str]:
-    """Start a command that has told how it ended, and whose interpreter then takes its time to go."""
+def told(folder: Path, body: str, word: str) -> subprocess.Popen[str]:
+    """Start a command that consists of some lines, and wait until it says a word."""
     code = (
         "import sys, time, threading, types\n"
-        f"def execute():\n    {body.format(s=seconds)}\n    print('done', flush=True)\n    return 3\n"
+        f"def execute():\n    {body}\n"
         "sys.modules['xct_pipeline.cli.app'] = types.SimpleNamespace(execute=execute)\n"
         "from xct_pipeline.cli import main\nmain()\n"
     )
@@ -99,9 +99,14 @@ def ending(folder: Path, body: str, seconds: float) -> subprocess.Popen[str]:
         preexec_fn=heeded,
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "done\n"
+    assert process.stdout.readline() == f"{word}\n"
     time.sleep(0.3)
     return process
+
+
+def ending(folder: Path, body: str, seconds: float) -> subprocess.Popen[str]:
+    """Start a command that has told how it ended, and whose interpreter then takes its time to go."""
+    return told(folder, f"{body.format(s=seconds)}\n    print('done', flush=True)\n    return 3", "done")
 
 
 @pytest.mark.parametrize(("what", "number"), zip(ENDINGS, CODES, strict=True))
@@ -144,23 +149,7 @@ CALLS = {
 def test_what_holds_on_is_ended_by_force(tmp_path, call):
     """A library that swallows the exception, a destructor that loses it, a thread that is waited for."""
     body = CALLS[call].replace("\n", "\n    ")
-    code = (
-        "import sys, time, threading, types\n"
-        f"def execute():\n    print('ready', flush=True)\n    {body}\n    return 0\n"
-        "sys.modules['xct_pipeline.cli.app'] = types.SimpleNamespace(execute=execute)\n"
-        "from xct_pipeline.cli import main\nmain()\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        preexec_fn=heeded,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.2)
+    process = told(tmp_path, f"print('ready', flush=True)\n    {body}\n    return 0", "ready")
     process.send_signal(signal.SIGINT)
     sent = time.monotonic()
     _, err = process.communicate(timeout=30)

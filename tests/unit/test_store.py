@@ -11,7 +11,8 @@ import pytest
 
 from xct_pipeline.store.files import RefusedError, StoreError, write_atomic
 from xct_pipeline.store.image import Image, level_count
-from xct_pipeline.store.store import Store, open_image
+from xct_pipeline.store.opened import open_image
+from xct_pipeline.store.store import Store
 
 IMAGE = Image("scans/a/volume", ("z", "y", "x"), (20, 70, 70), "float32", "1/cm", 16, 1, 2.5, (8.0, 0.0, 0.0))
 

@@ -13,24 +13,21 @@ from xct_pipeline.scan import Frames, Scan, ScanError
 
 
 @dataclass(frozen=True, eq=False)
-class SelectedFrames:
-    """Some frames of a stack, in its order.
+class DerivedFrames:
+    """Frames that are made from a stack: of its shape, type and rows that are decoded together.
 
     Attributes
     ----------
     whole : Frames
         The stack.
-    index : numpy.ndarray of int
-        The frames that are kept, increasing.
     """
 
     whole: Frames
-    index: npt.NDArray[np.intp]
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(frame, row, column)."""
-        return len(self.index), *self.whole.shape[1:]
+        return self.whole.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -41,6 +38,24 @@ class SelectedFrames:
     def chunk_rows(self) -> int:
         """That of the stack."""
         return self.whole.chunk_rows
+
+
+@dataclass(frozen=True, eq=False)
+class SelectedFrames(DerivedFrames):
+    """Some frames of a stack.
+
+    Attributes
+    ----------
+    index : numpy.ndarray of int
+        The frames that are kept, increasing (or decreasing).
+    """
+
+    index: npt.NDArray[np.intp]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(frame, row, column)."""
+        return len(self.index), *self.whole.shape[1:]
 
     def read(
         self, frames: slice = slice(None), rows: slice = slice(None), columns: slice = slice(None)

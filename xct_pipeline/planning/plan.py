@@ -134,7 +134,7 @@ def _stages(config: Config, scans: Sequence[ScanPlan], limits: Resources, stages
         raw = tuple(item.taken for item in scans)
         motions = tuple(registration.Motion(name, tf.identity()) for name in names)
         rays = tuple(rays_of_scan(config, item) for item in scans) if fitted else ()
-        series = variation.Series(names, (), reference, volume, motions, raw, rays=rays)
+        series = variation.RegisteredSeries(names, (), reference, volume, motions, raw, rays=rays)
         known = volume.unit == "1/cm" and not variation.check(config, raw, volume.shape)
         yield Stage("variation", _holding(variation.plan_steps(config, series, store, limits, known), held))
 

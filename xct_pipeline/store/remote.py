@@ -8,15 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import zarr
 
 from xct_pipeline.inputs import clean
 from xct_pipeline.store.files import StoreError
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 SCHEMES = ("http", "https", "s3", "gs", "gcs", "abfs", "az")
 EXTRA = 'it needs fsspec and what speaks this protocol: pip install "xct-pipeline[remote]"'
@@ -54,22 +51,16 @@ def remote_attributes(url: str) -> dict[str, Any]:
         return dict(zarr.open_group(url, mode="r").attrs.asdict())
 
 
-def open_remote_image(url: str, level: int = 0) -> xr.DataArray:
-    """Open one level of an image as `xct_pipeline.store.store.open_image` does.
+def remote_array(url: str) -> Any:
+    """Return an array of zarr.
 
     Raises
     ------
     StoreError
-        No such image or level, or it cannot be reached.
+        There is none at that address, or it cannot be reached.
     """
-    from xct_pipeline.store.store import dataset_of, labelled
-
-    url = url.rstrip("/")
-    attributes = remote_attributes(url)
-    dataset = dataset_of(attributes, level, url)
     with _reaching(url):
-        array: Any = zarr.open_array(f"{url}/{dataset['path']}", mode="r")
-    return labelled(attributes, array, level, url.rsplit("/", 1)[-1])
+        return zarr.open_array(url, mode="r")
 
 
 def remote_facts(url: str) -> dict[str, Any]:

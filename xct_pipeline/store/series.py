@@ -192,7 +192,7 @@ class Series:
         return (self.store.path / path / "zarr.json").is_file()
 
     def image(self, path: str, level: int = 0) -> xr.DataArray:
-        """Open an image; see `xct_pipeline.store.store.open_image`."""
+        """Open an image; see `xct_pipeline.store.opened.open_image`."""
         return self.store.open(path, level)
 
     def volume(self, scan: str, level: int = 0) -> xr.DataArray:

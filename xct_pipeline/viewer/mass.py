@@ -15,8 +15,9 @@ from xct_pipeline.config import RegionOfInterest
 from xct_pipeline.config.edit import update_config
 from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.opened import open_image
 from xct_pipeline.store.series import Series
-from xct_pipeline.store.store import Store, open_image
+from xct_pipeline.store.store import Store
 from xct_pipeline.viewer.panel import Panel, plot, show_plot
 from xct_pipeline.viewer.running import RunControl
 

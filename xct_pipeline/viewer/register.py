@@ -17,8 +17,9 @@ from xct_pipeline.config import Config, MaskSettings, Registration, StartMotion
 from xct_pipeline.config.edit import update_config
 from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.opened import open_image
 from xct_pipeline.store.series import Series
-from xct_pipeline.store.store import Store, open_image
+from xct_pipeline.store.store import Store
 from xct_pipeline.viewer.layers import diverging, label_colours
 from xct_pipeline.viewer.ome import contrast, signed_contrast
 from xct_pipeline.viewer.panel import NameBox, Panel, set_picture

@@ -15,8 +15,8 @@ from xct_pipeline.config import Segmentation as SegmentationUnion
 from xct_pipeline.config.edit import change_text, parse_text, update_config
 from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.opened import open_image
 from xct_pipeline.store.series import Series
-from xct_pipeline.store.store import open_image
 from xct_pipeline.viewer import ome
 from xct_pipeline.viewer.layers import label_colours
 from xct_pipeline.viewer.panel import NameBox, Panel, plot, show_plot

@@ -17,7 +17,8 @@ from xct_pipeline.registration.levels import RegistrationError
 from xct_pipeline.registration.steps import stage, warp
 from xct_pipeline.store.files import read_attributes
 from xct_pipeline.store.image import Image, level_count
-from xct_pipeline.store.store import Store, open_image
+from xct_pipeline.store.opened import open_image
+from xct_pipeline.store.store import Store
 
 VOXEL_UM = 2.5
 N = 64

@@ -16,7 +16,7 @@ from xct_pipeline.variation import noise as noises
 from xct_pipeline.variation.steps import noise as stage_noise
 from xct_pipeline.variation.steps import quiet as stage_quiet
 from xct_pipeline.variation.steps.quiet import QuietMask
-from xct_pipeline.variation.steps.series import Series
+from xct_pipeline.variation.steps.series import RegisteredSeries
 
 SHAPE = (48, 60, 72)
 NAMES = ("scan_00", "scan_01", "scan_02")
@@ -34,18 +34,18 @@ def volumes(lost: int = 0) -> list[np.ndarray]:
     return found
 
 
-def stored(tmp_path, lost: int = 0) -> tuple[Series, Store]:
+def stored(tmp_path, lost: int = 0) -> tuple[RegisteredSeries, Store]:
     store = Store(tmp_path / "store.zarr")
     store.claim({name: [name] for name in NAMES})
     write_image(store, "registered", volumes(lost), "1/cm")
     motions = tuple(Motion(name, np.eye(3, 4)) for name in NAMES)
-    return Series(NAMES, (), 0, reference_volume(SHAPE), motions, (None,) * 3), store
+    return RegisteredSeries(NAMES, (), 0, reference_volume(SHAPE), motions, (None,) * 3), store
 
 
 QUIET = QuietMask(None, ANODE, 1.0, 4.0)
 
 
-def chosen(quiet: QuietMask, series: Series, store: Store):
+def chosen(quiet: QuietMask, series: RegisteredSeries, store: Store):
     return stage_quiet.chosen_bricks(quiet, series, stage_quiet.survey(quiet, series, store, LIMITS))
 
 

@@ -17,7 +17,8 @@ from xct_pipeline.registration.steps.stage import Motion
 from xct_pipeline.store.files import read_attributes, write_group
 from xct_pipeline.store.image import Image, level_count
 from xct_pipeline.store.labels import LABELS
-from xct_pipeline.store.store import Store, open_image
+from xct_pipeline.store.opened import open_image
+from xct_pipeline.store.store import Store
 from xct_pipeline.variation import alloy
 from xct_pipeline.variation import faraday as ec
 from xct_pipeline.variation.attenuation import mass_attenuation

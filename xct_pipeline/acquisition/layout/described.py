@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,20 +14,20 @@ import numpy.typing as npt
 
 from xct_pipeline.acquisition.checks import checked
 from xct_pipeline.acquisition.facts import moment
-from xct_pipeline.acquisition.formats import Kind, format_of
-from xct_pipeline.acquisition.hdf5 import one_line, open_hdf5, reading, split_entry
+from xct_pipeline.acquisition.formats import format_of
+from xct_pipeline.acquisition.hdf5 import one_line, reading, split_entry
 from xct_pipeline.acquisition.layout import times as clocks
 from xct_pipeline.acquisition.layout.angles import angles_of, by_time, matched
-from xct_pipeline.acquisition.layout.source import Values, is_there, parse, read_values
+from xct_pipeline.acquisition.layout.current import even_current
+from xct_pipeline.acquisition.layout.named_references import with_named_references
+from xct_pipeline.acquisition.layout.source import parse, read_values, read_with_unit
 from xct_pipeline.acquisition.layout.split import Part, split
-from xct_pipeline.acquisition.layout.stacks import AveragedFrames, EvenFrames, Opened, open_stack
-from xct_pipeline.acquisition.references import JoinedFrames, with_references
-from xct_pipeline.acquisition.selection import SelectedFrames
+from xct_pipeline.acquisition.layout.stacks import AveragedFrames, Opened, length_of, open_stack
+from xct_pipeline.acquisition.selection import SelectedFrames, without
 from xct_pipeline.acquisition.units import convert
 from xct_pipeline.scan import Frames, Scan, ScanError
 
 SPLITS = ("rotation", "turn", "angles")
-STEADY = 1e-3  # relative change of the ring current that is none
 
 
 class Named(NamedTuple):
@@ -77,8 +76,8 @@ def open_described(keys: Mapping[str, Any], home: Path, name: str, supplied: Sup
     keys = {key: value for key, value in keys.items() if value is not None}
     with reading(one_line(f"scan {name}")):
         scan, clock = unsplit(keys, home, name, supplied)
-        scan = _with_references(scan, keys, home, supplied)
-        scan = _even_current(scan, keys, home, clock)
+        scan = with_named_references(scan, keys, home, supplied.without_flats, supplied.without_darks)
+        scan = even_current(scan, keys, home, clock)
         without = {
             "without_flats": supplied.without_flats or keys.get("flats") == "none",
             "without_darks": supplied.without_darks or keys.get("darks") == "none",
@@ -122,15 +121,7 @@ def _how(given: Any, home: Path) -> Any:
     return count
 
 
-class Clock(NamedTuple):
-    """Time stamps of the projections (seconds, with their zero), and all that were read, for other clocks."""
-
-    stamps: clocks.Stamps | None
-    raw: npt.NDArray[np.float64] | None
-    kinds: Mapping[str, npt.NDArray[np.int64]]
-
-
-def unsplit(keys: Mapping[str, Any], home: Path, name: str, supplied: Supplied) -> tuple[Scan, Clock]:
+def unsplit(keys: Mapping[str, Any], home: Path, name: str, supplied: Supplied) -> tuple[Scan, clocks.Clock]:
     """Open a file before it is split."""
     if "data" not in keys:
         path, entry = (home, keys["entry"]) if "entry" in keys else split_entry(home.name, home.parent)
@@ -141,7 +132,7 @@ def unsplit(keys: Mapping[str, Any], home: Path, name: str, supplied: Supplied) 
             given_angles = angles_of(keys["angles"], home, scan.shape[0])
             match = matched(given_angles.values, scan.shape[0], given_angles.where)
             scan = replace(scan, angles=match.angles, files=(*scan.files, *given_angles.files))
-        return _timed(scan, keys, home, Clock(None, None, {}))
+        return _timed(scan, keys, home, clocks.Clock(None, None, {}))
     opened = open_stack(parse(keys["data"]), home, keys.get("images"))
     kinds, key_files = _kinds(keys, home, opened)
     n = len(kinds["projections"])
@@ -178,7 +169,7 @@ def unsplit(keys: Mapping[str, Any], home: Path, name: str, supplied: Supplied) 
     )
     if per_angle > 1 and stamps is not None:
         kinds = {**kinds, "projections": kinds["projections"][::per_angle]}
-    return _timed(scan, keys, home, Clock(stamps, raw, kinds))
+    return _timed(scan, keys, home, clocks.Clock(stamps, raw, kinds))
 
 
 def _kinds(
@@ -214,7 +205,7 @@ def _stamps(
     n = opened.frames.shape[0]
     told: list[str] = []
     if keys.get("times", "file") != "file":
-        values, stated = _with_unit(keys["times"], home)
+        values, stated = read_with_unit(keys["times"], home)
         values = replace(values, unit=values.unit or stated)
     else:
         total = int(opened.numbers.max()) + 1 if len(opened.numbers) else 0
@@ -230,15 +221,6 @@ def _stamps(
     told.append(f"times of the frames from {values.where}, taken as {stamps.said}")
     raw = stamps.seconds if values.is_text else values.floats()
     return stamps, raw, told
-
-
-def length_of(opened: Opened, otherwise: int) -> int:
-    """Return how many frames the dataset holds from which some were chosen."""
-    if opened.holder is None:
-        return otherwise
-    with open_hdf5(opened.holder[0]) as file:
-        shape = file[opened.holder[1]].shape
-        return int(shape[0]) if len(shape) > 2 else otherwise
 
 
 def _angles(
@@ -275,19 +257,11 @@ def _angles(
     return match.frames, match.angles, found.files, told
 
 
-def _with_unit(text: str, home: Path) -> tuple[Values, str]:
-    """Read a dataset, whose unit may stand behind it where the file states none: ``dataset mm``."""
-    name, _, unit = text.strip().rpartition(" ")
-    if name and not is_there(parse(text), home):
-        return read_values(parse(name), home), unit
-    return read_values(parse(text), home), ""
-
-
 def _quantity(keys: Mapping[str, Any], key: str, home: Path, told: list[str]) -> float | None:
     """Return an energy in keV or a pixel in micrometre that a dataset holds: ``8.5``, ``20.3nm``, or with its unit."""
     if key not in keys:
         return None
-    values, stated = _with_unit(keys[key], home)
+    values, stated = read_with_unit(keys[key], home)
     to, usual = ("keV", "keV") if key == "energy" else ("micrometer", "micrometer")
     first = values.texts()[0] if values.is_text else ""
     found = re.fullmatch(r"\s*([-+.\deE]+)\s*([^\d\s].*)?", first) if values.is_text else None
@@ -305,7 +279,7 @@ def _quantity(keys: Mapping[str, Any], key: str, home: Path, told: list[str]) ->
     return result
 
 
-def _timed(scan: Scan, keys: Mapping[str, Any], home: Path, clock: Clock) -> tuple[Scan, Clock]:
+def _timed(scan: Scan, keys: Mapping[str, Any], home: Path, clock: clocks.Clock) -> tuple[Scan, clocks.Clock]:
     """Say when a scan began and ended: as given, by its frames, by its file's facts, or by the file's time."""
     start, end, told = scan.start, scan.end, []
     index = clock.kinds.get("projections", np.arange(0))
@@ -339,135 +313,22 @@ def _moment(given: Any, home: Path) -> datetime:
     return found if found is not None else clocks.single(read_values(parse(given), home))
 
 
-def _with_references(scan: Scan, keys: Mapping[str, Any], home: Path, supplied: Supplied) -> Scan:
-    """Give a scan the flats and darks that are named, before and after it."""
-    kinds: tuple[tuple[Kind, bool], ...] = (("flat", supplied.without_flats), ("dark", supplied.without_darks))
-    for kind, without in kinds:
-        before, after = keys.get(f"{kind}s"), keys.get(f"{kind}s_after")
-        if without or before == "none" or (before is None and after is None):
-            continue
-        groups = [_opened(scan, kind, named, home) for named in (before, after)]
-        n = float(len(scan.angles))
-        stacks = [frames for group in groups for frames, _, _ in group]
-        files = [path for group in groups for _, used, _ in group for path in used]
-        positions = [
-            np.full(frames.shape[0], n if k == 1 or late else 0.0)
-            for k, group in enumerate(groups)
-            for frames, _, late in group
-        ]
-        for frames, used, _ in [item for group in groups for item in group]:
-            if frames.shape[1:] != scan.shape[1:]:
-                raise ScanError(
-                    f"{used[0]}: {kind}s are {frames.shape[1:]}, the projections {scan.shape[1:]} (row, column): "
-                    "references of another detector"
-                )
-        stack = stacks[0] if len(stacks) == 1 else JoinedFrames(tuple(stacks))
-        new: dict[str, Any] = {f"{kind}s": stack, f"{kind}_position": np.concatenate(positions)}
-        scan = replace(scan, **new, files=tuple(dict.fromkeys((*scan.files, *files))))
-    return scan
-
-
-_Group = list[tuple[Frames, Sequence[Path], bool]]
-
-
-def _opened(scan: Scan, kind: Kind, named: str | Sequence[str] | None, home: Path) -> _Group:
-    """Open references: datasets, or whole files; the last says that they were taken after the scan."""
-    found: _Group = []
-    for text in [named] if isinstance(named, str) else named or ():
-        source = parse(text)
-        if source.file is None and _matches(text, home) and not is_there(source, home):
-            whole = with_references(scan, kind, str(home.parent / text), None, home.parent)
-            frames = whole.flats if kind == "flat" else whole.darks
-            assert frames is not None
-            position = whole.flat_position if kind == "flat" else whole.dark_position
-            late = bool(len(position) and position.min() >= len(scan.angles))
-            found.append((frames, [path for path in whole.files if path not in scan.files], late))
-            continue
-        opened = open_stack(source, home)
-        found.append((opened.frames, opened.files, _late(scan, opened)))
-    return found
-
-
-def _matches(text: str, home: Path) -> bool:
-    below = str(Path(glob.escape(str(home.parent))) / text)
-    return (home.parent / text).is_file() or bool(glob.glob(below))
-
-
-def _late(scan: Scan, opened: Opened) -> bool:
-    """Tell by time stamps whether references were taken after the scan."""
-    if scan.end is None or scan.end.tzinfo is None:
-        return False
-    values = clocks.beside(opened.holder, length_of(opened, -1))
-    if values is None or len(opened.numbers) == 0:
-        return False
-    first = clocks.stamps_of(values).at(int(opened.numbers[0]))
-    return first is not None and first >= scan.end
-
-
-def _even_current(scan: Scan, keys: Mapping[str, Any], home: Path, clock: Clock) -> Scan:
-    """Bring counts to one current of the storage ring, where the file has it and it changed."""
-    if "current" not in keys or not clock.kinds:
-        return scan
-    values = read_values(parse(keys["current"]), home)
-    current = values.floats()
-    total = sum(len(index) for index in clock.kinds.values())
-    if "current_times" in keys:
-        at = _with_unit(keys["current_times"], home)[0].floats()
-        if clock.raw is None or len(at) != len(current):
-            raise ScanError(f"{values.where}: {len(at)} times for {len(current)} currents, or no times of the frames")
-        current = np.interp(clock.raw, at, current)
-    largest = max(int(index.max()) for index in clock.kinds.values() if len(index))
-    if len(current) <= largest:
-        raise ScanError(f"{values.where}: {len(current)} currents for {total} frames: name current_times")
-    beam = np.concatenate([clock.kinds["projections"], clock.kinds["flats"]])
-    if not np.all(current[beam] > 0):
-        raise ScanError(f"{values.where}: the current is not above 0 in every frame with beam")
-    usual = float(np.median(current[beam]))
-    if np.ptp(current[beam]) < STEADY * usual:
-        return scan
-    own = scan.flats is not None and len(clock.kinds["flats"]) == scan.flats.shape[0]
-    if not own:
-        return replace(
-            scan, warnings=(*scan.warnings, f"the ring current of the flats is not known: {values.name} is not used")
-        )
-    even: dict[str, Any] = {}
-    for kind, frames in (("projections", scan.projections), ("flats", scan.flats)):
-        assert frames is not None
-        if len(clock.kinds[kind]) != frames.shape[0]:
-            raise ScanError(f"{values.where}: cannot be used with frames that are averaged or left out")
-        even[kind] = EvenFrames(frames, usual / current[clock.kinds[kind]], scan.darks, scan.saturation)
-    low, high = current[beam].min(), current[beam].max()
-    told = f"counts are brought to one ring current ({low:.4g} to {high:.4g}, {values.name})"
-    files = tuple(dict.fromkeys((*scan.files, *sorted(values.files))))
-    return replace(scan, **even, files=files, warnings=(*scan.warnings, told))
-
-
-def _part(scan: Scan, clock: Clock, part: Part, name: str) -> Scan:
+def _part(scan: Scan, clock: clocks.Clock, part: Part, name: str) -> Scan:
     """Return one scan of a file that holds several."""
-    kept = np.arange(part.first, part.stop)
-    n = len(kept)
+    others = np.setdiff1d(np.arange(len(scan.angles)), np.arange(part.first, part.stop))
     start, end = _span(scan, clock, part)
-    new = {
-        f"{kind}_position": np.clip(getattr(scan, f"{kind}_position") - part.first, 0, n) for kind in ("flat", "dark")
-    }
-    exposure = dict(scan.exposure_s)
-    if "projections" in exposure:
-        exposure["projections"] = exposure["projections"][kept]
+    told = f"projections {part.first} to {part.stop - 1} of {len(scan.angles)} in its file"
     return replace(
-        scan,
+        without(scan, projections=others),
         name=name,
-        projections=SelectedFrames(scan.projections, kept),
-        angles=scan.angles[kept],
         start=start,
         end=end,
-        exposure_s=exposure,
-        warnings=(*scan.warnings, f"projections {part.first} to {part.stop - 1} of {len(scan.angles)} in its file"),
+        warnings=(*scan.warnings, told),
         metadata={**scan.metadata, "part": f"{part.first}:{part.stop}"},
-        **new,
     )
 
 
-def _span(scan: Scan, clock: Clock, part: Part) -> tuple[datetime | None, datetime | None]:
+def _span(scan: Scan, clock: clocks.Clock, part: Part) -> tuple[datetime | None, datetime | None]:
     """Return when a part began and ended: by its frames' stamps, else by an even pace from start to end."""
     index = clock.kinds.get("projections", np.arange(0))
     stamps = clock.stamps
@@ -494,4 +355,4 @@ def peek(keys: Mapping[str, Any], home: Path) -> Scan:
         scan, clock = unsplit(keys, home, home.stem, Supplied())
         own = {key: value for key, value in keys.items() if key.startswith(("flats", "darks"))}
         del clock
-        return _with_references(scan, own, home, Supplied())
+        return with_named_references(scan, own, home)

@@ -16,11 +16,10 @@ from xct_pipeline.acquisition.facts import moment
 from xct_pipeline.acquisition.formats import Kind
 from xct_pipeline.acquisition.hdf5 import identity, open_hdf5, reading, text_of
 from xct_pipeline.acquisition.layout import times as clocks
-from xct_pipeline.acquisition.layout.described import length_of
 from xct_pipeline.acquisition.layout.found import AngleList, Folder, Found, Reference, kinds_in, number_of, says
 from xct_pipeline.acquisition.layout.recipes import Recipe
 from xct_pipeline.acquisition.layout.source import addresses, datasets, file_of, is_there, parse, read_values
-from xct_pipeline.acquisition.layout.stacks import mean_levels, open_stack
+from xct_pipeline.acquisition.layout.stacks import length_of, mean_levels, open_stack
 from xct_pipeline.acquisition.nxtomo import places
 from xct_pipeline.acquisition.selection import runs
 from xct_pipeline.scan import ScanError

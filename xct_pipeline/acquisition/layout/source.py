@@ -288,3 +288,11 @@ def is_there(source: Source, home: Path) -> bool:
             return any(source.attribute in file[address].attrs for address in found)
     except ScanError:
         return False
+
+
+def read_with_unit(text: str, home: Path) -> tuple[Values, str]:
+    """Read a dataset, whose unit may stand behind it where the file states none: ``dataset mm``."""
+    name, _, unit = text.strip().rpartition(" ")
+    if name and not is_there(parse(text), home):
+        return read_values(parse(name), home), unit
+    return read_values(parse(text), home), ""

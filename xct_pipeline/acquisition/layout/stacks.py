@@ -26,6 +26,7 @@ from xct_pipeline.acquisition.hdf5 import (
 )
 from xct_pipeline.acquisition.images import image_frames
 from xct_pipeline.acquisition.layout.source import Source, addresses, file_of, near_names
+from xct_pipeline.acquisition.selection import DerivedFrames
 from xct_pipeline.acquisition.storage import require_complete
 from xct_pipeline.inputs import MOST_TEXT
 from xct_pipeline.scan import Frames, ScanError
@@ -77,7 +78,7 @@ class MemberFrames:
 
 
 @dataclass(frozen=True, eq=False)
-class AveragedFrames:
+class AveragedFrames(DerivedFrames):
     """Means of so many neighbouring frames each, float32.
 
     Attributes
@@ -88,7 +89,6 @@ class AveragedFrames:
         That are averaged.
     """
 
-    whole: Frames
     count: int
 
     @property
@@ -102,11 +102,6 @@ class AveragedFrames:
         """Of means."""
         return np.dtype(np.float32)
 
-    @property
-    def chunk_rows(self) -> int:
-        """That of the frames."""
-        return self.whole.chunk_rows
-
     def read(
         self, frames: slice = slice(None), rows: slice = slice(None), columns: slice = slice(None)
     ) -> npt.NDArray[Any]:
@@ -118,54 +113,6 @@ class AveragedFrames:
         if not means:
             return self.whole.read(slice(0, 0), rows, columns).astype(np.float32)
         return np.stack(means)
-
-
-@dataclass(frozen=True, eq=False)
-class EvenFrames:
-    """Counts above the dark level brought to one current of the storage ring, float32.
-
-    Attributes
-    ----------
-    whole : Frames
-        Counts.
-    factor : numpy.ndarray
-        For each frame: mean current over its own.
-    darks : Frames or None
-        Without beam: their mean is what no current changes.
-    full : float or None
-        Counts at which a pixel is saturated; it stays so.
-    """
-
-    whole: Frames
-    factor: npt.NDArray[np.float64]
-    darks: Frames | None
-    full: float | None = None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(frame, row, column)."""
-        return self.whole.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of scaled counts."""
-        return np.dtype(np.float32)
-
-    @property
-    def chunk_rows(self) -> int:
-        """That of the frames."""
-        return self.whole.chunk_rows
-
-    def read(
-        self, frames: slice = slice(None), rows: slice = slice(None), columns: slice = slice(None)
-    ) -> npt.NDArray[Any]:
-        """Read a box and scale it."""
-        counts = self.whole.read(frames, rows, columns)
-        level = np.zeros(counts.shape[1:])
-        if self.darks is not None and counts.size:
-            level = self.darks.read(slice(None), rows, columns).mean(axis=0, dtype=np.float64)
-        scaled = (level + (counts - level) * self.factor[frames][:, None, None]).astype(np.float32)
-        return scaled if self.full is None else np.where(counts >= self.full, counts, scaled).astype(np.float32)
 
 
 class Opened(NamedTuple):
@@ -288,6 +235,15 @@ def _folder_of(path: Path, first: str, where: str, images: str | None) -> Path:
         what = f"is in several folders, {found[0].name} and {found[1].name}" if found else "is not beside it"
         raise ScanError(one_line(f"{where}: the image {first} {what}: name their folder by images"))
     return found[0]
+
+
+def length_of(opened: Opened, otherwise: int) -> int:
+    """Return how many frames the dataset holds from which some were chosen."""
+    if opened.holder is None:
+        return otherwise
+    with open_hdf5(opened.holder[0]) as file:
+        shape = file[opened.holder[1]].shape
+        return int(shape[0]) if len(shape) > 2 else otherwise
 
 
 @lru_cache(maxsize=256)

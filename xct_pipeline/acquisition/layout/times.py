@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +34,14 @@ class Stamps(NamedTuple):
     def at(self, k: int) -> datetime | None:
         """Return the moment of a frame."""
         return None if self.zero is None else self.zero + timedelta(seconds=float(self.seconds[k]))
+
+
+class Clock(NamedTuple):
+    """Time stamps of the projections (seconds, with their zero), and all that were read, for other clocks."""
+
+    stamps: Stamps | None
+    raw: npt.NDArray[np.float64] | None
+    kinds: Mapping[str, npt.NDArray[np.int64]]
 
 
 def stamps_of(values: Values) -> Stamps:

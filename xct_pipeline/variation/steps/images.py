@@ -18,14 +18,14 @@ from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation import mass, uncertainty
 from xct_pipeline.variation.closures import FLAGS as CLOSURE_FLAGS
 from xct_pipeline.variation.steps.physics import Physics
-from xct_pipeline.variation.steps.series import ATTENUATION, DENSITY, FLAGS, VERSION, Series, pairs_of
+from xct_pipeline.variation.steps.series import ATTENUATION, DENSITY, FLAGS, VERSION, RegisteredSeries, pairs_of
 
 FACE = 64
 FLAG_MEANING = {**CLOSURE_FLAGS, FACE: "within a few voxels of a strong face, where motion and blur leave a dipole"}
 CHANGE_RATE, DENSITY_RATE, FLAGS_RATE = 40e6, 50e6, 30e6  # voxels per CPU-second
 
 
-def along_t(series: Series, times: Sequence[float | None]) -> dict[str, Any]:
+def along_t(series: RegisteredSeries, times: Sequence[float | None]) -> dict[str, Any]:
     """Return what an image keeps about its planes along t: times and scans."""
     return {"time_s": list(times), "scans": list(series.names)}
 
@@ -61,7 +61,7 @@ def unchanged(block: Any, before: Region, after: Region) -> Any:
 
 
 def change_pass(
-    series: Series, store: Store, times: Sequence[float | None], consecutive: bool, known: bool = True
+    series: RegisteredSeries, store: Store, times: Sequence[float | None], consecutive: bool, known: bool = True
 ) -> Pass:
     """Return the pass that writes the change of attenuation; not `known` before the series is there."""
     path = ATTENUATION + "_consecutive" * consecutive
@@ -74,7 +74,7 @@ def change_pass(
     return Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=_planes(series, pairs), cpu_s=cpu_s)
 
 
-def _planes(series: Series, values: Sequence[Any]) -> tuple[Any, ...]:
+def _planes(series: RegisteredSeries, values: Sequence[Any]) -> tuple[Any, ...]:
     """Return what each plane in time depends on: a value, and whether its scan failed."""
     return tuple("failed" if k in series.failed else value for k, value in enumerate(values))
 
@@ -107,7 +107,7 @@ class ChangeSource:
 
 
 def density_passes(
-    series: Series,
+    series: RegisteredSeries,
     settings: Variation,
     physics: Physics,
     compositions: Sequence[float | None],
@@ -189,7 +189,7 @@ class Faces:
         return np.asarray(marked[inside(wide, region)])
 
 
-def face_gradient(series: Series, store: Store) -> float:
+def face_gradient(series: RegisteredSeries, store: Store) -> float:
     """Return the gradient (1/cm per voxel) from which a voxel of the reference scan lies at a strong face."""
     array = StoredArray(store.path / PATH / "0")
     planes = np.unique(np.linspace(0, series.frame[0] - 1, 16).astype(int))

@@ -33,7 +33,7 @@ from xct_pipeline.variation.steps.series import (
     PREFIX,
     VERSION,
     BoxSource,
-    Series,
+    RegisteredSeries,
     add_up,
     box_source,
     boxes_of,
@@ -50,7 +50,9 @@ MEAN_RATE, NOISE_RATE, LEVEL_RATE, PAIRS_RATE = 200e6, 20e6, 20e6, 60e6  # voxel
 ABOUT = 1_000_000  # quiet voxels, of whose mean the deviations are taken
 
 
-def noise_steps(quiet: QuietMask, series: Series, store: Store, mask: RegionMask, prefix: str) -> list[Reduction]:
+def noise_steps(
+    quiet: QuietMask, series: RegisteredSeries, store: Store, mask: RegionMask, prefix: str
+) -> list[Reduction]:
     """Return the steps that measure the noise of a series, in their order: those in the ceramic only where needed."""
     pairs = sorted({pair for kind in KINDS for pair in pairs_of(series, kind) if pair[0] != pair[1]})
     if not pairs:
@@ -67,7 +69,7 @@ def noise_steps(quiet: QuietMask, series: Series, store: Store, mask: RegionMask
 
 
 def noise_of_series(
-    series: Series,
+    series: RegisteredSeries,
     store: Store,
     mask: RegionMask,
     quiet: QuietMask,
@@ -120,13 +122,13 @@ def _leave_out(steps: Steps | None, names: Sequence[str]) -> None:
         steps.leave_out(name for name in names if name in steps)
 
 
-def good(series: Series, pair: Pair) -> bool:
+def good(series: RegisteredSeries, pair: Pair) -> bool:
     """Tell whether both scans of a pair are there."""
     return not {*pair} & {*series.failed}
 
 
 def measure_noise(
-    series: Series,
+    series: RegisteredSeries,
     store: Store,
     mask: RegionMask,
     quiet: QuietMask,
@@ -185,7 +187,7 @@ def _place(quiet: QuietMask) -> str:
 
 
 def mean_step(
-    quiet: QuietMask, series: Series, store: Store, pairs: Sequence[Pair], regions: list[Region], prefix: str
+    quiet: QuietMask, series: RegisteredSeries, store: Store, pairs: Sequence[Pair], regions: list[Region], prefix: str
 ) -> Reduction:
     """Return the step that finds the mean change of pairs of scans in bricks."""
     source = box_source(series, store, [series.reference], HALO)
@@ -204,7 +206,7 @@ def mean_step(
 
 def products_step(
     quiet: QuietMask,
-    series: Series,
+    series: RegisteredSeries,
     store: Store,
     pairs: Sequence[Pair],
     regions: list[Region],
@@ -239,7 +241,7 @@ def _inflation(covariance: Array, windows: Array, size: tuple[int, int, int]) ->
     return float(ratio) if np.isfinite(ratio) and ratio > 1 + 2 * error else 1.0
 
 
-def level_step(series: Series, store: Store, mask: RegionMask, prefix: str) -> Reduction:
+def level_step(series: RegisteredSeries, store: Store, mask: RegionMask, prefix: str) -> Reduction:
     """Return the step that sums the high-frequency noise of the reference scan over blocks of columns of a region."""
     source, bounds = box_source(series, store, [series.reference]), mask.bounds()
     return Reduction(
@@ -256,7 +258,7 @@ def level_step(series: Series, store: Store, mask: RegionMask, prefix: str) -> R
 
 
 def level_of_region(
-    series: Series,
+    series: RegisteredSeries,
     store: Store,
     mask: RegionMask,
     limits: Resources,

@@ -25,7 +25,7 @@ from xct_pipeline.variation.faraday import ScanCharge
 from xct_pipeline.variation.steps.images import along_t, unchanged
 from xct_pipeline.variation.steps.noise import Pair
 from xct_pipeline.variation.steps.physics import Physics, errors_of
-from xct_pipeline.variation.steps.series import PREFIX, VERSION, Materials, Series, pairs_of, region_mask
+from xct_pipeline.variation.steps.series import PREFIX, VERSION, Materials, RegisteredSeries, pairs_of, region_mask
 from xct_pipeline.variation.steps.sums import SumsOfPair, maps_bytes
 
 SECOND = f"{PREFIX}second/"  # before the names of steps at the second energy
@@ -42,7 +42,7 @@ class Study:
     ----------
     series, store
         What is read, and where results go.
-    second : (Series, Store) or None
+    second : (RegisteredSeries, Store) or None
         The same at a second energy.
     physics : Physics
     compositions : tuple of float or None
@@ -56,7 +56,7 @@ class Study:
     """
 
     config: Config
-    series: Series
+    series: RegisteredSeries
     store: Store
     limits: Resources
     physics: Physics
@@ -64,7 +64,7 @@ class Study:
     times: tuple[float | None, ...]
     charge: ScanCharge | None = None
     record: CyclerLog | None = None
-    second: tuple[Series, Store] | None = None
+    second: tuple[RegisteredSeries, Store] | None = None
     noise: tuple[Mapping[Pair, noises.Noise], ...] = ()
 
     @property
@@ -85,7 +85,7 @@ class Study:
         return self.series.volume.voxel_um or 1.0
 
     @property
-    def energies(self) -> list[tuple[str, Series, Store]]:
+    def energies(self) -> list[tuple[str, RegisteredSeries, Store]]:
         """What is read at each energy, with what the names of its steps begin with."""
         first = (PREFIX, self.series, self.store)
         return [first] if self.second is None else [first, (SECOND, *self.second)]

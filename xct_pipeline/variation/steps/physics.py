@@ -15,7 +15,7 @@ from xct_pipeline.variation.anode import Anode
 from xct_pipeline.variation.attenuation import coefficients, energy_sensitivity
 from xct_pipeline.variation.closures import CLOSURES, NOTHING, Closure, Coefficients, DensityChange, Given, Slopes
 from xct_pipeline.variation.closures.dual_energy import dual_energy_inverse
-from xct_pipeline.variation.steps.series import Series
+from xct_pipeline.variation.steps.series import RegisteredSeries
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _both_energies(closure: Closure, settings: Variation, first: tuple[float, fl
     return both
 
 
-def errors_of(settings: Variation, physics: Physics, series: Series, pair: tuple[int, int]) -> budget.Errors:
+def errors_of(settings: Variation, physics: Physics, series: RegisteredSeries, pair: tuple[int, int]) -> budget.Errors:
     """Collect the standard errors of what turns a pair of scans into a change of mass."""
     moving, fixed = (series.motions[k] for k in pair)
     shift = float(np.hypot(np.hypot(moving.tre_self, fixed.tre_self), settings.registration_error_voxel))
@@ -176,7 +176,7 @@ def errors_of(settings: Variation, physics: Physics, series: Series, pair: tuple
     )
 
 
-def interpolation_of(config: Config, series: Series, planes: range) -> list[float]:
+def interpolation_of(config: Config, series: RegisteredSeries, planes: range) -> list[float]:
     """Return how much of a voxel's white noise resampling left in each scan, in the middle of some planes.
 
     A diagnostic: the noise of sums is measured on the resampled scans. 1 where nothing was resampled.

@@ -25,7 +25,7 @@ from xct_pipeline.registration.steps.stage import PATH, ceramic_threshold
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation import faces, uncertainty
 from xct_pipeline.variation.steps.images import face_gradient
-from xct_pipeline.variation.steps.series import PREFIX, VERSION, BoxSource, Series, box_source, region_mask
+from xct_pipeline.variation.steps.series import PREFIX, VERSION, BoxSource, RegisteredSeries, box_source, region_mask
 
 BRICK = (64, 128, 256)  # whole chunks; a multiple of every window whose sums are checked
 ENOUGH = 20_000_000  # quiet voxels: the autocovariance to 0.03 % of the variance, and thousands of windows
@@ -111,7 +111,7 @@ def deep_inside(solid: Array) -> Array:
 
 
 def quiet_part(
-    settings: Variation, registration: Registration, series: Series, store: Store, mask: RegionMask
+    settings: Variation, registration: Registration, series: RegisteredSeries, store: Store, mask: RegionMask
 ) -> QuietMask:
     """Return where noise is measured: the region named, else away from faces, ceramic and the anode."""
     if registration.mask == "auto":
@@ -139,7 +139,7 @@ def rows_of(bricks: Sequence[Region]) -> list[Region]:
     return [(b[0], b[1], slice(b[2].start, last[key])) for key, b in reversed(first.items())]
 
 
-def survey_step(quiet: QuietMask, series: Series, store: Store, prefix: str) -> Reduction:
+def survey_step(quiet: QuietMask, series: RegisteredSeries, store: Store, prefix: str) -> Reduction:
     """Return the step that counts the quiet voxels of every brick of the reference scan."""
     source = box_source(series, store, [series.reference], HALO)
     return Reduction(
@@ -156,7 +156,7 @@ def survey_step(quiet: QuietMask, series: Series, store: Store, prefix: str) -> 
 
 def survey(
     quiet: QuietMask,
-    series: Series,
+    series: RegisteredSeries,
     store: Store,
     limits: Resources,
     kept: Store | None = None,
@@ -181,7 +181,7 @@ def survey(
 
 
 def chosen_bricks(
-    quiet: QuietMask, series: Series, found: Mapping[str, Array]
+    quiet: QuietMask, series: RegisteredSeries, found: Mapping[str, Array]
 ) -> tuple[QuietMask, list[Region], list[int]]:
     """Return the mask, which now knows its planes, and bricks enough with their voxels, from what `survey` found.
 

@@ -12,7 +12,7 @@ from xct_pipeline.store import series as opened
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation.closures import CLOSURES
-from xct_pipeline.variation.steps.series import ATTENUATION, Series
+from xct_pipeline.variation.steps.series import ATTENUATION, RegisteredSeries
 
 KEPT = ("gain_sigma", "offset_sigma", "tre_self")
 """What the errors of a change need to know of a scan's motion."""
@@ -49,7 +49,7 @@ def check_second(store: Store, scans: int, frame: tuple[int, int, int]) -> None:
         )
 
 
-def second_series(store: Store, reference: int) -> Series:
+def second_series(store: Store, reference: int) -> RegisteredSeries:
     """Return the series of the second energy as it was registered."""
     found = opened.Series.open(store)
     names = found.along(ATTENUATION)
@@ -64,4 +64,6 @@ def second_series(store: Store, reference: int) -> Series:
         gain, offset, shift = (float(figures[name][key]) for key in KEPT)
         motions.append(Motion(name, np.eye(3, 4), gain_sigma=gain, offset_sigma=offset, tre_self=shift))
     failed = tuple(k for k, name in enumerate(names) if name in found.problems)
-    return Series(names, failed, reference, find_volume(store, names[reference]), tuple(motions), (None,) * len(names))
+    return RegisteredSeries(
+        names, failed, reference, find_volume(store, names[reference]), tuple(motions), (None,) * len(names)
+    )

@@ -28,7 +28,7 @@ ATTENUATION, DENSITY, FLAGS = layout.ATTENUATION, layout.DENSITY, layout.FLAGS
 
 
 @dataclass(frozen=True)
-class Series(Registered):
+class RegisteredSeries(Registered):
     """The series whose change is mapped.
 
     Attributes
@@ -49,7 +49,7 @@ class Series(Registered):
     rays: tuple[Rays | None, ...] = ()
 
 
-def pairs_of(series: Series, consecutive: bool) -> tuple[tuple[int, int], ...]:
+def pairs_of(series: RegisteredSeries, consecutive: bool) -> tuple[tuple[int, int], ...]:
     """Return (moving, fixed) for each scan; a scan that failed, and the first, is paired with itself."""
     pairs = []
     for k in range(len(series.names)):
@@ -92,7 +92,9 @@ class BoxSource:
         return 4 * (len(self.scans) * size_of(self.wide(region)) + size_of(whole_chunks(self.wide(region))))
 
 
-def box_source(series: Series, store: Store, scans: Sequence[int], halo: tuple[int, int, int] = (1, 1, 1)) -> BoxSource:
+def box_source(
+    series: RegisteredSeries, store: Store, scans: Sequence[int], halo: tuple[int, int, int] = (1, 1, 1)
+) -> BoxSource:
     """Return what reads scans of a series."""
     return BoxSource(str(store.path.resolve() / PATH / "0"), tuple(scans), series.frame, halo)
 
@@ -111,7 +113,7 @@ def add_up(parts: list[dict[str, Array]]) -> dict[str, Array]:
     return total
 
 
-def region_mask(series: Series, store: Store, region: RegionOfInterest, known: bool = True) -> RegionMask:
+def region_mask(series: RegisteredSeries, store: Store, region: RegionOfInterest, known: bool = True) -> RegionMask:
     """Return a region's mask on the reference scan; not `known` before labels are there.
 
     Raises
@@ -151,7 +153,7 @@ class Materials:
         return replace(region, labels_folder=self.folder, values=values, time=self.time, identity=self.identity)
 
 
-def planned_materials(config: Config, series: Series, store: Store) -> Materials | None:
+def planned_materials(config: Config, series: RegisteredSeries, store: Store) -> Materials | None:
     """Return the labels that there will be when the series is mapped: those of this run, else what is in the store."""
     from xct_pipeline.segmentation.steps.stage import material_names
 
@@ -161,7 +163,7 @@ def planned_materials(config: Config, series: Series, store: Store) -> Materials
     return Materials(str(folder), series.reference, material_names(config.segmentation), "")
 
 
-def materials_of(series: Series, store: Store) -> Materials | None:
+def materials_of(series: RegisteredSeries, store: Store) -> Materials | None:
     """Return the labels in the store, None where there are none of this series."""
     names = stored_names(store)
     folder = store.path.resolve() / LABELS

@@ -30,11 +30,11 @@ from xct_pipeline.variation.steps.physics import physics_of, reference_of, refus
 from xct_pipeline.variation.steps.projections import check_rays
 from xct_pipeline.variation.steps.quiet import QuietMask, quiet_part
 from xct_pipeline.variation.steps.second import check_second, second_series, second_store
-from xct_pipeline.variation.steps.series import KINDS, PREFIX, Series, planned_materials
+from xct_pipeline.variation.steps.series import KINDS, PREFIX, RegisteredSeries, planned_materials
 from xct_pipeline.variation.steps.sums import surface_step, surface_threshold
 from xct_pipeline.variation.steps.tables import check_regions, mass_steps, write_maps_and_tables
 
-__all__ = ["Series", "VariationResult", "check", "plan_steps", "run", "series_times"]
+__all__ = ["RegisteredSeries", "VariationResult", "check", "plan_steps", "run", "series_times"]
 
 
 def check(config: Config, scans: Sequence[AnyScan | None], frame: tuple[int, int, int]) -> list[str]:
@@ -91,7 +91,9 @@ class VariationResult:
     warnings: tuple[str, ...] = ()
 
 
-def plan_steps(config: Config, series: Series, store: Store, limits: Resources, mass_known: bool) -> tuple[Step, ...]:
+def plan_steps(
+    config: Config, series: RegisteredSeries, store: Store, limits: Resources, mass_known: bool
+) -> tuple[Step, ...]:
     """Return the steps that map the change of a series, in the order they are executed.
 
     Parameters
@@ -126,7 +128,7 @@ def plan_steps(config: Config, series: Series, store: Store, limits: Resources, 
 
 def run(
     config: Config,
-    series: Series,
+    series: RegisteredSeries,
     store: Store,
     limits: Resources,
     progress: Progress = silent,
@@ -179,7 +181,7 @@ def run(
     return VariationResult((*done, *more), (), tuple(warnings))
 
 
-def _second(config: Config, series: Series) -> tuple[Series, Store] | None:
+def _second(config: Config, series: RegisteredSeries) -> tuple[RegisteredSeries, Store] | None:
     """Return the series at the second energy, for the closure that needs one."""
     store = second_store(config)
     if store is None:

@@ -19,7 +19,7 @@ from xct_pipeline.region import RegionMask
 from xct_pipeline.registration.steps.stage import PATH, ceramic_threshold
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation import column_sums, faces, mass
-from xct_pipeline.variation.steps.series import VERSION, BoxSource, Materials, Series, box_source, boxes_of
+from xct_pipeline.variation.steps.series import VERSION, BoxSource, Materials, RegisteredSeries, box_source, boxes_of
 
 SUMS_RATE, SURFACE_RATE = 15e6, 60e6  # voxels per CPU-second
 PIECE = 4  # planes of a slab that are summed together
@@ -43,7 +43,7 @@ class SumsOfPair:
     """
 
     name: str
-    series: Series
+    series: RegisteredSeries
     store: Store
     settings: Variation
     mask: RegionMask
@@ -208,7 +208,7 @@ def surface_threshold(settings: Variation, registration: Registration) -> float 
 
 
 def measure_surface(
-    series: Series,
+    series: RegisteredSeries,
     store: Store,
     settings: Variation,
     registration: Registration,
@@ -229,7 +229,7 @@ def measure_surface(
     return np.where(found["count"] > 0, found["total"], np.nan)
 
 
-def surface_step(series: Series, store: Store, settings: Variation, threshold: float | None) -> Reduction:
+def surface_step(series: RegisteredSeries, store: Store, settings: Variation, threshold: float | None) -> Reduction:
     """Return the step that finds the ceramic's surface; its threshold may be known in the run only."""
     source, whole = box_source(series, store, [series.reference]), tuple(slice(0, n) for n in series.frame)
     above = settings.anode_above

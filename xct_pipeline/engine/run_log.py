@@ -1,0 +1,51 @@
+"""What a run writes down of itself while it goes, for people: ``run.log``."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import socket
+import sys
+import time
+from pathlib import Path
+
+from dask.utils import format_bytes
+
+from xct_pipeline.config import Config
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.inputs import PlainFormatter
+from xct_pipeline.store import provenance
+
+log = logging.getLogger("xct")
+
+
+class RunLog:
+    """Append what is logged to the store's ``run.log``, between what was run where and how it ended."""
+
+    def __init__(self, store: Path, config: Config, limits: Resources, scans: int) -> None:
+        self.handler = logging.FileHandler(store / "run.log", encoding="utf-8", delay=True)
+        self.handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+        self.config, self.limits, self.scans = config, limits, scans
+        self.started, self.failed = time.monotonic(), 0
+
+    def __enter__(self) -> RunLog:
+        log.setLevel(min(log.level or logging.INFO, logging.INFO))
+        log.addHandler(self.handler)
+        limits, digest = self.limits, provenance.fingerprint(self.config.model_dump(mode="json"))[:16]
+        self._note(f"xct-pipeline {provenance.versions().get('xct-pipeline', '')}: {shlex.join(sys.argv)}")
+        self._note(
+            f"host {socket.gethostname()}, {limits.cluster or f'{limits.workers} workers'}, "
+            f"memory {format_bytes(limits.memory)}, configuration {digest}"
+        )
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        scans, seconds = self.scans, time.monotonic() - self.started
+        done = f"finished, {self.failed} of {scans} scans failed," if self.failed else "finished"
+        self._note(f"{done if kind is None else f'ended by {kind.__name__}: {error}'} after {seconds:.1f} s")
+        log.removeHandler(self.handler)
+        self.handler.close()
+
+    def _note(self, text: str) -> None:
+        """Write a line into the file alone."""
+        self.handler.handle(logging.makeLogRecord({"msg": text, "levelname": "INFO", "levelno": logging.INFO}))
