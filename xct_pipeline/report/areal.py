@@ -233,7 +233,7 @@ def areal(contents: Contents) -> tuple[Any, str]:
         "len": 0.9,
         "x": 0.05,
     }
-    chart.update_layout(sliders=[slider], showlegend=False, margin={"l": 60, "r": 70, "t": 35, "b": 45})
+    chart.update_layout(sliders=[slider], showlegend=False, margin={"l": 60, "r": 70, "t": 62, "b": 45})
     _arrange(chart, maps)
     edge = length_text(float(f"{maps.bins[0].size * maps.level.step:.4g}"), maps.level.length)
     size = maps.bins[0].size
