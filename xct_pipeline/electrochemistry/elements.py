@@ -228,13 +228,18 @@ def _grown(best: _Fit, grid: Array, columns: Array) -> _Fit:
         problem, x = _one_more(problem, x, grid, columns)
         x, _ = _descend(problem, x)
         criterion = _criterion(problem, x)
-        if criterion < best[2] - BETTER:
+        if criterion < best[2] - BETTER and _determined(problem, x):
             best, worse = (problem, x, criterion), 0
         else:
             worse += 1
         if worse == 2:
             break
     return best
+
+
+def _determined(problem: _Problem, x: Array) -> bool:
+    """Tell whether every element lies within its bounds of time: one at their end fits what is left beyond the data."""
+    return bool(((x > problem.low) & (x < problem.high))[4::3].all())
 
 
 def _with_diffusion(best: _Fit, grid: Array, columns: Array) -> _Fit:
@@ -245,10 +250,11 @@ def _with_diffusion(best: _Fit, grid: Array, columns: Array) -> _Fit:
     for count in range(1, min(SLOWEST, len(order)) + 1):
         kept, slow = order[:-count], 3 * order[-count:]
         start, point = problem.ordered(kept, x)
-        start = start.with_element((float(grid[0]) - 3, float(grid[-1]) + 3), True)
+        start = start.with_element((float(grid[0]), float(grid[-1])), True)
         ln_tau = x[4::3].max() - np.log(DIFFUSION_TIME)
         point, _ = _descend(start, np.concatenate([point, [x[3 + slow].sum(), ln_tau, 0.5]]))
-        tried.append((start, point, _criterion(start, point)))
+        if _determined(start, point):
+            tried.append((start, point, _criterion(start, point)))
     if not tried:
         return best
     diffusion = _grown(min(tried, key=lambda fit: fit[2]), grid, columns)
@@ -285,5 +291,5 @@ def _one_more(problem: _Problem, x: Array, grid: Array, columns: Array) -> tuple
     start = x.copy()
     start[lumped], start[3::3] = found[: len(lumped)], found[len(lumped) : -1]
     resistance = max(float(found[-1]), 1e-3 * problem.largest)
-    span = (float(grid[0]) - 3, float(grid[-1]) + 3)
+    span = (float(grid[0]), float(grid[-1]))
     return problem.with_element(span), np.concatenate([start, [resistance, grid[k], FIRST_EXPONENT]])

@@ -7,10 +7,11 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from xct_pipeline.electrochemistry.drt import relaxation
+from xct_pipeline.electrochemistry.elements import DIFFUSION_TIME
 from xct_pipeline.electrochemistry.impedance import holds_spectra, read_spectra
 from xct_pipeline.electrochemistry.kramers_kronig import kramers_kronig
 from xct_pipeline.electrochemistry.spectrum import spectrum_of
@@ -64,6 +65,8 @@ def test_two_elements_are_recovered_with_their_errors():
     seed=st.integers(0, 10**6),
 )
 def test_total_of_any_closed_spectrum(taus, warburg, seed):
+    slowest = np.log10(0.5 * DIFFUSION_TIME)
+    assume(not warburg or min(abs(t - slowest) for t in taus) > 0.1)  # an arc of the tail's own time is a part of it
     rng = np.random.default_rng(seed)
     resistances = rng.uniform(10, 40, len(taus))
     z = 10 + 2e-6j * np.pi * F + sum(zarc(r, 10**t, 0.92) for r, t in zip(resistances, taus, strict=True))
