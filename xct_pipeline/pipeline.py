@@ -37,6 +37,7 @@ from xct_pipeline.reconstruction.steps.table import table_row, volume_row, write
 from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import AnyScan, ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
+from xct_pipeline.store import derived
 from xct_pipeline.store.collection import listing_problem, write_collection
 from xct_pipeline.store.files import RefusedError, StoreError
 from xct_pipeline.store.series import Series
@@ -177,7 +178,7 @@ def beside_problems(config: Config, scans: Sequence[tuple[str, AnyScan | None]] 
 def unchanged_run(plan: Plan, store: Store, key: str) -> RunResult | None:
     """Return what the last run did where nothing is left to be done, else None."""
     found = finished(store, key, plan.steps)
-    if found is None or listing_problem(store.path):
+    if found is None or listing_problem(store.path) or derived.missing(store):
         return None
     record, images = found
     told = Series.open(store).warnings
