@@ -254,7 +254,8 @@ def _register(
     """Match every scan to the reference; one that cannot be matched carries its problem."""
     settings = plan.config.registration or Registration()
     names, problems = [scan.name for scan in result.scans], [scan.problem for scan in result.scans]
-    registered = registration.run(settings, names, problems, list(times), result.store, plan.limits, progress, steps)
+    share, times = plan.config.store.noise_share, list(times)
+    registered = registration.run(settings, names, problems, times, result.store, plan.limits, progress, steps, share)
     scans = []
     for scan, motion in zip(result.scans, registered.motions, strict=True):
         if motion.problem and not scan.problem:

@@ -16,6 +16,7 @@ from xct_pipeline.config import Config, Registration, Variation
 from xct_pipeline.engine.blocks import Pass, side_by_side
 from xct_pipeline.engine.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.rounding import at_precision
 from xct_pipeline.engine.steps import Step, Steps
 from xct_pipeline.region import RegionMask, check_region
 from xct_pipeline.scan import AnyScan, Scan
@@ -107,14 +108,15 @@ def plan_steps(
     assert settings is not None
     none = (None,) * len(series.names)
     changes = [change_pass(series, store, none, kind, known=False) for kind in KINDS]
-    steps: list[Step] = list(side_by_side([step for step in changes if kept(settings, step)]))
+    share = config.store.noise_share
+    steps: list[Step] = list(side_by_side([at_precision(step, share) for step in changes if kept(settings, step)]))
     if not mass_known:
         return tuple(steps)
     assert settings.region is not None
     physics, second = physics_of(settings, series.scans), second_store(config)
     for kind in KINDS:
         closed = density_passes(series, settings, physics, none, store, none, second, kind, known=False)
-        steps += side_by_side([step for step in closed if kept(settings, step, physics)])
+        steps += side_by_side([at_precision(step, share) for step in closed if kept(settings, step, physics)])
     other = None if second is None else (series, second)
     study = Study(config, series, store, limits, physics, none, none, second=other)
     mask = RegionMask(settings.region, series.frame)
@@ -156,7 +158,9 @@ def run(
         times = stamps.time_s
     stamps_s = tuple(float(t) if np.isfinite(t) else None for t in times)
     changes = [change_pass(series, store, stamps_s, kind) for kind in KINDS]
-    done = run_passes(store, [step for step in changes if kept(settings, step)], limits, progress, steps)
+    share = config.store.noise_share
+    asked = [at_precision(step, share) for step in changes if kept(settings, step)]
+    done = run_passes(store, asked, limits, progress, steps)
     described: dict[str, tuple[Image, list[Plane]]] = {
         step.name: (step.image, differences(series, kind))
         for step, kind in zip(changes, KINDS, strict=True)
@@ -177,9 +181,9 @@ def run(
             series, settings, physics, compositions, store, stamps_s, second[1] if second else None, kind
         )
         stored = [step for step in closed if kept(settings, step, physics)]
-        done += run_passes(store, stored, limits, progress, steps)
+        done += run_passes(store, [at_precision(step, share) for step in stored], limits, progress, steps)
         formula = densities(series, physics, compositions, kind) if has_formula(physics) else []
-        described |= {step.name: (step.image, formula) for step in closed if step not in stored}
+        described |= {step.name: (step.image, formula) for step in closed if not kept(settings, step, physics)}
     describe_all(store, described)
     registration = config.registration or Registration()
     quiet = [quiet_part(settings, registration, series, store, study.region)]
