@@ -1,4 +1,4 @@
-"""Values rounded to a share of their noise: the error that is stated, on noise of any size, and what must not change."""
+"""Values rounded to a share of their noise: the error that is stated, for any noise, and what must not change."""
 
 from __future__ import annotations
 
