@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xct_pipeline.engine.rounding import SHARE, rounded, step_of, voxel_noise
+from xct_pipeline.engine.blocks import Pass, Region, size_of
+from xct_pipeline.engine.execution import run_passes
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.rounding import SHARE, at_precision, rounded, step_of, voxel_noise
+from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.store import Store
 
 SHAPE = (16, 48, 48)
+VALUES = np.random.default_rng(3).normal(1, 0.05, (48, 72, 72)).astype(np.float32)
 
 
 def scene(noise: float, seed: int = 0) -> np.ndarray:
@@ -82,3 +92,52 @@ def test_one_slice_is_judged_along_its_rows() -> None:
 def test_no_step_is_made_of_no_noise() -> None:
     assert step_of(0.0) == 0
     assert step_of(4.0) == 1.0
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """White noise that is a function of the place alone."""
+
+    def read(self, region: Region) -> np.ndarray:
+        return VALUES[region]
+
+    def nbytes(self, region: Region) -> int:
+        return size_of(region) * 4
+
+
+def stored(folder: Path, workers: int) -> Store:
+    store = Store(folder / "s.zarr")
+    levels = level_count(VALUES.shape, 16)
+    image = Image("scans/a/volume", ("z", "y", "x"), VALUES.shape, "float32", "1/cm", 16, levels, 2.0)
+    step = at_precision(Pass(image, Noisy(), (), (16, 10**9, 10**9), (0, 0, 0), {}), SHARE)
+    (result,) = run_passes(store, [step], Resources(workers=workers, memory=2 * 10**9))
+    assert result.problem is None
+    assert result.counts == {"steps of 0.0078125 1/cm": 3}
+    return store
+
+
+def test_a_stored_image_is_rounded_smaller_and_the_same_whatever_the_workers(tmp_path: Path) -> None:
+    one, two = (stored(tmp_path / str(n), n) for n in (1, 2))
+    full = one.open("scans/a/volume")
+    assert np.abs(full.values - VALUES).max() <= 2**-8
+    assert full.attrs["rounding"]["most_of_noise"] == SHARE
+    files = sorted(f.relative_to(one.path) for f in (one.path / "scans").rglob("c/*/*/*"))
+    assert files
+    assert all((one.path / f).read_bytes() == (two.path / f).read_bytes() for f in files)
+    assert sum((one.path / f).stat().st_size for f in files) < 0.4 * VALUES.nbytes
+    mean = full.values.astype(np.float64).reshape(24, 2, 36, 2, 36, 2).mean(axis=(1, 3, 5))
+    np.testing.assert_array_equal(one.open("scans/a/volume", 1).values, mean)
+    read = zarr.open_array(str(one.path / "scans/a/volume/0"), mode="r")  # any reader sees plain float32
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read[...], full.values)
+
+
+def test_another_precision_is_another_image(tmp_path: Path) -> None:
+    image = Image("scans/a/volume", ("z", "y", "x"), VALUES.shape, "float32", "1/cm", 16)
+    step = Pass(image, Noisy(), (), (16, 10**9, 10**9), (0, 0, 0), {})
+    assert at_precision(step, None) == step
+    coarse = at_precision(step, SHARE)
+    assert coarse.digests() != step.digests()
+    assert Image.from_identity(image.path, coarse.image.identity()).noise_share == SHARE
+    labels = replace(step, image=replace(image, dtype="uint8", labels=True))
+    assert at_precision(labels, SHARE) == labels

@@ -398,5 +398,5 @@ def save_estimate(store: Store | None, name: str, key: Mapping[str, Any], result
     file.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {"__key__": np.array(provenance.fingerprint(key)), **result}
-    np.savez(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # maps of sums are mostly zeros
     write_atomic(file, estimate_bytes(buffer.getvalue()))
