@@ -17,6 +17,7 @@ from xct_pipeline.config.reconstruction import Fourier, Reconstruction
 from xct_pipeline.config.registration import Registration
 from xct_pipeline.config.section import Section
 from xct_pipeline.config.segmentation import Segmentation
+from xct_pipeline.config.store import StoreSettings
 from xct_pipeline.config.variation import Variation
 from xct_pipeline.scan import ScanError
 
@@ -40,6 +41,8 @@ class Config(Section):
     """Changes of mass."""
     electrochemistry: Electrochemistry | None = None
     """The log of the cycler."""
+    store: StoreSettings = StoreSettings()
+    """How images are kept on the disk."""
     experiment: Experiment = Experiment()
     """What the experiment was, in words."""
     report: Report = Report()

@@ -17,6 +17,7 @@ from xct_pipeline.correction.steps.defects import columns_step, defects_step
 from xct_pipeline.correction.steps.fields import Fields, fields_step, nominal_fields
 from xct_pipeline.engine.blocks import Pass, Reduction, Source, side_by_side
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.rounding import at_precision
 from xct_pipeline.engine.steps import Estimate, Step
 from xct_pipeline.reconstruction.center.find import LEAST_ANGLES, LEAST_COLUMNS
 from xct_pipeline.reconstruction.steps import stage as reconstruction
@@ -98,7 +99,7 @@ def plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -
 def _plan_volume(config: Config, item: OpenedScan, volume: GivenVolume) -> ScanPlan:
     """Lay out what brings a volume into the store."""
     try:
-        passes = (volume_pass(volume, config.acquisition),)
+        passes = (at_precision(volume_pass(volume, config.acquisition), config.store.noise_share),)
     except ScanError as error:
         return ScanPlan(item.name, item.files, None, None, (), str(error))
     return ScanPlan(item.name, item.files, None, None, passes, None, volume.warnings, volume=volume)
@@ -157,8 +158,11 @@ def scan_passes(
     ops = (*first, *correction.on_sinograms(config.correction, scan, frame, fields))
     geometry = reconstruction.geometry_of(config.reconstruction, scan, frame, axis, pixel_um(config, scan))
     passes.append(
-        reconstruction.volume_pass(
-            scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, before_s
+        at_precision(
+            reconstruction.volume_pass(
+                scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, before_s
+            ),
+            config.store.noise_share,
         )
     )
     return tuple(passes)

@@ -191,6 +191,10 @@ class Series:
         """Tell whether the store has an image."""
         return (self.store.path / path / "zarr.json").is_file()
 
+    def derives(self, path: str) -> bool:
+        """Tell whether an image is computed from the registered series where it is read, rather than stored."""
+        return "derived" in read_attributes(self.store.path / path).get("xct", {})
+
     def image(self, path: str, level: int = 0) -> xr.DataArray:
         """Open an image; see `xct_pipeline.store.opened.open_image`."""
         return self.store.open(path, level)

@@ -237,6 +237,8 @@ class Store:
             log.warning("%s", error)
             current = {}
         xct = current.get("xct", {})
+        if "derived" in xct:  # described so far, and stored from now on
+            xct = {}
         other = "identity" in xct and xct["identity"] != provenance.plain(image.identity())
         if other:
             ownership.remove(self.path, image.path)
