@@ -141,7 +141,9 @@ def estimate_tilt(projections: Floats, angles: npt.ArrayLike) -> TiltEstimate:
     theta = np.asarray(angles, np.float64)
     if projections.ndim != 3 or len(projections) != len(theta):
         raise TiltError(f"{len(theta)} angles do not fit projections of shape {projections.shape}")
-    data = np.nan_to_num(np.asarray(projections, np.float32))
+    if projections.shape[2] < LEAST:
+        raise TiltError(f"{projections.shape[2]} columns are too few: it takes at least {LEAST}")
+    data = np.nan_to_num(np.asarray(projections, np.float32), posinf=0, neginf=0)
     data[:, :, :EDGE], data[:, :, -EDGE:] = data[:, :, EDGE, None], data[:, :, -EDGE - 1, None]
     pairs, columns = opposite_views(theta), data.shape[2]
     first, second = (data[[pair[side] for pair in pairs]] for side in (0, 1))

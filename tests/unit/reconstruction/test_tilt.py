@@ -104,6 +104,8 @@ def test_views_that_do_not_tell_are_refused():
         opposite_views(np.linspace(0, 2.5, 60))
     with pytest.raises(TiltError):
         estimate_tilt(np.zeros((len(HALF), ROWS, COLUMNS), np.float32), HALF)
+    with pytest.raises(TiltError, match="too few"):
+        estimate_tilt(views(HALF)[:, :, 30:50], HALF)
     with pytest.raises(TiltError, match="rows"):
         estimate_tilt(views(HALF)[:, 20:32], HALF)
 

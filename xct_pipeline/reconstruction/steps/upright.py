@@ -77,8 +77,8 @@ def find_tilt(
     factor = _factor(frame)
 
     def search() -> dict[str, Array]:
-        chosen = chosen_angles(scan.angles, VIEWS)
         try:
+            chosen = chosen_angles(scan.angles, VIEWS)
             found = estimate_tilt(binned_integrals(scan, frame, known, chosen.tolist(), factor), scan.angles[chosen])
         except ValueError as error:
             return {"problem": np.asarray(str(error))}
