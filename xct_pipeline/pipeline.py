@@ -354,7 +354,8 @@ def _table_row(config: Config, entry: Prepared, result: ScanResult) -> dict[str,
     if entry.item.volume is not None:
         return volume_row(result.name, entry.item.volume, result.passes, result.problem)
     pixel = None if scan is None else pixel_um(config, scan)
-    return table_row(result.name, scan is not None, result.center, margin, pixel, result.passes, result.problem)
+    known = scan is not None
+    return table_row(result.name, known, result.center, entry.tilt, margin, pixel, result.passes, result.problem)
 
 
 def refuse(plan: Plan) -> None:
