@@ -61,7 +61,10 @@ class Config(Section):
                 f"output = {self.output!r}: a run writes into a folder of a file system, not to {scheme}://; write it "
                 "here, then copy it there (aws s3 sync, rclone): it can be read from there"
             )
-        self.resolve(self.output)
+        try:
+            self.resolve(self.output).resolve()
+        except (RuntimeError, OSError) as error:  # of a circle of links; which of them depends on the version of Python
+            raise ValueError(f"output = {self.output!r}: no folder can be there ({error})") from None
         return self
 
     @property

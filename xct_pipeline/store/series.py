@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.names import shown
 from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError, read_attributes
 from xct_pipeline.store.store import Store
@@ -111,7 +112,9 @@ class Series:
             It is none of the scans.
         """
         if scan not in self.scans:
-            raise StoreError(f"{self.store.path} has no scan {scan}; its scans are {', '.join(self.scans) or 'none'}")
+            raise StoreError(
+                f"{self.store.path} has no scan {shown(scan)}; its scans are {', '.join(self.scans) or 'none'}"
+            )
         return self.scans.index(scan)
 
     @property
@@ -209,7 +212,7 @@ class Series:
         """
         if scan not in self.volumes:
             there = ", ".join(self.volumes) or "none"
-            raise StoreError(f"{self.store.path} has no volume of {scan}; it has: {there}")
+            raise StoreError(f"{self.store.path} has no volume of {shown(scan)}; it has: {there}")
         return self.image(self.volumes[scan], level)
 
     def registered(self, level: int = 0) -> xr.DataArray:
