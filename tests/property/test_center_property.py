@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from xct_pipeline.reconstruction.center.find import find_center
@@ -43,6 +43,7 @@ def test_start_direction_and_wrap_of_the_angles_do_not_matter(index, center, see
 
 @settings(max_examples=12, deadline=None)
 @given(half, st.floats(42, 53), st.integers(0, 1000), st.floats(0.3, 3), st.floats(-1, 1))
+@example(np.arange(STEPS + 1), 42.0, 324, 1.0, -0.5)
 def test_mirror_order_scale_and_offset(index, center, seed, scale, offset):
     angles = index * np.pi / STEPS
     data = discs(angles, center, seed)
@@ -53,4 +54,5 @@ def test_mirror_order_scale_and_offset(index, center, seed, scale, offset):
     mirrored = find_center(data[:, :, ::-1], -angles)
     assert mirrored.center == pytest.approx(WIDTH - 1 - center, abs=max(0.02, 4 * mirrored.sigma))
     scaled = find_center((data * np.float32(scale) + np.float32(offset)), angles)
-    assert scaled.center == pytest.approx(plain.center, abs=0.01)
+    # air far from zero changes what counts as strong rings; where that is in doubt, the error says so
+    assert scaled.center == pytest.approx(plain.center, abs=max(0.01, 3 * max(plain.sigma, scaled.sigma)))

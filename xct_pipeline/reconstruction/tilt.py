@@ -36,6 +36,7 @@ BLOCK = 8  # pixels along the edge of the blocks that the error is taken from
 ROUNDS = 6
 GAP = 3.0  # degrees that two views may be off half a turn
 LEAST = 24  # columns seen from both sides
+LEAST_ROWS = 2 * MARGIN + BLOCK
 CLIP = 5.0  # standard deviations from which a residual counts less
 
 
@@ -141,8 +142,11 @@ def estimate_tilt(projections: Floats, angles: npt.ArrayLike) -> TiltEstimate:
     theta = np.asarray(angles, np.float64)
     if projections.ndim != 3 or len(projections) != len(theta):
         raise TiltError(f"{len(theta)} angles do not fit projections of shape {projections.shape}")
-    if projections.shape[2] < LEAST:
-        raise TiltError(f"{projections.shape[2]} columns are too few: it takes at least {LEAST}")
+    if projections.shape[1] < LEAST_ROWS or projections.shape[2] < LEAST:
+        raise TiltError(
+            f"{projections.shape[1]} rows of {projections.shape[2]} columns are too few: it takes at least {LEAST_ROWS} "
+            f"of {LEAST}"
+        )
     data = np.nan_to_num(np.asarray(projections, np.float32), posinf=0, neginf=0)
     data[:, :, :EDGE], data[:, :, -EDGE:] = data[:, :, EDGE, None], data[:, :, -EDGE - 1, None]
     pairs, columns = opposite_views(theta), data.shape[2]
@@ -191,7 +195,7 @@ class Moments(NamedTuple):
 def _grid(rows: int, columns: int, center: float) -> tuple[Floats, Floats]:
     """Heights and distances from the axis, whole pixels, at which opposite views are compared."""
     reach = int(min(center, columns - 1 - center)) - MARGIN // 2
-    if 2 * reach < LEAST or rows < 2 * MARGIN + BLOCK:
+    if 2 * reach < LEAST or rows < LEAST_ROWS:
         raise TiltError(f"only {max(2 * reach, 0)} columns of {rows} rows are seen from both sides")
     return np.arange(rows) - (rows - 1) / 2, np.arange(-reach, reach + 1.0)
 

@@ -49,11 +49,12 @@ def unlike_mirrored(pattern: Array, sinograms: Array, center: float) -> tuple[fl
     mirror = 2 * center - columns
     seen = (mirror >= 0) & (mirror <= len(columns) - 1)
     few = sinograms[:: max(1, len(sinograms) // MOST_ANGLES)]
-    finite = np.abs(few[np.isfinite(few)])
+    finite = few[np.isfinite(few)]
     if seen.sum() < 16 or not finite.size:
         return 0.0, 0.0
     odd = np.stack([row[seen] - np.interp(mirror[seen], columns, row) for row in pattern]) / 2
-    usual = max(float(np.quantile(finite, 0.95)), 1e-6)
+    low, high = np.quantile(finite, [0.05, 0.95])  # where air is put below zero, the sample reaches up from there
+    usual = max(float(np.quantile(np.abs(finite), 0.95)), float(high - low), 1e-6)
     single, mean = (1.4826 * float(np.median(np.abs(part))) / usual for part in (odd, odd.mean(axis=0)))
     if len(odd) == 1:
         return single, single

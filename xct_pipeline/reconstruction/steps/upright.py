@@ -19,7 +19,7 @@ from xct_pipeline.engine.blocks import Array, BlockOp, Region, size_of, widen
 from xct_pipeline.engine.execution import estimated
 from xct_pipeline.engine.resources import Need
 from xct_pipeline.engine.steps import Estimate, Steps
-from xct_pipeline.reconstruction.tilt import TiltEstimate, chosen_angles, estimate_tilt
+from xct_pipeline.reconstruction.tilt import LEAST_ROWS, TiltEstimate, chosen_angles, estimate_tilt
 from xct_pipeline.scan import Scan
 from xct_pipeline.store.store import Store
 
@@ -144,7 +144,7 @@ def upright_op(frame: Frame, tilt_deg: float) -> BlockOp | None:
 
 
 def _factor(frame: Frame) -> int:
-    return max(1, round(frame.columns / COLUMNS))
+    return max(1, min(round(frame.columns / COLUMNS), frame.rows // LEAST_ROWS))
 
 
 def _scratch(region: Region) -> int:
