@@ -180,6 +180,9 @@ _REGISTRATION = Table(
         quantity("check_sigma", "1/cm", "its standard error"),
         KEPT,
         quantity("variance_factor", "1", "what resampling makes of the variance of white noise"),
+        text("undetermined", "motions that what was matched does not determine, left at their start"),
+        quantity("undetermined_shift", "voxel", "standard error of those shifts: the range of the search"),
+        quantity("undetermined_turn", "degree", "standard error of those turns: the range of the search"),
         count("without_data", "voxels of the reference's frame that the scan does not cover"),
         PROBLEM,
     ),
@@ -212,6 +215,7 @@ _FRAGMENTS = Table(
         *MATCH,
         KEPT,
         *MATRIX,
+        text("undetermined", "motions that the fragment does not determine, those of its scan"),
         PROBLEM,
     ),
 )
