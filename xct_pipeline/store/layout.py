@@ -292,6 +292,20 @@ _INTERFACE = Table(
     ),
 )
 
+_CONTACTS = Table(
+    "contacts",
+    "scan, partner, offset and material",
+    (
+        SCAN,
+        text("material", "that lies at the partner's surface"),
+        text("partner", "material whose whole surface is looked at"),
+        quantity("offset_voxels", "voxel", "distance from the surface at which was looked"),
+        quantity("fraction", "1", "share of the partner's surface that the material covers"),
+        LABEL,
+        quantity("area_um2", "micrometre2", "that the material covers"),
+    ),
+)
+
 _THICKNESS = Table(
     "thickness",
     "scan, material and bin of thickness",
@@ -472,6 +486,7 @@ TABLES: Mapping[str, Table] = {
         _OBJECTS,
         _VOIDS,
         _INTERFACE,
+        _CONTACTS,
         _THICKNESS,
         _MASS_BALANCE,
         _AREAL_NOISE,
