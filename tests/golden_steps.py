@@ -48,7 +48,7 @@ SEGMENT: Mapping[str, Mapping[str, Any]] = {
     "classifier": {"labels": "painted.tif", "scan": "scan_00", "z": [8, 18], "trees": 5, "depth": 6, "sigmas": [1.0]},
 }
 MORE = {
-    "interface": {"offsets": [2.0]},
+    "interface": {"offsets": [2.0], "partners": ["ceramic"]},
     "thickness": {"materials": ["gas"], "largest": 8.0},
     "objects": {"materials": ["gas"]},
 }
