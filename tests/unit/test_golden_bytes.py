@@ -31,6 +31,7 @@ from xct_pipeline.correction.steps import defects as stage_defects
 from xct_pipeline.correction.steps import stage as correction
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.reconstruction.steps import stage as reconstruction
+from xct_pipeline.reconstruction.steps.upright import upright_op
 from xct_pipeline.scan import ArrayFrames, Axis, Scan
 from xct_pipeline.segmentation import surface, threshold
 from xct_pipeline.segmentation.interface import height_partial
@@ -122,7 +123,9 @@ def operations() -> dict[str, tuple[object, np.ndarray]]:
         geometry = reconstruction.geometry_of(whole.reconstruction, scan, frame, Axis(31.2), 2.0)
         op = reconstruction.reconstruct_op(whole.reconstruction, geometry, 0)
         found[f"{op.name}.{name}"] = (op, phantom())
-    return found | volume_operation() | label_operations()
+    turned = upright_op(frame, 1.5)
+    assert turned is not None
+    return found | {turned.name: (turned, phantom())} | volume_operation() | label_operations()
 
 
 def volume_operation() -> dict[str, tuple[object, np.ndarray]]:

@@ -236,6 +236,10 @@ def _print_stages(plan: Plan) -> None:
     limits = plan.limits
     table = Table("stage", "tasks", "at a time", "peak memory", "largest step", "disk, at most", "time, about")
     for stage in plan.stages:
+        if not stage.needs:
+            nothing = format_bytes(stage.disk_bytes), "nothing to compute"
+            table.add_row(stage.stage, "0", "", format_bytes(stage.peak_bytes(limits)), "", *nothing)
+            continue
         largest = max(stage.needs, key=lambda need: need.peak_bytes(limits))
         table.add_row(
             stage.stage,
@@ -248,7 +252,7 @@ def _print_stages(plan: Plan) -> None:
         )
     console().print(table)
     seconds = sum(stage.seconds(limits) for stage in plan.stages)
-    workers = max(need.workers(limits) for stage in plan.stages for need in stage.needs)
+    workers = max((need.workers(limits) for stage in plan.stages for need in stage.needs), default=1)
     tell(
         f"store {plan.config.store_path}: at most {format_bytes(plan.disk_bytes)} on disk, "
         f"{workers} worker{'s' * (workers > 1)}, peak memory {format_bytes(plan.memory_bytes)} "
