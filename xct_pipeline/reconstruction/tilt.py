@@ -31,6 +31,7 @@ BLUR = 1.0  # pixels, before slopes are taken
 MARGIN = 4  # pixels at the edges of the detector that are not compared
 EDGE = 3  # columns at the detector's edges whose defects neighbours cannot tell
 FLOOR = 3e-5  # radians, and pixels: the method's own error on noise-free data
+LIFT_FLOOR = 0.01  # pixels: the mean of the lift that is found where there is none, over drawn samples with noise
 SECOND_ORDER = 0.1  # share of a lean that first moments miss, at one degree
 BLOCK = 8  # pixels along the edge of the blocks that the error is taken from
 ROUNDS = 6
@@ -175,7 +176,7 @@ def estimate_tilt(projections: Floats, angles: npt.ArrayLike) -> TiltEstimate:
         lean_deg=float(np.degrees(lean[0])),
         lean_sigma=float(np.degrees(np.hypot(lean[1], SECOND_ORDER * lean[0]))),
         lift=float(2 * found[2]),
-        lift_sigma=float(2 * sigma[2]),
+        lift_sigma=float(np.hypot(2 * sigma[2], LIFT_FLOOR)),
         center=float(center),
         pairs=len(pairs),
     )
