@@ -12,7 +12,7 @@ import pytest
 from command import executable
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = sorted((DOCS / "tutorials").glob("*.md"))
+PAGES = [*sorted((DOCS / "tutorials").glob("*.md")), DOCS / "howto.md"]
 NAMES = [page.stem for page in PAGES]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

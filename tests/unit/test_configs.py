@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from command import xct
 
 from xct_pipeline.config import Config
 from xct_pipeline.config.file import load_config
@@ -44,3 +45,16 @@ def test_the_operando_one_goes_through_to_mass():
     assert config.variation is not None
     assert config.variation.closure == "na_only"
     assert config.electrochemistry is not None
+
+
+def test_each_is_printed_by_its_name(capsys):
+    listed = xct(capsys, "example")
+    assert listed.code == 0
+    for name in NAMES:
+        printed = xct(capsys, "example", name.removesuffix(".toml"))
+        assert printed.code == 0
+        assert printed.out == (FOLDER / name).read_text()
+        assert name.removesuffix(".toml") in listed.out
+    refused = xct(capsys, "example", "no_such")
+    assert refused.code == 1
+    assert "operando_nak" in refused.err

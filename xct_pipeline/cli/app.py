@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from xct_pipeline.cli import echem, inputs, results, runs, signals, trials, upkeep
+from xct_pipeline.cli import echem, examples, inputs, results, runs, signals, trials, upkeep
 from xct_pipeline.cli.options import DONE, INTERRUPTED, REFUSED, WRONG
 from xct_pipeline.cli.terminal import complain, set_level, tell
 
@@ -28,6 +28,7 @@ for command in (
     inputs.init,
     inputs.check,
     inputs.schema,
+    examples.example,
     trials.center,
     trials.preview,
     trials.sweep,
