@@ -87,12 +87,16 @@ def is_ours(root: Path) -> bool:
     if not _only_ours(state):
         return False
     others = {entry.name for entry in root.iterdir()} - {STATE}
-    if not damaged:
-        return others <= {"run.log"} or _noted(state) or _root_scans(root) is not None
-    others = {name for name in others if not is_temporary(name)}
+    if damaged or (state / "lock").exists():
+        others = {name for name in others if not (is_temporary(name) if damaged else _torn(name))}
     if others <= {"run.log"} or _noted(state) or _root_scans(root) is not None:
         return True
-    return others <= OUTSIDE and (root / "zarr.json").exists() and not _foreign_root(root)
+    return damaged and others <= OUTSIDE and (root / "zarr.json").exists() and not _foreign_root(root)
+
+
+def _torn(name: str) -> bool:
+    """Tell whether a file is what a killed write left of one that lies beside the state of a store."""
+    return is_temporary(name) and any(name.startswith(f".{whole}.") for whole in OUTSIDE)
 
 
 def _noted(state: Path) -> bool:

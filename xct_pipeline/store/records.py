@@ -1,4 +1,4 @@
-"""Digests of the files of a store that are not images: tables, their units, the report."""
+"""Digests of the files of a store that are not images: tables, their units, the report and its crate."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ def problem(root: Path, file: Path) -> str | None:
     except FileNotFoundError:
         return "is missing"
     return None if seal.digest(data) == expected else "is not what was written: its checksum is another"
+
+
+def is_as_recorded(root: Path, file: Path) -> bool:
+    """Tell whether a file was recorded and is what was written."""
+    return file.relative_to(root).as_posix() in records(root) and problem(root, file) is None
 
 
 def check(root: Path, file: Path) -> None:

@@ -12,7 +12,7 @@ from xct_pipeline.store import layout, ownership, records, seal
 from xct_pipeline.store.arrays import array_bytes
 from xct_pipeline.store.files import STATE, StoreError, marker_file, place_of, read_attributes
 from xct_pipeline.store.image import Image
-from xct_pipeline.store.inventory import changed_inputs
+from xct_pipeline.store.inventory import INPUTS, changed_inputs
 from xct_pipeline.store.marker import (
     Marker,
     expected_fingerprint,
@@ -140,8 +140,9 @@ def _documents(store: Store) -> Iterator[Problem]:
     file = root / records.RECORDS
     if file.exists() and not _is_sealed(file):
         yield Problem(records.RECORDS, "is damaged", (records.RECORDS, *_table_places(root)))
-    if (root / layout.STEPS).exists() and not _is_sealed(root / layout.STEPS):
-        yield Problem(layout.STEPS, "is damaged", (layout.STEPS,))
+    for place in (layout.STEPS, INPUTS):
+        if (root / place).exists() and not _is_sealed(root / place):
+            yield Problem(place, "is damaged", (place,))
     for estimate in sorted((root / STATE / "estimates").rglob("*.npz")):
         try:
             records.read_estimate(estimate)
@@ -313,7 +314,10 @@ def _groups(root: Path, paths: Sequence[str]) -> Iterator[Problem]:
 
 
 def _table_places(root: Path) -> list[str]:
-    files = [*sorted((root / "tables").glob("*.csv")), root / "tables" / "README.json", root / "report.html"]
+    files = [
+        *sorted((root / "tables").glob("*.csv")),
+        *(root / p for p in (layout.COLUMNS, layout.REPORT, layout.CRATE)),
+    ]
     return [file.relative_to(root).as_posix() for file in files if file.exists()]
 
 
