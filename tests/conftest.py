@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+settings.register_profile("patient", deadline=None)  # which would measure what else the machine does
+settings.load_profile("patient")
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("repeatable")  # a check that lands changes must not depend on luck

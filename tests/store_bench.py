@@ -22,7 +22,7 @@ import pandas as pd
 from xct_pipeline import demo, pipeline
 from xct_pipeline.config.file import load_config
 from xct_pipeline.engine.resources import Resources
-from xct_pipeline.report import write_report
+from xct_pipeline.report import is_current, write_report
 from xct_pipeline.store.files import RefusedError, StoreError
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
@@ -83,7 +83,7 @@ def run(config: Path, until: str, workers: int, memory: str, report: bool = Fals
     """
     limits = Resources(workers, int(float(memory.removesuffix("GB")) * 10**9))
     result = pipeline.run(pipeline.plan(load_config(config), limits, until))
-    if report and not (result.unchanged and (result.store.path / "report.html").exists()):
+    if report and not (result.unchanged and is_current(result.store.path)):
         write_report(result.store.path)
     return 3 if result.failed else 0
 

@@ -47,7 +47,7 @@ def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
     if size > most:
         raise ValueError(f"{path}: {size} bytes, more than the {most} that such a file can have")
     with path.open("rb") as stream:
-        return stream.read(most + 1)
+        return stream.read(size + 1)
 
 
 def first_of(lines: Sequence[str], most: int = MOST_LINES) -> list[str]:

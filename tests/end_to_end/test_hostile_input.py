@@ -299,6 +299,7 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "output has a forged mark": (output_is("s.zarr", forged), "not a store"),
     "output has a state": (output_is("s.zarr", state_beside("data.bin")), "not a store"),
     "output looks left over": (output_is("s.zarr", state_beside("1.partial")), "not a store"),
+    "output looks torn": (output_is("s.zarr", state_beside(".zarr.json.abcdef")), "not a store"),
     "lists in lists": (configured(GOOD + f"x = {'[' * 5000}{']' * 5000}\n"), "deep"),
     "tables in tables": (configured(f"{GOOD}{'.'.join('a' * 3000)} = 1\n"), "deep"),
     "inline tables": (configured(GOOD + f"x = {'{a=' * 3000}1{'}' * 3000}\n"), "deep"),

@@ -34,6 +34,18 @@ def test_unchanged_run_computes_nothing(capsys, done):
     assert all(f.stat().st_mtime_ns == time_ns for f, time_ns in before.items())
 
 
+def test_a_page_that_is_not_as_it_was_drawn_is_drawn_again(capsys, done):
+    page, crate = done / "store.zarr/report.html", done / "store.zarr/ro-crate-metadata.json"
+    xct(capsys, "run", done / "run.toml")
+    drawn, described = page.read_bytes(), json.loads(crate.read_bytes())
+    for ruin in (lambda: page.write_bytes(b"<html>"), crate.unlink, lambda: os.utime(page, (1, 1))):
+        ruin()
+        assert xct(capsys, "run", done / "run.toml", "--json").code == 0
+        assert page.read_bytes() == drawn
+        assert page.stat().st_mtime > 2  # a run that was killed while it drew leaves a page older than its images
+        assert json.loads(crate.read_bytes())["@graph"][0] == described["@graph"][0]
+
+
 def test_changed_filter_keeps_estimates(capsys, done):
     estimates = done / "store.zarr" / ".xct" / "estimates" / "scan_00"
     before = {f.name: f.stat().st_mtime_ns for f in estimates.iterdir()}

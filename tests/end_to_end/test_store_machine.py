@@ -450,6 +450,10 @@ def killed_and_repeated(bench: Bench, folder: Path, what: str, count: int) -> No
                 assert {f"{scan.name}/{f.name}" for f in scan.iterdir()} == names
         if what == "report":
             assert (store / "report.html").read_bytes().rstrip().endswith(b"</html>")
+        if what == "simulate" and work.exists() and tree(work) == whole:  # all was done before it was killed
+            assert in_child(lambda: write(work))[0] == 1  # never written over
+            assert tree(work) == whole
+            shutil.rmtree(work)
         assert in_child(lambda: write(work)) == (0, "")
         if what == "report":
             assert not [p for p in verify(Store(store)).problems if ".partial" not in p.place]

@@ -72,12 +72,10 @@ def run(
 
 
 def _drawn_report(result: RunResult) -> Path | None:
-    """Draw the report, unless it is there and nothing has changed."""
-    if result.unchanged and (result.store.path / "report.html").exists():
-        return None
-    from xct_pipeline.report import write_report
+    """Draw the report, unless nothing has changed and it is there as it was drawn."""
+    from xct_pipeline.report import is_current, write_report
 
-    return write_report(result.store.path)
+    return None if result.unchanged and is_current(result.store.path) else write_report(result.store.path)
 
 
 def demo(

@@ -14,6 +14,7 @@ from typing import Any
 from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.execution import PassResult, finished_pass
 from xct_pipeline.engine.steps import Step, Steps
+from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import layout, provenance, seal
 from xct_pipeline.store.files import write_atomic
 from xct_pipeline.store.store import Store
@@ -62,7 +63,7 @@ def write_record(store: Store, key: str, steps: Steps, complete: bool, refused: 
 def read_record(store: Store) -> Record | None:
     """Return the record of the last run, None where there is none that can be read."""
     try:
-        return Record(**seal.loads(record_file(store).read_bytes(), layout.STEPS))
+        return Record(**seal.loads(read_bytes(record_file(store)), layout.STEPS))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -35,13 +35,28 @@ def write_report(store_path: str | os.PathLike[str]) -> Path:
     from xct_pipeline.store.records import record
 
     contents = read_contents(Path(store_path))
-    file = contents.store.path / layout.REPORT
-    write_atomic(file, render(contents).encode())
-    record(contents.store.path, file)
-    write_atomic(contents.store.path / layout.CRATE, crate_bytes(contents.series))
+    file, crate = contents.store.path / layout.REPORT, contents.store.path / layout.CRATE
+    page = render(contents).encode()
+    write_atomic(crate, crate_bytes(contents.series))
+    write_atomic(file, page)  # last: what is older than the last run is drawn again
+    record(contents.store.path, crate, file)
     if not embeds(contents):
         _put_library(contents.store.path.resolve().parent / library_name())
     return file
+
+
+def is_current(store_path: str | os.PathLike[str]) -> bool:
+    """Tell whether the report and its crate are as they were written, after the last run that changed anything."""
+    from xct_pipeline.store import layout
+    from xct_pipeline.store.records import is_as_recorded
+
+    root = Path(store_path)
+    files = [root / layout.CRATE, root / layout.REPORT]
+    try:
+        ran = (root / layout.STEPS).stat().st_mtime_ns
+        return all(file.stat().st_mtime_ns >= ran and is_as_recorded(root, file) for file in files)
+    except OSError:
+        return False
 
 
 def _put_library(file: Path) -> None:
@@ -54,4 +69,4 @@ def _put_library(file: Path) -> None:
         write_atomic(file, get_plotlyjs().encode())
 
 
-__all__ = ["write_report"]
+__all__ = ["is_current", "write_report"]

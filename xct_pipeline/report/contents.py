@@ -235,7 +235,7 @@ def warnings_of(contents: Contents) -> list[tuple[str, str]]:
 
 def _logged(file: Path, scans: Sequence[str]) -> list[tuple[str, str]]:
     """Return warnings and errors of the end of the log; those of scans begin with their name."""
-    if not file.exists():
+    if not file.is_file():
         return []
     with file.open("rb") as stream:
         stream.seek(max(0, file.stat().st_size - LOG_BYTES))

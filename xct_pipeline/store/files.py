@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xct_pipeline.inputs import read_bytes
 from xct_pipeline.names import check_path
 from xct_pipeline.store import seal
 
@@ -84,8 +85,8 @@ def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
 
 def write_changed(file: Path, data: bytes) -> None:
     """Write a file whole, unless it holds these bytes already."""
-    with contextlib.suppress(OSError):
-        if file.read_bytes() == data:
+    with contextlib.suppress(OSError, ValueError):
+        if read_bytes(file) == data:
             return
     write_atomic(file, data)
 
@@ -100,7 +101,7 @@ def read_attributes(folder: Path) -> dict[str, Any]:
     """
     file = folder / "zarr.json"
     try:
-        document = seal.loads(file.read_bytes(), place_of(file), ("attributes", "xct"))
+        document = seal.loads(read_bytes(file), place_of(file), ("attributes", "xct"))
         return dict(document.get("attributes", {}))
     except (FileNotFoundError, NotADirectoryError):
         return {}

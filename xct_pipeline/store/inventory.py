@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import seal
 from xct_pipeline.store.files import STATE, write_changed
 from xct_pipeline.store.marker import digest_of
@@ -43,7 +44,7 @@ def changed_inputs(store: Store) -> Iterator[tuple[str, str]]:
 
 def _known(root: Path) -> dict[str, list[Any]]:
     try:
-        found = seal.loads((root / INPUTS).read_bytes(), INPUTS)
+        found = seal.loads(read_bytes(root / INPUTS), INPUTS)
         return {str(file): [int(entry[0]), int(entry[1]), str(entry[2])] for file, entry in found.items()}
     except (OSError, ValueError, TypeError, KeyError, IndexError):
         return {}

@@ -10,6 +10,7 @@ from typing import Any
 
 import xxhash
 
+from xct_pipeline.inputs import read_bytes, require_regular
 from xct_pipeline.store import provenance, seal
 from xct_pipeline.store.files import marker_file, place_of, write_changed
 from xct_pipeline.store.image import Image
@@ -69,7 +70,7 @@ def read_marker(root: Path, name: str, shard: Sequence[int]) -> Marker | None:
 
 @functools.lru_cache(maxsize=4096)
 def _parsed(file: str, place: str, *_status: int) -> Marker:
-    document = seal.loads(Path(file).read_bytes(), place)
+    document = seal.loads(read_bytes(Path(file)), place)
     counts = {str(key): int(value) for key, value in dict(document["counts"]).items()}
     files = document.get("files")
     written = None if files is None else tuple(Written(int(a), int(b), str(c)) for a, b, c in files)
@@ -98,7 +99,7 @@ def read_note(root: Path, name: str) -> dict[str, Any]:
         There is none, or it is damaged.
     """
     file = note_file(root, name)
-    return seal.loads(file.read_bytes(), place_of(file))
+    return seal.loads(read_bytes(file), place_of(file))
 
 
 def expected_fingerprint(note: Mapping[str, Any], shard: Sequence[int]) -> str:
@@ -127,6 +128,7 @@ def written(file: Path) -> Written:
 
 def digest_of(file: Path) -> str:
     """Return the digest of a file's bytes, read block by block."""
+    require_regular(file)
     total = xxhash.xxh3_128()
     with file.open("rb") as stream:
         while block := stream.read(BLOCK):

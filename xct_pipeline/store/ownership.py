@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import seal
 from xct_pipeline.store.files import STATE, RefusedError, StoreError, write_changed
 
@@ -17,6 +18,8 @@ MAKER = "xct-pipeline"
 FORMAT = 2
 MARK = f"{STATE}/store.json"
 OURS = {"store.json", "lock", "lock.json", "markers", "estimates", "parcels", "files.json", "inputs.json", "steps.json"}
+FOLDERS = (STATE, f"{STATE}/markers", f"{STATE}/estimates", "tables", "OME", "scans", "registered", "variation")
+FILES = (f"{STATE}/lock", "run.log")  # that are opened where they lie; all others are replaced
 OUTSIDE = {
     "zarr.json",
     "scans",
@@ -49,7 +52,7 @@ def read_mark(root: Path) -> dict[str, Any] | None:
     """
     file = root / MARK
     try:
-        data = file.read_bytes()
+        data = read_bytes(file)
         mark = seal.loads(data, MARK)
         if f'"{seal.KEY}"'.encode() not in data:  # there never were marks without one
             raise ValueError("it has no checksum")
@@ -75,7 +78,7 @@ def write_mark(root: Path, scans: Mapping[str, list[str]]) -> None:
 def is_ours(root: Path) -> bool:
     """Tell whether a folder bears our mark, or is a store that an earlier version of this program wrote or began."""
     state = root / STATE
-    if not state.is_dir():
+    if not state.is_dir() or state.is_symlink():
         return False
     try:
         if read_mark(root) is not None:
@@ -87,12 +90,16 @@ def is_ours(root: Path) -> bool:
     if not _only_ours(state):
         return False
     others = {entry.name for entry in root.iterdir()} - {STATE}
-    if not damaged:
-        return others <= {"run.log"} or _noted(state) or _root_scans(root) is not None
-    others = {name for name in others if not is_temporary(name)}
+    if damaged or (state / "lock").exists():
+        others = {name for name in others if not (is_temporary(name) if damaged else _torn(name))}
     if others <= {"run.log"} or _noted(state) or _root_scans(root) is not None:
         return True
-    return others <= OUTSIDE and (root / "zarr.json").exists() and not _foreign_root(root)
+    return damaged and others <= OUTSIDE and (root / "zarr.json").exists() and not _foreign_root(root)
+
+
+def _torn(name: str) -> bool:
+    """Tell whether a file is what a killed write left of one that lies beside the state of a store."""
+    return is_temporary(name) and any(name.startswith(f".{whole}.") for whole in OUTSIDE)
 
 
 def _noted(state: Path) -> bool:
@@ -103,7 +110,7 @@ def _noted(state: Path) -> bool:
 def _foreign_root(root: Path) -> bool:
     """Tell whether the root's metadata can be read but were not written by us; of damaged ones that is not known."""
     try:
-        data = (root / "zarr.json").read_bytes()
+        data = read_bytes(root / "zarr.json")
         return isinstance(json.loads(data), dict) and f'"{seal.KEY}"'.encode() not in data
     except (OSError, ValueError, RecursionError):
         return False
@@ -116,7 +123,7 @@ def _only_ours(state: Path) -> bool:
 def _root_scans(root: Path) -> dict[str, list[str]] | None:
     """Return the scans that the root's attributes list, None where they are not there or not ours."""
     try:
-        document = json.loads((root / "zarr.json").read_bytes())
+        document = json.loads(read_bytes(root / "zarr.json"))
         scans = document["attributes"]["xct"]["scans"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -188,6 +195,22 @@ def inside(root: Path, path: str | Path) -> Path:
     return target
 
 
+def require_unlinked(root: Path) -> None:
+    """Refuse a store of which a folder leads elsewhere, or whose log or lock is no file: writing would harm others.
+
+    Raises
+    ------
+    RefusedError
+        It names the first.
+    """
+    for folder in FOLDERS:
+        inside(root, folder)
+    for name in FILES:
+        file = inside(root, name)
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise RefusedError(f"{file} is not a file; remove it yourself, then the same command goes on")
+
+
 def remove(root: Path, path: str | Path) -> None:
     """Delete a file or folder of a store; what is not there is no error.
 
@@ -197,12 +220,15 @@ def remove(root: Path, path: str | Path) -> None:
         It does not lie inside the store, or the folder is no store of ours.
     """
     target = root / path
-    if target.is_symlink():
+    if not target.is_symlink():
+        target = inside(root, path)
+    elif target.is_dir():
         raise RefusedError(f"{target} is a link; remove it yourself, then the same command goes on")
-    target = inside(root, path)
+    elif target.parent != root:  # the link itself goes, not what it leads to
+        inside(root, target.parent)
     if not is_ours(root):
         raise RefusedError(f"{root} is not a store of xct; nothing in it is deleted")
-    if target.is_dir():
+    if target.is_dir():  # which no link is
         shutil.rmtree(target)
     else:
         target.unlink(missing_ok=True)

@@ -1,19 +1,22 @@
-"""Digests of the files of a store that are not images: tables, their units, the report."""
+"""Digests of the files of a store that are not images: tables, their units, the report and its crate."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import seal
 from xct_pipeline.store.files import HEALED, STATE, StoreError, write_changed
+from xct_pipeline.store.marker import digest_of
 
 RECORDS = f"{STATE}/files.json"
+MOST_ESTIMATE = 2**34  # bytes: of all rows of a wide detector
 
 
 def records(root: Path) -> dict[str, str]:
     """Return the digest of each file that was recorded, by its place in the store; empty where they are damaged."""
     try:
-        found = seal.loads((root / RECORDS).read_bytes(), RECORDS)
+        found = seal.loads(read_bytes(root / RECORDS), RECORDS)
         return {str(place): str(digest) for place, digest in found.items()}
     except (OSError, ValueError, TypeError, KeyError):
         return {}
@@ -40,10 +43,17 @@ def problem(root: Path, file: Path) -> str | None:
     if expected is None:
         return None
     try:
-        data = file.read_bytes()
+        found = digest_of(file)
     except FileNotFoundError:
         return "is missing"
-    return None if seal.digest(data) == expected else "is not what was written: its checksum is another"
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({error})"
+    return None if found == expected else "is not what was written: its checksum is another"
+
+
+def is_as_recorded(root: Path, file: Path) -> bool:
+    """Tell whether a file was recorded and is what was written."""
+    return file.relative_to(root).as_posix() in records(root) and problem(root, file) is None
 
 
 def check(root: Path, file: Path) -> None:
@@ -66,7 +76,7 @@ def read_estimate(file: Path) -> bytes:
     OSError, ValueError
         There is none, or it is damaged.
     """
-    data = file.read_bytes()
+    data = read_bytes(file, MOST_ESTIMATE)
     if seal.digest(data[:-32]).encode() != data[-32:]:
         raise ValueError("damaged")
     return data[:-32]

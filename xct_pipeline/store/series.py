@@ -6,9 +6,12 @@ along t. Whoever shows, exports or goes on from a store asks here; nobody else t
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.inputs import read_bytes
 from xct_pipeline.names import shown
 from xct_pipeline.store import layout
-from xct_pipeline.store.files import StoreError, read_attributes
+from xct_pipeline.store.files import HEALED, StoreError, read_attributes
 from xct_pipeline.store.store import Store
 
 if TYPE_CHECKING:
@@ -96,10 +100,10 @@ class Series:
     def writer(self) -> str | None:
         """The run that is writing the store, None where none is."""
         try:
-            holder = json.loads((self.store.path / layout.HOLDER).read_text())
-        except (OSError, ValueError):
+            holder = json.loads(read_bytes(self.store.path / layout.HOLDER))
+            return f"process {int(holder['pid'])} on {holder['host']}"
+        except (OSError, ValueError, TypeError, KeyError):
             return None
-        return f"process {holder.get('pid')} on {holder.get('host')}"
 
     # -------------------------------------------------------------------------------------------- its scans
 
@@ -272,12 +276,21 @@ class Series:
         return _tables(self.store)
 
     def center(self, scan: str) -> dict[str, npt.NDArray[Any]]:
-        """Return the estimate of a scan's centre of rotation: ``center``, ``curve``, ...; empty where none is kept."""
+        """Return the estimate of a scan's centre of rotation: ``center``, ``curve``, ...; empty where none is kept.
+
+        Raises
+        ------
+        StoreError
+            It is damaged.
+        """
         file = self.store.path / layout.CENTER(scan=scan)
         if not file.exists():
             return {}
-        with np.load(file, allow_pickle=False) as data:
-            return {key: data[key] for key in data.files if not key.startswith("__")}
+        try:
+            with np.load(io.BytesIO(read_bytes(file)), allow_pickle=False) as data:
+                return {key: data[key] for key in data.files if not key.startswith("__")}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise StoreError(f"{file}: damaged ({error}); {HEALED}") from error
 
     def noise_ratio(self, scan: str) -> npt.NDArray[np.float64] | None:
         """Return the noise of the mean over 1 x 1, 2 x 2, ... pixels of a scan's areal map over that of a pixel.

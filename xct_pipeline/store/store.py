@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xct_pipeline.inputs import read_bytes
 from xct_pipeline.names import shown
 from xct_pipeline.store import ownership, provenance, seal
 from xct_pipeline.store.arrays import array_bytes
@@ -189,10 +190,11 @@ class Store:
         Raises
         ------
         RefusedError
-            Another run is alive on the store.
+            Another run is alive on the store, or a part of it lies elsewhere by a link.
         """
         import filelock
 
+        ownership.require_unlinked(self.path)
         self.state.mkdir(parents=True, exist_ok=True)
         holder = self.state / "lock.json"
         lock = filelock.FileLock(self.state / "lock", timeout=0)
@@ -200,7 +202,7 @@ class Store:
             lock.acquire()
         except filelock.Timeout:
             try:
-                who = json.loads(holder.read_text())
+                who = json.loads(read_bytes(holder))
                 text = f"process {who['pid']} on {who['host']}"
             except (OSError, ValueError, KeyError):
                 text = "another process"
@@ -231,6 +233,8 @@ class Store:
         """
         self.begin()
         folder = ownership.inside(self.path, image.path)
+        for written in (*(folder / str(level) / "c" for level in range(image.levels)), self._markers(image)):
+            ownership.inside(self.path, written.relative_to(self.path))
         try:
             current = read_attributes(folder)
         except StoreError as error:
@@ -249,11 +253,14 @@ class Store:
         self._describe(image, arrays)
         return other or "identity" not in xct
 
+    def _markers(self, image: Image) -> Path:
+        return marker_file(self.path, image.path, (0,)).parent
+
     def _array(self, image: Image, level: int, known: Sequence[str]) -> str:
         """Write an array's metadata unless they are what was written before; return their digest."""
         file = self.path / image.path / str(level) / "zarr.json"
-        with contextlib.suppress(OSError):
-            there = seal.digest(file.read_bytes())
+        with contextlib.suppress(OSError, ValueError):
+            there = seal.digest(read_bytes(file))
             if level < len(known) and there == known[level]:
                 return there
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -278,8 +285,8 @@ class Store:
         known = read_attributes(folder).get("xct", {}).get("arrays", [])
         files = [folder / str(level) / "zarr.json" for level in range(image.levels)]
         try:
-            found = [seal.digest(file.read_bytes()) for file in files]
-        except OSError:
+            found = [seal.digest(read_bytes(file)) for file in files]
+        except (OSError, ValueError):
             return False
         return found == list(known) and not self.missing_groups(image.path)
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import seal
 from xct_pipeline.store.files import HEALED, STATE, StoreError, marker_file, read_attributes, store_root
 from xct_pipeline.store.marker import Marker, problem_of, read_marker
@@ -57,9 +58,11 @@ class StoredArray:
             return False
         file = self.folder / "zarr.json"
         try:
-            data = file.read_bytes()
-        except OSError:
+            data = read_bytes(file)
+        except FileNotFoundError:
             raise StoreError(f"{file} is missing; {HEALED}") from None
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{file}: damaged metadata ({error}); {HEALED}") from None
         if seal.digest(data) != known[int(self.folder.name)]:
             raise StoreError(f"{file}: damaged metadata (its checksum does not match); {HEALED}")
         return True
@@ -106,7 +109,7 @@ class StoredArray:
         """Say that a shard is not finished, and who is at it."""
         assert self._root is not None
         try:
-            who = json.loads((self._root / STATE / "lock.json").read_text())
+            who = json.loads(read_bytes(self._root / STATE / "lock.json"))
             return f"is being computed by process {int(who['pid'])} on {who['host']}; wait for it"
         except (OSError, ValueError, TypeError, KeyError):
             return "is not computed; xct run computes it"

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import layout, records
 from xct_pipeline.store.cells import escape_cells, unescape_cells
 from xct_pipeline.store.columns import Kind
@@ -47,7 +48,7 @@ def _described(root: Path, readme: Path) -> dict[str, dict[str, Any]]:
     """Return what is kept of the columns of each table; nothing where that is damaged."""
     try:
         if records.problem(root, readme) is None:
-            return {str(name): dict(columns) for name, columns in json.loads(readme.read_bytes()).items()}
+            return {str(name): dict(columns) for name, columns in json.loads(read_bytes(readme)).items()}
     except FileNotFoundError:
         return {}
     except (ValueError, AttributeError, TypeError):

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import layout, ownership, records, seal
 from xct_pipeline.store.arrays import array_bytes
 from xct_pipeline.store.files import STATE, StoreError, marker_file, place_of, read_attributes
 from xct_pipeline.store.image import Image
-from xct_pipeline.store.inventory import changed_inputs
+from xct_pipeline.store.inventory import INPUTS, changed_inputs
 from xct_pipeline.store.marker import (
     Marker,
     expected_fingerprint,
@@ -140,8 +141,9 @@ def _documents(store: Store) -> Iterator[Problem]:
     file = root / records.RECORDS
     if file.exists() and not _is_sealed(file):
         yield Problem(records.RECORDS, "is damaged", (records.RECORDS, *_table_places(root)))
-    if (root / layout.STEPS).exists() and not _is_sealed(root / layout.STEPS):
-        yield Problem(layout.STEPS, "is damaged", (layout.STEPS,))
+    for place in (layout.STEPS, INPUTS):
+        if (root / place).exists() and not _is_sealed(root / place):
+            yield Problem(place, "is damaged", (place,))
     for estimate in sorted((root / STATE / "estimates").rglob("*.npz")):
         try:
             records.read_estimate(estimate)
@@ -164,7 +166,7 @@ def _reason(error: StoreError, file: Path) -> str:
 def _is_sealed(file: Path) -> bool:
     """Tell whether a document is what was written there."""
     try:
-        seal.loads(file.read_bytes(), place_of(file))
+        seal.loads(read_bytes(file), place_of(file))
     except (OSError, ValueError, TypeError, KeyError):
         return False
     return True
@@ -216,9 +218,11 @@ def _array(root: Path, image: Image, level: int, known: Sequence[str]) -> Proble
     """Say what is wrong with the metadata of one level."""
     place = f"{image.path}/{level}/zarr.json"
     try:
-        data = (root / place).read_bytes()
-    except OSError:
+        data = read_bytes(root / place)
+    except FileNotFoundError:
         return Problem(place, "is missing", (place,))
+    except (OSError, ValueError):
+        return Problem(place, "damaged metadata", (place,))
     return None if seal.digest(data) == known[level] else Problem(place, "damaged metadata", (place,))
 
 
@@ -301,8 +305,12 @@ def _groups(root: Path, paths: Sequence[str]) -> Iterator[Problem]:
     """Yield what is wrong with the groups that images lie in, and with those of images that are derived."""
     groups = {parent for path in paths for parent in Path(path).parents if str(parent) != "."} - set(map(Path, paths))
     groups |= {Path(path) for path in _attributes(root).get("derived", ())}
+    groups |= set(_group_folders(root)) - set(map(Path, paths))  # those of a root that is damaged itself, too
+    known = records.records(root)
     for group in sorted(groups):
         place = f"{group.as_posix()}/zarr.json"
+        if place in known:  # told by its digest
+            continue
         if not (root / place).exists():
             yield Problem(place, "is missing", (place,))
             continue
@@ -312,8 +320,20 @@ def _groups(root: Path, paths: Sequence[str]) -> Iterator[Problem]:
             yield Problem(place, _reason(error, root / place), (place,))
 
 
+def _group_folders(root: Path) -> Iterator[Path]:
+    """Yield the folders below the root that hold metadata and are no arrays, relative to it."""
+    for folder, names, files in os.walk(root):
+        here = Path(folder)
+        names[:] = [name for name in names if name not in ("c", STATE)]
+        if "zarr.json" in files and here != root and not here.name.isdecimal():
+            yield here.relative_to(root)
+
+
 def _table_places(root: Path) -> list[str]:
-    files = [*sorted((root / "tables").glob("*.csv")), root / "tables" / "README.json", root / "report.html"]
+    files = [
+        *sorted((root / "tables").glob("*.csv")),
+        *(root / p for p in (layout.COLUMNS, layout.REPORT, layout.CRATE)),
+    ]
     return [file.relative_to(root).as_posix() for file in files if file.exists()]
 
 
