@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from xct_pipeline.cli import echem, inputs, results, runs, signals, trials, upkeep
+from xct_pipeline.cli import echem, inputs, results, runs, signals, trials, upkeep, watch
 from xct_pipeline.cli.options import DONE, INTERRUPTED, REFUSED, WRONG
 from xct_pipeline.cli.terminal import complain, set_level, tell
 
@@ -32,6 +32,7 @@ for command in (
     trials.preview,
     trials.sweep,
     runs.run,
+    watch.watch,
     results.view,
     results.report,
     results.info,
