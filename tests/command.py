@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,12 @@ def heeded() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def start(*args: object, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start a command in a process of its own."""
+def start(
+    *args: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, command: Sequence[str] | None = None
+) -> subprocess.Popen[str]:
+    """Start a command, or another in its place, in a process of its own."""
     return subprocess.Popen(
-        [*executable(), *map(str, args)],
+        [*(command or executable()), *map(str, args)],
         cwd=cwd,
         env={**os.environ, **SERIAL, **(env or {})},
         text=True,

@@ -148,6 +148,7 @@ def all_results(folder: Path) -> Iterator[tuple[str, int, np.ndarray]]:
     motions = tuple(Motion(name, np.eye(3, 4), tre_self=0.02, gain_sigma=1e-3) for name in NAMES)
     series = variation.RegisteredSeries(NAMES, (), 0, volume, motions, (None,) * len(NAMES))
     options = {"region": {"label": "metal"}, "energy_keV": 50.0, "regions": {"part": REGION}, "bins": [8, 16, 16]}
+    options["keep"] = ["attenuation", "density", "attenuation_consecutive", "density_consecutive"]
     mask = {"mask": {"min_attenuation": 4.0}}
     config = config_of(store, registration=mask, variation={**options, "closure": "na_only"})
     steps = Noted(variation.plan_steps(config, series, store, LIMITS, mass_known=True))

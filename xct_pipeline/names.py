@@ -69,6 +69,11 @@ def _problem(text: str) -> str | None:
     return None
 
 
+def shown(name: str) -> str:
+    """Return a name as a message tells it: as it is where it can be one, else quoted and cut, on one line."""
+    return name if _problem(name) is None else repr(name[:60])
+
+
 def check_scan_name(name: str) -> str:
     """Return a name that is safe for a scan: as `check_name`, and none that the store uses beside scans' folders."""
     text = check_name(name)

@@ -37,6 +37,7 @@ from xct_pipeline.reconstruction.steps.table import table_row, volume_row, write
 from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import AnyScan, ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
+from xct_pipeline.store import derived
 from xct_pipeline.store.collection import listing_problem, write_collection
 from xct_pipeline.store.files import RefusedError, StoreError
 from xct_pipeline.store.series import Series
@@ -177,7 +178,7 @@ def beside_problems(config: Config, scans: Sequence[tuple[str, AnyScan | None]] 
 def unchanged_run(plan: Plan, store: Store, key: str) -> RunResult | None:
     """Return what the last run did where nothing is left to be done, else None."""
     found = finished(store, key, plan.steps)
-    if found is None or listing_problem(store.path):
+    if found is None or listing_problem(store.path) or derived.missing(store):
         return None
     record, images = found
     told = Series.open(store).warnings
@@ -253,7 +254,8 @@ def _register(
     """Match every scan to the reference; one that cannot be matched carries its problem."""
     settings = plan.config.registration or Registration()
     names, problems = [scan.name for scan in result.scans], [scan.problem for scan in result.scans]
-    registered = registration.run(settings, names, problems, list(times), result.store, plan.limits, progress, steps)
+    share, times = plan.config.store.noise_share, list(times)
+    registered = registration.run(settings, names, problems, times, result.store, plan.limits, progress, steps, share)
     scans = []
     for scan, motion in zip(result.scans, registered.motions, strict=True):
         if motion.problem and not scan.problem:
@@ -352,7 +354,8 @@ def _table_row(config: Config, entry: Prepared, result: ScanResult) -> dict[str,
     if entry.item.volume is not None:
         return volume_row(result.name, entry.item.volume, result.passes, result.problem)
     pixel = None if scan is None else pixel_um(config, scan)
-    return table_row(result.name, scan is not None, result.center, margin, pixel, result.passes, result.problem)
+    known = scan is not None
+    return table_row(result.name, known, result.center, entry.tilt, margin, pixel, result.passes, result.problem)
 
 
 def refuse(plan: Plan) -> None:

@@ -21,8 +21,8 @@ class Axis:
     column : float
         At the middle row, pixels (0 = centre of the first pixel), of the detector or of a working frame.
     tilt : float
-        Angle to the detector's columns, degrees, positive where the column grows with the row. It is carried along;
-        reconstruction uses the column alone.
+        Angle to the detector's columns, degrees, positive where the column grows with the row. Projections are
+        turned by it about the detector's middle before they are reconstructed.
     """
 
     column: float

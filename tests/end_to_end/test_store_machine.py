@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import errno
+import functools
+import itertools
 import os
 import random
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import store_bench
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from store_bench import STAGES, STRANGE, Bench, assert_like, assert_right_or_error, copy_store, flip, in_child
 
 from xct_pipeline import demo
@@ -35,22 +46,33 @@ soak = pytest.mark.skipif(not SOAK, reason="takes hours: set XCT_SOAK=10, or 1 f
 def bench(tmp_path_factory) -> Bench:
     made = Bench(tmp_path_factory.mktemp("bench"))
     config = made.configure(made.folder / "warm", (0, 1), "ram-lak")
-    store_bench.run(config, STAGES[0], 1, "4GB")  # what children inherit compiled and imported
+    # what children inherit compiled and imported; to the end only where there are many of them
+    store_bench.run(config, STAGES[-1] if SOAK else STAGES[0], 1, "4GB", report=True)
+    assert not verify(Store(config.with_name("store.zarr"))).problems
     for format in ("tiff", "hdf5"):
         exported(config.with_name("store.zarr"), format, made.folder / "exported")
     return made
 
 
-def machine_of(bench: Bench, until: str, folder: Path) -> type[RuleBasedStateMachine]:
-    """Return the machine over stores of one series, run up to a stage."""
+def machine_of(bench: Bench, until: str, folder: Path, done: Counter[str]) -> type[RuleBasedStateMachine]:
+    """Return the machine over stores of one series, run up to a stage; steps are counted in `done` and printed."""
     stages = STAGES[: STAGES.index(until) + 1]
-    count = [0]
+
+    def step(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def counted(machine: Machine, **drawn: Any) -> None:
+            done[function.__name__] += 1
+            print(f"{sum(done.values())} {machine.folder.name} {function.__name__} {drawn}", flush=True)
+            function(machine, **drawn)
+
+        return counted
+
+    numbers = itertools.count()
 
     class Machine(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
-            count[0] += 1
-            self.folder = folder / f"store_{count[0]}"
+            self.folder = folder / f"store_{next(numbers)}"
             self.store = self.folder / "store.zarr"
             self.scans, self.window, self.taken = [0, 1], "ram-lak", set[int]()
             self.unsure = False  # the store may have lost what it knew: metadata were ruined
@@ -68,8 +90,16 @@ def machine_of(bench: Bench, until: str, folder: Path) -> type[RuleBasedStateMac
         def missing(self) -> set[int]:
             return self.taken - set(self.scans)
 
+        @initialize(until=st.sampled_from(stages), workers=st.integers(1, 4), memory=st.sampled_from(SIZES))
+        def begin(self, until: str, workers: int, memory: str) -> None:
+            self.proceed(until, workers, memory)
+
         @rule(until=st.sampled_from(stages), workers=st.integers(1, 4), memory=st.sampled_from(SIZES))
+        @step
         def run(self, until: str, workers: int, memory: str) -> None:
+            self.proceed(until, workers, memory)
+
+        def proceed(self, until: str, workers: int, memory: str) -> None:
             code, text = self.go(until, workers, memory)
             if code == 0:
                 self.taken |= set(self.scans)
@@ -80,7 +110,12 @@ def machine_of(bench: Bench, until: str, folder: Path) -> type[RuleBasedStateMac
             else:
                 assert self.unsure, text  # one line that says so, and what to type; mended below
 
-        @rule(deaths=st.integers(1, 60), workers=st.integers(1, 4), memory=st.sampled_from(SIZES))
+        @rule(
+            deaths=st.integers(1, 30 if until == STAGES[0] else 90),
+            workers=st.integers(1, 4),
+            memory=st.sampled_from(SIZES),
+        )
+        @step
         def kill(self, deaths: int, workers: int, memory: str) -> None:
             code, text = self.go(until, workers, memory, deaths)
             assert code in (0, store_bench.KILLED) or self.missing() or self.unsure, text
@@ -101,17 +136,20 @@ def machine_of(bench: Bench, until: str, folder: Path) -> type[RuleBasedStateMac
                 self.taken |= set(self.scans)
 
         @rule(number=st.sampled_from(WITHHOLDING), after=st.integers(0, 60), workers=st.integers(1, 4))
+        @step
         def withhold(self, number: int, after: int, workers: int) -> None:
             """The disk is full, read-only, or permissions are withdrawn."""
             self.trouble(lambda: store_bench.refuse_writes(number, after), workers)
 
         @rule(mib=st.integers(0, 400), workers=st.integers(1, 4))
+        @step
         def starve(self, mib: int, workers: int) -> None:
             """``ulimit -v``."""
             self.trouble(lambda: store_bench.limit_memory(mib * 2**20), workers)
 
         @precondition(lambda self: self.store.exists())
         @rule()
+        @step
         def move(self) -> None:
             """The store becomes a symbolic link to somewhere else, or comes back from there."""
             other = self.folder / "elsewhere.zarr"
@@ -124,6 +162,7 @@ def machine_of(bench: Bench, until: str, folder: Path) -> type[RuleBasedStateMac
 
         @precondition(lambda self: self.store.exists())
         @rule(draw=st.integers(0, 2**32), how=st.sampled_from(["flip", "truncate", "delete", "swap", "copy"]))
+        @step
         def ruin(self, draw: int, how: str) -> None:
             chance = random.Random(draw)
             file = chance.choice(store_bench.files_of(self.store) or [self.store])
@@ -146,21 +185,29 @@ def machine_of(bench: Bench, until: str, folder: Path) -> type[RuleBasedStateMac
                 if from_.exists():
                     shutil.copy2(from_, file)
 
-        @rule(window=st.sampled_from(WINDOWS))
-        def change(self, window: str) -> None:
+        @rule(window=st.sampled_from(WINDOWS), until=st.sampled_from(stages), workers=st.integers(1, 4))
+        @step
+        def change(self, window: str, until: str, workers: int) -> None:
             self.window = window
+            self.proceed(until, workers, "3GB")
 
-        @rule(k=st.integers(0, 2))
-        def add(self, k: int) -> None:
-            self.scans = sorted({*self.scans, k})
+        @precondition(lambda self: len(self.scans) < bench.scans)
+        @rule(until=st.sampled_from(stages), workers=st.integers(1, 4))
+        @step
+        def take_in(self, until: str, workers: int) -> None:
+            self.scans = sorted({*self.scans, min({*range(bench.scans)} - {*self.scans})})
+            self.proceed(until, workers, "3GB")
 
         @precondition(lambda self: len(self.scans) > 1)
-        @rule(k=st.integers(1, 2))
-        def remove(self, k: int) -> None:
+        @rule(k=st.integers(1, 2), until=st.sampled_from(stages))
+        @step
+        def leave_out(self, k: int, until: str) -> None:
             self.scans = [scan for scan in self.scans if scan != k]
+            self.proceed(until, 2, "3GB")
 
         @precondition(lambda self: self.missing() and not self.unsure and Store(self.store).exists())
         @rule()
+        @step
         def forget(self) -> None:
             name = f"scan_{min(self.missing()):02d}"
 
@@ -172,7 +219,16 @@ def machine_of(bench: Bench, until: str, folder: Path) -> type[RuleBasedStateMac
             assert code == 0, text
             self.taken.discard(min(self.missing()))
 
+        @precondition(lambda self: Store(self.store).exists())
+        @rule(seconds=st.floats(0.01, 4))
+        @step
+        def draw(self, seconds: float) -> None:
+            """Draw the report, which may be killed, and may find what it needs missing or ruined."""
+            code, text = in_child(lambda: write_report(self.store) and None, seconds=seconds)
+            assert code in (0, 1, store_bench.TIMED), text
+
         @rule()
+        @step
         def check(self) -> None:
             def work() -> None:
                 if Store(self.store).exists():
@@ -182,6 +238,7 @@ def machine_of(bench: Bench, until: str, folder: Path) -> type[RuleBasedStateMac
             assert code in (0, 1), text
 
         @rule(until=st.sampled_from(stages), workers=st.integers(1, 4))
+        @step
         def heal(self, until: str, workers: int) -> None:
             code, text = in_child(lambda: store_bench.mend(self.store))
             assert code == 0, text
@@ -205,28 +262,36 @@ def machine_of(bench: Bench, until: str, folder: Path) -> type[RuleBasedStateMac
             assert code == 0, text
 
         def teardown(self) -> None:
-            self.heal(stages[-1], 2)
+            if self.store.exists():
+                self.heal(until=stages[-1], workers=2)
             shutil.rmtree(self.folder, ignore_errors=True)
 
     return Machine
 
 
 def play(bench: Bench, until: str, folder: Path, examples: int, steps: int) -> None:
+    """Run the machine; the first example of Hypothesis is the simplest one, verifying and nothing else."""
+    done = Counter[str]()
     run_state_machine_as_test(
-        machine_of(bench, until, folder),
+        machine_of(bench, until, folder, done),
         settings=settings(
-            max_examples=examples,
+            max_examples=examples + 1,
             stateful_step_count=steps,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             derandomize=True,
             database=None,
+            phases=[Phase.generate],
         ),
     )
+    done["check"] -= steps
+    print(f"{sum(done.values())} steps up to {until}: {dict(done.most_common())}")
+    assert sum(done.values()) >= examples * steps
+    assert len(+done) > 3
 
 
 def test_twenty_steps(bench, tmp_path):
-    play(bench, "reconstruction", tmp_path, 1, 20)
+    play(bench, "reconstruction", tmp_path, 2, 10)
 
 
 CAUSES: dict[str, Callable[[], None]] = {
@@ -274,46 +339,10 @@ def test_a_very_long_path(bench, tmp_path, length):
 @soak
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_many_steps(bench, tmp_path):
+@pytest.mark.parametrize(("until", "examples", "steps"), [("reconstruction", SOAK, 40), ("variation", SOAK, 10)])
+def test_many_steps(bench, tmp_path, until, examples, steps):
     """Five hundred steps with ``XCT_SOAK=10``."""
-    play(bench, "reconstruction", tmp_path / "one", SOAK, 40)
-    play(bench, "variation", tmp_path / "all", SOAK, 10)
-
-
-def killed_and_continued(bench: Bench, folder: Path, stage: str, moments: list[int]) -> None:
-    """Kill runs of one stage at writes, and go on with other workers and memory: the same bytes."""
-    whole, before = bench.undisturbed((0, 1), "ram-lak", stage), STAGES[max(0, STAGES.index(stage) - 1)]
-    begun = folder / "begun"
-    config = bench.configure(begun, (0, 1), "ram-lak")
-    if stage != before:
-        assert in_child(lambda: store_bench.run(config, before, 2, "4GB"))[0] == 0
-    killed = 0
-    for k, moment in enumerate(moments):
-        copy = folder / f"copy_{k}"
-        copy_store(begun, copy)
-        again = copy / "run.toml"
-        code, text = in_child(lambda c=again, k=k: store_bench.run(c, stage, 1 + k % 4, "8GB"), moment, bool(k % 2))
-        killed += code == store_bench.KILLED
-        assert code in (0, store_bench.KILLED), text
-        code, text = in_child(lambda c=again, k=k: store_bench.run(c, stage, 4 - k % 4, "2GB"))
-        assert code == 0, text
-        assert_like(copy / "store.zarr", whole)
-        assert not verify(Store(copy / "store.zarr")).problems
-        shutil.rmtree(copy)
-    assert killed >= len(moments) // 2
-
-
-def test_a_killed_reconstruction_is_continued_with_other_workers_and_memory(bench, tmp_path):
-    killed_and_continued(bench, tmp_path, "reconstruction", [1, 4, 9, 13, 22])
-
-
-@soak
-@pytest.mark.slow
-@pytest.mark.timeout(7200)
-@pytest.mark.parametrize("stage", STAGES)
-def test_many_kills(bench, tmp_path, stage):
-    """A hundred kills with ``XCT_SOAK=10``."""
-    killed_and_continued(bench, tmp_path, stage, [1 + 7 * k % 40 for k in range(10 * SOAK)])
+    play(bench, until, tmp_path, examples, steps)
 
 
 def seconds_of(function: Callable[[], int | None]) -> float:
@@ -322,6 +351,49 @@ def seconds_of(function: Callable[[], int | None]) -> float:
     assert in_child(function) == (0, "")
     after = os.times()
     return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def killed_and_continued(bench: Bench, folder: Path, stage: str, count: int) -> None:
+    """Kill runs of one stage at writes or anywhere, and go on with other workers and memory: the same bytes."""
+    whole, before = bench.undisturbed((0, 1), "ram-lak", stage), STAGES[max(0, STAGES.index(stage) - 1)]
+    begun = folder / "begun"
+    config = bench.configure(begun, (0, 1), "ram-lak")
+    if stage != before:
+        assert in_child(lambda: store_bench.run(config, before, 2, "4GB"))[0] == 0
+    copy_store(begun, folder / "timed")
+    long = seconds_of(lambda: store_bench.run(folder / "timed" / "run.toml", stage, 2, "4GB"))
+    writes = len(store_bench.files_of(whole)) - len(store_bench.files_of(begun))
+    draw, killed = random.Random(0), 0
+    for k in range(count):
+        copy = folder / f"copy_{k}"
+        copy_store(begun, copy)
+        again = copy / "run.toml"
+        moment = {"seconds": draw.uniform(0, long)} if k % 3 == 2 else {"deaths": draw.randint(1, writes)}
+        code, text = in_child(
+            lambda c=again, k=k: store_bench.run(c, stage, 1 + k % 4, "8GB"), late=bool(k % 2), **moment
+        )
+        killed += code != 0
+        assert code in (0, store_bench.KILLED, store_bench.TIMED), text
+        code, text = in_child(lambda c=again, k=k: store_bench.run(c, stage, 4 - k % 4, "2GB"))
+        assert code == 0, text
+        assert_like(copy / "store.zarr", whole)
+        assert not verify(Store(copy / "store.zarr")).problems
+        shutil.rmtree(copy)
+    print(f"{stage}: killed {killed} times")
+    assert killed >= count // 2
+
+
+def test_a_killed_reconstruction_is_continued_with_other_workers_and_memory(bench, tmp_path):
+    killed_and_continued(bench, tmp_path, "reconstruction", 6)
+
+
+@soak
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("stage", STAGES)
+def test_many_kills(bench, tmp_path, stage):
+    """A hundred kills with ``XCT_SOAK=10``."""
+    killed_and_continued(bench, tmp_path, stage, 10 * SOAK)
 
 
 def simulated(folder: Path) -> None:
@@ -354,12 +426,15 @@ def killed_and_repeated(bench: Bench, folder: Path, what: str, count: int) -> No
             exported(store, what, place)
 
     place = store if what == "report" else work
-    long = seconds_of(lambda: write(folder / "whole"))
+    seconds_of(lambda: write(folder / "first"))
+    long = seconds_of(lambda: write(folder / "whole"))  # without what only the first call does
     whole = tree(store if what == "report" else folder / "whole")
     known = set(whole) | {"simulation.unfinished"}
     again = what != "simulate"  # every other one replaces what an earlier call wrote
-    draw, killed = random.Random(0), 0
-    for k in range(count):
+    draw, killed, k = random.Random(0), 0, 0
+    while killed < count:
+        k += 1
+        assert k <= 5 * count
         if not (again and k % 2) and what != "report":
             shutil.rmtree(work, ignore_errors=True)
         code, text = in_child(lambda: write(work), seconds=max(0.01, draw.uniform(0, long)))
@@ -380,7 +455,7 @@ def killed_and_repeated(bench: Bench, folder: Path, what: str, count: int) -> No
             assert not [p for p in verify(Store(store)).problems if ".partial" not in p.place]
         else:
             assert tree(work) == whole
-    assert killed >= count // 4  # what replaces an earlier output may be faster than the first
+    print(f"{what}: killed {killed} times")
     if what == "report":
         assert in_child(lambda: store_bench.mend(store)) == (0, "")
         assert set(tree(store)) == set(whole)
@@ -415,7 +490,7 @@ def flipped(bench: Bench, folder: Path, until: str, times: int, together: int) -
         code, text = in_child(lambda: assert_right_or_error(store, [whole]))
         assert code == 0, text
         assert in_child(lambda: store_bench.mend(store)) == (0, "")
-        code, text = in_child(lambda: store_bench.run(store.parent / "run.toml", until, 2, "4GB"))
+        code, text = in_child(lambda: store_bench.run(store.parent / "run.toml", until, 2, "4GB", report=True))
         assert code == 0, text
         assert_like(store, whole)
         assert not verify(Store(store)).problems

@@ -170,7 +170,9 @@ def judge_darks(darks: Any, light: float, known_bad: set[int]) -> list[Finding]:
     most = np.nanmax(np.abs(off), axis=(1, 2))
     spread = 1.483 * float(np.median(level))
     limit = LIT if len(good) > 2 else 5 * LIT
-    bad = [k for k in range(len(good)) if level[k] > max(limit * light, 8 * spread) or most[k] > 0.05 * light]
+    # a part that is lit has to stand out of what noise makes of the brightest of some hundred blocks
+    part = max(0.05 * light, 8 * spread)
+    bad = [k for k in range(len(good)) if level[k] > max(limit * light, 8 * spread) or most[k] > part]
     if not bad or 2 * len(bad) > len(good):
         return []
     share = max(float(np.nanmean(off[k])) for k in bad) / light

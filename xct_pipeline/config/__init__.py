@@ -57,6 +57,7 @@ from xct_pipeline.config.segmentation import (
     SegmentWatershed,
     ThicknessSettings,
 )
+from xct_pipeline.config.store import StoreSettings
 from xct_pipeline.config.variation import AnodeSettings, ClosureName, Variation
 from xct_pipeline.config.volumes import GreyMaterial, GreyScale, VolumeScan
 
@@ -121,6 +122,7 @@ __all__ = [
     "SegmentationBase",
     "Span",
     "StartMotion",
+    "StoreSettings",
     "Stripe",
     "StripeAll",
     "StripeDead",

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_va
 
 from xct_pipeline.config.section import Section, default_method
 
+MOST_TILT = 10.0
+
 
 def _center(value: Any) -> str | float | tuple[float, ...]:
     if value in ("auto", "common") or (isinstance(value, (int, float)) and not isinstance(value, bool)):
@@ -17,11 +19,21 @@ def _center(value: Any) -> str | float | tuple[float, ...]:
     raise ValueError('give "auto", "common" (one for all scans), a column, or a list with one column per scan')
 
 
+def _tilt(value: Any) -> str | float:
+    if value in ("auto", "none"):
+        return str(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MOST_TILT:
+        return float(value)
+    raise ValueError(f'give "auto", "none", or an angle of at most {MOST_TILT:g} degrees')
+
+
 class ReconstructionBase(Section):
     """What every method needs."""
 
     center: Annotated[Any, AfterValidator(_center)] = "auto"
     """Column of the rotation axis: "auto" for each scan, "common" for all, a number, or a list of one per scan."""
+    tilt: Annotated[Any, AfterValidator(_tilt)] = "auto"
+    """Of the axis in the detector's plane: found and, where significant, corrected ("auto"), degrees, or "none"."""
     half_acquisition: Literal["auto", "none", "left", "right"] = "auto"
     """Axis near the edge of the detector: "auto" where a whole turn was taken, or the side on which the axis lies."""
     circle: bool = False

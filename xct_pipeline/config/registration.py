@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 from xct_pipeline.config.section import RegionOfInterest, Section
 from xct_pipeline.names import Name, check_distinct
 
+Parameter = Literal["shift_z", "shift_y", "shift_x", "turn_z", "turn_y", "turn_x"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -84,6 +85,10 @@ class Registration(Section):
     """Which motions are searched: shifts; shifts and turns; or an affine map."""
     reference: NonNegativeInt | str = 0
     """Position or name of the scan that all others are brought to."""
+    fix: list[Parameter] = []
+    """Motions that are not searched but left at the start, such as ["shift_z", "turn_z"]: those that the object, which
+    does not vary that way, leaves open. Others that turn out to be open are left at the start too, with a warning.
+    """
     mask: Literal["auto"] | MaskSettings = "auto"
     """What does not change; "auto" leaves out what changed by itself."""
     order: Literal["linear", "cubic", "quintic"] = "cubic"
@@ -112,4 +117,13 @@ class Registration(Section):
                 f'start of {", ".join(turned)} has a rotation, but method = "translation" does not turn: '
                 'leave the rotation out or choose method = "rigid"'
             )
+        turns = [name for name in self.fix if name.startswith("turn")]
+        if self.method != "rigid" and turns:
+            raise ValueError(
+                f'fix names {", ".join(turns)}, but method = "{self.method}" searches no turns by themselves: '
+                'leave them out or choose method = "rigid"'
+            )
+        searched = {"translation": 3, "rigid": 6, "affine": 12}[self.method]
+        if len(set(self.fix)) == searched:
+            raise ValueError("fix leaves no motion to be searched: leave one out, or leave [registration] out")
         return self

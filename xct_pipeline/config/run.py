@@ -17,6 +17,7 @@ from xct_pipeline.config.reconstruction import Fourier, Reconstruction
 from xct_pipeline.config.registration import Registration
 from xct_pipeline.config.section import Section
 from xct_pipeline.config.segmentation import Segmentation
+from xct_pipeline.config.store import StoreSettings
 from xct_pipeline.config.variation import Variation
 from xct_pipeline.scan import ScanError
 
@@ -40,6 +41,8 @@ class Config(Section):
     """Changes of mass."""
     electrochemistry: Electrochemistry | None = None
     """The log of the cycler."""
+    store: StoreSettings = StoreSettings()
+    """How images are kept on the disk."""
     experiment: Experiment = Experiment()
     """What the experiment was, in words."""
     report: Report = Report()
@@ -58,7 +61,10 @@ class Config(Section):
                 f"output = {self.output!r}: a run writes into a folder of a file system, not to {scheme}://; write it "
                 "here, then copy it there (aws s3 sync, rclone): it can be read from there"
             )
-        self.resolve(self.output)
+        try:
+            self.resolve(self.output).resolve()
+        except (RuntimeError, OSError) as error:  # of a circle of links; which of them depends on the version of Python
+            raise ValueError(f"output = {self.output!r}: no folder can be there ({error})") from None
         return self
 
     @property

@@ -57,6 +57,15 @@ class InterfaceSettings(Section):
     """1 where the anode lies at larger z than the ceramic, -1 where at smaller."""
     smooth: PositiveFloat = 2.0
     """Gaussian on the height of the surface, voxels."""
+    partners: list[str] = []
+    """Materials (carbon cloth, ceramic, housing) whose whole surface is shared out among what touches it."""
+
+    @model_validator(mode="after")
+    def _look(self) -> InterfaceSettings:
+        check_distinct(self.partners, "partners")
+        if self.partners and not self.offsets:
+            raise ValueError("interface.partners needs interface.offsets: at which distances is to be looked")
+        return self
 
 
 class ObjectSettings(Section):
@@ -132,6 +141,7 @@ class SegmentationBase(Section):
             raise ValueError(f"{len(self.palette)} colors for {self.count} materials: give one each")
         wanted = {
             "ceramic": [self.ceramic] if self.ceramic else [],
+            "interface.partners": self.interface.partners,
             "objects.materials": self.objects.materials or [],
             "thickness.materials": self.thickness.materials if self.thickness else [],
         }

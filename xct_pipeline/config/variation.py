@@ -67,6 +67,8 @@ class Variation(Section):
     """Other defensible closures: half their range enters the error."""
     bins: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     """Voxels per bin (z, y, x), for bins.csv."""
+    keep: list[Literal["attenuation", "density", "attenuation_consecutive", "density_consecutive"]] = []
+    """Images of changes to store voxel by voxel; without it they are computed from the registered series when read."""
     surface_attenuation: float | None = None
     """Attenuation at the surface of the ceramic, 1/cm, from which depth is counted."""
     anode_above: bool = True

@@ -96,6 +96,34 @@ def correct_distortion(
     return out
 
 
+def resample(projections: Array, y: Floats, x: Floats, *, first_row: int, n_rows: int) -> Any:
+    """Resample rows of projections at positions of the whole detector, by bicubic convolution.
+
+    Parameters
+    ----------
+    projections : float32 array (angle, row, column)
+        The detector's rows from `first_row`, numpy or CuPy: all that the positions lie between, and two beyond them.
+    y, x : float64 arrays (row, column)
+        Where in the detector each value of the result comes from; beyond the detector it is the nearest edge pixel.
+    first_row, n_rows : int
+        Detector row of the block's first row, and the detector's rows. Weights depend on the detector alone, so the
+        result is the same bits whatever the block.
+
+    Returns
+    -------
+    float32 array (angle, row, column)
+        Of the shape of the positions.
+    """
+    rows, row_weight = _taps(np.clip(y, 0, n_rows - 1), n_rows, 3)
+    rows = np.clip(rows - first_row, 0, projections.shape[1] - 1).astype(np.int32)
+    columns, column_weight = _taps(np.clip(x, 0, projections.shape[2] - 1), projections.shape[2], 3)
+    if is_cupy(projections):
+        return _plain(projections, rows, columns, row_weight, column_weight)
+    out = np.empty((len(projections), *y.shape), np.float32)
+    _resample(np.ascontiguousarray(projections), rows, columns, row_weight, column_weight, out)
+    return out
+
+
 def _taps(position: Floats, size: int, order: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """Index (clamped) and weight of the 2 or 4 samples around each position, (row, column, tap)."""
     base = np.floor(position).astype(np.int32)
@@ -139,7 +167,7 @@ def _resample(
 def _plain(projections: Array, rows: Array, columns: Array, row_weight: Array, column_weight: Array) -> Any:
     """The same sum by gathering: for CuPy, and the reference of the fast path (rel 1e-6)."""
     xp = array_namespace(projections)
-    total = xp.zeros(projections.shape, xp.float32)
+    total = xp.zeros((len(projections), *rows.shape[:2]), xp.float32)
     for i in range(rows.shape[2]):
         y, wy = xp.asarray(rows[..., i]), xp.asarray(row_weight[..., i])
         for j in range(columns.shape[2]):

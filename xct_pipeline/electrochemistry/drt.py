@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.optimize
 from threadpoolctl import ThreadpoolController
 
 from xct_pipeline.electrochemistry.elements import Elements, fit_elements
@@ -216,6 +215,8 @@ def distribution(spectrum: Spectrum, blocking: bool = False) -> tuple[Array, Arr
     left = left / np.where(np.arange(left.shape[1]) < len(lumped), np.linalg.norm(left, axis=0), 1.0)
     right = stacked(z, weight)
     count = len(tau)
+    from scipy.optimize import nnls  # half a second that only spectra need
+
     second = np.diff(np.eye(count + 2), 2, axis=0)[:, 1:-1]
     # the triangle of the least squares holds all that the data say
     triangle = np.linalg.qr(np.column_stack([left, right]), mode="r")
@@ -223,7 +224,7 @@ def distribution(spectrum: Spectrum, blocking: bool = False) -> tuple[Array, Arr
     found: list[tuple[float, Array, float]] = []
     for strength in STRENGTHS:
         stack = np.concatenate([triangle, np.column_stack([strength * rest, np.zeros(count)])])
-        x = scipy.optimize.nnls(stack[:, :-1], stack[:, -1], maxiter=50 * stack.shape[1])[0]
+        x = nnls(stack[:, :-1], stack[:, -1], maxiter=50 * stack.shape[1])[0]
         found.append((_validation(left, right, rest, x, float(strength)), x, float(strength)))
     best = min(score for score, _, _ in found)
     _, x, strength = [entry for entry in found if entry[0] <= SMOOTHEST * best][-1]

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import scipy.optimize
 
 from xct_pipeline.electrochemistry.kramers_kronig import stacked
 from xct_pipeline.electrochemistry.spectrum import Spectrum
@@ -268,7 +267,9 @@ def _lumped(w: Array) -> Complex:
 def _linear(left: Array, right: Array) -> Array:
     """Return the non-negative least squares of columns of very different size."""
     size = np.linalg.norm(left, axis=0)
-    found: Array = np.asarray(scipy.optimize.nnls(left / size, right)[0], np.float64) / size
+    from scipy.optimize import nnls  # half a second that only spectra need
+
+    found: Array = np.asarray(nnls(left / size, right)[0], np.float64) / size
     return found
 
 

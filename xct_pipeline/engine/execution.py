@@ -20,6 +20,7 @@ from xct_pipeline import device
 from xct_pipeline.engine.blocks import Array, Nothing, Pass, Reduction, Region, Source, inside
 from xct_pipeline.engine.pyramid import halved
 from xct_pipeline.engine.resources import Need, Resources
+from xct_pipeline.engine.rounding import rounded
 from xct_pipeline.engine.scheduling import run_tasks
 from xct_pipeline.engine.steps import Estimate, Outcome, Steps
 from xct_pipeline.names import check_path
@@ -78,6 +79,9 @@ def _compute_shard(step: Pass, shard: tuple[int, ...]) -> tuple[dict[str, int], 
     block: Array | None = None
     for granule, values, found in step.results(step.granules(region)):
         counts.update(found)
+        if image.noise_share is not None:
+            values, size = rounded(values, image.noise_share)
+            counts[f"steps of {size:g} {image.unit}"] += 1
         if values.shape == shape and values.dtype == image.dtype:  # the one granule there is
             block = values
             continue
@@ -394,5 +398,5 @@ def save_estimate(store: Store | None, name: str, key: Mapping[str, Any], result
     file.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {"__key__": np.array(provenance.fingerprint(key)), **result}
-    np.savez(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # maps of sums are mostly zeros
     write_atomic(file, estimate_bytes(buffer.getvalue()))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import itertools
 import logging
 import queue
 import shutil
@@ -21,7 +20,7 @@ from typing import Any
 
 from dask.utils import format_bytes
 
-from xct_pipeline.engine import parcels
+from xct_pipeline.engine import parcels, waiting
 from xct_pipeline.engine.resources import BASE_BYTES, Need, Resources, local_processes
 from xct_pipeline.store.files import RefusedError
 
@@ -30,6 +29,7 @@ log = logging.getLogger("xct")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ARENA_MAX, MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -4, -3, -1  # of glibc's mallopt
 KEPT_SHARE = 0.8  # of the forecast, above which freed memory is given back: what a heap's holes take fits in the rest
+CLOSE_S = 20.0  # that closing a cluster may take
 _open: ContextVar[Any] = ContextVar("client of the run", default=None)
 
 
@@ -195,12 +195,13 @@ def _client(limits: Resources) -> Iterator[Any]:
         client = Client(local or limits.cluster, timeout=30)
     except (OSError, TimeoutError, ValueError) as error:
         raise RefusedError(f"--cluster {limits.cluster}: no scheduler answers there ({error})") from None
-    try:
-        yield client
-    finally:
-        client.close()
-        if local is not None:
-            local.close()
+    with waiting.quiet():
+        try:
+            yield client
+        finally:
+            for end in (client, local):  # neither waits for a scheduler or a worker that is silent
+                with contextlib.suppress(Exception):
+                    waiting.within(CLOSE_S, getattr(end, "close", lambda: None))
 
 
 def run_cluster(
@@ -220,29 +221,26 @@ def run_cluster(
     RefusedError
         There is no cluster to be had, or its workers are too small.
     """
-    from distributed import KilledWorker, as_completed
+    from distributed import KilledWorker
 
     with contextlib.ExitStack() as stack:
         shared = _open.get()
         client = stack.enter_context(_client(limits)) if shared is None else shared()
         local = local_processes(limits.cluster) is not None
+        watch = waiting.Watch(client, str(limits.cluster))
         if not local:
-            _refuse_small_workers(client, need, limits)
+            _refuse_small_workers(client, need, limits, watch)
         if folder is not None:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        waiting = iter(calls if folder is None else parcels.wrap(calls, folder))
+        tasks = iter(calls if folder is None else parcels.wrap(calls, folder))
 
         def submit(call: tuple[Any, ...]) -> Any:
             return client.submit(_work, folder, function, *call, pure=False, retries=3)
 
         at_a_time = min(need.workers(limits), len(calls)) if local else len(calls)
-        running = as_completed([submit(call) for call in itertools.islice(waiting, at_a_time)])
         try:
-            for future in running:
-                yield parcels.take(future.result())
-                future.release()
-                for call in itertools.islice(waiting, 1):
-                    running.add(submit(call))
+            for result in waiting.results(watch, submit, tasks, at_a_time):
+                yield parcels.take(result)
         except KilledWorker:
             raise RefusedError(
                 f"--cluster {limits.cluster}: a task ended several worker processes, most likely for want of memory; "
@@ -267,9 +265,13 @@ def _sizes(dask_scheduler: Any) -> dict[str, tuple[int, int]]:
     return {address: (w.nthreads, w.memory_limit or 0) for address, w in dask_scheduler.workers.items()}
 
 
-def _refuse_small_workers(client: Any, need: Need, limits: Resources) -> None:
+def _refuse_small_workers(client: Any, need: Need, limits: Resources, watch: waiting.Watch) -> None:
     """Refuse workers whose memory limit is less than their threads' tasks take."""
-    for address, (threads, limit) in client.run_on_scheduler(_sizes).items():
+    try:
+        sizes = waiting.within(waiting.SILENT_S, lambda: client.run_on_scheduler(_sizes))
+    except Exception:  # of many kinds: closed, cancelled, timed out
+        raise watch.lost() from None
+    for address, (threads, limit) in sizes.items():
         wanted = BASE_BYTES + threads * need.task_bytes
         if 0 < limit < wanted:
             raise RefusedError(

@@ -19,6 +19,7 @@ from xct_pipeline.planning.scan import ScanPlan, pixel_um, rays_of_scan, scan_pa
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.reconstruction.steps.row_sums import Rays
+from xct_pipeline.reconstruction.steps.upright import AxisTilt, find_tilt
 from xct_pipeline.scan import Axis, Scan, ScanError
 from xct_pipeline.store.files import unwritable
 from xct_pipeline.store.store import Store
@@ -34,6 +35,7 @@ class Prepared:
     fields: Fields | None = None
     columns: Array | None = None
     center: CenterEstimate | None = None
+    tilt: AxisTilt | None = None
     warnings: list[str] = field(default_factory=list)
     problem: str | None = None
 
@@ -60,7 +62,8 @@ class Prepared:
         assert scan is not None
         assert frame is not None
         assert self.center is not None
-        return scan, frame, working_axis(self.center.axis, frame)
+        tilt = 0.0 if self.tilt is None else self.tilt.corrected_deg
+        return scan, frame, replace(working_axis(self.center.axis, frame), tilt=tilt)
 
 
 def prepare(
@@ -110,10 +113,12 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
     entry.warnings += entry.fields.warnings  # before anything else can fail: they may say why
     scan, frame = sound(scan, frame, entry.fields)
     entry.item = replace(entry.item, scan=scan, frame=frame)
+    entry.tilt = find_tilt(config.reconstruction, scan, frame, entry.fields, store, steps)
+    entry.warnings += entry.tilt.warnings
     if entry.item.axis is not None:
         entry.center = reconstruction.given_center(entry.item.axis)
     else:
-        entry.center = _found_center(entry.fields, config, scan, frame, store, steps)
+        entry.center = _found_center(entry, entry.fields, config, store, steps)
     entry.warnings += entry.center.warnings
     if pixel_um(config, scan) is None:
         entry.warnings.append("no pixel size known: reconstructed in 1/pixel; give acquisition.pixel_size_um")
@@ -122,11 +127,14 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
 
 
 def _found_center(
-    fields: Fields, config: Config, scan: Scan, frame: Frame, store: Store | None, steps: Steps | None
+    entry: Prepared, fields: Fields, config: Config, store: Store | None, steps: Steps | None
 ) -> CenterEstimate:
     """Find the centre; where that fails on counts that are doubted, the doubt comes first."""
+    scan, frame = entry.item.scan, entry.item.frame
+    assert scan is not None
+    assert frame is not None
     try:
-        return reconstruction.estimate_center(config, scan, frame, fields, store, steps)
+        return reconstruction.estimate_center(config, scan, frame, fields, store, steps, entry.tilt)
     except ScanError as error:
         doubts = [text for text in fields.warnings if DOUBT in text]
         raise ScanError("; ".join([*doubts, str(error)])) from None

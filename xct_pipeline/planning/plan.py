@@ -125,7 +125,7 @@ def _stages(config: Config, scans: Sequence[ScanPlan], limits: Resources, stages
     names = tuple(item.name for item in scans)
     reference = registration.reference_index(settings, names)
     volume = _planned_volume(next((item for item in good if item.name == names[reference]), good[0]))
-    matching = registration.plan_steps(settings, volume, names, reference, store, limits)
+    matching = registration.plan_steps(settings, volume, names, reference, store, limits, config.store.noise_share)
     yield Stage("registration", _holding(matching, held))
     if "segmentation" in stages and config.segmentation is not None:
         facts = segmentation.Facts(names, (), reference, volume, (None,) * len(names))

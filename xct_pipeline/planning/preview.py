@@ -25,6 +25,7 @@ from xct_pipeline.planning.preview_cache import KeptRows, estimates_of
 from xct_pipeline.planning.scan import ScanPlan
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
+from xct_pipeline.reconstruction.steps.upright import find_tilt
 from xct_pipeline.scan import Axis, ScanError
 from xct_pipeline.store.store import Store
 
@@ -162,7 +163,8 @@ def find_centers(config: Config, scans: Sequence[str] | None = None) -> dict[str
             most = config.acquisition.most_left_out
             fields = measure_fields(config.correction, item.scan, item.frame, store, most_left_out=most)
             scan, frame = sound(item.scan, item.frame, fields)
-            found[item.name] = reconstruction.estimate_center(config, scan, frame, fields, store)
+            tilt = find_tilt(config.reconstruction, scan, frame, fields, store, None)
+            found[item.name] = reconstruction.estimate_center(config, scan, frame, fields, store, None, tilt)
         except ValueError as error:
             _skip(item.name, str(error), scans)
     if not found:

@@ -17,10 +17,12 @@ from xct_pipeline.correction.steps.defects import columns_step, defects_step
 from xct_pipeline.correction.steps.fields import Fields, fields_step, nominal_fields
 from xct_pipeline.engine.blocks import Pass, Reduction, Source, side_by_side
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.rounding import at_precision
 from xct_pipeline.engine.steps import Estimate, Step
 from xct_pipeline.reconstruction.center.find import LEAST_ANGLES, LEAST_COLUMNS
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.reconstruction.steps.row_sums import Rays, rays_of, row_sums_step
+from xct_pipeline.reconstruction.steps.upright import given_tilt, tilt_step, upright_op
 from xct_pipeline.scan import AnyScan, Axis, Scan, ScanError
 from xct_pipeline.store import provenance
 from xct_pipeline.store.store import Store
@@ -86,7 +88,7 @@ def plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -
             raise ScanError(outside)
         if given is None:
             _require_searchable(item.name, frame)
-        nominal = Axis((frame.columns - 1) / 2) if given is None else working_axis(given, frame)
+        nominal = nominal_axis(config, given, frame)
         fields = nominal_fields(frame)
         passes = scan_passes(config, item.scan, frame, fields, nominal, limits, Store(config.store_path))
     except ScanError as error:
@@ -98,7 +100,7 @@ def plan_scan(config: Config, item: OpenedScan, index: int, limits: Resources) -
 def _plan_volume(config: Config, item: OpenedScan, volume: GivenVolume) -> ScanPlan:
     """Lay out what brings a volume into the store."""
     try:
-        passes = (volume_pass(volume, config.acquisition),)
+        passes = (at_precision(volume_pass(volume, config.acquisition), config.store.noise_share),)
     except ScanError as error:
         return ScanPlan(item.name, item.files, None, None, (), str(error))
     return ScanPlan(item.name, item.files, None, None, passes, None, volume.warnings, volume=volume)
@@ -115,6 +117,12 @@ def given_axis(config: Config, index: int) -> Axis | None:
 def working_axis(axis: Axis, frame: Frame) -> Axis:
     """Return an axis, given in columns of the detector, in columns of the working frame."""
     return replace(axis, column=frame.to_working(axis.column))
+
+
+def nominal_axis(config: Config, axis: Axis | None, frame: Frame) -> Axis:
+    """Return the axis that a scan is planned with, in columns of the working frame: a given one, else the middle."""
+    known = Axis((frame.columns - 1) / 2) if axis is None else working_axis(axis, frame)
+    return replace(known, tilt=given_tilt(config.reconstruction))
 
 
 def _center_problem(name: str, center: float, scan: Scan) -> str:
@@ -154,11 +162,16 @@ def scan_passes(
         passes.append(correction.projection_pass(scan.name, raw, first, frame, inputs, limits.on_device))
         source, first = correction.stored_projections(store, scan.name, frame), ()
         inputs = {**inputs, "projections": provenance.fingerprint(passes[0].identity())}
+    upright = upright_op(frame, axis.tilt)
     ops = (*first, *correction.on_sinograms(config.correction, scan, frame, fields))
+    ops = ops if upright is None else (*ops, upright)
     geometry = reconstruction.geometry_of(config.reconstruction, scan, frame, axis, pixel_um(config, scan))
     passes.append(
-        reconstruction.volume_pass(
-            scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, before_s
+        at_precision(
+            reconstruction.volume_pass(
+                scan.name, source, ops, config.reconstruction, geometry, rows, inputs, limits, before_s
+            ),
+            config.store.noise_share,
         )
     )
     return tuple(passes)
@@ -184,7 +197,7 @@ def rays_of_scan(config: Config, item: ScanPlan, axis: Axis | None = None, step:
     """Return the sinograms of a scan; those that are planned, unless its axis and the pass to its volume are known."""
     if item.scan is None or item.frame is None:
         return None
-    nominal = Axis((item.frame.columns - 1) / 2) if item.axis is None else working_axis(item.axis, item.frame)
+    nominal = nominal_axis(config, item.axis, item.frame)
     pixel = pixel_um(config, item.scan)
     geometry = reconstruction.geometry_of(config.reconstruction, item.scan, item.frame, axis or nominal, pixel)
     return rays_of(step or item.passes[-1], geometry)
@@ -203,6 +216,7 @@ def reconstruction_steps(config: Config, scans: Sequence[ScanPlan], sums: bool =
     judged = isinstance(config.correction.stripe, StripeDefects)
     for item, scan, frame in known:
         steps.append(fields_step(scan, frame))
+        steps += [tilt_step(scan, frame)] if config.reconstruction.tilt == "auto" else []
         steps += [] if item.axis is not None else [reconstruction.center_step(scan, frame)]
         steps += [columns_step(config.correction, scan, frame)] if judged else []
     if judged and known:
@@ -212,7 +226,7 @@ def reconstruction_steps(config: Config, scans: Sequence[ScanPlan], sums: bool =
     volumes = [item.passes[-1] for item in scans if item.taken is not None]
     steps += [*side_by_side(over_projections), *side_by_side(volumes)]
     for item, scan, frame in known if sums else []:
-        axis = Axis((frame.columns - 1) / 2) if item.axis is None else working_axis(item.axis, frame)
+        axis = nominal_axis(config, item.axis, frame)
         steps.append(sums_of_rows(config, scan, frame, None, axis, item.passes[-1]))
     return tuple(with_held(step, held) for step in steps)
 

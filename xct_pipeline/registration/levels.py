@@ -350,6 +350,14 @@ def _shared_in_slab(p: PreparedLevel, s: Estimate, slab: tuple[int, int]) -> tup
     return own, common
 
 
+def aligned_slab(p: PreparedLevel, s: Estimate, z0: int, z1: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return planes z0:z1 of the smoothed reference, and of the moving volume in its frame and on its grey scale."""
+    moving, first = _moving_slab(p, z0, z1, s.transform)
+    fixed = _reference_slab(p, z0, z1)[1:-1]
+    size = p.level.moving.shape[0]
+    return fixed, fixed - residual_slab(fixed, moving, s.transform, z0, first, size, s.gain, s.offset)
+
+
 def expect_changes(p: PreparedLevel, s: Estimate) -> PreparedLevel:
     """Take smooth changes of grey value under an estimate out of a level's residuals."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xct_pipeline.device import to_host
+from xct_pipeline.registration import parameters as prm
 from xct_pipeline.registration import transform as tf
+from xct_pipeline.registration.determinacy import undetermined
 from xct_pipeline.registration.levels import (
     Estimate,
     Level,
@@ -53,12 +55,15 @@ class Registration(NamedTuple):
     """mean robust weight: about the share of the mask that keeps its grey value"""
     overlap: float
     """share of the mask that the moving volume covers"""
+    undetermined: tuple[str, ...] = ()
+    """parameters that the volumes do not determine, left at their start (names as in `parameters.names`)"""
 
 
 def register(
     levels: Iterable[Level],
     *,
     model: str = "rigid",
+    fix: Sequence[str] = (),
     start: ArrayLike | None = None,
     search: bool = True,
     smoothing: float = 0.7,
@@ -75,6 +80,7 @@ def register(
     ----------
     levels : coarse to fine; may be a generator that opens them one by one. The coarsest is read whole.
     model : "translation", "rigid" or "affine"
+    fix : parameters that are not searched but left at their start, as `parameters.names` calls them
     start : 3 x 4 in full-size voxels, tried beside no motion and the peaks of the phase correlation
     smoothing : Gaussian standard deviation in voxels of each level, before matching
     search : False begins at `start` alone; `max_shift` and `max_rotation` then count from there
@@ -97,12 +103,13 @@ def register(
     Notes
     -----
     Inverse-compositional Gauss-Newton (Baker and Matthews 2004) with Tukey's weights, whose scale is the median of the
-    residuals counted by squared gradient: flat regions, which say nothing about the motion, do not set it.
+    residuals counted by squared gradient: flat regions, which say nothing about the motion, do not set it. Parameters
+    that the two volumes do not determine (see `determinacy`) are put back to where they began, and held there.
     """
     if model not in tf.MODELS:
         raise ValueError(f'unknown model "{model}"; use one of {", ".join(tf.MODELS)}')
     ready = partial(prepare, memory=memory, parallel_map=parallel_map)
-    run = partial(_converge, model=model, max_iterations=max_iterations)
+    run = partial(_converge, model=model, held=tuple(fix), max_iterations=max_iterations)
     whole = matched = None
     problem: RegistrationError | None = None
     state, total = _NOTHING, 0
@@ -110,7 +117,7 @@ def register(
         if whole is None or matched is None:
             try:  # a small mask may hold too little on a coarse level: then the search begins on a finer one
                 whole = ready(level, smoothing)
-                state = run(whole, _search(whole, state, model, start, search), tolerance=10 * tolerance)
+                state = run(whole, _search(whole, state, model, tuple(fix), start, search), tolerance=10 * tolerance)
                 matched = whole
             except RegistrationError as error:
                 whole, problem = None, error
@@ -134,28 +141,60 @@ def register(
         whole = ready(whole.level, widening * smoothing)
         matched = whole._replace(mask=matched.mask, center=matched.center)
         state = state._replace(step=np.inf)
-    matched, state = _finish(matched, state, partial(run, tolerance=tolerance))
+    origin = tf.identity() if start is None else np.asarray(start, np.float64)
+    finish = partial(_finish, run=partial(run, tolerance=tolerance))
+    matched, state, held = _hold_undetermined(matched, state, finish, model, tuple(fix), origin)
     _require_converged(state, max_iterations, whole.level.scale)
-    result = _result(whole, state, _own_error(matched, state, model), total + state.iterations)
-    origin = tf.identity() if search or start is None else np.asarray(start, np.float64)
+    result = _result(whole, state, _own_error(matched, state, model, held), total + state.iterations)
+    result = result._replace(undetermined=held[len(fix) :])
+    if search:
+        origin = tf.identity()
     _require_plausible(whole, result, origin, max_shift, max_rotation)
     return result
 
 
+def _hold_undetermined(
+    p: PreparedLevel,
+    state: Estimate,
+    finish: Callable[..., tuple[PreparedLevel, Estimate]],
+    model: str,
+    fix: tuple[str, ...],
+    origin: tf.Matrix,
+) -> tuple[PreparedLevel, Estimate, tuple[str, ...]]:
+    """Go on to the end, and again with what turns out not to be determined put back to `origin`; returns what is held.
+
+    Noise alone has a best match too, anywhere and with a small error to all appearance.
+    """
+    begun, held = p, fix
+    while True:
+        p, state = finish(begun, state, held=held)
+        more = undetermined(p, state, model, held)
+        if not more:
+            return p, state, held
+        held += more
+        if len(held) == tf.MODELS[model]:
+            raise RegistrationError(
+                "no trustworthy motion: what the two volumes have in common is not more than noise in any direction; a "
+                "mask with texture is needed"
+            )
+        moved = prm.put_back(state.transform, tf.to_level(origin, p.level.scale), model, p.center, held)
+        state = state._replace(transform=moved, cut=3.0 * state.cut, step=np.inf)
+
+
 def _finish(
-    p: PreparedLevel, state: Estimate, run: Callable[[PreparedLevel, Estimate], Estimate]
+    p: PreparedLevel, state: Estimate, run: Callable[..., Estimate], held: tuple[str, ...]
 ) -> tuple[PreparedLevel, Estimate]:
     """Go on from an estimate without the changes around, unless edges disagree far more then.
 
     What moves by itself beside the mask, or another sharpness, differs too but is no change of grey value.
     """
     expecting = expect_changes(p, state)
-    other = run(expecting, state)
+    other = run(expecting, state, held=held)
     assert other.sums is not None
     losses = [_loss(sums, other.cut, p.spread) for sums in (other.sums, sum_samples(p, state))]
     if _is_converged(other, p.level.scale) and losses[0] < _FAR * losses[1]:
         return expecting, other
-    return p, run(p, state)
+    return p, run(p, state, held=held)
 
 
 def _loss(sums: Sums, cut: float, spread: float) -> float:
@@ -194,59 +233,22 @@ def _gain_and_offset(sums: Sums) -> tuple[float, float]:
     return gain, float(r / w - gain * m / w)
 
 
-def _projection(model: str) -> NDArray[np.float64]:
-    """Return the (12, n) matrix from a model's parameters to the affine ones."""
-    if model == "affine":
-        return np.eye(12)
-    columns = np.zeros((tf.MODELS[model], 3, 4))
-    for axis in range(3):
-        columns[axis, axis, 3] = 1.0
-    if model == "rigid":
-        for axis, (i, j) in enumerate([(2, 1), (0, 2), (1, 0)]):  # rotation about z, y, x
-            columns[3 + axis, i, j], columns[3 + axis, j, i] = 1.0, -1.0
-    return columns.reshape(-1, 12).T
-
-
-def _solve(sums: Sums, model: str) -> NDArray[np.float64]:
-    """Return the parameters of the step."""
-    projection = _projection(model)
-    hessian = projection.T @ sums.hessian @ projection
-    scale = np.sqrt(np.diag(hessian))
-    if not np.all(scale > 0.0):
-        raise RegistrationError("the mask has no texture: no gradient along at least one parameter of the motion")
-    normal = hessian / scale[:, None] / scale[None, :]
-    smallest = float(np.linalg.eigvalsh(normal)[0])
-    if smallest < 1e-7:
-        raise RegistrationError(
-            f"the mask's texture does not fix the motion: condition {smallest:.1g}, at least 1e-7 is needed; "
-            "take a larger mask or a model with fewer parameters"
-        )
-    return np.asarray(-np.linalg.solve(normal, (projection.T @ sums.gradient) / scale) / scale, dtype=np.float64)
-
-
-def _motion(parameters: NDArray[np.float64], model: str, center: NDArray[np.float64]) -> tf.Matrix:
-    if model == "translation":
-        return tf.translation(parameters)
-    if model == "rigid":
-        return tf.rigid(parameters[3:], parameters[:3], center)
-    change = parameters.reshape(3, 4)
-    return tf.about(np.eye(3) + change[:, :3], center, change[:, 3])
-
-
-def _converge(p: PreparedLevel, state: Estimate, model: str, max_iterations: int, tolerance: float) -> Estimate:
+def _converge(
+    p: PreparedLevel, state: Estimate, model: str, held: tuple[str, ...], max_iterations: int, tolerance: float
+) -> Estimate:
     """Iterate Gauss-Newton on one level; goes on with the relaxation of an estimate that was found on it."""
     going_on = bool(np.isfinite(state.step))
     s = state._replace(iterations=0, relaxation=state.relaxation if going_on else 1.0)
     before = None
     for iteration in range(1, max_iterations + 1):
         sums = sum_samples(p, s)
-        parameters = _solve(sums, model)
+        parameters = prm.solve(sums, model, held)
         relaxation = _relaxation(s.relaxation, parameters, before, sums, model)
         before = relaxation * parameters
-        motion = _motion(before, model, p.center)
+        motion = prm.motion(before, model, p.center)
         step = tf.largest_distance(motion, tf.identity(), p.points)
         if step > _STEP_LIMIT:
-            motion = _motion(before * (_STEP_LIMIT / step), model, p.center)
+            motion = prm.motion(before * (_STEP_LIMIT / step), model, p.center)
             before = None
         # only ever tightened: a scale that follows the solution both ways can keep it circling
         cut = min(_cut(p, sums), s.cut)
@@ -262,13 +264,13 @@ def _converge(p: PreparedLevel, state: Estimate, model: str, max_iterations: int
     return s
 
 
-def _own_error(p: PreparedLevel, s: Estimate, model: str) -> float:
+def _own_error(p: PreparedLevel, s: Estimate, model: str, held: tuple[str, ...]) -> float:
     """Return half the largest distance over the mask between the motions of two halves of the samples.
 
     Each is one step from the motion of all samples, which is near enough for one to do.
     """
-    steps = [s.relaxation * _solve(sum_samples(p, s, half), model) for half in (0, 1)]
-    halves = [tf.compose(s.transform, tf.invert(_motion(step, model, p.center))) for step in steps]
+    steps = [s.relaxation * prm.solve(sum_samples(p, s, half), model, held) for half in (0, 1)]
+    halves = [tf.compose(s.transform, tf.invert(prm.motion(step, model, p.center))) for step in steps]
     return p.level.scale * tf.largest_distance(halves[0], halves[1], p.points) / 2.0
 
 
@@ -283,13 +285,15 @@ def _relaxation(
     """
     if before is None:
         return current
-    projection = _projection(model)
+    projection = prm.projection(model)
     metric = projection.T @ sums.hessian @ projection
     left = float(before @ metric @ parameters) / max(float(before @ metric @ before), 1e-300)
     return float(np.clip(current / (1.0 - np.clip(left, -1.0, 0.8)), 1.0, 10.0)) if abs(left) > 0.1 else current
 
 
-def _search(p: PreparedLevel, state: Estimate, model: str, start: ArrayLike | None, search: bool) -> Estimate:
+def _search(
+    p: PreparedLevel, state: Estimate, model: str, held: tuple[str, ...], start: ArrayLike | None, search: bool
+) -> Estimate:
     """Try the starts on the coarsest level and return the one that correlates best."""
     level = p.level
     starts = [tf.identity()] if start is None else [tf.to_level(start, level.scale), tf.identity()]
@@ -297,12 +301,13 @@ def _search(p: PreparedLevel, state: Estimate, model: str, start: ArrayLike | No
         starts = starts[:1]
     elif np.prod(level.reference.shape) <= _SEARCHED:
         volumes = [to_host(v[0 : v.shape[0]]).astype(np.float32) for v in (level.reference, level.moving)]
-        starts += [tf.translation(shift) for shift in phase_shifts(volumes[0], volumes[1])]
+        free = [name not in held for name in prm.SHIFTS]
+        starts += [tf.translation(shift * free) for shift in phase_shifts(volumes[0], volumes[1])]
     best, score = None, -np.inf
     problem: RegistrationError | None = None
     for transform in starts:
         try:
-            s = _converge(p, state._replace(transform=transform), model, 12, 0.02)
+            s = _converge(p, state._replace(transform=transform), model, held, 12, 0.02)
             sums = sum_samples(p, s._replace(cut=np.inf))
         except RegistrationError as error:
             problem = error

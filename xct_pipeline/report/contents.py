@@ -17,11 +17,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from xct_pipeline.store import layout
-from xct_pipeline.store.files import StoreError, read_attributes
+from xct_pipeline.store.derived import image_attributes, open_array
+from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.image import CHUNK, SPATIAL
 from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
-from xct_pipeline.store.stored_array import StoredArray
 
 Array = npt.NDArray[Any]
 
@@ -107,7 +107,7 @@ class Level:
 
     Attributes
     ----------
-    array : StoredArray
+    array : StoredArray or DerivedArray
     t : int or None
         Plane along t.
     axes : str
@@ -168,7 +168,7 @@ def open_level(contents: Contents, path: str, side: int, t: int | None = None) -
         No such image, or no such plane.
     """
     folder = contents.store.path / path
-    attributes = read_attributes(folder)
+    attributes = image_attributes(folder)
     if "multiscales" not in attributes.get("ome", {}):
         raise AbsentError(f"the store has no image {path}")
     multiscale = attributes["ome"]["multiscales"][0]
@@ -177,7 +177,7 @@ def open_level(contents: Contents, path: str, side: int, t: int | None = None) -
     datasets = multiscale["datasets"]
     chosen, full = None, None
     for dataset in datasets:
-        array = StoredArray(folder / dataset["path"])
+        array = open_array(folder / dataset["path"])
         shape = tuple(array.shape[k] for k in spatial)
         full = full or shape
         chosen = (array, shape, dataset)

@@ -14,6 +14,7 @@ from xct_pipeline.store.export import exportable
 from xct_pipeline.store.series import Series
 
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
+DERIVED = "formula on the registered series, computed by xct_pipeline.open_image"
 PROCESS = "https://w3id.org/ro/wfrun/process/0.5"
 Entity = dict[str, Any]
 
@@ -117,7 +118,7 @@ def _parts(series: Series) -> Iterator[Entity]:
             "@type": "Dataset",
             "name": path,
             "description": place.meaning if place else "",
-            "encodingFormat": "OME-Zarr 0.5",
+            "encodingFormat": DERIVED if series.derives(path) else "OME-Zarr 0.5",
         }
     for file in sorted((root / "tables").glob("*.csv")):
         table = layout.TABLES.get(file.stem)

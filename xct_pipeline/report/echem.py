@@ -182,33 +182,53 @@ def _peak_marks(chart: Any, contents: Contents, divisor: float, row: int, timed:
 
 
 def spreading(contents: Contents) -> Any:
-    """Share of the ceramic that each material (liquid, carbon, gas) touches, against time below the voltage."""
-    table = contents.table("interface", "scan", "material", "fraction")
-    if "offset_voxels" in table:
-        table = table[table["offset_voxels"] == table["offset_voxels"].max()]
+    """Share of the ceramic, and of each partner, that each material touches, against time below the voltage."""
     when = dict(scan_marks(contents))
-    if not when:
+    surfaces = [
+        (surface, known)
+        for surface, table in _surfaces(contents)
+        if len(known := table.assign(time_s=table["scan"].astype(str).map(when)).dropna(subset=["time_s"]))
+    ]
+    if not surfaces:
         raise AbsentError("no time is known of any scan")
-    table = table.assign(time_s=table["scan"].astype(str).map(when)).dropna(subset=["time_s"])
     log = contents.tables.get("cycler")
     above = log if log is not None and "voltage_V" in log and "file" not in log else None
-    rows = 1 if above is None else 2
-    divisor, unit = time_unit([*table["time_s"], *([] if above is None else above["time_s"])])
-    heights = {} if above is None else {"row_heights": [0.35, 0.65]}
+    first = 1 if above is None else 2
+    rows = first - 1 + len(surfaces)
+    times = [t for _, table in surfaces for t in table["time_s"]]
+    divisor, unit = time_unit([*times, *([] if above is None else above["time_s"])])
+    heights = {} if above is None else {"row_heights": [0.35, *[0.65] * len(surfaces)]}
     chart = _plots(rows, 1, 260 + 130 * rows, shared_xaxes=True, vertical_spacing=0.06, **heights)
     if above is not None:
         line = _line(above["time_s"] / divisor, above["voltage_V"], "voltage", GREY)
         chart.add_trace(line.update(showlegend=False), 1, 1)
         chart.update_yaxes(title_text="voltage, V", row=1)
-    for k, (material, part) in enumerate(table.groupby("material", sort=False)):
-        shown = part.sort_values("time_s")
-        color = PALETTE[k % len(PALETTE)]
-        line = _line(shown["time_s"] / divisor, shown["fraction"], str(material), color, mode="lines+markers")
-        chart.add_trace(line.update(showlegend=True), rows, 1)
-    chart.update_yaxes(title_text="share of the ceramic in contact", range=[-0.02, 1.02], row=rows)
+    colors: dict[str, str] = {}
+    for row, (surface, table) in enumerate(surfaces, first):
+        for material, part in table.groupby("material", sort=False):
+            shown, name = part.sort_values("time_s"), str(material)
+            new = name not in colors
+            color = colors.setdefault(name, PALETTE[len(colors) % len(PALETTE)])
+            line = _line(shown["time_s"] / divisor, shown["fraction"], name, color, mode="lines+markers")
+            chart.add_trace(line.update(showlegend=new, legendgroup=name), row, 1)
+        chart.update_yaxes(title_text=f"share of {surface} in contact", range=[-0.02, 1.02], row=row)
     chart.update_xaxes(title_text=f"time of the log, {unit}", row=rows)
     _mark(chart, contents, divisor)
     return chart
+
+
+def _surfaces(contents: Contents) -> list[tuple[str, pd.DataFrame]]:
+    """Return surfaces and what touches them at the largest distance: the ceramic's towards the anode, partners'."""
+    partners = contents.tables.get("contacts")
+    found = []
+    if partners is None or "interface" in contents.tables:
+        found.append(("the ceramic", contents.table("interface", "scan", "material", "fraction")))
+    if partners is not None:
+        found += [(f"all {name}", rows) for name, rows in partners.groupby("partner", sort=False)]
+    return [
+        (name, rows[rows["offset_voxels"] == rows["offset_voxels"].max()] if "offset_voxels" in rows else rows)
+        for name, rows in found
+    ]
 
 
 def voltammograms(contents: Contents) -> Any:
@@ -292,23 +312,22 @@ def related_peaks(contents: Contents) -> pd.DataFrame:
 def _measures(contents: Contents) -> list[tuple[str, dict[str, float], dict[str, float]]]:
     """Return what peaks are held against: label, value and error by scan."""
     found: list[tuple[str, dict[str, float], dict[str, float]]] = []
-    interface = contents.tables.get("interface")
-    if interface is not None and {"scan", "material", "fraction"} <= set(interface.columns):
-        rows = interface
-        if "offset_voxels" in rows:
-            rows = rows[rows["offset_voxels"] == rows["offset_voxels"].max()]
+    touched = {"interface", "contacts"} & set(contents.tables)
+    for surface, rows in _surfaces(contents) if touched else ():
         first = rows[rows["scan"].astype(str) == contents.scans[contents.reference]]
-        material = str(first["material"].iloc[int(np.argmax(first["fraction"]))])
+        if not first["fraction"].notna().any():
+            continue
+        material = str(first["material"].iloc[int(np.nanargmax(first["fraction"]))])
         rows = rows[rows["material"] == material]
         contact = dict(zip(rows["scan"].astype(str), rows["fraction"].astype(float), strict=True))
-        found.append((f"share of the ceramic in contact with {material}", contact, {}))
+        found.append((f"share of {surface} in contact with {material}", contact, {}))
     balance = contents.tables.get("mass_balance")
     if balance is not None and {"scan", "mass_change_mg", "sigma_mg"} <= set(balance.columns):
         names = balance["scan"].astype(str)
         lost = dict(zip(names, -balance["mass_change_mg"].astype(float), strict=True))
         found.append(("mass lost, mg", lost, dict(zip(names, balance["sigma_mg"].astype(float), strict=True))))
     if not found:
-        raise AbsentError("the store has neither table interface nor mass_balance")
+        raise AbsentError("the store has neither table interface, contacts nor mass_balance")
     return found
 
 

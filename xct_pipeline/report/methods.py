@@ -164,6 +164,9 @@ def _reconstruction(found: Methods, settings: Settings, series: Series) -> None:
     if used and used != {"given"}:
         text += f"; the centre of rotation was found from projections that face each other{found.cite('padfield')}"
         text += f" and compared with the metric of the double wedge{found.cite('vo2014')}"
+    turned = table["tilt_corrected_deg"].dropna() if "tilt_corrected_deg" in table else pd.Series(dtype=float)
+    if (turned != 0).any():
+        text += f"; a tilt of the axis of up to {turned.abs().max():.2g} degrees was taken out by turning projections"
     found.say(text + ".")
 
 

@@ -171,6 +171,9 @@ def motion(contents: Contents) -> Markup:
                 "rotation x, °": turn[2],
             }
         )
+        left = row.get("undetermined")
+        if isinstance(left, str) and left:
+            rows[-1]["not determined, left at the start"] = ", ".join(left.split()).replace("_", " ")
     return frame_markup(pd.DataFrame(rows)) + Markup('<p class="note">{}</p>').format(
         "Where a point of the reference lies in the scan: shift of the volume's centre, and small angles."
     )

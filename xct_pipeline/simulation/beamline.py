@@ -68,6 +68,8 @@ class SimulationSettings:
         Column of the rotation axis from the detector's middle, pixels, and its largest deviation in a scan.
     axis_tilt_deg : float
         By which the axis leans in the detector's plane.
+    axis_lean_deg : float
+        By which it leans along the beam.
     shift_voxels, rotation_deg, tilt_deg : float
         Largest motion of the cell between the first and another scan: along each axis, about z, about x and y.
     scan_seconds, strip_seconds : float
@@ -105,6 +107,7 @@ class SimulationSettings:
     center_offset: float = 1.7
     center_spread: float = 0.5
     axis_tilt_deg: float = 0.0
+    axis_lean_deg: float = 0.0
     shift_voxels: float = 2.0
     rotation_deg: float = 0.8
     tilt_deg: float = 0.3
@@ -321,6 +324,7 @@ def make_frames(
             supersample=settings.supersample,
             average="intensity" if settings.average_intensity else "integral",
             axis_tilt=float(np.radians(settings.axis_tilt_deg)),
+            axis_lean=float(np.radians(settings.axis_lean_deg)),
         )
         arriving = light(drift[block], time[block]) * np.exp(-integrals)
         yield PROJECTION, detect(arriving, detector, settings, rng, projections=True)

@@ -108,6 +108,7 @@ def project(
     supersample: int = 2,
     average: Literal["intensity", "integral"] = "intensity",
     axis_tilt: float = 0.0,
+    axis_lean: float = 0.0,
 ) -> Array:
     """Project bodies in parallel geometry, averaging over each pixel as a detector does.
 
@@ -130,6 +131,9 @@ def project(
         Average exp(-p) over the rays of a pixel, or p itself.
     axis_tilt : float
         Radians by which the axis leans to larger columns with growing row.
+    axis_lean : float
+        Radians by which it leans along the beam, about the middle of the rows: what lies farther along the ray of
+        angle 0 (at larger y) is seen at larger rows.
 
     Returns
     -------
@@ -152,11 +156,16 @@ def project(
     out = np.zeros((theta.size, rows, columns))
     if not bodies:
         return out
+    upright = list(bodies)
     packed = _pack(bodies)
     values = packed.value * pixel_size_um * 1e-4
     subrows = _subrows(bodies, rows, columns, center, supersample, axis_tilt)
     for frame, angle in zip(out, theta, strict=True):
         u_direction = (0.0, math.sin(angle), math.cos(angle))
+        if axis_lean:
+            bodies = _leaning(upright, axis_lean, u_direction, 0.5 * (rows - 1))
+            packed = _pack(bodies)
+            subrows = _subrows(bodies, rows, columns, center, supersample, axis_tilt)
         half = np.array([body.half_width(u_direction) for body in bodies])
         _project_frame(
             frame,
@@ -244,6 +253,13 @@ def _pack(bodies: Sequence[Body]) -> _Packed:
         value=np.array([body.value for body in bodies]),
         half_height=np.array([body.half_width((1.0, 0.0, 0.0)) for body in bodies]),
     )
+
+
+def _leaning(bodies: Sequence[Body], lean: float, across: Sequence[float], height: float) -> list[Body]:
+    """Lean bodies about a line across the beam (a unit vector) at a height on the axis."""
+    turn = rotation_matrix([lean * part for part in across])
+    pivot = np.array([height, 0.0, 0.0])
+    return [transform(body, turn, pivot - turn @ pivot) for body in bodies]
 
 
 def _subrows(

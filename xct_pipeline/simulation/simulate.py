@@ -327,6 +327,7 @@ def _write_truth(
         "time_s": (_starts(settings) + 0.5 * settings.scan_seconds).tolist(),
         "center": [placement.center for placement in placements],
         "axis_tilt_deg": settings.axis_tilt_deg,
+        "axis_lean_deg": settings.axis_lean_deg,
         "motion": [placement.affine_um(cell.shape, voxel).tolist() for placement in placements],
         "mass_change_mg": masses.tolist(),
         "charge_C": charge_C(masses).tolist(),

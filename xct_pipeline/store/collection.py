@@ -22,9 +22,9 @@ def listing_problem(root: Path) -> str | None:
 
 
 def write_collection(root: Path) -> list[str]:
-    """List the images of a store for other readers; return their paths, those of the whole series first."""
+    """List the images that are stored for other readers; return their paths, those of the whole series first."""
     series = Series.open(root)
-    paths = [*exportable(series).values(), *series.volumes.values()]
+    paths = [path for path in (*exportable(series).values(), *series.volumes.values()) if not series.derives(path)]
     write_group(root / GROUP, {"ome": {"version": "0.5", "series": paths}})
     records.record(root, root / GROUP / "zarr.json")
     attributes = read_attributes(root)

@@ -10,14 +10,14 @@ from typing import Any
 
 from dask.utils import format_bytes
 
-from xct_pipeline.names import check_scan_name
+from xct_pipeline.names import check_scan_name, shown
 from xct_pipeline.outputs import written_whole
 from xct_pipeline.store import layout
+from xct_pipeline.store.derived import open_array
 from xct_pipeline.store.files import RefusedError, StoreError, read_attributes
 from xct_pipeline.store.formats import FORMATS, Exported, Format
 from xct_pipeline.store.image import SPATIAL
 from xct_pipeline.store.series import Series
-from xct_pipeline.store.stored_array import StoredArray
 
 VOLUMES, ALL = "volumes", "all"
 SHORT = {"labels": layout.MATERIALS, "changes": layout.ATTENUATION}
@@ -144,7 +144,9 @@ def _volumes(series: Series, scans: Sequence[str] | None) -> list[Exported]:
     missing = [name for name in scans or () if name not in series.volumes]
     if missing or not series.volumes:
         there = ", ".join(series.volumes)
-        raise StoreError(f"{series.store.path} has no volume of {', '.join(missing) or 'any scan'}; it has: {there}")
+        raise StoreError(
+            f"{series.store.path} has no volume of {', '.join(map(shown, missing)) or 'any scan'}; it has: {there}"
+        )
     return [_exported(series, series.volumes[name], name, None, name) for name in scans or series.volumes]
 
 
@@ -169,7 +171,7 @@ def _exported(series: Series, path: str, scan: str, t: int | None, name: str) ->
     known = time is not None and time == time
     return Exported(
         name,
-        StoredArray(folder / "0"),
+        open_array(folder / "0"),
         t,
         axes,
         str(xct.get("unit", "")),

@@ -50,6 +50,8 @@ class Image:
         Inner chunks; None for cubes of 64.
     attributes : mapping
         More to store under ``attributes.xct``.
+    noise_share : float or None
+        Values are rounded to steps of at most this share of their noise; None for all digits.
     """
 
     path: str
@@ -64,6 +66,7 @@ class Image:
     labels: bool = False
     chunks: tuple[int, ...] | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    noise_share: float | None = None
 
     def __post_init__(self) -> None:
         check_path(self.path)
@@ -118,6 +121,7 @@ class Image:
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for an existing image to be continued."""
+        rounded = {} if self.noise_share is None else {"noise_share": self.noise_share}
         return {
             "axes": self.axes,
             "shape": self.shape,
@@ -127,6 +131,7 @@ class Image:
             "origin": self.origin,
             "labels": self.labels,
             "layout": {"thickness": self.thickness, "levels": self.levels, "chunks": self.chunks, "encoding": ENCODING},
+            **rounded,
         }
 
     @classmethod
@@ -151,6 +156,7 @@ class Image:
             tuple(identity["origin"]),
             bool(identity["labels"]),
             None if layout["chunks"] is None else tuple(int(n) for n in layout["chunks"]),
+            noise_share=None if identity.get("noise_share") is None else float(identity["noise_share"]),
         )
 
 

@@ -142,7 +142,14 @@ _RECONSTRUCTION = Table(
         quantity("center_sigma", "pixel", "its standard error"),
         quantity("center_agreement", "pixel", "distance of the second method's centre"),
         text("center_method", "how the centre was found"),
-        quantity("tilt_deg", "degree", "of the rotation axis to the detector's columns; reported, not corrected"),
+        quantity("tilt_deg", "degree", "of the rotation axis to the detector's columns, as found"),
+        quantity("tilt_sigma", "degree", "its standard error"),
+        quantity("lean_deg", "degree", "of the rotation axis along the beam; reported, not corrected"),
+        quantity("lean_sigma", "degree", "its standard error"),
+        quantity("lift", "pixel", "by which the sample moved along z in half a turn; reported, not corrected"),
+        quantity("lift_sigma", "pixel", "its standard error"),
+        quantity("tilt_corrected_deg", "degree", "by which projections were turned upright"),
+        text("tilt_method", "how the tilt is known, or why it is not"),
         text("unit", "of the volume"),
         quantity("voxel_size_um", "micrometre", "edge of a voxel"),
         count("margin_left", "columns of air at the left edge"),
@@ -180,6 +187,9 @@ _REGISTRATION = Table(
         quantity("check_sigma", "1/cm", "its standard error"),
         KEPT,
         quantity("variance_factor", "1", "what resampling makes of the variance of white noise"),
+        text("undetermined", "motions that what was matched does not determine, left at their start"),
+        quantity("undetermined_shift", "voxel", "standard error of those shifts: the range of the search"),
+        quantity("undetermined_turn", "degree", "standard error of those turns: the range of the search"),
         count("without_data", "voxels of the reference's frame that the scan does not cover"),
         PROBLEM,
     ),
@@ -212,6 +222,7 @@ _FRAGMENTS = Table(
         *MATCH,
         KEPT,
         *MATRIX,
+        text("undetermined", "motions that the fragment does not determine, those of its scan"),
         PROBLEM,
     ),
 )
@@ -285,6 +296,20 @@ _INTERFACE = Table(
         quantity("area_um2", "micrometre2", "that the material covers"),
         count("columns", "columns of voxels that were looked at"),
         quantity("ceramic_fraction", "1", "share of the surface above which ceramic lies again"),
+    ),
+)
+
+_CONTACTS = Table(
+    "contacts",
+    "scan, partner, offset and material",
+    (
+        SCAN,
+        text("material", "that lies at the partner's surface"),
+        text("partner", "material whose whole surface is looked at"),
+        quantity("offset_voxels", "voxel", "distance from the surface at which was looked"),
+        quantity("fraction", "1", "share of the partner's surface that the material covers"),
+        LABEL,
+        quantity("area_um2", "micrometre2", "that the material covers"),
     ),
 )
 
@@ -468,6 +493,7 @@ TABLES: Mapping[str, Table] = {
         _OBJECTS,
         _VOIDS,
         _INTERFACE,
+        _CONTACTS,
         _THICKNESS,
         _MASS_BALANCE,
         _AREAL_NOISE,

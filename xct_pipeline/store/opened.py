@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from xct_pipeline.names import check_path
 from xct_pipeline.store import layout
-from xct_pipeline.store.files import StoreError, read_attributes
+from xct_pipeline.store.derived import DerivedArray, image_attributes, open_array, open_remote, with_ome
+from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.image import SPATIAL
-from xct_pipeline.store.remote import is_remote, remote_array, remote_attributes
+from xct_pipeline.store.remote import is_remote, remote_attributes
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.store.table_files import read_table
 
@@ -38,6 +39,7 @@ def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
     xarray.DataArray
         dims from the axes, coordinates of voxel centres in micrometre (pixels where unknown), along t the times in
         seconds and the names of the scans (``scan``), where they are kept; ``attrs["units"]``.
+        An image that is derived from the registered series is computed from it, block by block.
         Its blocks are whole shards. A damaged chunk raises when it is computed.
 
     Raises
@@ -47,13 +49,13 @@ def open_image(folder: str | os.PathLike[str], level: int = 0) -> xr.DataArray:
     """
     if is_remote(folder):
         url = os.fspath(folder).rstrip("/")
-        attributes = remote_attributes(url)
+        attributes = with_ome(remote_attributes(url))
         path = _dataset_of(attributes, level, url)["path"]
-        return _labelled(attributes, remote_array(f"{url}/{path}"), level, url.rsplit("/", 1)[-1])
+        return _labelled(attributes, open_remote(url, path, attributes), level, url.rsplit("/", 1)[-1])
     folder = Path(folder)
-    attributes = read_attributes(folder)
+    attributes = image_attributes(folder)
     dataset = _dataset_of(attributes, level, str(folder))
-    return _labelled(attributes, StoredArray(folder / dataset["path"]), level, folder.name)
+    return _labelled(attributes, open_array(folder / dataset["path"]), level, folder.name)
 
 
 def _dataset_of(attributes: Mapping[str, Any], level: int, where: str) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def _dataset_of(attributes: Mapping[str, Any], level: int, where: str) -> dict[s
     return dict(multiscale["datasets"][level])
 
 
-def _labelled(attributes: Mapping[str, Any], array: StoredArray, level: int, name: str) -> xr.DataArray:
+def _labelled(attributes: Mapping[str, Any], array: StoredArray | DerivedArray, level: int, name: str) -> xr.DataArray:
     """Return an array of an image with its coordinates, units and scans; see `open_image`."""
     import dask.array as da
     import xarray as xr
@@ -92,7 +94,11 @@ def _labelled(attributes: Mapping[str, Any], array: StoredArray, level: int, nam
         coords["t"] = np.asarray(xct["time_s"], dtype=float)
     scans = xct.get("scans", ()) if "t" in coords else ()
     lazy = da.from_array(array, chunks=array.shards or array.chunks, name=False)
-    extra = {key: value for key, value in xct.items() if key not in ("identity", "layout", "unit", "arrays", "scans")}
+    extra = {
+        key: value
+        for key, value in xct.items()
+        if key not in ("identity", "layout", "unit", "arrays", "scans", "derived")
+    }
     image = xr.DataArray(lazy, dims=axes, coords=coords, name=name, attrs={"units": xct.get("unit", ""), **extra})
     for axis in multiscale["axes"]:
         if axis["name"] in SPATIAL and "unit" in axis:

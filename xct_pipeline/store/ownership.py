@@ -49,7 +49,10 @@ def read_mark(root: Path) -> dict[str, Any] | None:
     """
     file = root / MARK
     try:
-        mark = seal.loads(file.read_bytes(), MARK)
+        data = file.read_bytes()
+        mark = seal.loads(data, MARK)
+        if f'"{seal.KEY}"'.encode() not in data:  # there never were marks without one
+            raise ValueError("it has no checksum")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError, KeyError) as error:
@@ -83,10 +86,27 @@ def is_ours(root: Path) -> bool:
         damaged = False
     if not _only_ours(state):
         return False
-    others = {entry.name for entry in root.iterdir() if entry.name != STATE and not is_temporary(entry.name)}
-    if others <= ({*OUTSIDE} if damaged else {"run.log"}):
+    others = {entry.name for entry in root.iterdir()} - {STATE}
+    if not damaged:
+        return others <= {"run.log"} or _noted(state) or _root_scans(root) is not None
+    others = {name for name in others if not is_temporary(name)}
+    if others <= {"run.log"} or _noted(state) or _root_scans(root) is not None:
         return True
-    return any((state / "markers").rglob("*.pass.json")) or _root_scans(root) is not None
+    return others <= OUTSIDE and (root / "zarr.json").exists() and not _foreign_root(root)
+
+
+def _noted(state: Path) -> bool:
+    """Tell whether there is a note of what an image was made of."""
+    return any((state / "markers").rglob("*.pass.json"))
+
+
+def _foreign_root(root: Path) -> bool:
+    """Tell whether the root's metadata can be read but were not written by us; of damaged ones that is not known."""
+    try:
+        data = (root / "zarr.json").read_bytes()
+        return isinstance(json.loads(data), dict) and f'"{seal.KEY}"'.encode() not in data
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def _only_ours(state: Path) -> bool:
@@ -107,6 +127,25 @@ def _root_scans(root: Path) -> dict[str, list[str]] | None:
 
 def _are_files(files: Any) -> bool:
     return isinstance(files, list) and all(isinstance(file, str) for file in files)
+
+
+def require_place(root: Path) -> None:
+    """Refuse a place that cannot become a store: a file, below a file, a link to nothing, inside another store.
+
+    Raises
+    ------
+    RefusedError
+        It names what is in the way.
+    """
+    if os.path.islink(root) and not os.path.exists(root):
+        raise RefusedError(f"{root} is a link that leads nowhere; choose another output or remove it")
+    if root.exists() and not root.is_dir():
+        raise RefusedError(f"{root} is a file; choose another output")
+    for folder in Path(os.path.realpath(root)).parents:
+        if folder.exists() and not folder.is_dir():
+            raise RefusedError(f"{root} would lie below the file {folder}; choose another output")
+        if is_ours(folder):
+            raise RefusedError(f"{root} lies inside the store {folder}; choose another output")
 
 
 def mend_mark(root: Path) -> None:

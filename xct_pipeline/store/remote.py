@@ -76,7 +76,7 @@ def remote_facts(url: str) -> dict[str, Any]:
     if "order" not in xct:
         raise StoreError(f"{url}: no store of xct")
     images = {}
-    for path in remote_attributes(f"{url}/OME").get("ome", {}).get("series", []):
+    for path in [*remote_attributes(f"{url}/OME").get("ome", {}).get("series", []), *xct.get("derived", [])]:
         own = remote_attributes(f"{url}/{path}").get("xct", {})
         identity = own.get("identity", {})
         images[path] = {

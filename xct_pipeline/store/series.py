@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.names import shown
 from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError, read_attributes
 from xct_pipeline.store.store import Store
@@ -111,7 +112,9 @@ class Series:
             It is none of the scans.
         """
         if scan not in self.scans:
-            raise StoreError(f"{self.store.path} has no scan {scan}; its scans are {', '.join(self.scans) or 'none'}")
+            raise StoreError(
+                f"{self.store.path} has no scan {shown(scan)}; its scans are {', '.join(self.scans) or 'none'}"
+            )
         return self.scans.index(scan)
 
     @property
@@ -191,6 +194,10 @@ class Series:
         """Tell whether the store has an image."""
         return (self.store.path / path / "zarr.json").is_file()
 
+    def derives(self, path: str) -> bool:
+        """Tell whether an image is computed from the registered series where it is read, rather than stored."""
+        return "derived" in read_attributes(self.store.path / path).get("xct", {})
+
     def image(self, path: str, level: int = 0) -> xr.DataArray:
         """Open an image; see `xct_pipeline.store.opened.open_image`."""
         return self.store.open(path, level)
@@ -205,7 +212,7 @@ class Series:
         """
         if scan not in self.volumes:
             there = ", ".join(self.volumes) or "none"
-            raise StoreError(f"{self.store.path} has no volume of {scan}; it has: {there}")
+            raise StoreError(f"{self.store.path} has no volume of {shown(scan)}; it has: {there}")
         return self.image(self.volumes[scan], level)
 
     def registered(self, level: int = 0) -> xr.DataArray:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xct_pipeline.names import shown
 from xct_pipeline.store import ownership, provenance, seal
 from xct_pipeline.store.arrays import array_bytes
 from xct_pipeline.store.files import (
@@ -109,8 +110,7 @@ class Store:
         RefusedError
             The directory holds something else, or another experiment, or a scan that is found no more.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise RefusedError(f"{self.path} is a file; choose another output")
+        ownership.require_place(self.path)
         if self.path.is_dir() and any(self.path.iterdir()) and not self.exists():
             raise RefusedError(f"{self.path} exists and is not a store of xct; choose another output or remove it")
         known = self.known_scans() if self.path.is_dir() else {}
@@ -160,7 +160,7 @@ class Store:
         """
         known = self.known_scans()
         if name not in known:
-            raise StoreError(f"{self.path} has no scan {name}; it has: {', '.join(known) or 'none'}")
+            raise StoreError(f"{self.path} has no scan {shown(name)}; it has: {', '.join(known) or 'none'}")
         for place in (f"scans/{name}", f"{STATE}/markers/scans/{name}", f"{STATE}/estimates/{name}"):
             ownership.remove(self.path, place)
         left = {other: files for other, files in known.items() if other != name}
@@ -237,6 +237,8 @@ class Store:
             log.warning("%s", error)
             current = {}
         xct = current.get("xct", {})
+        if "derived" in xct:  # described so far, and stored from now on
+            xct = {}
         other = "identity" in xct and xct["identity"] != provenance.plain(image.identity())
         if other:
             ownership.remove(self.path, image.path)

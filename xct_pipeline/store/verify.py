@@ -298,8 +298,9 @@ def _strays(root: Path, paths: Sequence[str]) -> Iterator[Problem]:
 
 
 def _groups(root: Path, paths: Sequence[str]) -> Iterator[Problem]:
-    """Yield what is wrong with the groups that images lie in."""
+    """Yield what is wrong with the groups that images lie in, and with those of images that are derived."""
     groups = {parent for path in paths for parent in Path(path).parents if str(parent) != "."} - set(map(Path, paths))
+    groups |= {Path(path) for path in _attributes(root).get("derived", ())}
     for group in sorted(groups):
         place = f"{group.as_posix()}/zarr.json"
         if not (root / place).exists():

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from xct_pipeline.store.derived import open_array, with_ome
 from xct_pipeline.store.files import StoreError, read_attributes, store_root
-from xct_pipeline.store.stored_array import StoredArray
 
 Array = npt.NDArray[Any]
 BLOCK_BYTES = 16_000_000  # what is read together: inner chunks are joined until a block is this large
@@ -188,13 +188,13 @@ def _require_size(folder: Path, arrays: Sequence[Guarded]) -> None:
 
 def _opened(folder: Path) -> Any:
     """Open an array: one of a store so that only what a run finished is read of it."""
-    return zarr.open_array(str(folder), mode="r") if store_root(folder) is None else StoredArray(folder)
+    return zarr.open_array(str(folder), mode="r") if store_root(folder) is None else open_array(folder)
 
 
 def ome_attributes(folder: Path) -> dict[str, Any]:
     """Return a group's attributes with the ``ome`` level of version 0.5 taken away; empty where there is no group."""
     try:
-        attributes = dict(zarr.open_group(str(folder), mode="r", use_consolidated=False).attrs)
+        attributes = with_ome(dict(zarr.open_group(str(folder), mode="r", use_consolidated=False).attrs))
     except (FileNotFoundError, zarr.errors.ContainsArrayError):
         return {}
     except (ValueError, OSError, KeyError, TypeError) as error:

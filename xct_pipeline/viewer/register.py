@@ -15,6 +15,7 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushBu
 
 from xct_pipeline.config import Config, MaskSettings, Registration, StartMotion
 from xct_pipeline.config.edit import update_config
+from xct_pipeline.outputs import written_whole
 from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.opened import open_image
@@ -216,7 +217,8 @@ class RegisterPanel(Panel):
                 raise ValueError("nothing is painted yet")
             file = self.path.with_name(f"{self.path.stem}_mask.tif")
             painted = (np.asarray(self.viewer.layers[PAINT].data) > 0).astype(np.uint8)
-            tifffile.imwrite(file, painted, photometric="minisblack", compression="zlib")
+            with written_whole(file) as part:
+                tifffile.imwrite(part, painted, photometric="minisblack", compression="zlib")
             self.shapes = {"painted": file.name}
             with self.low.changed.blocked(), self.high.changed.blocked(), self.masked.changed.blocked():
                 self.low.value, self.high.value, self.masked.value = self.low.min, self.high.max, True

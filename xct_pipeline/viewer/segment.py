@@ -13,6 +13,7 @@ from xct_pipeline.config import Config, SegmentWatershed
 from xct_pipeline.config import Denoise as DenoiseUnion
 from xct_pipeline.config import Segmentation as SegmentationUnion
 from xct_pipeline.config.edit import change_text, parse_text, update_config
+from xct_pipeline.outputs import written_whole
 from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.opened import open_image
@@ -191,7 +192,8 @@ class SegmentPanel(Panel):
                 raise ValueError("nothing is painted yet")
             painted = self.viewer.layers[PAINT].data
             planes = np.flatnonzero(painted.any(axis=(1, 2)))
-            tifffile.imwrite(self.path.parent / PAINTED, painted[planes], photometric="minisblack")
+            with written_whole(self.path.parent / PAINTED) as part:
+                tifffile.imwrite(part, painted[planes], photometric="minisblack")
             count = int(painted.max())
             names = self.method.fields["names"].value if "names" in self.method.fields else ""
             if len([name for name in names.split(",") if name.strip()]) != count:

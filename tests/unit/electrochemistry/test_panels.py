@@ -87,6 +87,28 @@ def test_a_panel_follows_its_table(draw, table, column):
     assert draw(before).to_json() != draw(contents(**{table: rows})).to_json()
 
 
+def test_spreading_on_carbon_is_drawn_beside_that_on_the_ceramic():
+    partner = pd.DataFrame(
+        {
+            "scan": [*SCANS, *SCANS],
+            "material": ["liquid"] * 4 + ["gas"] * 4,
+            "partner": "carbon",
+            "offset_voxels": 2.0,
+            "fraction": [0.9, 0.7, 0.4, 0.2, 0.1, 0.3, 0.6, 0.8],
+        }
+    )
+    both = contents(contacts=partner)
+    drawn = echem.spreading(both)
+    curves = {trace.name: list(trace.y) for trace in drawn.data}
+    assert curves["liquid"] == [0.9, 0.7, 0.4, 0.2]
+    assert curves["anode"] == list(CONTACT)
+    assert "share of all carbon in contact" in drawn.to_json()
+    assert "share of all carbon in contact with liquid" in echem.relation(both).to_json()
+    del both.tables["interface"]
+    assert "share of the ceramic" not in echem.spreading(both).to_json()
+    assert "share of all carbon in contact" not in echem.spreading(contents()).to_json()
+
+
 def test_panels_without_data_say_so():
     empty = OfFiles(Series(Store(Path("none")), {}, ()), {})
     for draw in (

@@ -163,6 +163,31 @@ def test_table_and_series_have_their_conventions(series):
     assert series.read_table("registration")["without_data"].tolist() == missing
 
 
+def test_a_shift_that_the_scans_do_not_show_is_left_and_told(tmp_path, caplog):
+    draw = np.random.default_rng(4)
+    rod = np.broadcast_to(draw.normal(size=(1, 20, 20)).repeat(2, 1).repeat(2, 2), (24, 40, 40))
+    volumes = {k: (rod + 0.3 * draw.normal(size=rod.shape)).astype(np.float32) for k in ("a", "b")}
+    store = make_store(tmp_path / "store.zarr", volumes)
+    plain = {"reference": "a", "mask": "auto", "max_shift": 6.0, "calibration": {"method": "none"}}
+    run(store, settings(**plain), ("a", "b"))
+    row = store.read_table("registration").iloc[1]
+    assert row["undetermined"] == "shift_z"
+    assert row["undetermined_shift"] == pytest.approx(6 / np.sqrt(3))
+    assert np.isnan(row["undetermined_turn"])
+    assert row["tre_self"] < 0.2
+    middle = (np.array(rod.shape) - 1) / 2 * VOXEL_UM
+    assert abs((tf.apply(matrix(row), middle) - middle)[0]) < 0.05 * VOXEL_UM
+    (told,) = [r.getMessage() for r in caplog.records if "does not determine" in r.getMessage()]
+    assert told.startswith("b: ")
+    assert "its shift along z" in told
+    assert "3.5 voxels" in told
+    assert 'registration.fix = ["shift_z"]' in told
+    caplog.clear()
+    run(store, settings(**plain, fix=["shift_z"]), ("a", "b"))
+    assert store.read_table("registration")["undetermined"].isna().all()
+    assert not [r for r in caplog.records if "does not determine" in r.getMessage()]
+
+
 def test_own_error_is_half_the_distance_of_two_halves(series):
     run(series, settings())
     table = series.read_table("registration")

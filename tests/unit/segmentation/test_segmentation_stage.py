@@ -286,6 +286,28 @@ def test_interface_half_covered(series) -> None:
     assert set(table["scan"]) == {"scan_00", "scan_01"}
 
 
+def test_partners_have_a_table_of_what_touches_them(tmp_path: Path) -> None:
+    store, facts = series_store(tmp_path, [attenuation(truth(), 0), attenuation(truth(32), 1)])
+    stage.run(config(store), facts, store, LIMITS)
+    before = store.read_table("interface")
+    assert not list(store.path.rglob("contacts.csv"))
+    settings = {"interface": {"partners": ["ceramic", "metal"]}}
+    stage.run(config(store, **settings), facts, store, LIMITS)
+    pd.testing.assert_frame_equal(store.read_table("interface"), before)
+    assert list(store.path.rglob("contacts.csv"))
+    table = store.read_table("contacts")
+    assert set(table["scan"]) == {"scan_00", "scan_01"}
+    assert set(table["partner"]) == {"ceramic", "metal"}
+    np.testing.assert_allclose(table.groupby(["scan", "partner", "offset_voxels"])["fraction"].sum(), 1)
+    at = table[(table["offset_voxels"] == 3) & (table["scan"] == "scan_00")].set_index(["partner", "material"])
+    shared = 36 * 20 * VOXEL**2  # the face of the ceramic on which the metal lies
+    np.testing.assert_allclose(at.loc[("ceramic", "metal"), "area_um2"], shared, rtol=0.15)
+    with pytest.raises(ConfigError, match=r"interface\.partners names carbon, which is no material; there are gas"):
+        config(store, interface={"partners": ["carbon"]})
+    with pytest.raises(ConfigError, match=r"partners needs interface\.offsets"):
+        config(store, interface={"partners": ["metal"], "offsets": []})
+
+
 def test_no_ceramic_is_a_warning(tmp_path: Path) -> None:
     labels = truth()
     empty = attenuation(np.where(labels == 3, 1, labels), 1)

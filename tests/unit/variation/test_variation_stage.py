@@ -55,7 +55,9 @@ def volumes(noise: float = NOISE, changes=change, seed: int = 0) -> list[np.ndar
     return [(still + changes(t) + generator.normal(0, noise, SHAPE)).astype(np.float32) for t in range(len(NAMES))]
 
 
-def series_of(store: Store, values: list[np.ndarray], failed: tuple[int, ...] = (), reference: int = 0) -> stage.RegisteredSeries:
+def series_of(
+    store: Store, values: list[np.ndarray], failed: tuple[int, ...] = (), reference: int = 0
+) -> stage.RegisteredSeries:
     store.claim({name: [name] for name in NAMES})
     empty = np.full(SHAPE, np.nan, np.float32)
     write_image(store, "registered", [empty if k in failed else v for k, v in enumerate(values)], "1/cm")

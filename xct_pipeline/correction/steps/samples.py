@@ -10,13 +10,18 @@ from xct_pipeline.acquisition.steps import Frame, RawSource
 from xct_pipeline.config import Correction
 from xct_pipeline.correction.steps.fields import Fields, angle_blocks, integrals_of, whole_frames
 from xct_pipeline.correction.steps.stage import on_counts
-from xct_pipeline.engine.blocks import Array, apply_ops, regions_of
+from xct_pipeline.engine.blocks import Array, BlockOp, apply_ops, regions_of
 from xct_pipeline.scan import Scan
 
 
-def integrals_of_rows(settings: Correction, scan: Scan, frame: Frame, fields: Fields, rows: Sequence[int]) -> Array:
-    """Return sinograms (angle, row, column) of single rows, zingers removed, before stripe removal."""
-    ops = on_counts(settings, scan, frame, fields)
+def integrals_of_rows(
+    settings: Correction, scan: Scan, frame: Frame, fields: Fields, rows: Sequence[int], after: Sequence[BlockOp] = ()
+) -> Array:
+    """Return sinograms (angle, row, column) of single rows, zingers removed, before stripe removal.
+
+    Operations on line integrals may come `after`.
+    """
+    ops = (*on_counts(settings, scan, frame, fields), *after)
     angles, columns = slice(0, frame.angles), slice(0, frame.columns)
     needed = [regions_of(ops, (angles, slice(row, row + 1), columns)) for row in rows]
     bands = _counts_of_bands(scan, frame, [regions[0][1] for regions in needed])
@@ -47,3 +52,16 @@ def integrals_of_angles(scan: Scan, frame: Frame, fields: Fields, count: int) ->
         counts = source.read((slice(k, k + 1), rows, slice(0, frame.columns)))
         parts.append(integrals_of(fields, counts, slice(k, k + 1), rows))
     return np.concatenate(parts)
+
+
+def binned_integrals(scan: Scan, frame: Frame, fields: Fields, chosen: Sequence[int], factor: int) -> Array:
+    """Return whole projections (angle, row, column) at chosen angles as line integrals, means of `factor`^2 pixels."""
+    source, whole = RawSource(scan.projections, frame), slice(0, frame.columns)
+    rows, columns = frame.rows // factor, frame.columns // factor
+    out = np.empty((len(chosen), rows, columns), np.float32)
+    for n, k in enumerate(chosen):
+        counts = source.read((slice(k, k + 1), slice(0, frame.rows), whole))
+        p = integrals_of(fields, counts, slice(k, k + 1), slice(0, frame.rows))[0]
+        split = p[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
+        out[n] = split.mean(axis=(1, 3), dtype=np.float64)
+    return out

@@ -226,7 +226,9 @@ def _find(
         found = by_values_if_better(found, *facing_pairs(table, turns, PAIRS))
     slope, slope_error, tilted, sigma, row = tilt_of(found, where)
     sigma = float(np.hypot(np.hypot(sigma, rings), error_of_jitter(table, turns, found)))
-    if abs(found.center - second) > max(disagreement, 3 * sigma):
+    if abs(found.center - second) > max(disagreement, 3 * sigma) and (
+        half_acquisition or abs(found.center - second) > 4 * np.hypot(sigma, scatter_of_metric(table, theta, found))
+    ):
         warnings.append(disagreement_warning(found.center, second))
     if tilted:
         warnings.append(tilt_warning(slope, slope * float(np.ptp(where))))
@@ -283,6 +285,22 @@ def cross_check(
     except ValueError as error:
         warnings.append(f"no cross-check of the centre: {error}")
         return float("nan"), np.zeros((2, 0))
+
+
+def scatter_of_metric(table: Array, angles: Array, found: PairCenter) -> float:
+    """Standard error of the metric's centre by the scatter between groups of rows; 0 where rows are too few.
+
+    With few counts the metric is several times noisier than the registration, and its difference tells nothing.
+    """
+    best = np.sort(np.argsort(-found.row_weight, kind="stable")[:METRIC_ROWS])
+    groups = min(4, len(best))
+    centers = []
+    for start in range(groups):
+        try:
+            centers.append(center_from_metric(table[:, best[start::groups]], angles)[0])
+        except ValueError:  # a group without a minimum tells nothing
+            continue
+    return float(np.std(centers, ddof=1) / np.sqrt(len(centers))) if len(centers) > 2 else 0.0
 
 
 def tilt_of(found: PairCenter, rows: Array) -> tuple[float, float, bool, float, float]:

@@ -23,6 +23,7 @@ from xct_pipeline.engine.steps import Estimate, Steps
 from xct_pipeline.reconstruction import fourier, half_acquisition, truncation
 from xct_pipeline.reconstruction.center.find import CenterEstimate, choose_rows, find_center, row_content
 from xct_pipeline.reconstruction.methods import METHODS, View
+from xct_pipeline.reconstruction.steps.upright import AxisTilt, upright_op
 from xct_pipeline.scan import Axis, Scan, ScanError
 from xct_pipeline.store.image import Image, level_count, shard_thickness
 from xct_pipeline.store.store import Store
@@ -30,6 +31,7 @@ from xct_pipeline.store.store import Store
 GROUP = 16  # slices that a run computes together; aligned to detector row 0
 CONTENT_ANGLES = 8  # projections from which rows are chosen for the centre
 CENTER_ROWS = 12
+TILTED = "the rotation axis is tilted"  # how a warning of the rows' centres begins
 CENTER_BYTES = 24  # for each value of the rows that it is found in, measured on simulated scans
 CENTER_S, CENTER_VALUE_S = 1.5, 5e-7  # CPU-seconds of a scan, and per value of a sinogram more
 GRID_S, VOXEL_S = 1e-8, 3e-8  # CPU-seconds per voxel of a row and angle, and per voxel
@@ -205,13 +207,21 @@ def center_step(scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = Non
     """Return the step that finds the centre of rotation of a scan."""
     sinogram = frame.angles * frame.columns
     need = Need("", 1, CENTER_ROWS * sinogram * CENTER_BYTES, alone=True, cpu_s=CENTER_S + CENTER_VALUE_S * sinogram)
-    return Estimate(f"{scan.name}/center", 3, need, inputs or {})
+    return Estimate(f"{scan.name}/center", 4, need, inputs or {})
 
 
 def estimate_center(
-    config: Config, scan: Scan, frame: Frame, fields: Fields, store: Store | None, steps: Steps | None = None
+    config: Config,
+    scan: Scan,
+    frame: Frame,
+    fields: Fields,
+    store: Store | None,
+    steps: Steps | None = None,
+    tilt: AxisTilt | None = None,
 ) -> CenterEstimate:
     """Find the centre of rotation from rows chosen for their content, in detector columns; cached in the store.
+
+    Projections are turned upright first where the axis has a `tilt`; what whole projections tell of it leads.
 
     Raises
     ------
@@ -219,20 +229,30 @@ def estimate_center(
         No centre can be found.
     """
     settings = config.correction
-    ops = [op.identity() for op in on_counts(settings, scan, frame, fields)]
+    upright = upright_op(frame, tilt.corrected_deg if tilt else 0.0)
+    after = () if upright is None else (upright,)
+    ops = [op.identity() for op in (*on_counts(settings, scan, frame, fields), *after)]
     key = {**scan_identity(scan), "frame": vars(frame), "ops": ops}
 
     def search() -> dict[str, Array]:
         try:
             content = row_content(integrals_of_angles(scan, frame, fields, CONTENT_ANGLES))
             rows = choose_rows(content, CENTER_ROWS)
-            sinograms = integrals_of_rows(settings, scan, frame, fields, rows.tolist())
-            found = find_center(sinograms, scan.angles, rows)
+            sinograms = integrals_of_rows(settings, scan, frame, fields, rows.tolist(), after)
+            found = _with_tilt(find_center(sinograms, scan.angles, rows), tilt)
         except ValueError as error:
             raise ScanError(f"{scan.name}: {error}") from None
         return {name: np.asarray(value) for name, value in vars(found).items()}
 
     return restored_center(estimated(store, center_step(scan, frame, key), search, steps), frame)
+
+
+def _with_tilt(found: CenterEstimate, tilt: AxisTilt | None) -> CenterEstimate:
+    """Put the tilt that whole projections tell in the place of what the chosen rows tell."""
+    if tilt is None or tilt.found is None:
+        return found
+    warnings = tuple(text for text in found.warnings if not text.startswith(TILTED))
+    return replace(found, tilt_deg=tilt.found.tilt_deg, tilt_sigma=tilt.found.tilt_sigma, warnings=warnings)
 
 
 def restored_center(values: Mapping[str, Array], frame: Frame) -> CenterEstimate:

@@ -15,13 +15,17 @@ from xct_pipeline.correction.steps.stage import COUNTS
 from xct_pipeline.engine.execution import PassResult
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps.stage import unit_of
+from xct_pipeline.reconstruction.steps.upright import AxisTilt
 from xct_pipeline.store.store import Store
+
+TILT = ("tilt_deg", "tilt_sigma", "lean_deg", "lean_sigma", "lift", "lift_sigma")
 
 
 def table_row(
     name: str,
     opened: bool,
     center: CenterEstimate | None,
+    tilt: AxisTilt | None,
     margin: tuple[int, int] | None,
     pixel: float | None,
     passes: Sequence[PassResult],
@@ -47,7 +51,7 @@ def table_row(
         "center_sigma": center.sigma if center else None,
         "center_agreement": center.agreement if center else None,
         "center_method": center.method if center else None,
-        "tilt_deg": center.tilt_deg if center else None,
+        **_tilt_columns(tilt),
         "unit": unit_of(pixel) if opened else None,
         "voxel_size_um": pixel,
         "margin_left": margin[0] if margin else None,
@@ -56,6 +60,17 @@ def table_row(
         "seconds": round(sum(passed.seconds for passed in passes), 2),
         "problem": problem,
     }
+
+
+def _tilt_columns(tilt: AxisTilt | None) -> dict[str, Any]:
+    """Return what is known of the axis's tilt; empty where nothing is."""
+    found = tilt.found if tilt else None
+    known = {} if found is None else {name: getattr(found, name) for name in TILT}
+    corrected = {
+        "tilt_corrected_deg": tilt.corrected_deg if tilt else None,
+        "tilt_method": tilt.method if tilt else None,
+    }
+    return {name: known.get(name) for name in TILT} | corrected
 
 
 def volume_row(name: str, volume: GivenVolume, passes: Sequence[PassResult], problem: str | None) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from xct_pipeline.store import layout
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 
-VERSION = 2
+VERSION = 3
 REACH = 16  # voxels beyond a window: search, smoothing and what a window may move
 TILE = 128  # voxels: nodes so near to each other are read together
 TILE_COPIES = 8  # of the two blocks: as read, filtered along each axis, and what matching one window takes
@@ -276,6 +276,7 @@ def _fragment_row(
         **dict(zip(("rotation_z", "rotation_y", "rotation_x"), turned, strict=True)),
         **{name: found[name].item() for name in ("tre_self", "residual", "correlation", "kept")},
         **tf.to_row(tf.voxels_to_um(found["transform"], fixed.voxel_um or 1.0)),
+        "undetermined": " ".join(map(str, found["undetermined"])) or None,
     }
 
 
@@ -311,6 +312,7 @@ def _match_fragment(
     return {
         "transform": tf.from_level(_shifted(found.transform, -corner, other), scale),
         "kept": np.array(found.kept),
+        "undetermined": np.array(found.undetermined, dtype=str),
         **{name: np.array(value) for name, value in values.items()},
     }
 

@@ -17,8 +17,8 @@ from xct_pipeline.engine.scheduling import release_memory, share_one_heap
 from xct_pipeline.engine.steps import Estimate, Steps
 from xct_pipeline.region import VERSION as REGION_VERSION
 from xct_pipeline.region import painted_digest
+from xct_pipeline.registration import parameters, warp
 from xct_pipeline.registration import transform as tf
-from xct_pipeline.registration import warp
 from xct_pipeline.registration.levels import Level, RegistrationError
 from xct_pipeline.registration.rigid import register
 from xct_pipeline.registration.steps.grey import grey_scale
@@ -26,7 +26,7 @@ from xct_pipeline.registration.steps.masks import Mask
 from xct_pipeline.registration.steps.volumes import Motion, Volume, finest_level, matched_level
 from xct_pipeline.store.store import Store
 
-VERSION = 5
+VERSION = 6
 FAR_GAIN = 0.02  # of the grey scale from 1, that sound scans of one detector and energy do not show
 MATCHING_RATE = 2e6  # voxels of the matched level per CPU-second
 MATCHING_COPIES = 9  # of a matched level; 8.6 measured, while gas is looked for in one of two volumes
@@ -69,8 +69,47 @@ def estimate_motion(
     cached = estimated(store, step, search, steps)
     values: dict[str, Any] = {name: a.item() if a.ndim == 0 else a for name, a in cached.items()}
     factor = warp.mean_variance_factor(values["transform"], reference.shape, settings.order)
-    warnings = (*(str(w) for w in cached["warnings"]), *gain_warning(values["gain"], values["gain_sigma"]))
-    return Motion(moving.name, **{**values, "warnings": warnings}, variance_factor=factor)
+    left = undetermined_range(settings, tuple(map(str, cached["undetermined"])), reference.shape)
+    warnings = (
+        *(str(w) for w in cached["warnings"]),
+        *gain_warning(values["gain"], values["gain_sigma"]),
+        *undetermined_warning(**left),
+    )
+    return Motion(moving.name, **{**values, **left, "warnings": warnings}, variance_factor=factor)
+
+
+def undetermined_range(settings: Registration, names: tuple[str, ...], shape: Sequence[int]) -> dict[str, Any]:
+    """Return the entries of a Motion that say what was not determined.
+
+    Nothing is known of it but the range of the search, within which every value is as likely: its standard deviation is
+    half the range over the square root of 3.
+    """
+    kinds = {name.partition("_")[0] for name in names}
+    shift = (settings.max_shift or 0.25 * max(shape)) / np.sqrt(3)
+    turn = settings.max_rotation / np.sqrt(3)
+    return {
+        "undetermined": names,
+        "undetermined_shift": float(shift) if "shift" in kinds else np.nan,
+        "undetermined_turn": float(turn) if "turn" in kinds else np.nan,
+    }
+
+
+def undetermined_warning(
+    undetermined: Sequence[str], undetermined_shift: float, undetermined_turn: float
+) -> tuple[str, ...]:
+    """Say in a sentence what was not determined, within which limits it is known, and what to write."""
+    if not undetermined:
+        return ()
+    known = [f"{undetermined_shift:.2g} voxels"] if np.isfinite(undetermined_shift) else []
+    known += [f"{undetermined_turn:.2g} degrees"] if np.isfinite(undetermined_turn) else []
+    fixed = [f'"{name}"' for name in undetermined if name in parameters.SHIFTS + parameters.TURNS]
+    advice = f"registration.fix = [{', '.join(fixed)}] leaves it there" if len(fixed) == len(undetermined) else ""
+    return (
+        f"what is matched does not determine its {', '.join(map(parameters.words, undetermined))} above the noise: "
+        f"left at the start{', standard error ' if known else ''}{' and '.join(known)}; "
+        f"{advice or 'a method with fewer parameters, rigid or translation, does without'}, "
+        "a mask with texture that way would find it",
+    )
 
 
 def gain_warning(gain: float, sigma: float) -> tuple[str, ...]:
@@ -122,6 +161,7 @@ def _register(
         found = register(
             _levels(settings, reference, moving, store),
             model=settings.method,
+            fix=tuple(dict.fromkeys(settings.fix)),
             smoothing=settings.smoothing,
             start=start,
             search=start is None,
@@ -137,6 +177,7 @@ def _register(
         "tre_self": np.array(found.tre_self),
         "iterations": np.array(found.iterations),
         "kept": np.array(found.kept),
+        "undetermined": np.array(found.undetermined, dtype=str),
         **grey,
     }
 

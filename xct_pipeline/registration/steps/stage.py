@@ -17,6 +17,7 @@ import numpy as np
 from xct_pipeline.config import Config, Registration
 from xct_pipeline.engine.execution import PassResult, Progress, plane_counts, run_passes, silent
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.rounding import at_precision
 from xct_pipeline.engine.steps import Step, Steps
 from xct_pipeline.region import check_painted
 from xct_pipeline.registration import transform as tf
@@ -109,7 +110,13 @@ def check_files(config: Config, shape: Sequence[int]) -> None:
 
 
 def plan_steps(
-    settings: Registration, volume: Volume, names: Sequence[str], reference: int, store: Store, limits: Resources
+    settings: Registration,
+    volume: Volume,
+    names: Sequence[str],
+    reference: int,
+    store: Store,
+    limits: Resources,
+    noise_share: float | None = None,
 ) -> tuple[Step, ...]:
     """Return the steps that register scans like `volume`, in the order they are executed.
 
@@ -121,6 +128,7 @@ def plan_steps(
     motions, count = [Motion(name, turned) for name in names], len(names)
     fixed = [replace(volume, name="")] * count
     warped = series_pass(settings, fixed, motions, -1, [None] * count, store, limits)
+    warped = at_precision(warped, noise_share)
     steps: list[Step] = [*(motion_step(name, volume.shape, volume.levels) for name in moving), warped]
     if settings.local is not None:
         steps += [displacement_step(settings.local, volume.shape, name) for name in moving]
@@ -138,8 +146,11 @@ def run(
     limits: Resources,
     progress: Progress = silent,
     steps: Steps | None = None,
+    noise_share: float | None = None,
 ) -> RegistrationResult:
     """Register every scan of a series with its reference, resample it, write the table of motions.
+
+    With `noise_share` the series is rounded to steps of at most this share of its noise.
 
     Raises
     ------
@@ -159,7 +170,7 @@ def run(
             log.warning("%s: %s", name, warning)
         volumes.append(volume)
         motions.append(motion)
-    step = series_pass(settings, volumes, motions, reference, times_s, store, limits)
+    step = at_precision(series_pass(settings, volumes, motions, reference, times_s, store, limits), noise_share)
     done = run_passes(store, [step], limits, progress, steps)
     without_data = plane_counts(store, step, "without_data")
     store.write_table("registration", motion_table(motions, fixed.voxel_um, without_data))

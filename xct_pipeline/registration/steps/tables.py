@@ -35,5 +35,16 @@ def motion_table(motions: Sequence[Motion], voxel_um: float | None, without_data
         }
         if motion.problem is not None:
             row = dict.fromkeys(row, np.nan)
-        rows.append({"scan": motion.name, **row, "without_data": missing, "problem": motion.problem})
+        left = " ".join(motion.undetermined) or None
+        rows.append(
+            {
+                "scan": motion.name,
+                **row,
+                "undetermined": left,
+                "undetermined_shift": motion.undetermined_shift,
+                "undetermined_turn": motion.undetermined_turn,
+                "without_data": missing,
+                "problem": motion.problem,
+            }
+        )
     return pd.DataFrame(rows)

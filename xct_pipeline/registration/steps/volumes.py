@@ -80,6 +80,10 @@ class Motion:
         3 x 4, voxels (z, y, x) of the reference volume to voxels of the scan's own.
     gain, offset : float
         Applied: mu_reference = gain * mu + offset (1/cm).
+    undetermined : tuple of str
+        Parameters that the volumes do not determine, left at their start.
+    undetermined_shift, undetermined_turn : float
+        Standard deviation of what they may be, all over the range of the search alike: voxels, degrees; NaN for none.
     """
 
     name: str
@@ -95,6 +99,9 @@ class Motion:
     check_sigma: float = np.nan
     kept: float = 1.0
     variance_factor: float = 1.0
+    undetermined: tuple[str, ...] = ()
+    undetermined_shift: float = np.nan
+    undetermined_turn: float = np.nan
     warnings: tuple[str, ...] = ()
     problem: str | None = None
 

@@ -14,7 +14,7 @@ from xct_pipeline.engine.execution import measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
 from xct_pipeline.registration.steps.stage import PATH
-from xct_pipeline.segmentation import interface, properties, surface
+from xct_pipeline.segmentation import contact, interface, properties, surface
 from xct_pipeline.segmentation.steps.series import BoxSource, Facts, box_source, box_step, boxes, inputs_of, of_scan
 from xct_pipeline.store.labels import LABELS, find_label
 from xct_pipeline.store.store import Store
@@ -165,6 +165,27 @@ def _contact_chunk(
     direction: interface.Direction,
 ) -> dict[str, Array]:
     return interface.contact_partial(block, region[1:], planes[region[0].start], offsets=offsets, direction=direction)
+
+
+def touching_step(m: Measured) -> Reduction:
+    """Return the step that shares the surface of partners out among the materials that touch it."""
+    options = m.settings.interface
+    partners = partner_labels(m)
+    source = m.source(LABELS, 1, contact.touching_halo(options.offsets))
+    chunk = partial(_touching_chunk, source=source, partners=partners, offsets=options.offsets)
+    parameters = {"partners": partners, "offsets": options.offsets}
+    return box_step("touching", chunk, contact.combine_touching, source, m.facts, 5, 30e6, parameters)
+
+
+def partner_labels(m: Measured) -> list[int]:
+    """Return the labels of the materials whose whole surface is looked at."""
+    return [find_label(m.names, name) for name in m.settings.interface.partners]
+
+
+def _touching_chunk(
+    block: Array, region: Region, *, source: BoxSource, partners: Sequence[int], offsets: Sequence[float]
+) -> dict[str, Array]:
+    return contact.touching_partial(block, source.core(region), partners, offsets=offsets)
 
 
 def thickness_step(m: Measured) -> Reduction:

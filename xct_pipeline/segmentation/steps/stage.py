@@ -33,6 +33,7 @@ from xct_pipeline.segmentation.steps.measures import (
     heights_step,
     materials_step,
     thickness_step,
+    touching_step,
 )
 from xct_pipeline.segmentation.steps.objects import object_steps, objects_wanted
 from xct_pipeline.segmentation.steps.series import Facts
@@ -96,6 +97,8 @@ def plan_steps(config: Config, facts: Facts, store: Store, limits: Resources) ->
     steps += [planned_labels(settings, facts, store), materials_step(m)]
     if settings.interface.offsets:
         steps += [heights_step(m, None), contacts_step(m)]
+    if settings.interface.partners:
+        steps.append(touching_step(m))
     if settings.thickness is not None:
         steps.append(thickness_step(m))
     for name in objects_wanted(settings):

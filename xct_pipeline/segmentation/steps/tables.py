@@ -10,6 +10,7 @@ import pandas as pd
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import PassResult, Progress
 from xct_pipeline.segmentation import tables
+from xct_pipeline.segmentation.contact import touching_rows
 from xct_pipeline.segmentation.steps.measures import (
     Measured,
     areas_of,
@@ -18,7 +19,9 @@ from xct_pipeline.segmentation.steps.measures import (
     materials_step,
     measure_contacts,
     measure_heights,
+    partner_labels,
     thickness_step,
+    touching_step,
 )
 from xct_pipeline.segmentation.steps.objects import label_objects, measure_objects, objects_wanted
 from xct_pipeline.segmentation.steps.series import of_scan
@@ -43,6 +46,8 @@ def write_tables(m: Measured, progress: Progress) -> tuple[list[PassResult], lis
     if m.settings.interface.offsets:
         planes = measure_heights(m, ceramic_level(m, materials))
         warnings += _write_interface(m, planes)
+    if m.settings.interface.partners:
+        _write_contacts(m)
     if m.settings.thickness is not None:
         _write_thickness(m)
     return _write_objects(m, planes, progress), warnings
@@ -71,6 +76,23 @@ def _write_interface(m: Measured, planes: Mapping[int, Array]) -> list[str]:
     if rows:
         m.store.write_table("interface", pd.DataFrame(rows))
     return warnings
+
+
+def _write_contacts(m: Measured) -> None:
+    found, partners = m.reduce(touching_step(m)), partner_labels(m)
+    size = m.facts.volume.voxel_um
+    rows = [
+        {"scan": m.facts.names[t], **row}
+        for t in m.facts.good
+        for row in touching_rows(
+            of_scan(found, t),
+            m.names,
+            partners,
+            voxel_size_um=float("nan") if size is None else size,
+            offsets=m.settings.interface.offsets,
+        )
+    ]
+    m.store.write_table("contacts", pd.DataFrame(rows))
 
 
 def _write_thickness(m: Measured) -> None:

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.store.derived import DerivedArray
 from xct_pipeline.store.stored_array import StoredArray
 
 AROUND = 64  # planes that are read together of an image without shards
@@ -23,7 +24,7 @@ class Exported:
     ----------
     name : str
         Of the file, without its ending.
-    array : StoredArray
+    array : StoredArray or DerivedArray
         Level 0 of the image.
     t : int or None
         Plane along t; None for an image without time.
@@ -46,7 +47,7 @@ class Exported:
     """
 
     name: str
-    array: StoredArray
+    array: StoredArray | DerivedArray
     t: int | None
     axes: str
     unit: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from xct_pipeline.config import Variation
 from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, inside, size_of, widen
 from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.registration.steps.stage import GRANULE, PATH, series_image, whole_chunks
+from xct_pipeline.store.derived import Plane, Term
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation import mass, uncertainty
@@ -22,6 +24,7 @@ from xct_pipeline.variation.steps.series import ATTENUATION, DENSITY, FLAGS, VER
 
 FACE = 64
 FLAG_MEANING = {**CLOSURE_FLAGS, FACE: "within a few voxels of a strong face, where motion and blur leave a dipole"}
+Pair = tuple[int, int]
 CHANGE_RATE, DENSITY_RATE, FLAGS_RATE = 40e6, 50e6, 30e6  # voxels per CPU-second
 
 
@@ -32,26 +35,41 @@ def along_t(series: RegisteredSeries, times: Sequence[float | None]) -> dict[str
 
 @dataclass(frozen=True)
 class PairSource:
-    """Reads the difference of two planes in time of the registered series; (1, z, y, x) regions."""
+    """Reads differences of two planes in time of registered series; (1, z, y, x) regions.
 
-    folder: str
-    pairs: tuple[tuple[int, int], ...]
+    Attributes
+    ----------
+    folders : tuple of str
+        The series, at two energies one of each.
+    pairs : tuple of tuple of (moving, fixed)
+        For each plane in time of the result: one pair, or two that are to be subtracted.
+    failed : tuple of int
+    """
+
+    folders: tuple[str, ...]
+    pairs: tuple[tuple[Pair, ...], ...]
     failed: tuple[int, ...] = ()
 
     def read(self, region: Region) -> Array:
-        """Return moving - reference, zeros where they are one scan, NaN for a scan that failed."""
-        series = StoredArray(self.folder)
-        moving, fixed = self.pairs[region[0].start]
-        if moving in self.failed:
-            return np.full([part.stop - part.start for part in region], np.nan, np.float32)
-        later = np.asarray(series[(moving, *region[1:])])
-        if moving == fixed:
-            return np.zeros_like(later)[None]
-        return np.asarray(mass.change(np.asarray(series[(fixed, *region[1:])]), later))[None]
+        """Return moving - fixed (1 or 2, z, y, x): zeros where they are one scan, NaN for a scan that failed."""
+        shape = tuple(part.stop - part.start for part in region[1:])
+        pairs = self.pairs[region[0].start]
+        block = np.empty((len(self.folders) * len(pairs), *shape), np.float32)
+        for k, (folder, (moving, fixed)) in enumerate(itertools.product(self.folders, pairs)):
+            if moving in self.failed:
+                block[k] = np.nan
+            elif moving == fixed:
+                block[k] = 0
+            else:
+                series = StoredArray(folder)
+                earlier, later = (np.asarray(series[(t, *region[1:])]) for t in (fixed, moving))
+                block[k] = mass.change(earlier, later)
+        return block
 
     def nbytes(self, region: Region) -> int:
-        """Return the bytes of both planes, the difference, and the encoded chunks of one."""
-        return size_of(region) * 16 + size_of(whole_chunks(region[1:])) * 4
+        """Return the bytes of both planes, their differences, and the encoded chunks of one."""
+        blocks = len(self.folders) * max(map(len, self.pairs))
+        return size_of(region) * (12 + 4 * blocks) + size_of(whole_chunks(region[1:])) * 4
 
 
 def unchanged(block: Any, before: Region, after: Region) -> Any:
@@ -67,7 +85,7 @@ def change_pass(
     path = ATTENUATION + "_consecutive" * consecutive
     pairs = pairs_of(series, consecutive)
     image = series_image(path, series.volume, len(series.names), "float32", series.volume.unit, along_t(series, times))
-    source = PairSource(str(store.path.resolve() / PATH / "0"), pairs, series.failed)
+    source = PairSource((str(store.path.resolve() / PATH / "0"),), tuple((pair,) for pair in pairs), series.failed)
     inputs = {"registered": image_identity(store, PATH)} if known else {}
     op = BlockOp("change", VERSION, unchanged)
     cpu_s = float(np.prod(image.shape)) / CHANGE_RATE
@@ -77,33 +95,6 @@ def change_pass(
 def _planes(series: RegisteredSeries, values: Sequence[Any]) -> tuple[Any, ...]:
     """Return what each plane in time depends on: a value, and whether its scan failed."""
     return tuple("failed" if k in series.failed else value for k, value in enumerate(values))
-
-
-@dataclass(frozen=True)
-class ChangeSource:
-    """Reads planes in time of images of changes: one, at two energies one of each, or two to be subtracted.
-
-    Attributes
-    ----------
-    folders : tuple of str
-        (t, z, y, x) arrays.
-    planes : tuple of tuple of int
-        What is read for each plane in time of the result.
-    """
-
-    folders: tuple[str, ...]
-    planes: tuple[tuple[int, ...], ...]
-
-    def read(self, region: Region) -> Array:
-        """Return (1 or 2, z, y, x)."""
-        arrays = [StoredArray(folder) for folder in self.folders]
-        planes = self.planes[region[0].start]
-        return np.stack([np.asarray(array[(k, *region[1:])]) for array in arrays for k in planes])
-
-    def nbytes(self, region: Region) -> int:
-        """Return the bytes of one or two blocks."""
-        blocks = len(self.folders) * max(len(planes) for planes in self.planes)
-        return int(size_of(region) * 4 * 1.3 * blocks)
 
 
 def density_passes(
@@ -119,7 +110,7 @@ def density_passes(
 ) -> list[Pass]:
     """Return the passes that write the change of density of the species, and its flags.
 
-    Not `known` before the changes of attenuation are there, from whose values a face is told.
+    Not `known` before the registered series is there, from whose values a face is told.
 
     The change between consecutive scans is that of `DENSITY`: where the closure is not linear in the change of
     attenuation, the difference of the two changes against the reference.
@@ -127,11 +118,12 @@ def density_passes(
     suffix = "_consecutive" * consecutive
     pairs = pairs_of(series, consecutive)
     apart = consecutive and not physics.closure.proportional
-    path = ATTENUATION if apart else ATTENUATION + suffix
+    against = pairs_of(series, consecutive=False)
     stores = [store] if second is None else [store, second]
-    planes = tuple(pair if apart else (pair[0],) for pair in pairs)
-    source = ChangeSource(tuple(str(s.path.resolve() / path / "0") for s in stores), planes)
-    inputs = {"attenuation": [image_identity(s, path) for s in stores]} if known else {}
+    differences = tuple(tuple(against[j] for j in pair) if apart else (pair,) for pair in pairs)
+    folders = tuple(str(s.path.resolve() / PATH / "0") for s in stores)
+    source = PairSource(folders, differences, series.failed)
+    inputs = {"registered": [image_identity(s, PATH) for s in stores]} if known else {}
     attributes = {**along_t(series, times), "closure": physics.closure.name, "species": settings.species}
     faces = Faces(
         str(store.path.resolve() / PATH / "0"),
@@ -167,6 +159,51 @@ def density_passes(
         cpu_s = float(np.prod(image.shape)) / (FLAGS_RATE if flags else DENSITY_RATE)
         passes.append(Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=depends, cpu_s=cpu_s))
     return passes
+
+
+def differences(series: RegisteredSeries, consecutive: bool) -> list[Plane]:
+    """Return each plane of the change of attenuation as arithmetic on the registered series."""
+    pairs = pairs_of(series, consecutive)
+    return [None if k in series.failed else () if k == j else ((k, j, 1.0, 0.0),) for k, j in pairs]
+
+
+def has_formula(physics: Physics) -> bool:
+    """Tell whether the change of density is arithmetic on the registered series of this store alone."""
+    return physics.closure.linear and physics.closure.energies == 1
+
+
+def densities(
+    series: RegisteredSeries, physics: Physics, compositions: Sequence[float | None], consecutive: bool
+) -> list[Plane]:
+    """Return each plane of the change of density as arithmetic on the registered series; see `density_passes`."""
+    against = pairs_of(series, consecutive=False)
+    return [
+        None if k in series.failed else () if k == j else _density_plane(physics, compositions, (k, j), against)
+        for k, j in pairs_of(series, consecutive)
+    ]
+
+
+def _density_plane(
+    physics: Physics, compositions: Sequence[float | None], pair: Pair, against: Sequence[Pair]
+) -> Plane:
+    """Return the change of density between two scans, None where a composition that it needs is not known."""
+    later, earlier = pair
+    if not all(physics.knows(compositions[k]) for k in pair):
+        return None
+    if physics.closure.proportional or pair == against[later]:
+        slope, base = _line(physics, compositions[later])
+        return ((later, earlier, slope, base),)
+    terms: list[Term] = []
+    for k, sign in ((later, 1), (earlier, -1)):
+        slope, base = _line(physics, compositions[k])
+        terms.append((*against[k], sign * slope, sign * base))
+    return tuple(terms)
+
+
+def _line(physics: Physics, w: float | None) -> tuple[float, float]:
+    """Return slope and base of a linear closure."""
+    base, other = np.asarray(physics.change([np.array([0.0, 1.0])], w).species).tolist()
+    return other - base, base
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.config import Config
-from xct_pipeline.registration.steps.stage import Motion, find_volume
+from xct_pipeline.registration.steps.stage import PATH, Motion, find_volume
 from xct_pipeline.store import series as opened
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation.closures import CLOSURES
-from xct_pipeline.variation.steps.series import ATTENUATION, RegisteredSeries
+from xct_pipeline.variation.steps.series import RegisteredSeries
 
 KEPT = ("gain_sigma", "offset_sigma", "tre_self")
 """What the errors of a change need to know of a scan's motion."""
@@ -32,16 +32,16 @@ def second_store(config: Config) -> Store | None:
     if CLOSURES[settings.closure].energies == 1:
         return None
     folder = config.resolve(settings.second_store)
-    if not (folder / ATTENUATION / "0").is_dir():
+    if not (folder / PATH / "0").is_dir():
         raise ValueError(
-            f"variation.second_store: {folder / ATTENUATION} is not there; run the series of the second energy first"
+            f"variation.second_store: {folder / PATH} is not there; run the series of the second energy first"
         )
     return Store(folder)
 
 
 def check_second(store: Store, scans: int, frame: tuple[int, int, int]) -> None:
     """Raise ValueError where a store holds another number of scans, or volumes of another size."""
-    shape = tuple(StoredArray(store.path / ATTENUATION / "0").shape)
+    shape = tuple(StoredArray(store.path / PATH / "0").shape)
     if shape != (scans, *frame):
         raise ValueError(
             f"variation.second_store: {store.path} holds {shape[0]} scans of {' x '.join(map(str, shape[1:]))} voxels, "
@@ -52,7 +52,7 @@ def check_second(store: Store, scans: int, frame: tuple[int, int, int]) -> None:
 def second_series(store: Store, reference: int) -> RegisteredSeries:
     """Return the series of the second energy as it was registered."""
     found = opened.Series.open(store)
-    names = found.along(ATTENUATION)
+    names = found.along(PATH)
     if not set(names) <= set(found.tables["registration"]["scan"]):
         raise ValueError(
             f"variation.second_store: {store.path} does not say how its scans were registered; run it again"

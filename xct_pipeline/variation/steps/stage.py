@@ -7,30 +7,33 @@ noise is measured), `stage_noise`, and `stage_tables`, which brings sums and noi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xct_pipeline.config import Config, Registration
-from xct_pipeline.engine.blocks import side_by_side
+from xct_pipeline.config import Config, Registration, Variation
+from xct_pipeline.engine.blocks import Pass, side_by_side
 from xct_pipeline.engine.execution import PassResult, Progress, run_passes, silent
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.engine.rounding import at_precision
 from xct_pipeline.engine.steps import Step, Steps
 from xct_pipeline.region import RegionMask, check_region
 from xct_pipeline.scan import AnyScan, Scan
+from xct_pipeline.store.derived import Plane, describe
+from xct_pipeline.store.image import Image
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.closures import CLOSURES
 from xct_pipeline.variation.steps.charge import charge_of_series, compositions_of, series_times
-from xct_pipeline.variation.steps.images import change_pass, density_passes
+from xct_pipeline.variation.steps.images import change_pass, densities, density_passes, differences, has_formula
 from xct_pipeline.variation.steps.noise import noise_of_series, noise_steps
 from xct_pipeline.variation.steps.null import check_null
 from xct_pipeline.variation.steps.pairs import Study
-from xct_pipeline.variation.steps.physics import physics_of, reference_of, refusals
+from xct_pipeline.variation.steps.physics import Physics, physics_of, reference_of, refusals
 from xct_pipeline.variation.steps.projections import check_rays
 from xct_pipeline.variation.steps.quiet import QuietMask, quiet_part
 from xct_pipeline.variation.steps.second import check_second, second_series, second_store
-from xct_pipeline.variation.steps.series import KINDS, PREFIX, RegisteredSeries, planned_materials
+from xct_pipeline.variation.steps.series import FLAGS, KINDS, PREFIX, RegisteredSeries, planned_materials
 from xct_pipeline.variation.steps.sums import surface_step, surface_threshold
 from xct_pipeline.variation.steps.tables import check_regions, mass_steps, write_maps_and_tables
 
@@ -104,14 +107,16 @@ def plan_steps(
     settings, registration = config.variation, config.registration or Registration()
     assert settings is not None
     none = (None,) * len(series.names)
-    steps: list[Step] = list(side_by_side([change_pass(series, store, none, kind, known=False) for kind in KINDS]))
+    changes = [change_pass(series, store, none, kind, known=False) for kind in KINDS]
+    share = config.store.noise_share
+    steps: list[Step] = list(side_by_side([at_precision(step, share) for step in changes if kept(settings, step)]))
     if not mass_known:
         return tuple(steps)
     assert settings.region is not None
     physics, second = physics_of(settings, series.scans), second_store(config)
     for kind in KINDS:
-        densities = density_passes(series, settings, physics, none, store, none, second, kind, known=False)
-        steps += side_by_side(densities)
+        closed = density_passes(series, settings, physics, none, store, none, second, kind, known=False)
+        steps += side_by_side([at_precision(step, share) for step in closed if kept(settings, step, physics)])
     other = None if second is None else (series, second)
     study = Study(config, series, store, limits, physics, none, none, second=other)
     mask = RegionMask(settings.region, series.frame)
@@ -153,8 +158,16 @@ def run(
         times = stamps.time_s
     stamps_s = tuple(float(t) if np.isfinite(t) else None for t in times)
     changes = [change_pass(series, store, stamps_s, kind) for kind in KINDS]
-    done = run_passes(store, changes, limits, progress, steps)
+    share = config.store.noise_share
+    asked = [at_precision(step, share) for step in changes if kept(settings, step)]
+    done = run_passes(store, asked, limits, progress, steps)
+    described: dict[str, tuple[Image, list[Plane]]] = {
+        step.name: (step.image, differences(series, kind))
+        for step, kind in zip(changes, KINDS, strict=True)
+        if not kept(settings, step)
+    }
     if reasons:
+        describe_all(store, described)
         return VariationResult(tuple(done), tuple(reasons))
     physics = physics_of(settings, series.scans)
     compositions = compositions_of(settings, physics, charge, len(series.names))
@@ -164,10 +177,14 @@ def run(
     study = Study(config, series, store, limits, physics, tuple(compositions), stamps_s, charge, record, second)
     check_regions(study)
     for kind in KINDS:
-        densities = density_passes(
+        closed = density_passes(
             series, settings, physics, compositions, store, stamps_s, second[1] if second else None, kind
         )
-        done += run_passes(store, densities, limits, progress, steps)
+        stored = [step for step in closed if kept(settings, step, physics)]
+        done += run_passes(store, [at_precision(step, share) for step in stored], limits, progress, steps)
+        formula = densities(series, physics, compositions, kind) if has_formula(physics) else []
+        described |= {step.name: (step.image, formula) for step in closed if not kept(settings, step, physics)}
+    describe_all(store, described)
     registration = config.registration or Registration()
     quiet = [quiet_part(settings, registration, series, store, study.region)]
     if second is not None:
@@ -179,6 +196,19 @@ def run(
     ]
     more, warnings = write_maps_and_tables(replace(study, noise=tuple(noises)), progress, steps)
     return VariationResult((*done, *more), (), tuple(warnings))
+
+
+def kept(settings: Variation, step: Pass, physics: Physics | None = None) -> bool:
+    """Tell whether an image of the stage is stored voxel by voxel: asked for, or no arithmetic on the series."""
+    arithmetic = step.name != FLAGS and (physics is None or has_formula(physics))
+    return not arithmetic or step.name.removeprefix(PREFIX) in settings.keep
+
+
+def describe_all(store: Store, described: Mapping[str, tuple[Image, Sequence[Plane]]]) -> None:
+    """Describe the images that are derived, and keep their names for the next run to find them by."""
+    for image, planes in described.values():
+        describe(store, image, planes)
+    store.update({"derived": sorted(described)})
 
 
 def _second(config: Config, series: RegisteredSeries) -> tuple[RegisteredSeries, Store] | None:

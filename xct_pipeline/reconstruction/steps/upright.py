@@ -1,0 +1,165 @@
+"""The tilt of the axis: found from whole projections of a scan, and taken out by turning projections upright."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from xct_pipeline.acquisition.steps import Frame, scan_identity
+from xct_pipeline.config import ReconstructionBase
+from xct_pipeline.correction.distortion import resample
+from xct_pipeline.correction.steps.fields import Fields
+from xct_pipeline.correction.steps.samples import binned_integrals
+from xct_pipeline.engine.blocks import Array, BlockOp, Region, size_of, widen
+from xct_pipeline.engine.execution import estimated
+from xct_pipeline.engine.resources import Need
+from xct_pipeline.engine.steps import Estimate, Steps
+from xct_pipeline.reconstruction.tilt import TiltEstimate, chosen_angles, estimate_tilt
+from xct_pipeline.scan import Scan
+from xct_pipeline.store.store import Store
+
+VIEWS = 180  # projections that the tilt is found from
+COLUMNS = 128  # that they are binned to, about
+COPIES = 8  # of the binned projections that are held at once
+TILT_S, VALUE_S = 2.0, 5e-8  # CPU-seconds of a scan, and per value that is read
+SIGNIFICANT, SHIFT = 4.0, 0.1  # standard errors, and pixels at the edge of the detector, from which a tilt matters
+
+
+@dataclass(frozen=True)
+class AxisTilt:
+    """How the axis of a scan leans, and what is done about it.
+
+    Attributes
+    ----------
+    found : TiltEstimate or None
+        None where it was given, not looked for or not found.
+    corrected_deg : float
+        By which projections are turned.
+    method : str
+        How it is known, or why it is not.
+    warnings : tuple of str
+        Sentences for the user.
+    """
+
+    found: TiltEstimate | None
+    corrected_deg: float
+    method: str
+    warnings: tuple[str, ...] = ()
+
+
+def given_tilt(settings: ReconstructionBase) -> float:
+    """Return the tilt that the configuration gives, degrees; 0 where it is looked for or left."""
+    return settings.tilt if isinstance(settings.tilt, float) else 0.0
+
+
+def tilt_step(scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = None) -> Estimate:
+    """Return the step that finds the tilt of a scan's axis."""
+    views, factor = min(VIEWS, frame.angles), _factor(frame)
+    image = frame.rows * frame.columns
+    memory = 4 * (COPIES * views * image // factor**2 + 6 * image)
+    need = Need("", 1, memory, alone=True, cpu_s=TILT_S + VALUE_S * views * image)
+    return Estimate(f"{scan.name}/tilt", 1, need, inputs or {})
+
+
+def find_tilt(
+    settings: ReconstructionBase, scan: Scan, frame: Frame, known: Fields, store: Store | None, steps: Steps | None
+) -> AxisTilt:
+    """Find the tilt of a scan's axis where the configuration asks for it, and say what is done about it."""
+    if isinstance(settings.tilt, float):
+        return AxisTilt(None, settings.tilt, "given")
+    if settings.tilt == "none":
+        return AxisTilt(None, 0.0, "not looked for")
+    factor = _factor(frame)
+
+    def search() -> dict[str, Array]:
+        try:
+            chosen = chosen_angles(scan.angles, VIEWS)
+            found = estimate_tilt(binned_integrals(scan, frame, known, chosen.tolist(), factor), scan.angles[chosen])
+        except ValueError as error:
+            return {"problem": np.asarray(str(error))}
+        return {name: np.asarray(value) for name, value in vars(found).items()}
+
+    key = {**scan_identity(scan), "frame": vars(frame), "fields": {"air": known.air, "flats": known.flats}}
+    values = estimated(store, tilt_step(scan, frame, key), search, steps)
+    if "problem" in values:
+        return AxisTilt(None, 0.0, f"not found: {values['problem']}")
+    plain = {field.name: values[field.name].item() for field in fields(TiltEstimate)}
+    plain["lift"], plain["lift_sigma"] = plain["lift"] * factor, plain["lift_sigma"] * factor
+    return judged(TiltEstimate(**plain), frame.rows, frame.columns)
+
+
+def judged(found: TiltEstimate, rows: int, columns: int) -> AxisTilt:
+    """Correct a tilt that is significant and moves the axis at the upper and lower edge; warn of what is not corrected.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Of the working frame.
+    """
+    warnings, corrected = [], 0.0
+    edge = rows / 2 * math.tan(math.radians(abs(found.tilt_deg)))
+    if abs(found.tilt_deg) > SIGNIFICANT * found.tilt_sigma and edge > SHIFT:
+        corrected = found.tilt_deg
+        warnings.append(
+            f"the rotation axis is tilted by {found.tilt_deg:.3f} +- {found.tilt_sigma:.3f} degrees in the detector's "
+            f"plane ({edge:.2f} pixels at the upper and lower edge): projections were turned upright by it"
+        )
+    rim = columns / 2 * math.tan(math.radians(abs(found.lean_deg)))
+    if abs(found.lean_deg) > SIGNIFICANT * found.lean_sigma and rim > SHIFT:
+        warnings.append(
+            f"the rotation axis leans along the beam by {found.lean_deg:.3f} +- {found.lean_sigma:.3f} degrees: not "
+            f"corrected; what lies {columns / 2:g} pixels off the axis is smeared by {rim:.2f} pixels along z"
+        )
+    if abs(found.lift) > SIGNIFICANT * found.lift_sigma and abs(found.lift) > SHIFT:
+        warnings.append(
+            f"the sample moved by {found.lift:.2f} +- {found.lift_sigma:.2f} pixels along z in half a turn: not "
+            "corrected; horizontal faces are blurred by that"
+        )
+    return AxisTilt(found, corrected, "views half a turn apart", tuple(warnings))
+
+
+def upright_op(frame: Frame, tilt_deg: float) -> BlockOp | None:
+    """Return the operation that turns line integrals so that the axis stands along the columns; None without a tilt.
+
+    Projections are turned about the middle of the frame, by bicubic convolution. The rows that a block needs beyond
+    its own follow from the angle alone.
+    """
+    if not tilt_deg:
+        return None
+    row, _ = _places(np.arange(frame.rows), frame.shape[1:], tilt_deg)
+    reach = math.ceil(float(np.abs(row - np.arange(frame.rows)[:, None]).max())) + 2
+    return BlockOp(
+        "upright",
+        1,
+        partial(_turn, shape=(frame.rows, frame.columns), tilt_deg=tilt_deg),
+        {"tilt_deg": tilt_deg},
+        partial(widen, halo=(0, reach, 0), frame=frame.shape),
+        _scratch,
+    )
+
+
+def _factor(frame: Frame) -> int:
+    return max(1, round(frame.columns / COLUMNS))
+
+
+def _scratch(region: Region) -> int:
+    angles = region[0].stop - region[0].start
+    return int(size_of(region) / max(angles, 1) * 80)  # positions, taps and weights of each pixel
+
+
+def _places(rows: Array, shape: tuple[int, int], tilt_deg: float) -> tuple[Array, Array]:
+    """Where on the detector each pixel of the upright image comes from, (row, column)."""
+    cosine, sine = math.cos(math.radians(tilt_deg)), math.sin(math.radians(tilt_deg))
+    middle, center = (shape[0] - 1) / 2, (shape[1] - 1) / 2
+    z, u = np.asarray(rows, np.float64)[:, None] - middle, np.arange(shape[1]) - center
+    return middle + z * cosine - u * sine, center + z * sine + u * cosine
+
+
+def _turn(block: Any, source: Region, target: Region, *, shape: tuple[int, int], tilt_deg: float) -> Any:
+    row, column = _places(np.arange(target[1].start, target[1].stop), shape, tilt_deg)
+    return resample(block, row, column, first_row=source[1].start, n_rows=shape[0])
