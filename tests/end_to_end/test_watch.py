@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from cases import Raw
 from command import shards, shell, start, write_config, xct
 
 TABLES = {"registration": ""}
@@ -24,12 +28,15 @@ def until(happened, what: str, process) -> None:
 
 
 def kept(store: Path) -> dict[str, bytes]:
-    """Return the bytes of everything that a run tells of its scans."""
+    """Return the bytes of everything that a run tells of its scans, but how long it took."""
     files = [f for f in store.rglob("*") if f.is_file() and ".xct" not in f.parts]
-    names = {"run.log", "report.html", "ro-crate-metadata.json"}
-    return {str(f.relative_to(store)): f.read_bytes() for f in files if f.name not in names}
+    names = {"run.log", "report.html", "ro-crate-metadata.json", "reconstruction.csv"}
+    found = {str(f.relative_to(store)): f.read_bytes() for f in files if f.name not in names}
+    table = pd.read_csv(store / "tables" / "reconstruction.csv").drop(columns="seconds")
+    return found | {"tables/reconstruction.csv": table.to_csv().encode()}
 
 
+@pytest.mark.slow
 def test_late_scans_end_as_those_of_a_run(series, tmp_path):
     live, plain = tmp_path / "live", tmp_path / "plain"
     for folder in (live, plain):
@@ -68,6 +75,7 @@ def test_late_scans_end_as_those_of_a_run(series, tmp_path):
     assert kept(live / "store.zarr") == kept(plain / "store.zarr")
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_loses_nothing(finished, work):
     process = start("watch", work / "run.toml", "--rest", 0.2)
     try:
@@ -85,7 +93,7 @@ def test_broken_scan_stops_no_other(capsys, done):
     ended = xct(capsys, "watch", done / "run.toml", "--rest", 0, "--idle", 0)
     assert ended.code == 3
     assert "broken" in ended.out
-    assert "2 of 3 files' scans are done" in ended.out
+    assert "2 of 3 scans are done" in ended.out
     (done / "scan_02.nxs").unlink()
     assert xct(capsys, "watch", done / "run.toml", "--rest", 0, "--idle", 0).code == 0
 
@@ -118,18 +126,106 @@ def test_scan_that_does_not_say_its_end_is_waited_for(capsys, work):
 def test_ends_when_told_to(tmp_path, number):
     process = start("watch", write_config(tmp_path))
     assert process.stdout is not None
-    assert "watching scan_*.nxs" in process.stdout.readline()
+    assert "watching for the scans of" in process.stdout.readline()
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert "the same command goes on" in err
 
 
-def test_images_in_folders_are_no_files_to_watch(capsys, tmp_path):
-    config = tmp_path / "run.toml"
+def tiny(folder: Path, *numbers: int, more: str = "", pattern: str = "s*.nxs") -> Path:
+    """Write tiny scans, each an hour after the one of the number before, and a configuration that reconstructs them."""
+    for k in numbers:
+        raw = Raw.make(np.linspace(0, 180, 61), width=48, center=23.6, seed=k)
+        raw.start = f"2024-05-01T{10 + k}:00:00+00:00"
+        raw.write(folder, "nxtomo", f"s{k}")
+    config = folder / "run.toml"
     config.write_text(
-        'output = "store.zarr"\n[[acquisition.tiff]]\nname = "a"\nprojections = "p*.tif"\nangles = {step = 1.0}\n'
+        f'output = "store.zarr"\n[acquisition]\nscans = ["{pattern}"]\nenergy_keV = 30.0\n'
+        f'[correction.stripe]\nmethod = "none"\n[reconstruction]\ncenter = 23.6\n{more}'
     )
+    return config
+
+
+def watch_once(capsys, config: Path, *more: object):
+    return xct(capsys, "watch", config, "--rest", 0, "--idle", 0, *more)
+
+
+def test_report_is_drawn_after_every_scan(capsys, tmp_path):
+    ended = watch_once(capsys, tiny(tmp_path, 0, 1, 2))
+    assert ended.code == 0, ended.err
+    assert [f"{n} of 3 scans are done" in ended.out for n in (1, 2, 3)] == [True] * 3
+    assert "computing" in ended.out
+    again = watch_once(capsys, tmp_path / "run.toml")
+    assert again.code == 0
+    assert "1 of 3" not in again.out  # what is done is not taken apart
+
+
+def test_report_that_cannot_be_written_is_drawn_later(capsys, tmp_path, monkeypatch):
+    config = tiny(tmp_path, 0)
+    with monkeypatch.context() as patch:
+
+        def full(_: Path) -> Path:
+            raise OSError(errno.ENOSPC, "No space left on device", "report.html")
+
+        patch.setattr("xct_pipeline.report.write_report", full)
+        ended = watch_once(capsys, config)
+        assert ended.code == 3
+        assert "No space left on device" in ended.err
+        assert "tried again" in ended.err
+    assert watch_once(capsys, config).code == 0
+    assert (tmp_path / "store.zarr" / "report.html").exists()
+
+
+def test_raw_file_that_is_taken_away_stops_no_other(capsys, tmp_path):
+    config = tiny(tmp_path, 0, 1)
+    assert watch_once(capsys, config).code == 0
+    (tmp_path / "s0.nxs").rename(tmp_path / "s0.away")
+    tiny(tmp_path, 2)
+    ended = watch_once(capsys, config)
+    assert ended.code == 0, ended.err
+    assert "2 of 2 scans are done" in ended.out
+    (tmp_path / "s0.away").rename(tmp_path / "s0.nxs")
+    assert "3 of 3 scans are done" in watch_once(capsys, config).out
+    assert xct(capsys, "run", config).out.startswith("nothing was to be done")
+
+
+def test_scan_that_the_store_has_from_another_file_stops_no_other(capsys, tmp_path):
+    for part in ("a", "b"):
+        (tmp_path / part).mkdir()
+    config = tiny(tmp_path, pattern="*/s*.nxs")
+    for folder, numbers in (("a", (0, 1)), ("b", (2,))):
+        tiny(tmp_path / folder, *numbers)
+    assert watch_once(capsys, config).code == 0
+    (tmp_path / "a" / "s0.nxs").rename(tmp_path / "b" / "s0.nxs")
+    tiny(tmp_path / "b", 3)
+    ended = watch_once(capsys, config)
+    assert ended.code == 3
+    assert "3 of 4 scans are done" in ended.out
+    assert "xct forget" in ended.err
+
+
+def test_log_that_is_still_to_come_is_left_out_until_then(capsys, tmp_path):
+    config = tiny(tmp_path, 0, 1, more='[electrochemistry]\nlog = "cycler.csv"\ntime_zone = "UTC"\n')
+    ended = watch_once(capsys, config)
+    assert ended.code == 3
+    assert "without what was recorded beside the scans, for now" in ended.err
+    assert "2 of 2 scans are done" in ended.out
+    hours = np.arange(0.0, 6.0, 0.25)
+    stamps = pd.Timestamp("2024-05-01T09:00:00") + pd.to_timedelta(hours, unit="h")
+    log = {"date": stamps.strftime("%Y-%m-%d %H:%M:%S"), "time_s": 3600 * hours, "I/mA": 0 * hours + 1.0}
+    pd.DataFrame(log).to_csv(tmp_path / "cycler.csv", index=False)
+    ended = watch_once(capsys, config)
+    assert ended.code == 0, ended.err
+    assert (tmp_path / "store.zarr" / "tables" / "cycler.csv").exists()
+
+
+def test_output_that_is_no_store_is_refused_at_once(capsys, tmp_path):
+    config = tiny(tmp_path, 0)
+    (tmp_path / "store.zarr").mkdir()
+    (tmp_path / "store.zarr" / "mine").touch()
     ended = xct(capsys, "watch", config)
-    assert ended.code == 1
-    assert "[[acquisition.tiff]]: use xct run" in ended.err
+    assert ended.code == 2
+    assert "is not a store of xct" in ended.err
+    config.write_text("scans = 3")
+    assert xct(capsys, "watch", config).code == 1
