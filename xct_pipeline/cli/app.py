@@ -36,6 +36,7 @@ for command in (
     results.view,
     results.report,
     results.info,
+    upkeep.status,
     results.export,
     results.cite,
     upkeep.verify,

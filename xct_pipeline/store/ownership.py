@@ -16,7 +16,10 @@ from xct_pipeline.store.files import STATE, RefusedError, StoreError, write_chan
 MAKER = "xct-pipeline"
 FORMAT = 2
 MARK = f"{STATE}/store.json"
-OURS = {"store.json", "lock", "lock.json", "markers", "estimates", "parcels", "files.json", "inputs.json", "steps.json"}
+OURS = {
+    *("store.json", "lock", "lock.json", "markers", "estimates", "parcels"),
+    *("files.json", "inputs.json", "steps.json", "plan.json"),
+}
 OUTSIDE = {
     "zarr.json",
     "scans",

@@ -140,8 +140,9 @@ def _documents(store: Store) -> Iterator[Problem]:
     file = root / records.RECORDS
     if file.exists() and not _is_sealed(file):
         yield Problem(records.RECORDS, "is damaged", (records.RECORDS, *_table_places(root)))
-    if (root / layout.STEPS).exists() and not _is_sealed(root / layout.STEPS):
-        yield Problem(layout.STEPS, "is damaged", (layout.STEPS,))
+    for place in (layout.STEPS, layout.PLAN):
+        if (root / place).exists() and not _is_sealed(root / place):
+            yield Problem(place, "is damaged", (place,))
     for estimate in sorted((root / STATE / "estimates").rglob("*.npz")):
         try:
             records.read_estimate(estimate)
