@@ -211,15 +211,25 @@ class _Watching:
 
         settings = self._usable(batch)
         limits = resources(self.workers, self.memory)
-        layout = pipeline.plan(settings, limits)
-        beside = pipeline.beside_problems(settings, [(item.name, item.taken) for item in layout.scans])
+        without = settings.model_copy(update={"electrochemistry": None})
+        try:
+            layout = pipeline.plan(settings, limits)
+            beside = pipeline.beside_problems(settings, [(item.name, item.taken) for item in layout.scans])
+        except ValueError as error:
+            if settings.electrochemistry is None:
+                raise
+            try:
+                layout = pipeline.plan(without, limits)
+            except ValueError:
+                raise error from None
+            beside = str(error).splitlines()
         self._beside_again = time.monotonic() + AGAIN_S if beside else math.inf
         if beside:
             if self._beside == beside[0] and self._ran == {item.piece.key: item.seen for item in batch}:
                 return
             if self._beside != beside[0]:
                 log.warning("without what was recorded beside the scans, for now: %s", beside[0])
-            layout = pipeline.plan(settings.model_copy(update={"electrochemistry": None}), limits)
+            layout = pipeline.plan(without, limits)
         self._beside = beside[0] if beside else ""
         self._computing = frozenset(name for item in batch for name in item.names) - self.finished
         self.show()
