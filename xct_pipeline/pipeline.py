@@ -25,6 +25,7 @@ from xct_pipeline.engine.record import finished, record_file, write_record
 from xct_pipeline.engine.resources import disk_problem
 from xct_pipeline.engine.run_log import RunLog
 from xct_pipeline.engine.scheduling import cluster_of, share_one_heap
+from xct_pipeline.engine.status import write_plan
 from xct_pipeline.engine.steps import Outcome, Steps, Watch
 from xct_pipeline.planning.estimates import Prepared, prepare
 from xct_pipeline.planning.finished import finished_centers, run_key
@@ -138,6 +139,7 @@ def run(
                 "facts": {item.name: _raw_facts(item) for item in plan.good},
             }
         )
+        write_plan(store, plan.stages, plan.limits)
         told = _beside_the_scans(plan, store)
         steps = Steps(plan.steps, watch)
         result = RunResult(store, _volumes(plan, store, progress, note, steps), warnings=told)

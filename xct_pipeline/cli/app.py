@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from xct_pipeline.cli import echem, examples, inputs, results, runs, signals, trials, upkeep
+from xct_pipeline.cli import echem, examples, inputs, results, runs, signals, trials, upkeep, watch
 from xct_pipeline.cli.options import DONE, INTERRUPTED, REFUSED, WRONG
 from xct_pipeline.cli.terminal import complain, set_level, tell
 
@@ -33,9 +33,11 @@ for command in (
     trials.preview,
     trials.sweep,
     runs.run,
+    watch.watch,
     results.view,
     results.report,
     results.info,
+    upkeep.status,
     results.export,
     results.cite,
     upkeep.verify,

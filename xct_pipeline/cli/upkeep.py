@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xct_pipeline.cli.options import WRONG, JsonFlag, print_json
+from xct_pipeline.cli.terminal import console, tell
+
+if TYPE_CHECKING:
+    from xct_pipeline.engine.status import Status
 
 
 def verify(
@@ -62,6 +67,54 @@ def _sentence(problems: int, left: int, images: int, shards: int, repair: bool) 
     if not repair:
         return f"{looked}: {problems} problems; --repair removes what is wrong, then xct run computes it anew"
     return f"{looked}: {problems - left} of {problems} problems removed; xct run computes what is missing"
+
+
+def status(store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")], as_json: JsonFlag = False) -> None:
+    """Tell how far a store is: scans and stages that are done, who computes it, when it is expected to end.
+
+    Example: xct status store.zarr
+    """
+    from xct_pipeline.engine.status import status_of
+    from xct_pipeline.store.store import Store
+
+    found = status_of(Store(store))
+    if as_json:
+        print_json(found.facts())
+    else:
+        _print_status(found)
+
+
+WORDS = {
+    "running": "is computed by process {pid} on {host}",
+    "finished": "is finished",
+    "incomplete": "is finished but for what failed; xct run tries that again",
+    "stopped": "was stopped; xct run goes on",
+    "killed": "was left by process {pid} on {host}, which was killed; xct run goes on",
+}
+
+
+def _print_status(found: Status) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    tell(f"{found.store} {WORDS[found.state].format(**found.holder)}")
+    if found.started is not None:
+        begun = f"the last run began {_local(found.started)}"
+        share = "" if found.share is None or found.state == "finished" else f"; {100 * found.share:.0f} % is done"
+        end = "" if found.expected_end is None else f"; expected end {_local(found.expected_end)}"
+        tell(f"{begun}{share}{end}")
+    for kind, parts in (("stage", found.stages), ("scan", found.scans)):
+        if not parts:
+            continue
+        table = Table(kind, "state", "tasks")
+        for part in parts:
+            words = part.state if part.problem is None else f"{part.state}: {part.problem}"
+            table.add_row(escape(part.name), escape(words), f"{part.done}/{part.total}" if part.total else "")
+        console().print(table)
+
+
+def _local(moment: str) -> str:
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def forget(

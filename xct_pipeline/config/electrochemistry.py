@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from xct_pipeline.config.section import Section
+from xct_pipeline.names import ScanName
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class ImpedanceFile(Section):
@@ -92,6 +95,9 @@ class Electrochemistry(Section):
     """-1 where the log counts the loss of the species as negative."""
     leakage: Annotated[float, Field(ge=0, le=1)] | Literal["fit"] | None = None
     """Share of the charge that is not the species; "fit" takes it from the balance."""
+    charges: str | dict[ScanName, Finite] | None = None
+    """Charge that had passed at each scan, in place of a log: C by the name of the scan, or a CSV file with the columns
+    scan and charge_C (or another unit), perhaps voltage_V."""
     impedance: list[ImpedanceFile] = []
     """Files of impedance spectra."""
     voltammetry: VoltammetrySettings | None = None
@@ -105,14 +111,17 @@ class Electrochemistry(Section):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Every file that is read: log, spectra, sweeps, cycles."""
+        """Every file that is read: log, charges, spectra, sweeps, cycles."""
+        charges = self.charges if isinstance(self.charges, str) else None
         others = [part.file for part in (*self.impedance, self.voltammetry, self.cycling) if part is not None]
-        return tuple(dict.fromkeys(file for file in (self.log, *others) if file is not None))
+        return tuple(dict.fromkeys(file for file in (self.log, charges, *others) if file is not None))
 
     @model_validator(mode="after")
     def _check(self) -> Electrochemistry:
-        if self.log is None and not (self.impedance or self.voltammetry or self.cycling):
-            raise ValueError("name a log, impedance, voltammetry or cycling")
+        if not (self.log or self.charges or self.impedance or self.voltammetry or self.cycling):
+            raise ValueError("name a log, charges, impedance, voltammetry or cycling")
+        if self.log is not None and self.charges is not None:
+            raise ValueError("give either a log or charges")
         if self.cycling is not None and self.cycling.file is None and self.log is None:
             raise ValueError("cycling needs a file of its own, or the log")
         return self

@@ -362,8 +362,8 @@ def estimated(
     return found
 
 
-def _estimate_file(store: Store, name: str) -> Path:
-    """Return where an estimate is cached; a name made of several long ones is shortened to what a file's may be."""
+def kept_file(store: Store, name: str) -> Path:
+    """Return where the result of a step is kept; a name made of long ones is shortened to what a file's may be."""
     *folders, last = check_path(name).split("/")
     if len(last.encode()) > LONGEST_FILE:
         last = f"{last[:40]}_{provenance.fingerprint(last)[:16]}"
@@ -377,7 +377,7 @@ def load_estimate(store: Store | None, name: str, key: Mapping[str, Any]) -> dic
 
 def load_kept(store: Store, name: str, digest: str) -> dict[str, Array] | None:
     """Return what the store keeps under the name and content hash of a step, else None."""
-    file = _estimate_file(store, name)
+    file = kept_file(store, name)
     try:
         with np.load(io.BytesIO(read_estimate(file)), allow_pickle=False) as data:
             if str(data["__key__"]) != digest:
@@ -394,7 +394,7 @@ def save_estimate(store: Store | None, name: str, key: Mapping[str, Any], result
     """Cache an estimate in the store, unless that is there to be read only (a preview of somebody else's store)."""
     if store is None or not os.access(store.state, os.W_OK):
         return
-    file = _estimate_file(store, name)
+    file = kept_file(store, name)
     file.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {"__key__": np.array(provenance.fingerprint(key)), **result}

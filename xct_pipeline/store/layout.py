@@ -31,6 +31,7 @@ CRATE = "ro-crate-metadata.json"
 LOG = "run.log"
 STATE = ".xct"
 STEPS = ".xct/steps.json"
+PLAN = ".xct/plan.json"
 HOLDER = ".xct/lock.json"
 
 

@@ -17,7 +17,10 @@ from xct_pipeline.store.files import STATE, RefusedError, StoreError, write_chan
 MAKER = "xct-pipeline"
 FORMAT = 2
 MARK = f"{STATE}/store.json"
-OURS = {"store.json", "lock", "lock.json", "markers", "estimates", "parcels", "files.json", "inputs.json", "steps.json"}
+OURS = {
+    *("store.json", "lock", "lock.json", "markers", "estimates", "parcels"),
+    *("files.json", "inputs.json", "steps.json", "plan.json"),
+}
 FOLDERS = (STATE, f"{STATE}/markers", f"{STATE}/estimates", "tables", "OME", "scans", "registered", "variation")
 FILES = (f"{STATE}/lock", "run.log")  # that are opened where they lie; all others are replaced
 OUTSIDE = {

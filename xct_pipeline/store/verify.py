@@ -141,7 +141,7 @@ def _documents(store: Store) -> Iterator[Problem]:
     file = root / records.RECORDS
     if file.exists() and not _is_sealed(file):
         yield Problem(records.RECORDS, "is damaged", (records.RECORDS, *_table_places(root)))
-    for place in (layout.STEPS, INPUTS):
+    for place in (layout.STEPS, layout.PLAN, INPUTS):
         if (root / place).exists() and not _is_sealed(root / place):
             yield Problem(place, "is damaged", (place,))
     for estimate in sorted((root / STATE / "estimates").rglob("*.npz")):

@@ -153,7 +153,8 @@ def open_scans(config: Config) -> list[OpenedScan]:
             if general is not None:
                 opened += _open_hdf5(config, general.model_copy(update={"file": pattern}))
                 continue
-            opened += [_open_file(config, path) for path in config.expand(pattern) if not _excluded(config, path)]
+            files = [path for path in config.expand(pattern) if not _excluded(config, path)]
+            opened += _by_time([_open_file(config, path) for path in files])
         except ScanError as error:
             problems.append(str(error))
     opened += [_open_tiff(config, table) for table in acquisition.tiff if table.name not in acquisition.excluded_scans]
@@ -312,7 +313,23 @@ def _open_hdf5(config: Config, table: Hdf5Scan) -> list[OpenedScan]:
             opened.append(OpenedScan(name, (found.home,), None, str(error)))
             continue
         opened += [_with_given(config, item, found.home) for item in scans]
-    return [item for item in opened if item.name not in acquisition.excluded_scans]
+    return _by_time([item for item in opened if item.name not in acquisition.excluded_scans])
+
+
+def _by_time(opened: list[OpenedScan]) -> list[OpenedScan]:
+    """Return the scans of one pattern in order of their times where all are known; one without a scan stays in place.
+
+    Names need not be in that order: numbers start again, and a scan that was taken again is called otherwise.
+    """
+    at = [k for k, item in enumerate(opened) if item.scan is not None]
+    scans = experiment.one_clock([item.scan for item in opened if item.scan is not None])
+    starts = [scan.start for scan in scans if scan.start is not None]
+    if len(starts) < len(at):
+        return opened
+    result = list(opened)
+    for k, j in zip(at, sorted(range(len(at)), key=starts.__getitem__), strict=True):
+        result[k] = opened[at[j]]
+    return result
 
 
 def _with_given(config: Config, item: Named, home: Path) -> OpenedScan:

@@ -69,13 +69,13 @@ def open_volumes(config: Config) -> list[OpenedVolume]:
     opened: list[OpenedVolume] = []
     digests: dict[str, str] = {}
     for table in acquisition.volume:
-        for name, one in _each(config, table):
+        for name, one in tables_of(config, table):
             if name not in acquisition.excluded_scans:
                 opened.append(_open(config, name, one, digests))
     return _in_order_of_time(opened)
 
 
-def _each(config: Config, table: VolumeScan) -> Iterator[tuple[str, VolumeScan]]:
+def tables_of(config: Config, table: VolumeScan) -> Iterator[tuple[str, VolumeScan]]:
     """Yield name and table of each volume that a table stands for, in the natural order of names."""
     if table.name is not None:
         yield table.name, table

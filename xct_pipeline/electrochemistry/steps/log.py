@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.config import Config
+from xct_pipeline.electrochemistry.given import GivenCharges, read_charges
 from xct_pipeline.electrochemistry.log import CyclerLog, LogOptions, read_log
 from xct_pipeline.electrochemistry.scans import ScanTimes, scan_times, span_of
 from xct_pipeline.scan import NO_DATE, AnyScan, without_date
@@ -52,6 +53,22 @@ def log_of(config: Config, scans: Sequence[AnyScan | None] = ()) -> CyclerLog:
         options=options,
         scans=span_of([None if without_date(s) else s for s in starts], ends),
     )
+
+
+def charges_of(config: Config) -> GivenCharges:
+    """Return the charges at the scans that a configuration gives in place of a log.
+
+    Raises
+    ------
+    ValueError
+        What is wrong with their file.
+    """
+    settings = config.electrochemistry
+    assert settings is not None
+    assert settings.charges is not None
+    if isinstance(settings.charges, str):
+        return read_charges(config.resolve(settings.charges))
+    return GivenCharges("electrochemistry.charges", dict(settings.charges), {})
 
 
 def times_on_log(config: Config, record: CyclerLog, names: Sequence[str], scans: Sequence[AnyScan | None]) -> ScanTimes:

@@ -15,7 +15,7 @@ from xct_pipeline.electrochemistry.impedance import read_spectra
 from xct_pipeline.electrochemistry.log import CyclerLog, LogOptions, read_log
 from xct_pipeline.electrochemistry.scans import ScanTimes, one_clock
 from xct_pipeline.electrochemistry.spectrum import Spectrum
-from xct_pipeline.electrochemistry.steps.log import log_of, times_on_log
+from xct_pipeline.electrochemistry.steps.log import charges_of, log_of, times_on_log
 from xct_pipeline.electrochemistry.steps.tables import Taken, write_cycling, write_log, write_spectra, write_voltammetry
 from xct_pipeline.scan import AnyScan
 from xct_pipeline.store.store import Store
@@ -96,6 +96,8 @@ def read_all(config: Config) -> None:
 def _read_others(config: Config, problems: list[str]) -> None:
     settings = config.electrochemistry
     assert settings is not None
+    if settings.charges is not None:
+        _tried(problems, lambda: charges_of(config))
     for file in (settings.voltammetry and settings.voltammetry.file, settings.cycling and settings.cycling.file):
         if file:
             _tried(problems, partial(_other_log, config, file))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from xct_pipeline.config import Config, Variation
+from xct_pipeline.electrochemistry.given import given_at_scans
 from xct_pipeline.electrochemistry.log import CyclerLog
 from xct_pipeline.electrochemistry.scans import ScanTimes, at_scans
-from xct_pipeline.electrochemistry.steps.log import log_of, times_on_log
+from xct_pipeline.electrochemistry.steps.log import charges_of, log_of, times_on_log
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.scan import AnyScan
 from xct_pipeline.variation import alloy
@@ -21,20 +22,48 @@ from xct_pipeline.variation.steps.physics import Physics
 
 def charge_of_series(
     config: Config, names: Sequence[str], scans: Sequence[AnyScan | None], reference: int
-) -> tuple[CyclerLog, ScanTimes, ScanCharge]:
-    """Read the cycler's log and bring it to the times of the scans.
+) -> SeriesCharge | None:
+    """Bring the cycler's log to the times of the scans, or take what is given for each; None where neither is there.
 
     Raises
     ------
     ValueError
-        What is wrong with the log, its columns, units or times.
+        What is wrong with the log, its columns, units or times, or with the charges that are given.
     """
+    settings = config.electrochemistry
+    species = config.variation.species if config.variation else "Na"
+    if settings is None or (settings.log is None and settings.charges is None):
+        return None
+    if settings.log is None:
+        found = given_at_scans(charges_of(config), names, reference, settings.charge_sign)
+        charge = ScanCharge(found.charge_C, found.voltage_V, faraday_mg(found.charge_C, species))
+        return SeriesCharge(None, None, charge, found.notes)
     record = log_of(config, scans)
     times = times_on_log(config, record, names, scans)
     found = at_scans(record, times, names, reference=reference)
-    species = config.variation.species if config.variation else "Na"
-    record = replace(record, notes=(*record.notes, *found.notes))
-    return record, times, ScanCharge(found.charge_C, found.voltage_V, faraday_mg(found.charge_C, species))
+    notes = tuple(note for note in (*record.notes, *found.notes) if "columns found" not in note)
+    return SeriesCharge(
+        record, times, ScanCharge(found.charge_C, found.voltage_V, faraday_mg(found.charge_C, species)), notes
+    )
+
+
+@dataclass(frozen=True)
+class SeriesCharge:
+    """The charge at the scans of a series, and where it is from.
+
+    Attributes
+    ----------
+    record, times
+        The cycler's log, and the scans on its clock; None where the charge is given for each scan.
+    charge : ScanCharge
+    notes : tuple of str
+        Worth telling.
+    """
+
+    record: CyclerLog | None
+    times: ScanTimes | None
+    charge: ScanCharge
+    notes: tuple[str, ...]
 
 
 def series_times(scans: Sequence[AnyScan | None]) -> Array:

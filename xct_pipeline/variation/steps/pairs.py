@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.config import Config, Variation
-from xct_pipeline.electrochemistry.log import CyclerLog
 from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, side_by_side, size_of
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
@@ -21,7 +20,7 @@ from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation import budget
 from xct_pipeline.variation import noise as noises
-from xct_pipeline.variation.faraday import ScanCharge
+from xct_pipeline.variation.steps.charge import SeriesCharge
 from xct_pipeline.variation.steps.images import along_t, unchanged
 from xct_pipeline.variation.steps.noise import Pair
 from xct_pipeline.variation.steps.physics import Physics, errors_of
@@ -49,8 +48,8 @@ class Study:
         Of the alloy at each scan.
     times : tuple of float or None
         Of the scans, s.
-    charge, record
-        Of the cycler, where there is a log.
+    beside : SeriesCharge or None
+        The charge at the scans, where it is known.
     noise : tuple of mapping
         Of the difference of each pair of scans, at each energy.
     """
@@ -62,8 +61,7 @@ class Study:
     physics: Physics
     compositions: tuple[float | None, ...]
     times: tuple[float | None, ...]
-    charge: ScanCharge | None = None
-    record: CyclerLog | None = None
+    beside: SeriesCharge | None = None
     second: tuple[RegisteredSeries, Store] | None = None
     noise: tuple[Mapping[Pair, noises.Noise], ...] = ()
 

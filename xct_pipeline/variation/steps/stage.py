@@ -54,9 +54,8 @@ def check(config: Config, scans: Sequence[AnyScan | None], frame: tuple[int, int
         if region is not None:
             check_region(f"variation.{name}", region, frame)
     names = [s.name if s else f"scan {k}" for k, s in enumerate(scans)]
-    charge = None
-    if config.electrochemistry is not None and config.electrochemistry.log is not None:
-        charge = charge_of_series(config, names, scans, reference_of(config, names))[2]
+    beside = charge_of_series(config, names, scans, reference_of(config, names))
+    charge = None if beside is None else beside.charge
     if all(scans):  # one that cannot be read has no name here
         check_null(settings.null, names)
     if settings.estimator == "projections":
@@ -152,10 +151,8 @@ def run(
     reasons = check(config, series.scans, frame)
     if series.volume.unit != "1/cm":
         reasons = reasons or [f"the volumes are in {series.volume.unit}"]
-    times, charge, record = series_times(series.scans), None, None
-    if config.electrochemistry is not None and config.electrochemistry.log is not None:
-        record, stamps, charge = charge_of_series(config, series.names, series.scans, series.reference)
-        times = stamps.time_s
+    beside = charge_of_series(config, series.names, series.scans, series.reference)
+    times = series_times(series.scans) if beside is None or beside.times is None else beside.times.time_s
     stamps_s = tuple(float(t) if np.isfinite(t) else None for t in times)
     changes = [change_pass(series, store, stamps_s, kind) for kind in KINDS]
     share = config.store.noise_share
@@ -170,11 +167,11 @@ def run(
         describe_all(store, described)
         return VariationResult(tuple(done), tuple(reasons))
     physics = physics_of(settings, series.scans)
-    compositions = compositions_of(settings, physics, charge, len(series.names))
+    compositions = compositions_of(settings, physics, None if beside is None else beside.charge, len(series.names))
     second = _second(config, series)
     if second is not None:
         series = replace(series, failed=tuple(sorted({*series.failed, *second[0].failed})))
-    study = Study(config, series, store, limits, physics, tuple(compositions), stamps_s, charge, record, second)
+    study = Study(config, series, store, limits, physics, tuple(compositions), stamps_s, beside, second)
     check_regions(study)
     for kind in KINDS:
         closed = density_passes(

@@ -163,7 +163,8 @@ def write_tables(
     """Write the tables of the stage; return warnings."""
     store, names, settings = study.store, study.series.names, study.settings
     factors = interpolation_of(study.config, study.series, study.region.planes())
-    table = budget.balance_table(names, study.times, study.charge, results[False], results[True], factors)
+    known = None if study.beside is None else study.beside.charge
+    table = budget.balance_table(names, study.times, known, results[False], results[True], factors)
     store.write_table("mass_balance", table)
     for name, rows in cells.joined(names, profiles).items():
         store.write_table(name, rows)
@@ -172,15 +173,19 @@ def write_tables(
     if materials:
         store.write_table("material_totals", pd.concat(materials, ignore_index=True))
     warnings = []
-    if study.charge is not None and study.record is not None:
+    if study.beside is not None:
+        charge, record = study.beside.charge, study.beside.record
         warnings += budget.write_balance(store, table, settings, study.config, study.physics)
         scale = float(np.hypot(settings.table_error, study.physics.percent_per_keV / 100 * settings.energy_error_keV))
-        warnings += offset_note(table, study.record, study.series.reference, settings.species, scale)
+        if record is not None:
+            warnings += offset_note(table, record, study.series.reference, settings.species, scale)
         good = [k for k in range(len(names)) if k not in study.series.failed]
-        outside = [names[k] for k in good if not np.isfinite(study.charge.charge_C[k])]
+        outside = [names[k] for k in good if not np.isfinite(charge.charge_C[k])]
         if outside:
-            warnings.append(f"the cycler's log does not reach {', '.join(outside)}: no charge for it")
-        warnings += [f"cycler's log: {note}" for note in study.record.notes if "columns found" not in note]
+            lacking = "the charges given lack" if record is None else "the cycler's log does not reach"
+            warnings.append(f"{lacking} {', '.join(outside)}: no charge for it")
+        source = "electrochemistry.charges" if record is None else "cycler's log"
+        warnings += [f"{source}: {note}" for note in study.beside.notes]
     return warnings
 
 
