@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.electrochemistry import clock, decimals
+from xct_pipeline.electrochemistry import decimals
+from xct_pipeline.electrochemistry.dates import read_stamps
 from xct_pipeline.electrochemistry.readers import gamry_tables, read_table, reader
 from xct_pipeline.electrochemistry.roles import start_text
 from xct_pipeline.electrochemistry.spectrum import FEWEST, Spectrum, spectrum_of
 from xct_pipeline.electrochemistry.table import Table, read_text
 from xct_pipeline.electrochemistry.units import UNITS, unit_of
+from xct_pipeline.electrochemistry.zones import Question
 
 Array = npt.NDArray[np.float64]
 
@@ -258,9 +260,9 @@ def _start(table: Table) -> tuple[datetime | None, tuple[str, ...]]:
     if text is None:
         return None, ()
     usual = "mdy" if table.instrument == "BioLogic" else None
-    question = clock.Question(table.source, "start in the head", usual=usual)
+    question = Question(table.source, "start in the head", usual=usual)
     try:
-        stamps = clock.read_stamps(question, np.array([text], dtype=object))
+        stamps = read_stamps(question, np.array([text], dtype=object))
     except ValueError as error:
         return None, (str(error),)
     return stamps.moment(float(stamps.seconds[0])), stamps.notes

@@ -18,11 +18,13 @@ import numpy.typing as npt
 from xct_pipeline.electrochemistry import charge as charges
 from xct_pipeline.electrochemistry import clock, decimals
 from xct_pipeline.electrochemistry.charge import Between
+from xct_pipeline.electrochemistry.dates import read_stamps
 from xct_pipeline.electrochemistry.decimals import Decimal
 from xct_pipeline.electrochemistry.readers import read_table
 from xct_pipeline.electrochemistry.roles import Roles, completed, partner, start_text
 from xct_pipeline.electrochemistry.table import Table
 from xct_pipeline.electrochemistry.units import Quantity, scale
+from xct_pipeline.electrochemistry.zones import Question
 
 Array = npt.NDArray[np.float64]
 
@@ -269,7 +271,7 @@ class _Reading:
             if np.asarray(cells).dtype.kind == "O" and decimal == ",":
                 cells = [str(c).replace(",", ".") if decimals.is_number(str(c)) else c for c in cells]
             try:
-                stamps = clock.read_stamps(self._question(roles.absolute_time), cells)
+                stamps = read_stamps(self._question(roles.absolute_time), cells)
             except ValueError as error:
                 if seconds is None or (self.roles.absolute_time == roles.absolute_time and self.scans is not None):
                     raise
@@ -283,10 +285,10 @@ class _Reading:
             seconds = stamps.seconds - stamps.seconds[known]
         return seconds, stamps.moment(float(stamps.seconds[known] - seconds[known])), stamps.notes
 
-    def _question(self, name: str) -> clock.Question:
+    def _question(self, name: str) -> Question:
         usual = "mdy" if self.table.instrument == "BioLogic" else None
         options = self.options
-        return clock.Question(self.source, name, options.date_format, options.time_zone, self.scans, usual)
+        return Question(self.source, name, options.date_format, options.time_zone, self.scans, usual)
 
     def _seconds(self, name: str, decimal: Decimal) -> Array | None:
         """Return a column of times in seconds; None where it holds dates."""
@@ -310,7 +312,7 @@ class _Reading:
         if text is None:
             return None, ()
         try:
-            stamps = clock.read_stamps(self._question("start in the head"), np.array([text], dtype=object))
+            stamps = read_stamps(self._question("start in the head"), np.array([text], dtype=object))
         except ValueError as error:
             if self.scans is not None:
                 raise
