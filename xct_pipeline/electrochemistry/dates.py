@@ -18,6 +18,12 @@ from xct_pipeline.electrochemistry.zones import Question, Stamps, epoch, zone_of
 
 Array = npt.NDArray[np.float64]
 
+EXCHANGED = "days and months exchanged"
+"""Date format of a workbook whose dates a program read with days for months."""
+SEEN = 1000
+"""Cells that are looked at for dates among text."""
+SERIAL_DAYS = (25569.0, 62000.0)
+"""Whole days since 1899-12-30, of years from 1970 to 2069."""
 ORDERS = {"day first": "dmy", "month first": "mdy", "year first": "ymd"}
 DAY_S = 86400.0
 PLAUSIBLE = (1990, 2060)
@@ -53,18 +59,18 @@ _MONTHS = {
     name: f"{k:02d}"
     for k, names in enumerate(
         [
-            "jan",
-            "feb",
+            "jan ene gen",
+            "feb fév fev",
             "mar mär mrz",
-            "apr avr",
-            "may mai",
-            "jun",
-            "jul",
-            "aug",
-            "sep",
-            "oct okt",
+            "apr avr abr",
+            "may mai mag",
+            "jun juin giu",
+            "jul juil lug",
+            "aug aoû aou ago",
+            "sep set",
+            "oct okt ott out",
             "nov",
-            "dec dez déc",
+            "dec dez déc dic",
         ],
         1,
     )
@@ -83,8 +89,8 @@ def read_stamps(question: Question, cells: Any) -> Stamps:
     import pandas as pd
 
     values = pd.Series(cells)
-    if values.dtype.kind == "M" or (len(values) and isinstance(values.dropna().iloc[0], datetime)):
-        return zoned(question, epoch(pd.to_datetime(values)), np.array([""] * len(values)))
+    if values.dtype.kind == "M" or any(isinstance(value, datetime) for value in values.dropna().iloc[:SEEN]):
+        return _of_workbook(question, values)
     text = values.astype(str).str.strip().replace({"nan": "", "NaT": "", "None": ""})
     filled = text[text != ""]
     if not len(filled):
@@ -95,6 +101,70 @@ def read_stamps(question: Question, cells: Any) -> Stamps:
     if question.date_format and "%" in question.date_format:
         return _pattern(question, text)
     return _written(question, text)
+
+
+def _of_workbook(question: Question, values: Any) -> Stamps:
+    """Read dates that a workbook holds as such, where the program that wrote it took no days for months.
+
+    Raises
+    ------
+    ValueError
+        Some cells are text, or days and months are exchanged; with both readings.
+    """
+    import pandas as pd
+
+    text = [value for value in values.dropna() if isinstance(value, str) and value.strip()]
+    if text:
+        raise question.refuse(
+            f"holds dates, and text such as {text[0]!r}: a program took the days of some dates for months; write all "
+            f"of them as text, and set date_format where that leaves two readings"
+        )
+    stamps = pd.to_datetime(values)
+    none = np.array([""] * len(values))
+    as_they_stand = epoch(stamps)
+    known = stamps[stamps.notna()]
+    if (known.dt.day > 12).any() or (known.dt.day == known.dt.month).all():
+        return zoned(question, as_they_stand, none)
+    swapped = [v if pd.isna(v) else v.replace(day=v.month, month=v.day) for v in stamps]
+    readings = {"ymd": as_they_stand, "exchanged": epoch(pd.Series(pd.to_datetime(swapped)))}
+    chosen = {"year first": "ymd", EXCHANGED: "exchanged"}.get(question.date_format or "")
+    left = _left(question, readings)
+    if chosen is None and "ymd" not in left:
+        other = _span(readings["exchanged"])
+        raise question.refuse(
+            f"can be read in two ways: as its dates stand: {_span(as_they_stand)} (date_format = 'year first'); or "
+            f"with days and months exchanged, as by a program that took one for the other: {other} "
+            f"(date_format = {EXCHANGED!r}); set date_format to the one that is right"
+        )
+    return zoned(question, readings[chosen or "ymd"], none)
+
+
+def days_of(cells: Any) -> npt.NDArray[np.str_] | None:
+    """Return the days of a column that holds days without a time of day, "" where a cell is empty; else None."""
+    import pandas as pd
+
+    values = pd.Series(cells)
+    if values.dtype.kind == "M":
+        days = values.dt.normalize()
+        whole = bool((values.isna() | (values == days)).all()) and bool(values.notna().any())
+        return days.dt.strftime("%Y-%m-%d").fillna("").to_numpy(dtype=str) if whole else None
+    if values.dtype.kind == "f":
+        known = values.dropna()
+        serial = len(known) and bool(((known % 1 == 0) & known.between(*SERIAL_DAYS)).all())
+        return days_of(pd.to_datetime(values, unit="D", origin="1899-12-30")) if serial else None
+    if values.dtype.kind != "O":
+        return None
+    text = values.astype(str).str.strip().replace({"nan": "", "NaT": "", "None": ""})
+    filled = text[text != ""]
+    if not len(filled):
+        return None
+    if filled.str.fullmatch(r"\d{5}").all() and filled.astype(float).between(*SERIAL_DAYS).all():
+        return days_of(pd.to_numeric(text, errors="coerce").astype(float))
+    spelled = _without_month_names(filled)
+    match = spelled.str.extract(f"^{_DATE.pattern}$")
+    alone = match["a"].notna() & match["rest"].fillna("").eq("")
+    alone |= spelled.str.fullmatch(r"(?:19|20)\d{6}")
+    return text.to_numpy(dtype=str) if alone.all() else None
 
 
 def _is_compact(filled: Any) -> bool:
@@ -206,7 +276,8 @@ def _refuse_zones(question: Question, zones: Any) -> None:
 
 def _without_month_names(text: Any) -> Any:
     def spelled(match: re.Match[str]) -> str:
-        number = _MONTHS.get(match["m"][:3].lower())
+        name = match["m"].lower()
+        number = _MONTHS.get(name[:4]) or _MONTHS.get(name[:3])
         year = match["y"] if len(match["y"]) == 4 else f"20{match['y']}"
         return f"{year}-{number}-{int(match['d']):02d}" if number else match[0]
 
@@ -269,10 +340,7 @@ def _days(parts: Any, order: str) -> Array | None:
 
 def _decide(question: Question, readings: dict[str, Array]) -> tuple[str, tuple[str, ...]]:
     """Return the one order that is possible, and what was taken for granted."""
-    left = dict(readings)
-    for rule in (_forwards, _even, _overlapping(question)):
-        better = {order: seconds for order, seconds in left.items() if rule(seconds, list(left.values()))}
-        left = better or left
+    left = _left(question, readings)
     orders = list(left)
     if len(orders) == 1 or all(np.array_equal(left[orders[0]], left[o], equal_nan=True) for o in orders[1:]):
         return orders[0], ()
@@ -285,6 +353,15 @@ def _decide(question: Question, readings: dict[str, Array]) -> tuple[str, tuple[
     raise question.refuse(
         "can be read in two ways: " + "; or ".join(shown) + "; set date_format to the one that is right"
     )
+
+
+def _left(question: Question, readings: dict[str, Array]) -> dict[str, Array]:
+    """Return the readings that run forwards, evenly, and overlap the scans; each where one of them does."""
+    left = dict(readings)
+    for rule in (_forwards, _even, _overlapping(question)):
+        better = {order: seconds for order, seconds in left.items() if rule(seconds, list(left.values()))}
+        left = better or left
+    return left
 
 
 def _span(seconds: Array) -> str:

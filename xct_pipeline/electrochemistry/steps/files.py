@@ -11,7 +11,8 @@ import numpy as np
 
 from xct_pipeline.electrochemistry.drt import Relaxation, relaxation
 from xct_pipeline.electrochemistry.impedance import holds_spectra, read_spectra
-from xct_pipeline.electrochemistry.log import CyclerLog, LogOptions, read_log
+from xct_pipeline.electrochemistry.log import CyclerLog, read_log
+from xct_pipeline.electrochemistry.options import LogOptions
 from xct_pipeline.electrochemistry.spectrum import Spectrum
 
 
