@@ -47,10 +47,16 @@ class Found:
             lines.append(
                 f"{spectrum.name}: series {found.series_resistance_ohm:.4g} ohm, polarisation "
                 f"{found.polarisation_resistance_ohm:.4g} +- {found.polarisation_sigma_ohm:.2g} ohm; "
-                f"{peaks or 'no peak'}"
+                f"{peaks or 'no peak'}{_blocked(found)}"
             )
             lines += [f"  {note}" for note in found.notes]
         return lines
+
+
+def _blocked(found: Relaxation) -> str:
+    return (
+        "" if np.isinf(found.capacitance_F) else f"; not closed: a capacitance of {found.capacitance_F:.3g} F in series"
+    )
 
 
 def read_files(
