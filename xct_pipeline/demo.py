@@ -46,12 +46,13 @@ mask = {{ min_attenuation = 4.0 }}     # the ceramic does not change
 
 [segmentation]
 method = "watershed"
-thresholds = [0.12, 0.38, 4.0]       # 1/cm, half-way between materials
-names = ["gas", "light", "anode", "ceramic"] # from dark to bright; polymer and solid sodium look alike
+thresholds = [0.12, 0.44, 4.0]       # 1/cm, half-way between materials
+names = ["gas", "light", "anode", "ceramic"] # from dark to bright; polymer and metal without its sodium look alike
 ceramic = "ceramic"
 
 [segmentation.interface]
-offsets = [2.0, 8.0]                 # voxels; the voids of this cell begin six voxels above the ceramic
+offsets = [2.0, 8.0]                 # voxels; what leaves this cell begins six voxels above the ceramic
+partners = ["ceramic"]               # what touches it on all sides
 
 [variation]
 species = "Na"
@@ -150,7 +151,7 @@ def compare(folder: Path, store: Store) -> list[tuple[str, str, str, str, str]]:
         rows.append((name, "change of Na, mg", recovered, f"{true:.5f}", f"{share:+.1f} % of the full change"))
     fit = store.read_table("faraday")
     slope, sigma = (float(fit[column][list(fit["quantity"]).index("slope")]) for column in ("value", "sigma"))
-    rows += _interface_rows(truth, store)
+    rows += _interface_rows(truth, store) + _contact_rows(truth, store)
     rows.append(("all", "slope of the Faraday balance", f"{slope:.3f} +- {sigma:.3f}", "1", f"{slope - 1:+.3f}"))
     return rows
 
@@ -171,6 +172,22 @@ def _interface_rows(truth: dict[str, Any], store: Store) -> list[tuple[str, str,
             )
             shown = f"{value:.2f} +- {sigma:.2f}"
             rows.append((name, "resistance of the interface, ohm", shown, f"{true:.2f}", f"{value - true:+.2f}"))
+    return rows
+
+
+def _contact_rows(truth: dict[str, Any], store: Store) -> list[tuple[str, str, str, str, str]]:
+    """Compare the contact of the metal with the ceramic, as a share of the first scan's, with the simulated one."""
+    if not (store.path / "tables" / "interface.csv").exists() or "contact" not in truth:
+        return []
+    table = store.read_table("interface")
+    table = table[(table["material"] == "anode") & (table["offset_voxels"] == table["offset_voxels"].max())]
+    found = table.set_index(table["scan"].astype(str))["fraction"]
+    rows = []
+    for k, name in enumerate(truth["scans"]):
+        if k and name in found.index and truth["scans"][0] in found.index:
+            share, true = float(found[name] / found[truth["scans"][0]]), truth["contact"][k] / truth["contact"][0]
+            shown = "contact with the ceramic, of the first scan's"
+            rows.append((name, shown, f"{share:.3f}", f"{true:.3f}", f"{share - true:+.3f}"))
     return rows
 
 

@@ -66,7 +66,7 @@ def test_the_segmentation_widget_labels_the_plane_of_the_scan_that_was_chosen(st
 
     config = load_config(store.parent / "run.toml")
     labels, thresholds, _, _ = plane_labels(config, name, 24)
-    assert thresholds == pytest.approx((0.12, 0.38, 4.0))
+    assert thresholds == pytest.approx((0.12, 0.44, 4.0))
     written = Store(store).open(layout.MATERIALS)
     np.testing.assert_array_equal(labels, written[SCANS.index(name), 24])
 

@@ -13,11 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONDA = {
-    "dask[array]": "dask-core",
-    "matplotlib": "matplotlib-base",
-    "xxhash": "python-xxhash",
-}  # other names
+CONDA = {"dask[array]": "dask-core", "matplotlib": "matplotlib-base", "xxhash": "python-xxhash"}  # other names
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def echem(
 
     Example: xct echem cell.mpt eis_*.csv
     """
-    from xct_pipeline.electrochemistry.log import LogOptions
+    from xct_pipeline.electrochemistry.options import LogOptions
     from xct_pipeline.electrochemistry.steps.files import facts_of, read_files
 
     if decimal not in (None, ".", ","):

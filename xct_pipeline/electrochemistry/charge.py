@@ -19,6 +19,8 @@ NEAR, BESIDE = 5, 3.0
 """... and than so many times the median of so many steps on either side of it."""
 DISAGREE = 0.05
 """Share of the charge passed beyond which two readings of it are told or refused."""
+SIGNS = {"-1": -1, "0": 0, "1": 1, "+1": 1}
+"""States that are signs, where one of them is negative."""
 _OUT = re.compile(
     r"-|d|d[_ ]?c.*|.*(dchg|dischg|disch|dis\b|dch\b|放电|entlad|d[ée]charg|descarg|scaric).*", re.IGNORECASE
 )
@@ -41,6 +43,8 @@ def direction_of(states: Any) -> npt.NDArray[np.int8]:
     """Return 1 for charge, -1 for discharge, 0 for rest of a column of states; 2 where the word is not known."""
     words = np.asarray([str(s).strip() for s in states], dtype=object)
     known = {word: _direction(word) for word in set(words.tolist())}
+    if "-1" in known and known.keys() <= set(SIGNS):
+        known = {word: SIGNS[word] for word in known}
     return np.array([known[word] for word in words], dtype=np.int8)
 
 

@@ -1,15 +1,9 @@
-"""Dates, serial dates and times of day in a column: one reading for all of it, or none.
-
-A reading is kept where no cell contradicts it, time does not run backwards, rows follow each other evenly, and it
-overlaps the scans. Where two readings are left that differ, both are shown and the user decides.
-"""
+"""Times of day and durations in a column: hours, minutes and seconds, carried over midnight."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,171 +11,78 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-ORDERS = {"day first": "dmy", "month first": "mdy", "year first": "ymd"}
 DAY_S = 86400.0
-HOUR_S = 3600.0
-PLAUSIBLE = (1990, 2060)
-"""Years that a log can be of: tells what a number counts."""
-COUNTS: tuple[tuple[str, float, float, bool], ...] = (
-    ("days since 1899-12-30", -25569 * DAY_S, DAY_S, False),
-    ("days since 1904-01-01", -24107 * DAY_S, DAY_S, False),
-    ("days since year 0 (datenum)", -719529 * DAY_S, DAY_S, False),
-    ("modified Julian days", -40587 * DAY_S, DAY_S, True),
-    ("Julian days", -2440587.5 * DAY_S, DAY_S, True),
-    ("s since 1970", 0.0, 1.0, True),
-    ("ms since 1970", 0.0, 1e-3, True),
-    ("us since 1970", 0.0, 1e-6, True),
-    ("ns since 1970", 0.0, 1e-9, True),
-    ("s since 1904", -2082844800.0, 1.0, True),
-    ("100 ns since 1601", -11644473600.0, 1e-7, True),
-)
-"""What numbers for moments count: name, their 0 in s since 1970, their size in s, and whether they are in UTC."""
-SLACK_S = 14 * 3600.0
-"""How far a clock without a zone may be from one with a zone."""
 
-_DATE = re.compile(
-    r"(?:[A-Za-z]{2,}\.?,?\s+)?(?P<a>\d{1,4})(?P<sep>[./-])(?P<b>\d{1,2})(?P=sep)(?P<c>\d{1,4})"
-    r"\.?(?:[ T,_]+(?P<rest>.*))?"
-)
-_COMPACT = re.compile(r"(?P<a>(?:19|20)\d\d)(?P<b>\d\d)(?P<c>\d\d)(?:[ T_-]*(?P<rest>\d\d.*))?")
-_TIME = re.compile(
-    r"(?P<h>\d{1,2})(?P<colon>[:.h]?)(?P<m>\d{2})(?:(?P=colon)(?P<s>\d{2}(?:[.,:]\d+)?))?\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
-    r"\s*(?P<zone>Z|[A-Z]{3,4}|(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?)?"
-)
-_TIME_FIRST = re.compile(r"(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?)[ ,_]+(?P<date>\S.*\d)")
-_ZONES = {"UTC": 0, "GMT": 0, "WET": 0, "WEST": 1, "CET": 1, "CEST": 2, "MEZ": 1, "MESZ": 2, "EET": 2, "EEST": 3}
-_ZONES |= {"EST": -5, "EDT": -4, "PST": -8, "PDT": -7, "JST": 9, "KST": 9}
-"""Hours of zones by their short names, of those that mean one thing only."""
 _DURATION = re.compile(
-    r"\s*(?:(?P<d>\d+)\s*(?:d|days?)?\s*[ .:,-]\s*)?(?P<h>\d+):(?P<m>\d{1,2}):(?P<s>\d{1,2}(?:[.,]\d+)?)\s*"
+    r"\s*(?:(?P<d>\d+)\s*(?:d|days?)?\s*[ .:,-]\s*)?(?P<h>\d+):(?P<m>\d{1,2}):(?P<s>\d{1,2}(?:[.,]\d+)?)"
+    r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?\s*"
 )
-_MONTHS = {
-    name: f"{k:02d}"
-    for k, names in enumerate(
-        [
-            "jan",
-            "feb",
-            "mar mär mrz",
-            "apr avr",
-            "may mai",
-            "jun",
-            "jul",
-            "aug",
-            "sep",
-            "oct okt",
-            "nov",
-            "dec dez déc",
-        ],
-        1,
-    )
-    for name in names.split()
-}
-
-
-@dataclass(frozen=True)
-class Stamps:
-    """Moments of a log.
-
-    Attributes
-    ----------
-    seconds : numpy.ndarray
-        Since 1970 in UTC where the zone is known, else on the clock's own time; NaN where there is nothing.
-    zone : tzinfo or None
-        None where the clock's zone is unknown.
-    notes : tuple of str
-        What was taken for granted.
-    """
-
-    seconds: Array
-    zone: tzinfo | None = None
-    notes: tuple[str, ...] = ()
-
-    def moment(self, seconds: float) -> datetime:
-        """Return a moment as a date, with its zone where it is known."""
-        found = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
-        return found.replace(tzinfo=None) if self.zone is None else found
-
-
-@dataclass(frozen=True)
-class Question:
-    """A column of dates and what helps to read it.
-
-    Attributes
-    ----------
-    source, name : str
-        File and column, for messages.
-    date_format : str or None
-        "day first", "month first", "year first", or a pattern of `strptime`.
-    time_zone : str or None
-        Of dates that name none: ``Europe/Berlin``, ``UTC`` or ``+02:00``.
-    scans : (float, float) or None
-        First and last moment of the scans, s since 1970 on their clock.
-    usual : str or None
-        The order that this instrument always writes.
-    """
-
-    source: str
-    name: str
-    date_format: str | None = None
-    time_zone: str | None = None
-    scans: tuple[float, float] | None = None
-    usual: str | None = None
-
-    def refuse(self, text: str) -> ValueError:
-        """Return an error about the column."""
-        return ValueError(f"{self.source}: column {self.name!r} {text}")
-
-
-def zone_of(text: str) -> tzinfo:
-    """Return a time zone by its name or offset.
-
-    Raises
-    ------
-    ValueError
-        There is no such zone.
-    """
-    from zoneinfo import ZoneInfo
-
-    match = re.fullmatch(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?", text.strip())
-    if match:
-        size = timedelta(hours=int(match[2]), minutes=int(match[3] or 0))
-        return timezone(-size if match[1] == "-" else size)
-    if text.strip().upper() == "Z" or _ZONES.get(text.strip().upper()) == 0:
-        return UTC
-    if text.strip() in _ZONES:
-        return timezone(timedelta(hours=_ZONES[text.strip()]), text.strip())
-    try:
-        return ZoneInfo(text.strip())
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"time_zone {text!r} is unknown; write it as 'Europe/Berlin', 'UTC' or '+02:00'") from None
+_TWO = re.compile(r"\s*(?P<first>\d+):(?P<second>\d{1,2}(?P<part>[.,]\d+)?)\s*(?P<half>[AaPp]\.?[Mm]\.?)?\s*")
+TWO = {"%H:%M": (3600.0, 60.0), "%M:%S": (60.0, 1.0)}
+"""What two numbers with a colon between them count, s, by the format that says so."""
 
 
 def is_duration(cells: Any) -> bool:
-    """Tell whether the first filled cell is hours, minutes and seconds without a date."""
+    """Tell whether the first filled cell is hours, minutes and seconds without a date, or two of the three."""
     text = next((str(cell) for cell in cells if str(cell).strip() not in ("", "nan")), "")
-    return _DURATION.fullmatch(text) is not None
+    return _DURATION.fullmatch(text) is not None or _TWO.fullmatch(text) is not None
 
 
-def durations(source: str, name: str, cells: Any) -> Array:
+def durations(source: str, name: str, cells: Any, date_format: str | None = None) -> Array:
     """Return seconds of a column of h:m:s (with days in front where there are), carried over midnight.
+
+    Parameters
+    ----------
+    date_format : str, optional
+        "%H:%M" or "%M:%S": what two numbers are.
 
     Raises
     ------
     ValueError
-        A cell is nothing of the kind.
+        A cell is nothing of the kind, or hours and minutes as well as minutes and seconds.
     """
     import pandas as pd
 
     text = pd.Series(cells).astype(str)
+    empty = text.str.strip().isin(("", "nan"))
+    if text[~empty].str.fullmatch(_TWO.pattern).all():
+        return _two(source, name, text, date_format)
     parts = text.str.extract(f"^{_DURATION.pattern}$")
-    bad = parts["s"].isna() & ~text.str.strip().isin(("", "nan"))
+    bad = parts["s"].isna() & ~empty
     if bad.any():
         row = int(np.argmax(bad.to_numpy()))
         raise ValueError(f"{source}: {text.iloc[row]!r} in column {name!r}, data row {row + 1}, is no time h:m:s")
     values = [pd.to_numeric(parts[k].str.replace(",", "."), errors="coerce").to_numpy(float) for k in "dhms"]
     days, hours, minutes, secs = values
-    seconds = np.nan_to_num(days) * DAY_S + hours * 3600 + minutes * 60 + secs
+    seconds = np.nan_to_num(days) * DAY_S + _full_hours(hours, parts["half"]) * 3600 + minutes * 60 + secs
     return _over_midnight(seconds) if np.isnan(days).all() else seconds
+
+
+def _two(source: str, name: str, text: Any, date_format: str | None) -> Array:
+    """Return seconds of hours and minutes, or of minutes and seconds: the latter where parts of them are written."""
+    import pandas as pd
+
+    parts = text.str.extract(f"^{_TWO.pattern}$")
+    known = date_format if date_format in TWO else None
+    known = known or ("%M:%S" if parts["part"].notna().any() else "%H:%M" if parts["half"].notna().any() else None)
+    first, second = (
+        pd.to_numeric(parts[k].str.replace(",", "."), errors="coerce").to_numpy(float) for k in ("first", "second")
+    )
+    if known is None:
+        spans = [np.nanmax(first * a + second * b) - np.nanmin(first * a + second * b) for a, b in TWO.values()]
+        raise ValueError(
+            f"{source}: column {name!r} holds {text[text != ''].iloc[0].strip()!r}, which is hours and minutes "
+            f"({spans[0]:g} s in all) or minutes and seconds ({spans[1]:g} s); set date_format = '%H:%M' for the "
+            f"first or '%M:%S' for the second"
+        )
+    large, small = TWO[known]
+    return _over_midnight(_full_hours(first, parts["half"]) * large + second * small)
+
+
+def _full_hours(hours: Array, half: Any) -> Array:
+    """Return hours of a day of 24 from those of a clock of 12."""
+    letter = half.fillna("").str.lower().str[:1].to_numpy(dtype=str)
+    return np.where(letter != "", hours % 12, hours) + np.where(letter == "p", 12.0, 0.0)
 
 
 def _over_midnight(seconds: Array) -> Array:
@@ -197,316 +98,36 @@ def _over_midnight(seconds: Array) -> Array:
     return result
 
 
-def read_stamps(question: Question, cells: Any) -> Stamps:
-    """Read a column of dates.
+def of_day(text: Sequence[str] | npt.NDArray[np.object_]) -> Array | None:
+    """Return seconds since midnight of times of day (h:m, h:m:s, with AM and PM); None where a cell is none."""
+    result = np.full(len(text), np.nan)
+    for k, cell in enumerate(text):
+        found = _DURATION.fullmatch(cell) or _TWO.fullmatch(cell)
+        if cell and (found is None or found.groupdict().get("d")):
+            return None
+        if found is not None:
+            result[k] = _second_of_day(found)
+    return result if np.nanmax(result, initial=0.0) < DAY_S else None
 
-    Raises
-    ------
-    ValueError
-        Two readings are possible (both are shown, with the key that decides), or none.
+
+def _second_of_day(found: re.Match[str]) -> float:
+    held = found.groupdict()
+    hours, minutes = int(held.get("h") or held["first"]), float((held.get("m") or held["second"]).replace(",", "."))
+    if held["half"]:
+        hours = hours % 12 + (12 if held["half"][0] in "pP" else 0)
+    return hours * 3600 + minutes * 60 + float((held.get("s") or "0").replace(",", "."))
+
+
+def follows_days(of_day: Array, days: npt.NDArray[np.str_]) -> bool:
+    """Tell whether times fall where, and only where, the day changes: whether they are the time of that day.
+
+    A time that begins at 0 and never falls on a single day is taken for one that runs from the start.
     """
-    import pandas as pd
-
-    values = pd.Series(cells)
-    if values.dtype.kind == "M" or (len(values) and isinstance(values.dropna().iloc[0], datetime)):
-        return _zoned(question, _epoch(pd.to_datetime(values)), np.array([""] * len(values)))
-    text = values.astype(str).str.strip().replace({"nan": "", "NaT": "", "None": ""})
-    filled = text[text != ""]
-    if not len(filled):
-        raise question.refuse("holds no dates that can be read: it is empty")
-    numeric = values if values.dtype.kind in "fiu" else pd.to_numeric(text.str.replace(",", "."), errors="coerce")
-    if numeric.notna().sum() >= len(filled) and not _is_compact(filled.str.removesuffix(".0")):
-        return _serial(question, np.asarray(numeric, float))
-    if question.date_format and "%" in question.date_format:
-        return _pattern(question, text)
-    return _written(question, text)
-
-
-def _epoch(stamps: Any) -> Array:
-    import pandas as pd
-
-    naive = pd.Series(stamps)
-    naive = naive.dt.tz_convert(None) if naive.dt.tz is not None else naive
-    return np.asarray((naive - pd.Timestamp(0)).dt.total_seconds(), dtype=np.float64)
-
-
-def _is_compact(filled: Any) -> bool:
-    """Tell whether digits are years, months and days in a row, maybe with hours, minutes and seconds."""
-    parts = filled.str.extract(f"^{_COMPACT.pattern}$")
-    month, day = parts["b"].astype(float), parts["c"].astype(float)
-    return bool((parts["a"].notna() & month.between(1, 12) & day.between(1, 31) & filled.str.len().ne(10)).all())
-
-
-def _serial(question: Question, values: Array) -> Stamps:
-    """Read numbers as what gives years that a log can be of, and overlaps the scans where that leaves a choice.
-
-    Raises
-    ------
-    ValueError
-        They are nothing that is known.
-    """
-    low, high = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in PLAUSIBLE)
-    counts = {name: rest for name, *rest in COUNTS}
-    if question.date_format in counts:
-        counts = {question.date_format: counts[question.date_format]}
-    readings = {name: zero + values * size for name, (zero, size, _) in counts.items()}
-    readings = {name: s for name, s in readings.items() if low <= np.nanmin(s) and np.nanmax(s) < high}
-    overlaps = _overlapping(question)
-    left = {name: seconds for name, seconds in readings.items() if overlaps(seconds, [])} or readings
-    if not left:
-        raise question.refuse(
-            f"holds numbers such as {values[np.isfinite(values)][0]:.10g}, which are no dates ({', '.join(counts)}); "
-            f"name a column of times as time instead"
-        )
-    name = next(iter(left))
-    notes = (f"{question.name!r} was taken as {name}{' in UTC' if counts[name][2] else ''}",)
-    others = [other for other in left if other != name]
-    if others:
-        shown = "; or ".join(f"{n}: {_span(left[n])} (date_format = {n!r})" for n in left)
-        notes = (f"{notes[0]}, as spreadsheets and instruments do; {shown}",)
-    if counts[name][2]:
-        return Stamps(left[name], UTC, notes)
-    found = _zoned(question, left[name], np.array([""] * len(values)))
-    return Stamps(found.seconds, found.zone, (*notes, *found.notes))
-
-
-def _pattern(question: Question, text: Any) -> Stamps:
-    import pandas as pd
-
-    try:
-        stamps = pd.to_datetime(text.replace("", pd.NaT), format=question.date_format)
-    except (ValueError, TypeError) as error:
-        first = text[text != ""].iloc[0]
-        raise question.refuse(
-            f"does not follow date_format {question.date_format!r} ({first!r}): {str(error).splitlines()[0]}"
-        ) from None
-    if stamps.dt.tz is not None:
-        return Stamps(_epoch(stamps), UTC)
-    return _zoned(question, _epoch(stamps), np.array([""] * len(text)))
-
-
-def _written(question: Question, text: Any) -> Stamps:
-    """Read dates of digits: every order that fits, and the one that is left."""
-    plain = _without_month_names(_date_first(text))
-    parts = plain.str.extract(f"^{_DATE.pattern}$")
-    if parts["a"].isna().all():
-        parts = plain.str.extract(f"^{_COMPACT.pattern}$").assign(sep="-")
-    bad = parts["a"].isna() & (text != "")
-    times = parts["rest"].fillna("").str.extract(f"^{_TIME.pattern}$")
-    bad |= (parts["rest"].fillna("") != "") & times["h"].isna()
-    _refuse_zones(question, times["zone"])
-    if bad.any():
-        row = int(np.argmax(bad.to_numpy()))
-        raise question.refuse(
-            f"holds no dates that can be read ({text.iloc[row]!r}, data row {row + 1}); "
-            f"write them as 2026-05-01T10:00:00, or give date_format"
-        )
-    of_day, zones = _of_day(times), times["zone"].fillna("").to_numpy(dtype=str)
-    readings: dict[str, Array] = {}
-    for order in _orders(question, parts):
-        days = _days(parts, order)
-        if days is not None:
-            readings[order] = days + of_day
-    if not readings:
-        raise question.refuse(f"holds no dates that can be read ({text[text != ''].iloc[0]!r}); give date_format")
-    order, notes = _decide(question, readings)
-    found = _zoned(question, readings[order], zones)
-    return Stamps(found.seconds, found.zone, (*notes, *found.notes))
-
-
-def _date_first(text: Any) -> Any:
-    """Put the date before the time of day, and signs of the day, month and year between digits as dashes."""
-    plain = text.str.replace(r"(\d{4})\s*年\s*(\d{1,2})\s*月\s*(\d{1,2})\s*日", r"\1-\2-\3", regex=True)
-    plain = plain.str.replace(r"\s*Uhr$", "", regex=True)
-    sample = next((cell for cell in plain if cell), "")
-    return (
-        plain.str.replace(f"^{_TIME_FIRST.pattern}$", r"\g<date> \g<time>", regex=True)
-        if _TIME_FIRST.fullmatch(sample)
-        else plain
-    )
-
-
-def _refuse_zones(question: Question, zones: Any) -> None:
-    for zone in set(zones.dropna()):
-        try:
-            zone_of(zone)
-        except ValueError:
-            raise question.refuse(
-                f"names the zone {zone!r}, which is not known or means more than one; write its offset (+02:00) into "
-                f"the cells, or leave it out and set time_zone"
-            ) from None
-
-
-def _without_month_names(text: Any) -> Any:
-    def spelled(match: re.Match[str]) -> str:
-        number = _MONTHS.get(match["m"][:3].lower())
-        year = match["y"] if len(match["y"]) == 4 else f"20{match['y']}"
-        return f"{year}-{number}-{int(match['d']):02d}" if number else match[0]
-
-    sample = next((cell for cell in text if cell), "")
-    if not re.search(r"[A-Za-z]{3}", sample):
-        return text
-    replaced = text.str.replace(
-        r"(?P<d>\d{1,2})\.?[ -](?P<m>[A-Za-zäéû]{3,})\.?[ -](?P<y>\d{4}|\d{2}(?!\d|:))", spelled, regex=True
-    )
-    # Sun May 03 22:00:00 2026
-    replaced = replaced.str.replace(
-        r"(?P<m>[A-Za-zäé]{3,})\.? +(?P<d>\d{1,2}) +(?P<t>\d{1,2}:\d{2}:\d{2})(?P<z> [A-Z]{3,4})? (?P<y>\d{4})",
-        lambda match: f"{spelled(match)} {match['t']}{match['z'] or ''}",
-        regex=True,
-    )
-    return replaced.str.replace(r"(?P<m>[A-Za-zäé]{3,})\.? (?P<d>\d{1,2}),? (?P<y>\d{4})", spelled, regex=True)
-
-
-def _of_day(times: Any) -> Array:
-    import pandas as pd
-
-    hours, minutes = (pd.to_numeric(times[k], errors="coerce").fillna(0).to_numpy(float) for k in "hm")
-    secs = times["s"].fillna("0").str.replace(r"[,:]", ".", regex=True)
-    half = times["half"].fillna("").str.lower().str[:1].to_numpy(dtype=str)
-    hours = np.where(half != "", hours % 12, hours) + np.where(half == "p", 12.0, 0.0)
-    return np.asarray(hours * 3600 + minutes * 60 + pd.to_numeric(secs).to_numpy(float))
-
-
-def _orders(question: Question, parts: Any) -> list[str]:
-    """Return the orders that the digits allow; dots mean day first."""
-    first = parts.dropna(subset=["a"]).iloc[0]
-    if question.date_format:
-        if question.date_format not in ORDERS:
-            raise ValueError(
-                f"date_format {question.date_format!r}: write 'day first', 'month first', 'year first' or a pattern "
-                f"such as '%d/%m/%Y %H:%M:%S'"
-            )
-        return [ORDERS[question.date_format]]
-    if len(first["a"]) == 4:
-        return ["ymd"]
-    if first["sep"] == ".":
-        return ["dmy"]
-    return ["dmy", "mdy"] if len(first["c"]) == 4 else ["dmy", "mdy", "ymd"]
-
-
-def _days(parts: Any, order: str) -> Array | None:
-    """Return seconds of each day since 1970 (NaN where there is none), None where a date does not exist."""
-    import pandas as pd
-
-    triples = parts[["a", "b", "c"]].dropna().drop_duplicates()
-    named = triples.set_axis([{"d": "day", "m": "month", "y": "year"}[letter] for letter in order], axis=1).astype(int)
-    named["year"] = named["year"].where(named["year"] >= 100, named["year"] + 2000)
-    days = pd.to_datetime(named, errors="coerce")
-    if days.isna().any() or ((named["year"] < 1970) | (named["year"] > 2200)).any():
-        return None
-    keys = triples["a"] + "/" + triples["b"] + "/" + triples["c"]
-    lookup = dict(zip(keys, (days - pd.Timestamp(0)).dt.total_seconds(), strict=True))
-    return np.asarray((parts["a"] + "/" + parts["b"] + "/" + parts["c"]).map(lookup), dtype=np.float64)
-
-
-def _decide(question: Question, readings: dict[str, Array]) -> tuple[str, tuple[str, ...]]:
-    """Return the one order that is possible, and what was taken for granted."""
-    left = dict(readings)
-    for rule in (_forwards, _even, _overlapping(question)):
-        better = {order: seconds for order, seconds in left.items() if rule(seconds, list(left.values()))}
-        left = better or left
-    orders = list(left)
-    if len(orders) == 1 or all(np.array_equal(left[orders[0]], left[o], equal_nan=True) for o in orders[1:]):
-        return orders[0], ()
-    words = {value: key for key, value in ORDERS.items()}
-    shown = [f"{words[o]}: {_span(left[o])} (date_format = {words[o]!r})" for o in orders]
-    if question.usual in left:
-        return question.usual, (
-            f"dates of {question.name!r} were taken as {words[question.usual]}; " + "; ".join(shown),
-        )
-    raise question.refuse(
-        "can be read in two ways: " + "; or ".join(shown) + "; set date_format to the one that is right"
-    )
-
-
-def _span(seconds: Array) -> str:
-    first, last = (datetime.fromtimestamp(float(f(seconds)), UTC) for f in (np.nanmin, np.nanmax))
-    return f"{first.day} {first:%B %Y %H:%M} to {last.day} {last:%B %Y %H:%M}"
-
-
-def _forwards(seconds: Array, _: Sequence[Array]) -> bool:
-    return bool(np.all(np.diff(seconds[np.isfinite(seconds)]) >= 0))
-
-
-def _unevenness(seconds: Array) -> tuple[float, float]:
-    steps = np.diff(seconds[np.isfinite(seconds)])
-    steps = steps[steps > 0]
-    if len(steps) < 2:
-        return 1.0, 0.0
-    return float(steps.max() / np.median(steps)), float(steps.std() / steps.mean())
-
-
-def _even(seconds: Array, others: Sequence[Array]) -> bool:
-    """Tell whether no other reading is far more even."""
-    worst, spread = _unevenness(seconds)
-    best = [_unevenness(other) for other in others]
-    return worst <= 3 * min(b[0] for b in best) and not (spread > 1e-3 and min(b[1] for b in best) < 1e-6)
-
-
-def _overlapping(question: Question) -> Callable[[Array, Sequence[Array]], bool]:
-    def overlaps(seconds: Array, _: Sequence[Array]) -> bool:
-        if question.scans is None:
-            return True
-        first, last = question.scans
-        return bool(np.nanmin(seconds) <= last + SLACK_S and np.nanmax(seconds) >= first - SLACK_S)
-
-    return overlaps
-
-
-def _zoned(question: Question, seconds: Array, zones: npt.NDArray[np.str_]) -> Stamps:
-    """Turn the clock's own time into UTC where its zone is known."""
-    filled = np.isfinite(seconds)
-    named = (zones != "") & filled
-    if named.any():
-        if not named[filled].all():
-            raise question.refuse("names a time zone in some rows only")
-        shift = {zone: zone_of(zone).utcoffset(None) for zone in set(zones[named])}
-        away = np.array([0.0 if z == "" else (shift[z] or timedelta()).total_seconds() for z in zones.tolist()])
-        first = zone_of(str(zones[named][0]))
-        return Stamps(seconds - away, first)
-    if question.time_zone:
-        return Stamps(_localized(question, seconds), zone_of(question.time_zone))
-    _refuse_summer_time(question, seconds[filled])
-    return Stamps(seconds)
-
-
-def _localized(question: Question, seconds: Array) -> Array:
-    import pandas as pd
-
-    zone = zone_of(str(question.time_zone))
-    naive = pd.Series(pd.to_datetime(seconds, unit="s", errors="coerce")).dt.round("us")
-    try:
-        return _epoch(naive.dt.tz_localize(zone, ambiguous="infer", nonexistent="shift_forward"))
-    except ValueError:  # nothing repeats: a log that does not show both hours of the change
-        return _epoch(naive.dt.tz_localize(zone, ambiguous=np.zeros(len(naive), bool), nonexistent="shift_forward"))
-
-
-def _refuse_summer_time(question: Question, seconds: Array) -> None:
-    """Refuse a clock that jumps by an hour as clocks do in the night of a Sunday in spring or autumn."""
-    steps = np.diff(seconds)
-    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
-    slack = max(0.1 * min(usual, HOUR_S), 60.0)
-    back = np.flatnonzero(steps < 0)
-    if len(back) and np.all(np.abs(steps[back] + HOUR_S) <= max(2 * usual, slack)):
-        raise _summer_time(question, int(back[0]) + 1, f"falls back by {-steps[back[0]] / HOUR_S:.2g} h", "ends")
-    for k in np.flatnonzero(np.abs(np.abs(steps - usual) - HOUR_S) <= slack) if usual > 0 else ():
-        if steps[k] >= 0 and _changes_clocks(float(seconds[k]), float(seconds[k + 1])):
-            begins = steps[k] > usual
-            what = f"has a step of {steps[k] / HOUR_S:.2g} h instead of {usual / HOUR_S:.2g} h"
-            raise _summer_time(question, int(k) + 1, what, "begins" if begins else "ends")
-
-
-def _changes_clocks(before: float, after: float) -> bool:
-    """Tell whether two o'clock in the night of a Sunday of March, April, or September to November lies between."""
-    first = datetime.fromtimestamp(before, UTC)
-    sunday = (first + timedelta(days=(6 - first.weekday()) % 7)).replace(hour=0, minute=0, second=0, microsecond=0)
-    night = (sunday + timedelta(hours=1)).timestamp(), (sunday + timedelta(hours=4)).timestamp()
-    return sunday.month in (3, 4, 9, 10, 11) and before < night[1] and after >= night[0]
-
-
-def _summer_time(question: Question, row: int, what: str, way: str) -> ValueError:
-    return question.refuse(
-        f"{what} at data row {row + 1}, as clocks do where summer time {way}: set time_zone (such as 'Europe/Berlin', "
-        f"or 'UTC' where the clock does not change)"
-    )
+    known = np.flatnonzero(np.isfinite(of_day) & (days != ""))
+    if not len(known):
+        return False
+    fall, change = np.diff(of_day[known]) < 0, days[known][1:] != days[known][:-1]
+    if change.any():
+        # a step of a day or more needs no fall
+        return bool(not (fall & ~change).any() and fall[change].any())
+    return bool(not fall.any() and of_day[known[0]] > 0)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Decimal = Literal[".", ","]
 
-NUMBER = re.compile(r"[+−-]?(?:\d[\d.,'’\s]*|[.,]\d+)(?:[eE][+-]?\d+)?")
+NUMBER = re.compile(r"[+−-]?(?:\d[\d.,'’´`\s]*|[.,]\d+)(?:[eE][+-]?\d+)?")
 MISSING = ("", "nan", "none", "na", "n/a", "-", "--")
 
 
@@ -122,7 +122,7 @@ def numbers(source: str, name: str, cells: Any, decimal: Decimal) -> Array:
     if values.dtype.kind in "fiu":
         return np.asarray(values, dtype=np.float64)
     text = values.astype(str).str.strip()
-    plain = text.str.replace(r"(?<=\d)['’\s](?=\d)", "", regex=True).str.replace("−", "-", regex=False)
+    plain = text.str.replace(r"(?<=\d)['’´`\s](?=\d)", "", regex=True).str.replace("−", "-", regex=False)
     plain = plain.str.replace("." if decimal == "," else ",", "", regex=False)
     if decimal == ",":
         plain = plain.str.replace(",", ".", regex=False)

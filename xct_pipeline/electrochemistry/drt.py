@@ -30,6 +30,8 @@ MARGIN_DECADES = 1.0
 """How far the grid reaches beyond the times that the frequencies see."""
 STRENGTHS = np.logspace(-2.5, 0.5, 7)
 """Strengths of the regularisation that are tried."""
+OTHERWISE, SEEN = 2.5, 0.005
+"""A misfit beyond so many residuals of the Kramers-Kronig test, and this, is told."""
 SMOOTHEST = 1.1
 """Of strengths whose cross-validation is within this factor of the best, the largest is taken."""
 
@@ -132,6 +134,7 @@ def _relaxation(spectrum: Spectrum, bootstrap: int, seed: int) -> Relaxation:
     tau, values, strength = distribution(spectrum, found.elastance_1_F > 0)
     spread = _bootstrap(found, bootstrap, seed)
     w = 2 * np.pi * spectrum.frequency_Hz
+    misfit = float(np.sqrt(np.mean(found.residual**2)))
     peaks = tuple(
         Peak(
             float(t),
@@ -158,18 +161,23 @@ def _relaxation(spectrum: Spectrum, bootstrap: int, seed: int) -> Relaxation:
         strength,
         "generalised cross-validation",
         peaks,
-        float(np.sqrt(np.mean(found.residual**2))),
+        misfit,
         test,
-        _notes(spectrum, test, peaks),
+        _notes(spectrum, test, peaks, misfit),
     )
 
 
-def _notes(spectrum: Spectrum, test: KramersKronig, peaks: tuple[Peak, ...]) -> tuple[str, ...]:
+def _notes(spectrum: Spectrum, test: KramersKronig, peaks: tuple[Peak, ...], misfit: float) -> tuple[str, ...]:
     notes = list(spectrum.notes)
     if test.violated:
         notes.append(
             f"violates Kramers-Kronig: a residual of {100 * test.residual:.2g} % where the noise is "
             f"{100 * test.scatter:.2g} %; the cell changed during the measurement, or did not answer linearly"
+        )
+    if misfit > max(OTHERWISE * test.residual, SEEN) and not test.violated:
+        notes.append(
+            f"arcs and diffusion leave {100 * misfit:.2g} % of the impedance where other circuits leave "
+            f"{100 * test.residual:.2g} %: something else is in it, such as an inductive loop"
         )
     if any(not peak.resolved for peak in peaks):
         notes.append("a peak lies beyond the times that the frequencies see: its resistance is extrapolated")

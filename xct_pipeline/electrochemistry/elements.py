@@ -257,7 +257,8 @@ def _with_diffusion(best: _Fit, grid: Array, columns: Array) -> _Fit:
     if not tried:
         return best
     diffusion = _grown(min(tried, key=lambda fit: fit[2]), grid, columns)
-    return diffusion if diffusion[2] < best[2] else best
+    more = len(diffusion[0].diffusion) > len(problem.diffusion)  # an element more has to be worth it, as any other
+    return diffusion if diffusion[2] < best[2] - (BETTER if more else 0.0) else best
 
 
 def _lumped(w: Array) -> Complex:

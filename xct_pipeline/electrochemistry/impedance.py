@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.electrochemistry import clock, decimals
+from xct_pipeline.electrochemistry import decimals
+from xct_pipeline.electrochemistry.dates import read_stamps
 from xct_pipeline.electrochemistry.readers import gamry_tables, read_table, reader
 from xct_pipeline.electrochemistry.roles import start_text
 from xct_pipeline.electrochemistry.spectrum import FEWEST, Spectrum, spectrum_of
 from xct_pipeline.electrochemistry.table import Table, read_text
 from xct_pipeline.electrochemistry.units import UNITS, unit_of
+from xct_pipeline.electrochemistry.zones import Question
 
 Array = npt.NDArray[np.float64]
 
@@ -39,6 +41,8 @@ _HERTZ = {"hz": 1.0, "khz": 1e3, "mhz": 1e-3, "MHz": 1e6}
 _HERTZ |= dict.fromkeys(("rad/s", "rads-1", "rad s-1", "1/s", "s-1"), 1 / (2 * np.pi))
 _NO_UNIT = ("", "z", "re", "im", "real", "imag", "imaginary", "mod", "abs")
 """What stands where a unit could, and is none: Re(Z), Z_re."""
+CUT_SHORT = 3.0
+"""A spectrum that ends at so many times the lowest frequency of the others may have been cut short."""
 LARGEST_RADIAN = 1.6
 """A passive cell's phase in radian is below this; in degrees it hardly ever is throughout."""
 
@@ -112,20 +116,39 @@ def read_spectra(path: str | Path, *, area_cm2: float | None = None, turned: boo
     if path.suffix.lower() in FOREIGN:
         return _read_foreign(path, area_cm2, turned)
     table = _table(path)
-    found = {} if table is None else _found(table)
-    if table is None or "frequency" not in found:
+    roles = {} if table is None else _found(table)
+    if table is None or "frequency" not in roles:
         listed = "" if table is None else f"; {table.listed()}"
         raise ValueError(f"{path.name} has no column of the frequency (freq/Hz, Frequency (Hz)){listed}")
-    columns = _Columns(table, found)
+    columns = _Columns(table, roles)
     impedance = _impedance(columns, area_cm2)
     impedance = impedance.conj() if turned else impedance
     frequency = columns.numbers("frequency") * _size(columns, "frequency", _HERTZ, 1.0)
     times = _times(columns, len(frequency))
     start, notes = _start(table)
-    return [
+    parts = _parts(columns, path.name, frequency)
+    told = table.notes
+    if len(parts) > 1 and len(parts[-1][1]) < FEWEST:
+        told = (*told, f"the file goes on with {len(parts.pop()[1])} frequencies more, too few for a spectrum")
+    found = [
         spectrum_of(name, frequency[rows], impedance[rows], time_s=float(times[rows][0]), start=start)
-        for name, rows in _parts(columns, path.name, frequency)
+        for name, rows in parts
     ] or _refuse_empty(path, notes)
+    return _told(found, told)
+
+
+def _told(spectra: list[Spectrum], notes: tuple[str, ...]) -> list[Spectrum]:
+    """Add what is said of the end of a file to its last spectrum, and of each that ends long before the others."""
+    lowest = [float(spectrum.frequency_Hz[-1]) for spectrum in spectra]
+    usual = float(np.median(lowest))
+    result = []
+    for k, spectrum in enumerate(spectra):
+        added = notes if k == len(spectra) - 1 else ()
+        if lowest[k] > CUT_SHORT * usual or (len(spectra) == 2 and lowest[k] > CUT_SHORT * min(lowest)):
+            least = min(lowest)
+            added = (*added, f"ends at {lowest[k]:.4g} Hz, another of this file at {least:.4g} Hz: was it cut short?")
+        result.append(replace(spectrum, notes=(*spectrum.notes, *added)))
+    return result
 
 
 def _read_foreign(path: Path, area_cm2: float | None, turned: bool) -> list[Spectrum]:
@@ -258,9 +281,9 @@ def _start(table: Table) -> tuple[datetime | None, tuple[str, ...]]:
     if text is None:
         return None, ()
     usual = "mdy" if table.instrument == "BioLogic" else None
-    question = clock.Question(table.source, "start in the head", usual=usual)
+    question = Question(table.source, "start in the head", usual=usual)
     try:
-        stamps = clock.read_stamps(question, np.array([text], dtype=object))
+        stamps = read_stamps(question, np.array([text], dtype=object))
     except ValueError as error:
         return None, (str(error),)
     return stamps.moment(float(stamps.seconds[0])), stamps.notes
@@ -278,11 +301,12 @@ def _parts(columns: _Columns, name: str, frequency: Array) -> list[tuple[str, np
         if len(bounds):
             return _named(name, np.split(rows, bounds))
     steps = np.diff(f)
-    usual = np.sign(np.median(steps)) if len(steps) else 0.0
-    bounds = np.flatnonzero(np.sign(steps) != usual) + 1
-    whole = all(len(part) >= FEWEST for part in np.split(rows, bounds))
+    usual = np.sign(np.median(steps[steps != 0])) if (steps != 0).any() else 0.0
+    bounds = np.flatnonzero(np.sign(steps) == -usual) + 1 if usual else np.zeros(0, np.intp)
+    parts = np.split(rows, bounds)
+    whole = all(len(part) >= FEWEST for part in parts[:-1])
     again = len(np.unique(f)) < len(f)
-    return _named(name, np.split(rows, bounds) if len(bounds) and whole and again else [rows])
+    return _named(name, parts if whole and again else [rows])
 
 
 def _named(name: str, parts: Sequence[npt.NDArray[np.intp]]) -> list[tuple[str, npt.NDArray[np.intp]]]:

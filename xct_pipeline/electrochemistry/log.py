@@ -6,8 +6,7 @@ that decides; what was taken for granted is told in `CyclerLog.notes`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.electrochemistry import charge as charges
-from xct_pipeline.electrochemistry import clock, decimals
+from xct_pipeline.electrochemistry import decimals
 from xct_pipeline.electrochemistry.charge import Between
 from xct_pipeline.electrochemistry.decimals import Decimal
+from xct_pipeline.electrochemistry.moments import times_of
+from xct_pipeline.electrochemistry.options import LogOptions
 from xct_pipeline.electrochemistry.readers import read_table
-from xct_pipeline.electrochemistry.roles import Roles, completed, partner, start_text
+from xct_pipeline.electrochemistry.roles import Roles, completed, directions, partner
 from xct_pipeline.electrochemistry.table import Table
 from xct_pipeline.electrochemistry.units import Quantity, scale
 
@@ -59,37 +60,6 @@ class CyclerLog:
     current_A: Array | None = None
     gaps_s: tuple[tuple[float, float], ...] = ()
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class LogOptions:
-    """How a log is read where it does not say so itself.
-
-    Attributes
-    ----------
-    units : mapping
-        Unit per quantity (``{"charge": "mAh"}``); otherwise it stands in the column's name or below it.
-    charge_sign : int
-        -1 where the instrument counts charge as negative when the species leaves the anode.
-    date_format : str or None
-        "day first", "month first", "year first", or a pattern of `strptime`.
-    decimal : str or None
-        Decimal sign, "." or ",".
-    time_zone : str or None
-        Of dates that name none: ``Europe/Berlin``, ``UTC`` or ``+02:00``.
-    integrate_gaps : bool
-        Integrate the current over gaps of the log too.
-    between_rows : {"mean", "before", "after"} or None
-        Which row's current holds between two rows; see `charge.integrate`.
-    """
-
-    units: Mapping[str, str] | None = None
-    charge_sign: int = 1
-    date_format: str | None = None
-    decimal: Decimal | None = None
-    time_zone: str | None = None
-    integrate_gaps: bool = False
-    between_rows: Between | None = None
 
 
 def read_log(
@@ -160,7 +130,9 @@ def read_log(
     if none:
         roles = replace(roles, charge=None, capacity=None, charge_in=None, charge_out=None, current=named.current)
         roles = replace(roles, current=roles.current or completed(table, Roles())[0].current)
-    return _Reading(table, _paired(table, roles), choice, scans, state not in (None, "none")).log(notes)
+    return _Reading(
+        table, _paired(table, roles), choice, scans, state not in (None, "none"), bool(time), state == "none"
+    ).log(notes)
 
 
 def _paired(table: Table, roles: Roles) -> Roles:
@@ -180,6 +152,8 @@ class _Reading:
     options: LogOptions
     scans: tuple[float, float] | None
     state_named: bool
+    time_named: bool
+    state_left: bool
 
     @property
     def source(self) -> str:
@@ -193,7 +167,7 @@ class _Reading:
         if not counted and not roles.current:
             raise ValueError(f"{self.source}: name the column of the charge or of the current; {table.listed()}")
         decimal = self._decimal()
-        seconds, start, said = self._time(decimal)
+        seconds, start, said = times_of(table, roles, self.options, self.scans, decimal, self.time_named)
         values = {q: self._quantity(name, q, decimal) for q, name in self._measured().items()}
         main = values[next(iter(values))]
         keep = np.isfinite(seconds) & np.isfinite(main)
@@ -201,7 +175,8 @@ class _Reading:
             raise ValueError(f"{self.source}: no row holds both a time and a charge or current")
         usual = charges.usual_step(seconds)
         held = {q: v[keep] for q, v in values.items()}
-        states = None if roles.state is None else np.asarray(table.column(roles.state), dtype=object)[keep]
+        state, found = (roles.state, ()) if roles.state else self._state_by_words(held)
+        states = None if state is None else np.asarray(table.column(state), dtype=object)[keep]
         steps = None if roles.step is None else np.asarray(table.column(roles.step), dtype=object)[keep]
         time_s = seconds[keep]
         self._refuse_backwards(time_s)
@@ -216,8 +191,19 @@ class _Reading:
             start,
             None if current is None else sign * current,
             tuple((float(time_s[k - 1]), float(time_s[k])) for k in gaps),
-            (*notes, *said, *told, *passed.notes, *self._gap_notes(time_s, gaps, passed)),
+            (*table.notes, *notes, *found, *said, *told, *passed.notes, *self._gap_notes(time_s, gaps, passed)),
         )
+
+    def _state_by_words(self, held: dict[str, Array]) -> tuple[str | None, tuple[str, ...]]:
+        """Return a column whose words are those of charge and discharge, where nothing else tells the direction."""
+        roles, unsigned = self.roles, "charge_in" not in held
+        counted = [held[q] for q in ("charge", "capacity", "current") if q in held]
+        unsigned &= not any(np.nanmin(values, initial=0.0) < 0 for values in counted)
+        if self.state_left or not unsigned:
+            return None, ()
+        taken = {getattr(roles, field.name) for field in fields(roles) if field.name != "step"}
+        name = directions(self.table, [n for n in self.table.names if n not in taken])
+        return name, () if name is None else (f"the direction is that of column {name!r}, by its words",)
 
     def _measured(self) -> dict[str, str]:
         """Return what is read as numbers, the one that a row needs first."""
@@ -254,68 +240,6 @@ class _Reading:
         quantity: Quantity = "current" if role == "current" else "voltage" if role == "voltage" else "charge"
         size = scale(self.source, name, quantity, self.options.units, self.table.units)
         return decimals.numbers(self.source, name, self.table.column(name), decimal) * size
-
-    def _time(self, decimal: Decimal) -> tuple[Array, datetime | None, tuple[str, ...]]:
-        """Return seconds, the moment of their 0 where it is known, and what was taken for granted."""
-        roles = self.roles
-        if roles.time is None and clock.is_duration(self.table.column(str(roles.absolute_time))):
-            roles = replace(roles, time=roles.absolute_time, absolute_time=None)
-        seconds = self._seconds(roles.time, decimal) if roles.time else None
-        if roles.time and seconds is None:  # dates in the column named as time
-            roles = replace(roles, absolute_time=roles.time)
-        stamps = None
-        if roles.absolute_time:
-            cells = self.table.column(roles.absolute_time)
-            if np.asarray(cells).dtype.kind == "O" and decimal == ",":
-                cells = [str(c).replace(",", ".") if decimals.is_number(str(c)) else c for c in cells]
-            try:
-                stamps = clock.read_stamps(self._question(roles.absolute_time), cells)
-            except ValueError as error:
-                if seconds is None or (self.roles.absolute_time == roles.absolute_time and self.scans is not None):
-                    raise
-                return seconds, None, (f"the absolute time was not used: {error}",)
-        if stamps is None:
-            start, notes = self._head()
-            assert seconds is not None
-            return seconds, start, notes
-        known = np.flatnonzero(np.isfinite(stamps.seconds))[0]
-        if seconds is None:
-            seconds = stamps.seconds - stamps.seconds[known]
-        return seconds, stamps.moment(float(stamps.seconds[known] - seconds[known])), stamps.notes
-
-    def _question(self, name: str) -> clock.Question:
-        usual = "mdy" if self.table.instrument == "BioLogic" else None
-        options = self.options
-        return clock.Question(self.source, name, options.date_format, options.time_zone, self.scans, usual)
-
-    def _seconds(self, name: str, decimal: Decimal) -> Array | None:
-        """Return a column of times in seconds; None where it holds dates."""
-        cells = self.table.column(name)
-        if np.asarray(cells).dtype.kind == "M":
-            return None
-        if np.asarray(cells).dtype.kind == "O":
-            first = next((str(c) for c in cells if str(c).strip()), "")
-            if clock.is_duration(cells):
-                return clock.durations(self.source, name, cells)
-            if not decimals.is_number(first) or (":" in first):
-                if ":" in first or first.count("-") > 1 or first.count("/") > 1:
-                    return None
-                raise ValueError(f"{self.source}: column {name!r} holds text such as {first!r}, not seconds or hours")
-        size = scale(self.source, name, "time", self.options.units, self.table.units)
-        return decimals.numbers(self.source, name, cells, decimal) * size
-
-    def _head(self) -> tuple[datetime | None, tuple[str, ...]]:
-        """Return the start that the file's head tells; nothing where it can be read in two ways."""
-        text = start_text(self.table)
-        if text is None:
-            return None, ()
-        try:
-            stamps = clock.read_stamps(self._question("start in the head"), np.array([text], dtype=object))
-        except ValueError as error:
-            if self.scans is not None:
-                raise
-            return None, (f"the start of the log was not used: {error}",)
-        return stamps.moment(float(stamps.seconds[0])), stamps.notes
 
     def _refuse_backwards(self, time_s: Array) -> None:
         falls = np.diff(time_s) < 0

@@ -13,6 +13,7 @@ from xct_pipeline.electrochemistry.table import (
     frame_table,
     header_row,
     is_data,
+    is_units,
     read_text,
     separator_of,
     split,
@@ -22,6 +23,8 @@ from xct_pipeline.electrochemistry.table import (
 
 EXTRAS = {"yadg": "biologic", "fastnda": "cycler", "openpyxl": "cycler", "pyimpspec": "impedance"}
 """Extra of this package that installs a reader."""
+SEEN = 1000
+"""Cells of a workbook's column that are looked at for dates."""
 NO_TABLE = "holds no table: a line of column names and rows of numbers are needed"
 
 
@@ -51,9 +54,10 @@ def read_table(path: Path, expected: str | None = None) -> Table:
             return frame_table(path.name, {str(n): frame[n].to_numpy() for n in frame.columns}, "Neware")
         case ".xlsx" | ".xlsm":
             return read_workbook(path, expected)
-    lines = read_text(path).splitlines()
+    text = read_text(path)
+    lines, cut = text.splitlines(), not text.endswith(("\n", "\r"))
     if path.suffix.lower() == ".mpt" or (lines and lines[0].startswith("EC-Lab ASCII FILE")):
-        return read_mpt(path.name, lines)
+        return read_mpt(path.name, lines, cut)
     if lines and lines[0].strip() == "EXPLAIN":
         tables = gamry_tables(path.name, lines, "CURVE")
         if not tables:
@@ -62,10 +66,10 @@ def read_table(path: Path, expected: str | None = None) -> Table:
     row = header_row(lines, expected)
     if row is None:
         raise ValueError(f"{path.name} {NO_TABLE}")
-    return text_table(path.name, lines, row, separator_of(lines[row]), lines[:row])
+    return text_table(path.name, lines, row, separator_of(lines[row]), lines[:row], cut=cut)
 
 
-def read_mpt(source: str, lines: Sequence[str]) -> Table:
+def read_mpt(source: str, lines: Sequence[str], cut: bool = False) -> Table:
     """Read a BioLogic text export: "Nb header lines : N" says that line N holds the names."""
     row = 0  # exported without the header: the names come first
     for line in lines[:10]:
@@ -75,7 +79,7 @@ def read_mpt(source: str, lines: Sequence[str]) -> Table:
             break
     if row >= len(lines) - 1 or "\t" not in lines[row]:
         raise ValueError(f"{source} is no BioLogic text file: line {row + 1} holds no column names")
-    return text_table(source, lines, row, "\t", lines[:row], "BioLogic")
+    return text_table(source, lines, row, "\t", lines[:row], "BioLogic", cut=cut)
 
 
 def read_mpr(path: Path) -> Table:
@@ -164,8 +168,12 @@ def read_workbook(path: Path, expected: str | None = None) -> Table:
         raise ValueError(f"{path.name} {NO_TABLE}, in one of its sheets")
     names, _ = max(parts, key=lambda part: len(part[1]))
     frame = pd.concat([frame for other, frame in parts if other == names], ignore_index=True)
-    columns = {name: _cells(frame[k]) for k, name in enumerate(unique(names)) if not name.startswith("nan")}
-    return frame_table(path.name, columns)
+    named = {k: name for k, name in enumerate(unique(names)) if not name.startswith("nan")}
+    units: dict[str, str] = {}
+    first = [str(cell).strip() for cell in frame.iloc[0].fillna("")]
+    if is_units(first) and len(frame) > 1:
+        units, frame = {name: first[k].strip("()[] ") for k, name in named.items() if first[k]}, frame.iloc[1:]
+    return frame_table(path.name, {name: _cells(frame[k]) for k, name in named.items()}, units=units)
 
 
 def _sheets(sheets: dict[str, Any], expected: str | None) -> Iterator[tuple[list[str], Any]]:
@@ -175,7 +183,9 @@ def _sheets(sheets: dict[str, Any], expected: str | None) -> Iterator[tuple[list
         for k, cells in enumerate(head[:-1]):
             texts = [c.strip() for c in cells]
             words = [c for c in texts if c]
-            if expected not in texts and (len(words) < 2 or is_data(texts) or not is_data(head[k + 1])):
+            if expected not in texts and (len(words) < 2 or is_data(texts) or is_units(texts)):
+                continue
+            if expected not in texts and not (is_data(head[k + 1]) or is_units(head[k + 1])):
                 continue
             yield [c or "nan" for c in texts], sheet.iloc[k + 1 :].set_axis(range(sheet.shape[1]), axis=1)
             break
@@ -190,7 +200,9 @@ def _cells(column: Any) -> Any:
     from datetime import datetime, time, timedelta
 
     first = column.dropna().iloc[0]
-    if isinstance(first, datetime):
+    if any(isinstance(cell, datetime) for cell in column.dropna()[:SEEN]) and not isinstance(first, time | timedelta):
+        if any(isinstance(cell, str) and cell.strip() for cell in column):
+            return column.to_numpy(dtype=object)  # refused where it is read as dates
         return pd.to_datetime(column, errors="coerce").to_numpy()
     if isinstance(first, time):
         return column.astype(str).to_numpy(dtype=object)

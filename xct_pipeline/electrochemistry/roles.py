@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+import numpy as np
+
+from xct_pipeline.electrochemistry.charge import direction_of
+from xct_pipeline.electrochemistry.decimals import is_number
 from xct_pipeline.electrochemistry.table import Table
 from xct_pipeline.electrochemistry.units import Quantity, size_of, unit_of
 
@@ -13,7 +18,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
     "time": (
         r"time/s",
         r"(测试时间|总时间|累计时间).*",
-        r"(total|test|elapsed|running)[ _]?time.*",
+        r"(total|test|elapsed|running|prog(ram)?)[ _]?time.*",
         r"testtime.*",
         r"t( ?\(s\))?",
         r"time([ _/(\[].*)?",
@@ -52,6 +57,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"current_.*",
         r"m?amps.*",
         r"im ?\(a\)",
+        r"we\(\d+\)\.current.*",
         r"i ?[(\[_].*",
         r"电流.*",
     ),
@@ -62,6 +68,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"(voltage|volts?|spannung|potential)\b.*",
         r"voltage_.*",
         r"vf ?\(v\)",
+        r"we\(\d+\)\.potential.*",
         r"[ue] ?[(\[_/].*",
         r"电压.*",
     ),
@@ -77,6 +84,8 @@ _QUANTITY: dict[str, Quantity] = {
     "current": "current",
     "voltage": "voltage",
 }
+MOST_WORDS = 50
+"""Different words of a column that can be that of the state."""
 PARTNERS = (("discharging", "charging"), ("discharge", "charge"), ("dchg", "chg"), ("dischg", "chg"))
 
 
@@ -171,6 +180,20 @@ def completed(table: Table, named: Roles) -> tuple[Roles, tuple[str, ...]]:
         changes["charge_in"] = changes["charge_out"] = None
     shown = [f"{role} = {name!r}" for role, name in changes.items() if name]
     return replace(named, **changes), ((f"columns found by name: {', '.join(shown)}",) if shown else ())
+
+
+def directions(table: Table, names: Sequence[str]) -> str | None:
+    """Return the first column, of few words, that has words of charge and of discharge."""
+    for name in names:
+        cells = np.asarray(table.load(name))
+        if cells.dtype.kind != "O":
+            continue
+        words = {str(cell).strip() for cell in cells.tolist()}
+        if len(words) <= MOST_WORDS and not any(is_number(word) for word in words):
+            ways = set(direction_of(sorted(words)).tolist())
+            if {1, -1} <= ways:
+                return name
+    return None
 
 
 def start_text(table: Table) -> str | None:

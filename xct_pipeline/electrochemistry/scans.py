@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.electrochemistry.clock import zone_of
 from xct_pipeline.electrochemistry.log import CyclerLog
+from xct_pipeline.electrochemistry.zones import zone_of
 
 Array = npt.NDArray[np.float64]
 

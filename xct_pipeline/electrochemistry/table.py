@@ -10,7 +10,7 @@ import gzip
 import io
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,14 @@ from xct_pipeline.inputs import read_bytes
 
 MOST_BYTES = 2**30
 """Of a file and of what is packed in it: a year of seconds with twenty columns."""
+PADDING = 16
+"""Zeros at the end of a file that are no text."""
 HEADER_ROWS = 300
 """Lines that are searched for the names of the columns."""
+MOST_WORDS_BELOW = 20
+"""Lines below a table that may be words."""
+BESIDE, FEWEST_BESIDE = 20, 10
+"""Rows that the last one is held against, at most and at least."""
 OF_SPECTRA = (
     "hz",
     "khz",
@@ -63,6 +69,8 @@ class Table:
         Lines above the names.
     instrument : str
         What the file says it comes from; "" where it does not.
+    notes : tuple of str
+        Lines at the end that were left out.
     """
 
     source: str
@@ -71,6 +79,7 @@ class Table:
     units: Mapping[str, str] = field(default_factory=dict)
     header: tuple[str, ...] = ()
     instrument: str = ""
+    notes: tuple[str, ...] = ()
 
     def column(self, name: str) -> Any:
         """Return a column's cells.
@@ -140,6 +149,9 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path.name} is a packed file (a workbook?), not text; name a workbook .xlsx")
     if data[:4] in (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"):
         return data.decode("utf-32", errors="replace")
+    end = len(data.rstrip(b"\x00"))
+    if len(data) - end >= PADDING:  # what a computer leaves that lost its power while a file grew
+        data = data[: end + (end % 2 if b"\x00" in data[:end] else 0)]
     sample = data[:4000]
     even, odd = sample[0::2].count(0), sample[1::2].count(0)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or max(even, odd) > 0.3 * len(sample) / 2 > 2 * min(even, odd):
@@ -167,8 +179,15 @@ def text_table(
     header: Sequence[str] = (),
     instrument: str = "",
     names: Sequence[str] | None = None,
+    cut: bool = False,
 ) -> Table:
-    """Return the table below line `row`, which holds the names; a row of units may follow."""
+    """Return the table below line `row`, which holds the names; a row of units may follow.
+
+    Parameters
+    ----------
+    cut : bool
+        The file does not end with an end of line: its last one may have been cut short.
+    """
     names = split(lines[row].lstrip("#"), separator) if names is None else list(names)
     while names and not names[-1]:  # many instruments end each line with a separator
         names.pop()
@@ -182,7 +201,44 @@ def text_table(
         found = split(body[0], separator)
         units = {n: u.strip("()[] ") for n, u in zip(named, found, strict=False) if u}
         body = body[1:]
-    return Table(source, named, _Loader(named, "\n".join(body), separator), units, tuple(header), instrument)
+    body, notes = without_end(body, separator, cut)
+    loader = _Loader(named, "\n".join(body), separator)
+    return Table(source, named, loader, units, tuple(header), instrument, notes)
+
+
+def without_end(body: Sequence[str], separator: str, cut: bool) -> tuple[list[str], tuple[str, ...]]:
+    """Return rows without the words below them and without a row that was cut short, and what was left out."""
+    rows = list(body)
+    left_out: list[str] = []
+    while len(rows) > 1 and len(left_out) < MOST_WORDS_BELOW and _is_words(split(rows[-1], separator)):
+        left_out.append(rows.pop())
+    notes = (
+        [f"left out below the table: {', '.join(repr(line.strip()) for line in left_out[::-1])}"] if left_out else []
+    )
+    if cut and not left_out and len(rows) > 2 and _is_cut(rows, separator):
+        notes.append(f"the last line was cut short and left out: {rows.pop().strip()!r}")
+    return rows, tuple(notes)
+
+
+def _is_words(cells: Sequence[str]) -> bool:
+    """Tell whether a line of a table of several columns holds one cell, which is no value."""
+    filled = [cell for cell in cells if cell]
+    return len(filled) == 1 and not (is_number(filled[0]) or _CLOCK.fullmatch(filled[0])) and bool(cells[0])
+
+
+def _is_cut(rows: Sequence[str], separator: str) -> bool:
+    """Tell whether the last row has fewer cells than those before it, or fewer digits than all of them have."""
+    last, *before = (split(line, separator) for line in (rows[-1], *rows[-BESIDE - 1 : -1]))
+    if len(last) < min(map(len, before)):
+        return True
+    tails = {_tail(cells[-1]) for cells in before}
+    tail = _tail(last[-1])
+    return len(tails) == 1 and len(before) >= FEWEST_BESIDE and len(tail) < len(next(iter(tails)))
+
+
+def _tail(cell: str) -> str:
+    """Return the shape of what follows the decimal sign."""
+    return re.sub(r"\d", "9", re.split(r"[.,](?=[^.,]*$)", cell)[-1]) if re.search(r"\d[.,]", cell) else ""
 
 
 def _refuse_bare_commas(source: str, separator: str, names: Sequence[str], row: str) -> None:
@@ -259,6 +315,28 @@ def header_row(lines: Sequence[str], expected: str | None) -> int | None:
         for k in useful:
             if expected in split(lines[k].lstrip("# "), separator_of(lines[k])):
                 return k
+    found = list(_candidates(lines, useful))
+    if found:  # a head may hold small tables of its own
+        return max(found, key=lambda k: _rows_below(lines, useful, k))
+    plain = [k for k in useful if not lines[k].startswith("#")]
+    return plain[0] if len(plain) > 1 else None
+
+
+def _rows_below(lines: Sequence[str], useful: Sequence[int], row: int) -> int:
+    """Return how many rows of values of one length follow a line of names, below its units."""
+    separator = separator_of(lines[row])
+    below = (split(lines[k], separator) for k in useful if k > row)
+    first = next(below, [])
+    if is_units(first):
+        first = next(below, [])
+    rows = itertools.takewhile(
+        lambda cells: len(cells) == len(first) and is_data(cells), itertools.chain([first], below)
+    )
+    return sum(1 for _ in rows)
+
+
+def _candidates(lines: Sequence[str], useful: Sequence[int]) -> Iterator[int]:
+    """Yield lines of words above one of values or units."""
     for k, after in itertools.pairwise(useful):
         separator = separator_of(lines[k])
         cells = split(lines[k].lstrip("# "), separator)
@@ -268,12 +346,12 @@ def header_row(lines: Sequence[str], expected: str | None) -> int | None:
         if lines[after].startswith("#") or abs(len(below) - len(cells)) > max(1, len(cells) // 2):
             continue
         if is_data(below) or is_units(below):
-            return k
-    plain = [k for k in useful if not lines[k].startswith("#")]
-    return plain[0] if len(plain) > 1 else None
+            yield k
 
 
-def frame_table(source: str, columns: Mapping[str, Any], instrument: str = "") -> Table:
+def frame_table(
+    source: str, columns: Mapping[str, Any], instrument: str = "", units: Mapping[str, str] | None = None
+) -> Table:
     """Return a table of columns that are read already."""
     held = dict(columns)
-    return Table(source, tuple(held), held.__getitem__, instrument=instrument)
+    return Table(source, tuple(held), held.__getitem__, units or {}, instrument=instrument)

@@ -1,15 +1,16 @@
 """Which materials touch the surface of another, wherever it lies: fibres, walls and grains that no height describes.
 
-Along the 26 directions to the neighbours of a voxel a surface is crossed where the material ends. The number of
-crossings per direction gives the area (Cauchy and Crofton; weights of the directions after Lang et al., J. Microsc.
-203 (2001) 303), and what lies some voxels further on along the same direction is what touches it: the first voxel
-beyond a surface is often a mixture, whose label is neither of the two. A flat face along the axes comes out 7 % too
-small, a sphere within 2 %; shares of a surface do not depend on that where its parts have the same slopes.
+A surface is crossed where the material ends, along the axes. Seen along an axis a face shows its area times the cosine
+of its slope, so that each crossing counts with that cosine: summed over the three axes every slope gives its area,
+flat faces without error, others and spheres within 2 %. The normal is the gradient of the material in a small
+window around the crossing (Rogers, Proc. 1st Vis. Biomed. Comput., 1990: gradients of segmented volumes), by pairs
+of voxels that lie opposite each other, so that one outside the volume takes nothing but its partner away. What lies
+some voxels further on along the normal is what touches: the first voxel beyond a surface is often a mixture, whose
+label is neither of the two.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,17 +21,16 @@ from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.interface import LABELS
 
-DIRECTIONS = np.array([d for d in itertools.product((-1, 0, 1), repeat=3) if any(d)], np.int64)
-LENGTHS = np.sqrt((DIRECTIONS**2).sum(axis=1))
-# solid angle of each direction, for those along an axis, a diagonal of a face, a diagonal of the cube
-_SHARES = np.array([0.04577789120476, 0.03698062787608, 0.03519563978232])
-AREAS = 4 * _SHARES[np.abs(DIRECTIONS).sum(axis=1) - 1] / LENGTHS
-"""Area that a crossing stands for, squared voxel sides."""
+AXES = np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)], np.int64)
+RADIUS, FURTHEST, WIDTH = 3, 3.36, 1.5
+"""Of the window of the normal: its half side, its radius, and the standard deviation of its weights, voxels."""
+MEAN_COSINE = 2 / 3
+"""Area of a crossing whose normal is not known: the mean over all slopes of what crossings along three axes share."""
 
 
 def touching_halo(offsets: Sequence[float]) -> int:
     """Return the voxels that `touching_partial` needs around a block."""
-    return max(1, round(max(offsets)))
+    return max(RADIUS + 1, round(max(offsets)))
 
 
 def touching_partial(
@@ -47,7 +47,7 @@ def touching_partial(
     partners : sequence of int
         Labels of the materials whose surface is looked at.
     offsets : sequence of float
-        Distances from the surface, voxels; rounded to whole steps of each direction, one at least.
+        Distances from the last voxel of the material along the normal, voxels; one at least.
 
     Returns
     -------
@@ -59,11 +59,17 @@ def touching_partial(
         raise ValueError(f"offsets {list(offsets)}: give one or more positive distances in voxels")
     which = np.full(LABELS, -1, np.int64)
     which[list(partners)] = np.arange(len(partners))
-    steps = np.maximum(1, np.rint(np.asarray(offsets, np.float64)[:, None] / LENGTHS)).astype(np.int64)
     bounds = np.array([(part.start, part.stop) for part in core], np.int64)
-    counts = np.zeros((len(partners), len(offsets), len(DIRECTIONS), LABELS), np.int64)
-    _count(np.ascontiguousarray(to_host(labels)), bounds, which, DIRECTIONS, steps, counts)
-    return {"area": np.einsum("podl,d->pol", counts, AREAS)}
+    reach = np.maximum(np.asarray(offsets, np.float64), 1.0)
+    area = np.zeros((len(partners), len(offsets), LABELS))
+    _add_up(np.ascontiguousarray(to_host(labels)), bounds, which, AXES, _weights(), reach, area)
+    return {"area": area}
+
+
+def _weights() -> npt.NDArray[np.float64]:
+    """Return weights by squared distance from the middle of a face, in quarters of a squared voxel."""
+    squared = np.arange((2 * RADIUS + 1) ** 2 + 8 * RADIUS**2 + 1) / 4
+    return np.where(squared <= FURTHEST**2, np.exp(-0.5 * squared / WIDTH**2), 0.0)
 
 
 def combine_touching(partials: Sequence[Mapping[str, Any]]) -> dict[str, npt.NDArray[np.float64]]:
@@ -119,8 +125,9 @@ def touching_rows(
 
 
 @njit
-def _count(labels: Array, bounds: Array, which: Array, directions: Array, steps: Array, counts: Array) -> None:
+def _add_up(labels: Array, bounds: Array, which: Array, axes: Array, weights: Array, reach: Array, area: Array) -> None:
     nz, ny, nx = labels.shape
+    normal = np.zeros(3)
     for z in range(bounds[0, 0], bounds[0, 1]):
         for y in range(bounds[1, 0], bounds[1, 1]):
             for x in range(bounds[2, 0], bounds[2, 1]):
@@ -128,14 +135,54 @@ def _count(labels: Array, bounds: Array, which: Array, directions: Array, steps:
                 p = which[own]
                 if p < 0:
                     continue
-                for d in range(len(directions)):
-                    dz, dy, dx = directions[d, 0], directions[d, 1], directions[d, 2]
+                for d in range(len(axes)):
+                    dz, dy, dx = axes[d, 0], axes[d, 1], axes[d, 2]
                     if not (0 <= z + dz < nz and 0 <= y + dy < ny and 0 <= x + dx < nx):
                         continue
                     beyond = labels[z + dz, y + dy, x + dx]
                     if beyond == own or beyond == 0:
                         continue
-                    for k in range(len(steps)):
-                        a, b, c = z + dz * steps[k, d], y + dy * steps[k, d], x + dx * steps[k, d]
+                    cosine = _normal(labels, z, y, x, axes[d], weights, normal)
+                    for k in range(len(reach)):
+                        a = z + int(np.rint(reach[k] * normal[0]))
+                        b = y + int(np.rint(reach[k] * normal[1]))
+                        c = x + int(np.rint(reach[k] * normal[2]))
                         if 0 <= a < nz and 0 <= b < ny and 0 <= c < nx and labels[a, b, c] != 0:
-                            counts[p, k, d, labels[a, b, c]] += 1
+                            area[p, k, labels[a, b, c]] += cosine
+
+
+@njit
+def _normal(labels: Array, z: int, y: int, x: int, axis: Array, weights: Array, normal: Array) -> float:
+    """Set the normal of the face of a voxel, and return its cosine to the face's axis."""
+    nz, ny, nx = labels.shape
+    own = labels[z, y, x]
+    along = 0 if axis[0] != 0 else 1 if axis[1] != 0 else 2
+    first, second = (along + 1) % 3, (along + 2) % 3
+    step = axis[along]
+    normal[:] = 0.0
+    at = np.array((z, y, x))
+    one, other = at.copy(), at.copy()
+    for j in range(RADIUS + 1):  # pairs opposite each other about the middle of the face
+        one[along], other[along] = at[along] - j * step, at[along] + (j + 1) * step
+        for u in range(-RADIUS, RADIUS + 1):
+            one[first], other[first] = at[first] + u, at[first] - u
+            for v in range(-RADIUS, RADIUS + 1):
+                one[second], other[second] = at[second] + v, at[second] - v
+                if not (0 <= one[0] < nz and 0 <= one[1] < ny and 0 <= one[2] < nx):
+                    continue
+                if not (0 <= other[0] < nz and 0 <= other[1] < ny and 0 <= other[2] < nx):
+                    continue
+                here, there = labels[one[0], one[1], one[2]], labels[other[0], other[1], other[2]]
+                if here == 0 or there == 0 or (here == own) == (there == own):
+                    continue
+                weight = weights[(2 * j + 1) ** 2 + 4 * (u * u + v * v)]
+                weight = weight if here == own else -weight
+                normal[along] += weight * (j + 0.5) * step
+                normal[first] -= weight * u
+                normal[second] -= weight * v
+    size = np.sqrt((normal**2).sum())
+    if size < 1e-9 or normal[along] * step <= 0:
+        normal[:] = axis
+        return MEAN_COSINE
+    normal /= size
+    return float(normal[along] * step)

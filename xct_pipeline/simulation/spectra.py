@@ -31,7 +31,7 @@ CONTACT_ABOVE = 8.0
 
 
 def contact_of(cell: Cell, changes: Sequence[Change]) -> float:
-    """Return the share of the anode's disc just above the ceramic that has not lost half of its metal."""
+    """Return the share of the anode's disc just above the ceramic that has not lost half of its sodium."""
     row = round((CERAMIC_TOP + CONTACT_ABOVE) * float(cell.stretch[0]))
     lost = rasterize(sodium_bodies(list(changes)), cell.shape)[row]
     y, x = np.indices(lost.shape)

@@ -26,9 +26,17 @@ def test_a_flat_or_tilted_face_half_covered(tilt):
         assert found["carbon", "liquid", offset]["fraction"] == pytest.approx(0.5, abs=1e-9)
         assert found["carbon", "gas", offset]["fraction"] == pytest.approx(0.5, abs=1e-9)
         assert found["carbon", "ceramic", offset]["fraction"] == 0
-    true = 40 * 40 / np.cos(t) / 2 * 2.0**2
-    # diagonals that leave the volume are missed at its rim
-    assert found["carbon", "liquid", 1.0]["area_um2"] == pytest.approx(true, rel=0.11)
+
+
+@settings(max_examples=25, deadline=None)
+@given(tilt=st.floats(0, 54.7), turn=st.floats(0, 90), height=st.floats(-0.5, 0.5), axis=st.sampled_from([0, 1, 2]))
+def test_the_area_of_a_face_of_any_slope(tilt, turn, height, axis):
+    t, u = np.radians(tilt), np.radians(turn)
+    below = Z * np.cos(t) + (Y * np.cos(u) + X * np.sin(u)) * np.sin(t) < height
+    labels = np.moveaxis(np.where(below, 3, 1), 0, axis).astype(np.uint8)
+    core = tuple(slice(0, 40) if k == axis else slice(12, 28) for k in range(3))
+    area = touching_partial(labels, core, [3], offsets=[1.0])["area"].sum()
+    assert area == pytest.approx(16 * 16 / np.cos(t), rel=1e-9 if tilt == 0 else 0.04)
 
 
 def test_a_fibre_of_which_a_quarter_is_wet():
@@ -42,7 +50,7 @@ def test_a_fibre_of_which_a_quarter_is_wet():
 def test_the_area_of_a_sphere():
     labels = np.where(Z**2 + Y**2 + X**2 < 15**2, 3, 1).astype(np.uint8)
     area = rows_of(labels)["carbon", "gas", 1.0]["area_um2"] / 4
-    assert area == pytest.approx(4 * np.pi * 15**2, rel=0.02)
+    assert area == pytest.approx(4 * np.pi * 15**2, rel=0.015)
 
 
 def test_mixed_voxels_at_a_surface_are_looked_past():

@@ -11,7 +11,8 @@ import numpy as np
 
 from xct_pipeline.electrochemistry.drt import Relaxation, relaxation
 from xct_pipeline.electrochemistry.impedance import holds_spectra, read_spectra
-from xct_pipeline.electrochemistry.log import CyclerLog, LogOptions, read_log
+from xct_pipeline.electrochemistry.log import CyclerLog, read_log
+from xct_pipeline.electrochemistry.options import LogOptions
 from xct_pipeline.electrochemistry.spectrum import Spectrum
 
 
@@ -46,10 +47,16 @@ class Found:
             lines.append(
                 f"{spectrum.name}: series {found.series_resistance_ohm:.4g} ohm, polarisation "
                 f"{found.polarisation_resistance_ohm:.4g} +- {found.polarisation_sigma_ohm:.2g} ohm; "
-                f"{peaks or 'no peak'}"
+                f"{peaks or 'no peak'}{_blocked(found)}"
             )
             lines += [f"  {note}" for note in found.notes]
         return lines
+
+
+def _blocked(found: Relaxation) -> str:
+    return (
+        "" if np.isinf(found.capacitance_F) else f"; not closed: a capacitance of {found.capacitance_F:.3g} F in series"
+    )
 
 
 def read_files(

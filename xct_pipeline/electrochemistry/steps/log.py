@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
 from xct_pipeline.config import Config
 from xct_pipeline.electrochemistry.given import GivenCharges, read_charges
-from xct_pipeline.electrochemistry.log import CyclerLog, LogOptions, read_log
+from xct_pipeline.electrochemistry.log import CyclerLog, read_log
+from xct_pipeline.electrochemistry.options import LogOptions
 from xct_pipeline.electrochemistry.scans import ScanTimes, scan_times, span_of
 from xct_pipeline.scan import NO_DATE, AnyScan, without_date
+
+FEWEST_SINCE_1970 = timedelta(days=7305)
+"""Twenty years: seconds of a scan that are more count since 1970."""
 
 
 def log_of(config: Config, scans: Sequence[AnyScan | None] = ()) -> CyclerLog:
@@ -82,6 +86,8 @@ def times_on_log(config: Config, record: CyclerLog, names: Sequence[str], scans:
     settings = config.electrochemistry
     assert settings is not None
     starts, ends = _moments(scans)
+    if record.start is not None and record.start.tzinfo is not None:
+        starts, ends = (list(map(_since_1970, moments)) for moments in (starts, ends))
     seconds = any(map(without_date, starts))
     if seconds and record.start is not None:
         raise ValueError("the times of the scans are seconds without a date, those of the log have one: give start")
@@ -94,6 +100,13 @@ def times_on_log(config: Config, record: CyclerLog, names: Sequence[str], scans:
         absent=[k for k, scan in enumerate(scans) if scan is None],
         time_zone=settings.time_zone,
     )
+
+
+def _since_1970(moment: datetime | None) -> datetime | None:
+    """Return the date of a scan whose seconds can be those since 1970: no log is twenty years long."""
+    if moment is None or not without_date(moment) or moment - NO_DATE < FEWEST_SINCE_1970:
+        return moment
+    return datetime(1970, 1, 1, tzinfo=UTC) + (moment - NO_DATE)
 
 
 def _moments(scans: Sequence[AnyScan | None]) -> tuple[list[datetime | None], list[datetime | None]]:

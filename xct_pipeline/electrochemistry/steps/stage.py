@@ -12,7 +12,8 @@ import numpy as np
 from xct_pipeline.config import Config, Electrochemistry, ImpedanceFile
 from xct_pipeline.electrochemistry.drt import relaxation
 from xct_pipeline.electrochemistry.impedance import read_spectra
-from xct_pipeline.electrochemistry.log import CyclerLog, LogOptions, read_log
+from xct_pipeline.electrochemistry.log import CyclerLog, read_log
+from xct_pipeline.electrochemistry.options import LogOptions
 from xct_pipeline.electrochemistry.scans import ScanTimes, one_clock
 from xct_pipeline.electrochemistry.spectrum import Spectrum
 from xct_pipeline.electrochemistry.steps.log import charges_of, log_of, times_on_log
