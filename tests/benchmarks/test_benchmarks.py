@@ -16,6 +16,7 @@ def python(*arguments, **options):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_table_is_made_and_the_slices_are_as_exact_as_filtered_back_projection(tmp_path):
     pytest.importorskip("ducc0", reason="the exact reference needs ducc0's non-uniform FFT")
     file = tmp_path / "history.json"
@@ -35,6 +36,7 @@ def test_the_table_is_made_and_the_slices_are_as_exact_as_filtered_back_projecti
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_series_is_registered_labelled_and_mapped_within_its_memory(tmp_path):
     size, limit = 256, 1.3e9
     folder, root = tmp_path / "store.zarr", HERE.parents[1]

@@ -13,6 +13,7 @@ pytest.importorskip("distributed")
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_worker_is_killed(work, finished):
     from distributed import Client, LocalCluster
 
@@ -31,6 +32,7 @@ def test_a_worker_is_killed(work, finished):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_worker_is_killed_before_the_passes(work, finished):
     from distributed import Client, LocalCluster
 
@@ -48,6 +50,7 @@ def test_a_worker_is_killed_before_the_passes(work, finished):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_no_scheduler_answers(work):
     ended = shell("run", work / "run.toml", "--cluster", "tcp://127.0.0.1:9", timeout=120)
     assert ended.code == 2

@@ -70,6 +70,7 @@ def assert_refused_and_continued(work: Path, finished: Path, end: Ended, words: 
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_scheduler_dies_or_stops(work, finished, tmp_path_factory, number):
     with processes(tmp_path_factory.mktemp("cluster")) as (address, begun):
@@ -80,6 +81,7 @@ def test_the_scheduler_dies_or_stops(work, finished, tmp_path_factory, number):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_all_workers_die_or_stop(work, finished, tmp_path_factory, number):
     with processes(tmp_path_factory.mktemp("cluster")) as (address, begun):
@@ -91,6 +93,7 @@ def test_all_workers_die_or_stop(work, finished, tmp_path_factory, number):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_one_worker_dies_or_stops(work, finished, tmp_path_factory, number):
     with processes(tmp_path_factory.mktemp("cluster")) as (address, begun):
@@ -102,6 +105,7 @@ def test_one_worker_dies_or_stops(work, finished, tmp_path_factory, number):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_worker_of_this_machine_dies_or_stops(work, finished, number):
     import psutil

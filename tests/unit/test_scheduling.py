@@ -68,6 +68,7 @@ def test_freed_memory_is_kept_for_the_next_task_and_given_back_at_the_end():
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_one_cluster_serves_all_steps_of_a_run(tmp_path):
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
     limits = Resources(2, 10**10, "local:2")
@@ -82,6 +83,7 @@ def test_one_cluster_serves_all_steps_of_a_run(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_workers_of_a_cluster_that_are_too_small_are_refused():
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
     options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None, "memory_limit": BASE_BYTES + 30 * MB}

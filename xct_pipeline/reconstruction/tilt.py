@@ -145,8 +145,8 @@ def estimate_tilt(projections: Floats, angles: npt.ArrayLike) -> TiltEstimate:
         raise TiltError(f"{len(theta)} angles do not fit projections of shape {projections.shape}")
     if projections.shape[1] < LEAST_ROWS or projections.shape[2] < LEAST:
         raise TiltError(
-            f"{projections.shape[1]} rows of {projections.shape[2]} columns are too few: it takes at least {LEAST_ROWS} "
-            f"of {LEAST}"
+            f"{projections.shape[1]} rows of {projections.shape[2]} columns are too few: it takes at least "
+            f"{LEAST_ROWS} of {LEAST}"
         )
     data = np.nan_to_num(np.asarray(projections, np.float32), posinf=0, neginf=0)
     data[:, :, :EDGE], data[:, :, -EDGE:] = data[:, :, EDGE, None], data[:, :, -EDGE - 1, None]

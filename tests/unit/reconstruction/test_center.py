@@ -324,6 +324,7 @@ def test_equal_input_gives_equal_bits_and_is_not_changed():
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_full_scan():
     angles = np.linspace(0, np.pi, 1801)
     data = simulate(angles, 1031.37, width=2048, rows=8, sample=cell, counts=1e4)
