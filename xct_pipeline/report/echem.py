@@ -14,6 +14,8 @@ from xct_pipeline.report.drawing import BLUE, GREY, ORANGE, PALETTE, VERMILION, 
 
 SAME_PEAK_DECADES = 0.5
 """Peaks of different spectra are one where their times follow each other closer than this."""
+MANY_CYCLES = 12
+"""From so many on, not each has a tick."""
 FEWEST_FOR_RANK = 3
 
 
@@ -102,7 +104,7 @@ def spectra(contents: Contents) -> Any:
     for column, label in ((1, "|Z|, ohm"), (2, "−phase, °")):
         chart.update_xaxes(title_text="frequency, Hz", type="log", exponentformat="power", row=2, col=column)
         chart.update_yaxes(title_text=label, row=2, col=column)
-    chart.update_yaxes(type="log", row=2, col=1)
+    chart.update_yaxes(type="log", tickvals=[m * 10.0**k for k in range(-6, 12) for m in (1, 2, 5)], row=2, col=1)
     return chart
 
 
@@ -262,7 +264,7 @@ def cycles(contents: Contents) -> Any:
         if column in table:
             line = _line(table["cycle"], table[column], column, BLUE, mode="lines+markers")
             chart.add_trace(line.update(showlegend=False), 1, place)
-    chart.update_xaxes(title_text="cycle")
+    chart.update_xaxes(title_text="cycle", **({"dtick": 1} if len(table) < MANY_CYCLES else {}))
     for place, label in ((1, "mAh"), (2, "came back / put in"), (3, "V")):
         chart.update_yaxes(title_text=label, row=1, col=place)
     return chart

@@ -63,8 +63,9 @@ def test_days_beside_a_time_from_the_start_say_no_start(tmp_path, unit):
     assert found.start is None
     assert found.time_s[-1] == 17400
     assert any("the start of the log is not known" in note for note in found.notes)
-    with pytest.raises(ValueError, match=r"days without a time of day.* give offset_s"):
+    with pytest.raises(ValueError, match=r"days without a time of day.* set time = 'Time.*, and offset_s"):
         read_log(path, scans=span_of([begin], [begin]))
+    assert read_log(path, time=f"Time{unit}", scans=span_of([begin], [begin])).start is None
     with pytest.raises(ValueError, match="holds days without a time of day, many rows on each"):
         read_log(path, absolute_time="Date", charge="Q (mAh)")
 
