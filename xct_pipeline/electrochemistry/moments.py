@@ -115,8 +115,8 @@ class _Clock:
         text_of = f"the start of the log is not known: column {date!r} holds days without a time of day"
         if self.scans is not None:
             raise ValueError(
-                f"{self.table.source}: {text_of}, and {time!r} none either; set time = {time!r}, whose 0 is then the start "
-                f"of the first scan, and offset_s where it is not"
+                f"{self.table.source}: {text_of}, and {time!r} none either; set time = {time!r}, whose 0 is then the "
+                f"start of the first scan, and offset_s where it is not"
             )
         return seconds, None, (text_of,)
 
