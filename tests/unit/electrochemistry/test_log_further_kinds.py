@@ -49,6 +49,11 @@ def test_days_and_times_of_day_apart(tmp_path_factory, start, minutes, rows, day
     np.testing.assert_allclose(found.time_s, 60 * minutes * np.arange(rows))
     # midnight alone says nothing: a time that runs from the start begins with it too
     assert found.start == start or (start.hour == start.minute == 0 and found.start is None)
+    elapsed = [(*cell[:2], 60 * minutes * k, k) for k, cell in enumerate(cells)]
+    path = write(tmp_path_factory.mktemp("elapsed"), table((*names, "Test Time (s)", "Q (mAh)"), elapsed))
+    both = read_log(path)
+    assert both.start == found.start
+    np.testing.assert_allclose(both.time_s, found.time_s)
 
 
 @pytest.mark.parametrize("unit", [" (s)", ""])
