@@ -80,7 +80,8 @@ class Electrochemistry(Section):
     units: dict[str, str] = {}
     """Unit of a column, by its name, where the name does not say it."""
     date_format: str | None = None
-    """Day first, month first, year first, a pattern as in strftime, or what numbers count ("days since 1904-01-01")."""
+    """Day first, month first, year first, a pattern as in strftime, what numbers count ("days since 1904-01-01"), or,
+    of a workbook, "days and months exchanged"."""
     decimal: Literal[".", ","] | None = None
     """The decimal mark, where that is not certain."""
     time_zone: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,8 @@ from xct_pipeline.electrochemistry.units import scale
 from xct_pipeline.electrochemistry.zones import Question, Stamps
 
 Array = npt.NDArray[np.float64]
+_OF_DAY = re.compile(r"(time|zeit|heure|hora|ora)( of day)?|uhrzeit|clock( time)?|tageszeit|时间")
+"""Names of columns that can hold the time of day."""
 Times = tuple[Array, datetime | None, tuple[str, ...]]
 """Seconds, the moment of their 0 where it is known, and what was taken for granted."""
 
@@ -100,13 +103,13 @@ class _Clock:
 
     def _apart(self, time: str, date: str, days: npt.NDArray[np.str_]) -> Times:
         """Return what a column of days and one of times of day say together."""
-        cells = np.asarray(self.table.column(time))
-        text = np.array([str(c).strip() for c in cells.tolist()], dtype=object)
-        of_day = clock.of_day(text) if cells.dtype.kind in "OU" else None
-        if of_day is not None and clock.follows_days(of_day, days):
-            joined = np.array([f"{d} {t}" if d and t else "" for d, t in zip(days, text, strict=True)], dtype=object)
-            stamps = read_stamps(self._question(date), joined)
-            return self._of_stamps(stamps, None, (f"{date!r} and {time!r} were read as one",))
+        others = [n for n in self.table.names if n != time and _OF_DAY.fullmatch(n.strip().lower())]
+        for name in (time, *others):
+            joined = self._joined(name, days)
+            if joined is not None:
+                stamps = read_stamps(self._question(date), joined)
+                elapsed = None if name == time else self._seconds(time)
+                return self._of_stamps(stamps, elapsed, (f"{date!r} and {name!r} were read as one",))
         seconds = self._seconds(time)
         if seconds is None:
             raise ValueError(
@@ -115,9 +118,19 @@ class _Clock:
         text_of = f"the start of the log is not known: column {date!r} holds days without a time of day"
         if self.scans is not None:
             raise ValueError(
-                f"{self.table.source}: {text_of}, and {time!r} none either; give offset_s and leave absolute_time out"
+                f"{self.table.source}: {text_of}, and {time!r} none either; set time = {time!r}, whose 0 is then the "
+                f"start of the first scan, and offset_s where it is not"
             )
         return seconds, None, (text_of,)
+
+    def _joined(self, time: str, days: npt.NDArray[np.str_]) -> npt.NDArray[np.object_] | None:
+        """Return days and times of day in one text, None where the column is not the time of those days."""
+        cells = np.asarray(self.table.column(time))
+        text = np.array([str(c).strip() for c in cells.tolist()], dtype=object)
+        of_day = clock.of_day(text) if cells.dtype.kind in "OU" else None
+        if of_day is None or not clock.follows_days(of_day, days):
+            return None
+        return np.array([f"{d} {t}" if d and t else "" for d, t in zip(days, text, strict=True)], dtype=object)
 
     def _question(self, name: str) -> Question:
         usual = "mdy" if self.table.instrument == "BioLogic" else None

@@ -14,6 +14,8 @@ from xct_pipeline.report.drawing import BLUE, GREY, ORANGE, PALETTE, VERMILION, 
 
 SAME_PEAK_DECADES = 0.5
 """Peaks of different spectra are one where their times follow each other closer than this."""
+MANY_CYCLES = 12
+"""From so many on, not each has a tick."""
 FEWEST_FOR_RANK = 3
 
 
@@ -77,23 +79,32 @@ def timeline(contents: Contents) -> Any:
 def spectra(contents: Contents) -> Any:
     """Nyquist and Bode plots of all spectra, dark to bright with time."""
     table = contents.table("impedance", "spectrum", "frequency_Hz", "real_ohm", "minus_imaginary_ohm")
-    chart = _plots(1, 3, 420, subplot_titles=("Nyquist", "modulus", "phase"), horizontal_spacing=0.1)
+    chart = _plots(
+        2,
+        2,
+        640,
+        specs=[[{"colspan": 2}, None], [{}, {}]],  # arcs of one scale on both axes are wide
+        subplot_titles=("Nyquist", "modulus", "phase"),
+        horizontal_spacing=0.1,
+        vertical_spacing=0.17,
+    )
+    places = ((1, 1), (2, 1), (2, 2))
     groups = list(table.groupby("spectrum", sort=False))
     for k, (name, rows) in enumerate(groups):
         z = rows["real_ohm"].to_numpy() - 1j * rows["minus_imaginary_ohm"].to_numpy()
         when = rows["time_s"].iloc[0] if "time_s" in rows else np.nan
         label = f"{name}" + (f", {when:g} s" if np.isfinite(when) else "")
         pairs = ((z.real, -z.imag), (rows["frequency_Hz"], np.abs(z)), (rows["frequency_Hz"], -np.angle(z, deg=True)))
-        for column, (x, y) in enumerate(pairs, 1):
+        for place, (x, y) in zip(places, pairs, strict=True):
             line = _line(x, y, label, hue(k, len(groups)), mode="lines+markers", marker={"size": 4})
-            line.update(showlegend=column == 1, legendgroup=label)
-            chart.add_trace(line, 1, column)
-    chart.update_xaxes(title_text="Re Z, ohm", row=1, col=1)
-    chart.update_yaxes(title_text="−Im Z, ohm", scaleanchor="x", row=1, col=1)
-    for column, label in ((2, "|Z|, ohm"), (3, "−phase, °")):
-        chart.update_xaxes(title_text="frequency, Hz", type="log", exponentformat="power", row=1, col=column)
-        chart.update_yaxes(title_text=label, row=1, col=column)
-    chart.update_yaxes(type="log", row=1, col=2)
+            line.update(showlegend=place == places[0], legendgroup=label)
+            chart.add_trace(line, *place)
+    chart.update_xaxes(title_text="Re Z, ohm", constrain="domain", row=1, col=1)
+    chart.update_yaxes(title_text="−Im Z, ohm", scaleanchor="x", constrain="domain", row=1, col=1)
+    for column, label in ((1, "|Z|, ohm"), (2, "−phase, °")):
+        chart.update_xaxes(title_text="frequency, Hz", type="log", exponentformat="power", row=2, col=column)
+        chart.update_yaxes(title_text=label, row=2, col=column)
+    chart.update_yaxes(type="log", tickvals=[m * 10.0**k for k in range(-6, 12) for m in (1, 2, 5)], row=2, col=1)
     return chart
 
 
@@ -253,7 +264,7 @@ def cycles(contents: Contents) -> Any:
         if column in table:
             line = _line(table["cycle"], table[column], column, BLUE, mode="lines+markers")
             chart.add_trace(line.update(showlegend=False), 1, place)
-    chart.update_xaxes(title_text="cycle")
+    chart.update_xaxes(title_text="cycle", **({"dtick": 1} if len(table) < MANY_CYCLES else {}))
     for place, label in ((1, "mAh"), (2, "came back / put in"), (3, "V")):
         chart.update_yaxes(title_text=label, row=1, col=place)
     return chart
@@ -268,12 +279,14 @@ def relation(contents: Contents) -> Any:
 
     peaks = related_peaks(contents)
     measures = _measures(contents)
-    chart = _plots(1, len(measures), 420, horizontal_spacing=0.12)
+    chart = _plots(1, len(measures), 440, horizontal_spacing=0.08)
     for column, (label, values, errors) in enumerate(measures, 1):
+        ranks = []
         for k, (number, rows) in enumerate(peaks.groupby("group")):
             x, dx = rows["scan"].map(values), rows["scan"].map(errors)
             known = x.notna() & rows["resistance_ohm"].notna()
-            rank = rank_text(x[known], rows["resistance_ohm"][known])
+            color = PALETTE[k % len(PALETTE)]
+            ranks.append(_colored(color, f"peak {number}: {rank_text(x[known], rows['resistance_ohm'][known])}"))
             tau = float(np.exp(np.log(rows["tau_s"]).mean()))
             chart.add_trace(
                 go.Scatter(
@@ -283,18 +296,44 @@ def relation(contents: Contents) -> Any:
                     error_y={"array": rows["resistance_sigma_ohm"], "thickness": 1},
                     mode="markers+text",
                     text=rows["scan"],
-                    textposition="top center",
+                    textposition=_above_and_below(x),
                     textfont={"size": 9},
-                    name=f"peak {number}, τ about {tau:.2g} s: {rank}",
-                    marker={"color": PALETTE[k % len(PALETTE)], "size": 9},
+                    cliponaxis=False,
+                    name=f"peak {number}, τ about {tau:.2g} s",
+                    legendgroup=str(number),
+                    showlegend=column == 1,
+                    marker={"color": color, "size": 9},
                 ),
                 1,
                 column,
             )
-        chart.update_xaxes(title_text=label, row=1, col=column)
-    chart.update_yaxes(title_text="resistance of the peak, ohm", rangemode="tozero", row=1, col=1)
-    chart.update_layout(legend={"orientation": "h", "y": -0.25}, margin={"b": 110})
+        chart.update_xaxes(title_text=label, title_font_size=12, row=1, col=column)
+        place = "x domain" if column == 1 else f"x{column} domain"
+        chart.add_annotation(
+            text="<br>".join(ranks),
+            xref=place,
+            yref="paper",
+            x=0,
+            y=1.02,
+            xanchor="left",
+            yanchor="bottom",
+            align="left",
+            font={"size": 11},
+            showarrow=False,
+        )
+    chart.update_yaxes(rangemode="tozero", matches="y")
+    chart.update_yaxes(title_text="resistance of the peak, ohm", row=1, col=1)
+    chart.update_layout(legend={"orientation": "h", "y": -0.25}, margin={"b": 110, "t": 30 + 16 * len(ranks)})
     return chart
+
+
+def _colored(color: str, text: str) -> str:
+    return f'<span style="color:{color}">{text}</span>'
+
+
+def _above_and_below(x: pd.Series) -> list[str]:
+    """Return where names stand, in turn, so that those of neighbours do not cover each other."""
+    return ["bottom center" if rank % 2 == 0 else "top center" for rank in x.rank(method="first").fillna(0)]
 
 
 def related_peaks(contents: Contents) -> pd.DataFrame:
@@ -313,11 +352,14 @@ def _measures(contents: Contents) -> list[tuple[str, dict[str, float], dict[str,
     """Return what peaks are held against: label, value and error by scan."""
     found: list[tuple[str, dict[str, float], dict[str, float]]] = []
     touched = {"interface", "contacts"} & set(contents.tables)
+    chosen = ""
     for surface, rows in _surfaces(contents) if touched else ():
         first = rows[rows["scan"].astype(str) == contents.scans[contents.reference]]
         if not first["fraction"].notna().any():
             continue
-        material = str(first["material"].iloc[int(np.nanargmax(first["fraction"]))])
+        if chosen not in set(first["material"].astype(str)):  # the same for all surfaces, where it touches them
+            chosen = str(first["material"].iloc[int(np.nanargmax(first["fraction"]))])
+        material = chosen
         rows = rows[rows["material"] == material]
         contact = dict(zip(rows["scan"].astype(str), rows["fraction"].astype(float), strict=True))
         found.append((f"share of {surface} in contact with {material}", contact, {}))

@@ -49,6 +49,11 @@ def test_days_and_times_of_day_apart(tmp_path_factory, start, minutes, rows, day
     np.testing.assert_allclose(found.time_s, 60 * minutes * np.arange(rows))
     # midnight alone says nothing: a time that runs from the start begins with it too
     assert found.start == start or (start.hour == start.minute == 0 and found.start is None)
+    elapsed = [(*cell[:2], 60 * minutes * k, k) for k, cell in enumerate(cells)]
+    path = write(tmp_path_factory.mktemp("elapsed"), table((*names, "Test Time (s)", "Q (mAh)"), elapsed))
+    both = read_log(path)
+    assert both.start == found.start
+    np.testing.assert_allclose(both.time_s, found.time_s)
 
 
 @pytest.mark.parametrize("unit", [" (s)", ""])
@@ -63,8 +68,9 @@ def test_days_beside_a_time_from_the_start_say_no_start(tmp_path, unit):
     assert found.start is None
     assert found.time_s[-1] == 17400
     assert any("the start of the log is not known" in note for note in found.notes)
-    with pytest.raises(ValueError, match=r"days without a time of day.* give offset_s"):
+    with pytest.raises(ValueError, match=r"days without a time of day.* set time = 'Time.*, and offset_s"):
         read_log(path, scans=span_of([begin], [begin]))
+    assert read_log(path, time=f"Time{unit}", scans=span_of([begin], [begin])).start is None
     with pytest.raises(ValueError, match="holds days without a time of day, many rows on each"):
         read_log(path, absolute_time="Date", charge="Q (mAh)")
 

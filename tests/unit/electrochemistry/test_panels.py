@@ -104,6 +104,11 @@ def test_spreading_on_carbon_is_drawn_beside_that_on_the_ceramic():
     assert curves["anode"] == list(CONTACT)
     assert "share of all carbon in contact" in drawn.to_json()
     assert "share of all carbon in contact with liquid" in echem.relation(both).to_json()
+    partner["material"] = ["anode"] * 4 + ["gas"] * 4
+    partner["fraction"] = 1 - partner["fraction"]  # gas touches most of it now
+    same = echem.relation(contents(contacts=partner)).to_json()
+    assert "share of all carbon in contact with anode" in same
+    assert "share of all carbon in contact with gas" not in same
     del both.tables["interface"]
     assert "share of the ceramic" not in echem.spreading(both).to_json()
     assert "share of all carbon in contact" not in echem.spreading(contents()).to_json()

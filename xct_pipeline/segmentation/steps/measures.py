@@ -174,7 +174,7 @@ def touching_step(m: Measured) -> Reduction:
     source = m.source(LABELS, 1, contact.touching_halo(options.offsets))
     chunk = partial(_touching_chunk, source=source, partners=partners, offsets=options.offsets)
     parameters = {"partners": partners, "offsets": options.offsets, "window": contact.WIDTH}
-    return box_step("touching", chunk, contact.combine_touching, source, m.facts, 5, 30e6, parameters)
+    return box_step("touching", chunk, contact.combine_touching, source, m.facts, 5, 10e6, parameters)
 
 
 def partner_labels(m: Measured) -> list[int]:
