@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import zarr
 
 from xct_pipeline.inputs import clean
+from xct_pipeline.outputs import written_whole
+from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError
 
 SCHEMES = ("http", "https", "s3", "gs", "gcs", "abfs", "az")
@@ -61,6 +64,27 @@ def remote_array(url: str) -> Any:
     """
     with _reaching(url):
         return zarr.open_array(url, mode="r")
+
+
+def fetch_report(url: str, folder: Path) -> Path:
+    """Copy the report of a store elsewhere into a folder, as ``<store>_report.html``; return the file.
+
+    Raises
+    ------
+    StoreError
+        There is none, or it cannot be reached.
+    """
+    place = f"{url.rstrip('/')}/{layout.REPORT}"
+    with _reaching(place):
+        import fsspec
+
+        with fsspec.open(place, "rb") as stream:
+            data = stream.read()
+    stem = url.rstrip("/").rsplit("/", 1)[-1].partition(".")[0]
+    file = folder / f"{stem}_{layout.REPORT}"
+    with written_whole(file) as part:
+        part.write_bytes(data)
+    return file
 
 
 def remote_facts(url: str) -> dict[str, Any]:
