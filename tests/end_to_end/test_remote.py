@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -133,6 +134,18 @@ def test_every_command_tells_what_is_missing_or_out_of_reach_in_a_line(
     assert ended.code == 1
     assert ended.err.count("\n") == 1
     assert 'pip install "xct-pipeline[remote]"' in ended.err
+
+
+@pytest.mark.parametrize("command", ["info", "report"])
+def test_a_server_that_does_not_answer_is_given_up(
+    command: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xct_pipeline.store.remote.SILENT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ended = xct(capsys, command, f"http://127.0.0.1:{silent.getsockname()[1]}/store.zarr")
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert "cannot be read" in ended.err
 
 
 def test_how_far_it_is_cannot_be_told_there(address: str, capsys: pytest.CaptureFixture) -> None:
