@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -85,6 +87,71 @@ def test_what_cannot_be_reached_is_one_line(address: str, capsys: pytest.Capture
         assert "cannot be read" in ended.err
     with pytest.raises(StoreError, match="cannot be read"):
         open_volume(address, "scan_99")
+
+
+def test_layers_are_those_of_the_store_on_the_disk(address: str, small_series: Path) -> None:
+    pytest.importorskip("napari")
+    from xct_pipeline.viewer.layers import read
+
+    there, here = ({layer[1]["name"]: layer for layer in read(place)} for place in (address, small_series))
+    assert {"registered, 1/cm", "areal mass change, mg/cm2", "materials"} <= set(there) <= set(here)
+    for name, (data, keywords, kind) in there.items():
+        mine, others, own_kind = here[name]
+        assert kind == own_kind
+        for key in ("scale", "translate", "axis_labels", "units", "visible", "contrast_limits"):
+            assert keywords.get(key) == others.get(key), (name, key)
+        assert keywords["metadata"]["xct"]["scans"] == others["metadata"]["xct"]["scans"]
+        coarsest = [levels[-1] if isinstance(levels, list) else levels for levels in (data, mine)]
+        np.testing.assert_array_equal(*(np.asarray(level) for level in coarsest))
+    (one,) = read(f"{address}/variation/areal")
+    assert one[1]["metadata"]["xct"]["unit"] == "mg/cm2"
+
+
+def test_the_report_that_lies_there_is_fetched(
+    address: str, small_series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = xct(capsys, "report", address)
+    assert ended.code == 0, ended.err
+    assert (tmp_path / "store_report.html").read_bytes() == (small_series / "report.html").read_bytes()
+    assert xct(capsys, "report", address + "x").code == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["store_report.html"]
+
+
+@pytest.mark.parametrize("command", ["info", "report", "view"])
+def test_every_command_tells_what_is_missing_or_out_of_reach_in_a_line(
+    command: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xct_pipeline.viewer.window.display_problem", lambda: None)
+    for wrong in ("http://127.0.0.1:9/store.zarr", "http://no-such-host.invalid/store.zarr"):
+        ended = xct(capsys, command, wrong)
+        assert ended.code == 1
+        assert ended.err.count("\n") == 1
+        assert f"{wrong}" in ended.err
+        assert "cannot be read" in ended.err
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    ended = xct(capsys, command, "s3://bucket/store.zarr")
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert 'pip install "xct-pipeline[remote]"' in ended.err
+
+
+@pytest.mark.parametrize("command", ["info", "report"])
+def test_a_server_that_does_not_answer_is_given_up(
+    command: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xct_pipeline.store.remote.SILENT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ended = xct(capsys, command, f"http://127.0.0.1:{silent.getsockname()[1]}/store.zarr")
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert "cannot be read" in ended.err
+
+
+def test_how_far_it_is_cannot_be_told_there(address: str, capsys: pytest.CaptureFixture) -> None:
+    ended = xct(capsys, "status", address)
+    assert ended.code == 1
+    assert "xct info" in ended.err
 
 
 def test_addresses_are_told_from_paths() -> None:

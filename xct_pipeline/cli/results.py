@@ -34,15 +34,21 @@ def info(
 
 def view(
     path: Annotated[
-        Path, typer.Argument(metavar="STORE_OR_TOML", help="A store, a raw scan, an OME-Zarr image or run.toml.")
+        str,
+        typer.Argument(
+            metavar="STORE_OR_TOML",
+            help="A store or its address (https, s3), a raw scan, an OME-Zarr image or run.toml.",
+        ),
     ],
 ) -> None:
     """Look at it in napari: volumes, registered series, labels, changes of mass, raw frames.
 
     Example: xct view store.zarr
     """
-    kind = kind_of(path)
-    if kind == "missing" and "::" not in path.name:  # which names an entry of a file
+    from xct_pipeline.store.remote import is_remote
+
+    kind = "address" if is_remote(path) else kind_of(Path(path))
+    if kind == "missing" and "::" not in Path(path).name:  # which names an entry of a file
         raise ValueError(f"{path}: no such file or folder")
     if kind == "other":
         raise ValueError(
@@ -53,14 +59,19 @@ def view(
     open_viewer(path)
 
 
-def report(store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")]) -> None:
-    """Write the HTML report of a store again, from the store alone.
+def report(store: Annotated[str, typer.Argument(metavar="STORE", help="A store, or its address (https, s3).")]) -> None:
+    """Write the HTML report of a store again, from the store alone; fetch that of a store elsewhere.
 
     Example: xct report store.zarr
     """
+    from xct_pipeline.store.remote import fetch_report, is_remote
+
+    if is_remote(store):
+        tell(f"wrote {fetch_report(store, Path())}, the report that lies there")
+        return
     from xct_pipeline.report import write_report
 
-    tell(f"wrote {write_report(store)}")
+    tell(f"wrote {write_report(Path(store))}")
 
 
 def cite(store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")], as_json: JsonFlag = False) -> None:

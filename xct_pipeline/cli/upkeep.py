@@ -69,14 +69,20 @@ def _sentence(problems: int, left: int, images: int, shards: int, repair: bool) 
     return f"{looked}: {problems - left} of {problems} problems removed; xct run computes what is missing"
 
 
-def status(store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")], as_json: JsonFlag = False) -> None:
+def status(store: Annotated[str, typer.Argument(metavar="STORE", help="A store.")], as_json: JsonFlag = False) -> None:
     """Tell how far a store is: scans and stages that are done, who computes it, when it is expected to end.
 
     Example: xct status store.zarr
     """
     from xct_pipeline.engine.status import status_of
+    from xct_pipeline.store.files import StoreError
+    from xct_pipeline.store.remote import is_remote
     from xct_pipeline.store.store import Store
 
+    if is_remote(store):
+        raise StoreError(
+            f"{store}: how far a store is can be told where it lies on a disk only; xct info tells the rest"
+        )
     found = status_of(Store(store))
     if as_json:
         print_json(found.facts())

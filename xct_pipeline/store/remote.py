@@ -8,14 +8,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import zarr
 
 from xct_pipeline.inputs import clean
+from xct_pipeline.outputs import written_whole
+from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError
 
 SCHEMES = ("http", "https", "s3", "gs", "gcs", "abfs", "az")
+SILENT_S = 30.0  # without a byte, after which a web server is given up
 EXTRA = 'it needs fsspec and what speaks this protocol: pip install "xct-pipeline[remote]"'
 
 
@@ -23,6 +27,15 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
     """Tell whether a path is an address of a store elsewhere."""
     scheme, mark, _ = os.fspath(path).partition("://")
     return bool(mark) and scheme.lower() in SCHEMES
+
+
+def _options(url: str) -> dict[str, Any]:
+    """Return options of fsspec with which a server that does not answer is not waited for without end."""
+    if not url.lower().startswith("http"):
+        return {}
+    import aiohttp
+
+    return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(sock_connect=SILENT_S, sock_read=SILENT_S)}}
 
 
 @contextmanager
@@ -48,7 +61,7 @@ def remote_attributes(url: str) -> dict[str, Any]:
         There is none at that address, or it cannot be reached.
     """
     with _reaching(url):
-        return dict(zarr.open_group(url, mode="r").attrs.asdict())
+        return dict(zarr.open_group(url, mode="r", storage_options=_options(url)).attrs.asdict())
 
 
 def remote_array(url: str) -> Any:
@@ -60,7 +73,28 @@ def remote_array(url: str) -> Any:
         There is none at that address, or it cannot be reached.
     """
     with _reaching(url):
-        return zarr.open_array(url, mode="r")
+        return zarr.open_array(url, mode="r", storage_options=_options(url))
+
+
+def fetch_report(url: str, folder: Path) -> Path:
+    """Copy the report of a store elsewhere into a folder, as ``<store>_report.html``; return the file.
+
+    Raises
+    ------
+    StoreError
+        There is none, or it cannot be reached.
+    """
+    place = f"{url.rstrip('/')}/{layout.REPORT}"
+    with _reaching(place):
+        import fsspec
+
+        with fsspec.open(place, "rb", **_options(place)) as stream:
+            data = stream.read()
+    stem = url.rstrip("/").rsplit("/", 1)[-1].partition(".")[0]
+    file = folder / f"{stem}_{layout.REPORT}"
+    with written_whole(file) as part:
+        part.write_bytes(data)
+    return file
 
 
 def remote_facts(url: str) -> dict[str, Any]:

@@ -17,8 +17,8 @@ def view(path: str | os.PathLike[str], block: bool = True) -> Any:
     Parameters
     ----------
     path : path
-        A store, any OME-Zarr 0.4 or 0.5 image, a raw scan (NXtomo, Data Exchange) or ``run.toml`` (its store where
-        there is one, else its scans).
+        A store or its address (https, s3), any OME-Zarr 0.4 or 0.5 image, a raw scan (NXtomo, Data Exchange) or
+        ``run.toml`` (its store where there is one, else its scans).
     block : bool
         Wait until the window is closed. False returns at once, for notebooks.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.remote import is_remote, remote_attributes, remote_facts
 from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
 from xct_pipeline.viewer import ome
@@ -46,6 +47,8 @@ def read(path: str | os.PathLike[str]) -> list[Layer]:
     """
     from xct_pipeline.viewer import raw
 
+    if is_remote(path):
+        return remote_layers(os.fspath(path))
     file = Path(path)
     if file.suffix == ".toml":
         from xct_pipeline.config.file import load_config
@@ -93,6 +96,39 @@ def store_layers(path: str | os.PathLike[str]) -> list[Layer]:
     if series.writer is not None:
         note = f"{path} is being written by {series.writer}: what is not finished is empty. Open it again to see more."
         ome.tell(note)
+    return _drawn(found, str(store.path), {key: _scans(key, series) for key in found})
+
+
+def remote_layers(url: str) -> list[Layer]:
+    """Return the layers of a store, or of one image, behind an address; see `store_layers`.
+
+    Raises
+    ------
+    StoreError
+        It cannot be reached, or there is no image.
+    """
+    url = url.rstrip("/")
+    attributes = remote_attributes(url)
+    paths = list(remote_facts(url)["images"]) if "order" in attributes.get("xct", {}) else [""]
+    rank = {key: -k for k, key in enumerate(TITLES)}
+    found: dict[str, ome.OmeImage] = {}
+    for path in sorted(paths, key=lambda key: ("labels" in key, not key.startswith("scans/"), rank.get(key, -99))):
+        key = path or url.rsplit("/", 1)[-1]
+        try:
+            found[key] = ome.open_remote_ome(f"{url}/{path}".rstrip("/"), key)
+        except StoreError as error:
+            if not path:
+                raise
+            ome.tell(f"{key} is left out: {error}")
+    if not found:
+        raise StoreError(f"{url} holds no image yet")
+    along = {key: list(image.xct.get("scans", ())) for key, image in found.items()}
+    volumes = {key: [key.split("/")[1]] for key in found if key.startswith("scans/")}
+    return _drawn(found, url, along | volumes)
+
+
+def _drawn(found: Mapping[str, ome.OmeImage], store: str, scans: Mapping[str, list[str]]) -> list[Layer]:
+    """Return the layers of the images of a store, in their order."""
     depth = next((image for image in found.values() if image.axes[-3:] == ("z", "y", "x")), None)
     signed = next((key for key in SHOWN if key in found), None)
     grey = "registered" if "registered" in found else next((k for k in found if k.startswith("scans/")), None)
@@ -100,13 +136,13 @@ def store_layers(path: str | os.PathLike[str]) -> list[Layer]:
     for key, image in found.items():
         image = _with_depth(image, depth)
         title = _title(key, image)
-        common = _common(image, title, {"path": key, "store": str(store.path), "scans": _scans(key, series)})
+        common = _common(image, title, {"path": key, "store": store, "scans": scans[key]})
         if image.attributes.get("image-label") is not None or key.endswith("flags"):
             layers.append(_labels(image, common, visible=not key.endswith("flags")))
         elif key.startswith("variation/") and not _is_error(key):
             layers += _signed(image, common, visible=key == signed)
         else:
-            layers.append(_grey(image, common, visible=key == grey))
+            layers.append(_grey(image, common, visible=key == grey or len(found) == 1))
     return layers
 
 

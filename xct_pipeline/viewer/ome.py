@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from xct_pipeline.store.derived import open_array, with_ome
-from xct_pipeline.store.files import StoreError, read_attributes, store_root
+from xct_pipeline.store.derived import open_array, open_remote, with_ome
+from xct_pipeline.store.files import StoreError, store_root
+from xct_pipeline.store.remote import remote_attributes
 
 Array = npt.NDArray[Any]
 BLOCK_BYTES = 16_000_000  # what is read together: inner chunks are joined until a block is this large
@@ -136,23 +137,39 @@ def open_ome(folder: Path, name: str | None = None) -> OmeImage:
     StoreError
         It is none, or its metadata is damaged or incomplete.
     """
-    attributes = ome_attributes(folder)
+    return _assembled(str(folder), name or "", ome_attributes(folder), lambda level: _opened(folder / level))
+
+
+def open_remote_ome(url: str, name: str) -> OmeImage:
+    """Open the metadata of an image behind an address, one that a store derives from others included.
+
+    Raises
+    ------
+    StoreError
+        It is none, or cannot be reached.
+    """
+    attributes = with_ome(remote_attributes(url))
+    return _assembled(url, name, _flat(attributes), lambda level: open_remote(url, level, attributes))
+
+
+def _assembled(where: str, name: str, attributes: Mapping[str, Any], opened: Callable[[str], Any]) -> OmeImage:
+    """Put an image together from its attributes and its arrays."""
     if "multiscales" not in attributes:
-        raise StoreError(f"{folder} is no OME-Zarr image")
+        raise StoreError(f"{where} is no OME-Zarr image")
     try:
         multiscale = attributes["multiscales"][0]
         axes, units = _axes(multiscale)
         datasets = multiscale["datasets"]
-        title = name or multiscale.get("name") or folder.stem
-        arrays = tuple(Guarded(_opened(folder / d["path"]), title) for d in datasets)
+        title = name or multiscale.get("name") or Path(where).stem
+        arrays = tuple(Guarded(opened(d["path"]), title) for d in datasets)
         scale, translate = _placement(datasets[0], multiscale, len(axes))
-        if "t" in axes and read_attributes(folder).get("xct", {}).get("time_s"):
+        if "t" in axes and attributes.get("xct", {}).get("time_s"):
             scale[axes.index("t")], translate[axes.index("t")] = 1.0, 0.0  # a slider counts scans, whatever their times
     except (KeyError, IndexError, TypeError, ValueError, OSError) as error:
-        raise StoreError(f"{folder}: incomplete or damaged metadata ({_first_line(error)})") from error
+        raise StoreError(f"{where}: incomplete or damaged metadata ({_first_line(error)})") from error
     if any(len(axes) != array.ndim for array in arrays):
-        raise StoreError(f"{folder}: its axes are {', '.join(axes)} but its arrays have {arrays[0].ndim} dimensions")
-    _require_size(folder, arrays)
+        raise StoreError(f"{where}: its axes are {', '.join(axes)} but its arrays have {arrays[0].ndim} dimensions")
+    _require_size(where, arrays)
     factor = [MICROMETRES.get(unit or "", 1.0) for unit in units]
     spatial = [unit for axis, unit in zip(axes, units, strict=True) if axis in "zyx"]
     known = bool(spatial) and all(unit in MICROMETRES for unit in spatial)
@@ -167,7 +184,7 @@ def open_ome(folder: Path, name: str | None = None) -> OmeImage:
     )
 
 
-def _require_size(folder: Path, arrays: Sequence[Guarded]) -> None:
+def _require_size(where: str, arrays: Sequence[Guarded]) -> None:
     """Refuse an image without voxels, and one whose coarsest plane is too large to be drawn.
 
     Raises
@@ -177,11 +194,11 @@ def _require_size(folder: Path, arrays: Sequence[Guarded]) -> None:
     """
     if not arrays or any(0 in array.shape for array in arrays):
         shapes = ", ".join(str(array.shape) for array in arrays)
-        raise StoreError(f"{folder}: holds no voxels (shape {shapes or 'unknown'})")
+        raise StoreError(f"{where}: holds no voxels (shape {shapes or 'unknown'})")
     coarsest = arrays[-1].shape
     if math.prod(coarsest[-2:]) > MOST_PLANE:
         raise StoreError(
-            f"{folder}: planes of {' x '.join(map(str, coarsest[-2:]))} at its coarsest level are too large to show: "
+            f"{where}: planes of {' x '.join(map(str, coarsest[-2:]))} at its coarsest level are too large to show: "
             "write it with more levels (a pyramid)"
         )
 
@@ -199,8 +216,14 @@ def ome_attributes(folder: Path) -> dict[str, Any]:
         return {}
     except (ValueError, OSError, KeyError, TypeError) as error:
         raise StoreError(f"{folder}: damaged metadata ({_first_line(error)})") from error
-    ome = attributes.pop("ome", {})
-    return {**attributes, **(ome if isinstance(ome, Mapping) else {})}
+    return _flat(attributes)
+
+
+def _flat(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes with the content of ``ome`` beside the others."""
+    inner = attributes.get("ome", {})
+    others = {key: value for key, value in attributes.items() if key != "ome"}
+    return {**others, **(inner if isinstance(inner, Mapping) else {})}
 
 
 def _axes(multiscale: Mapping[str, Any]) -> tuple[tuple[str, ...], list[str | None]]:

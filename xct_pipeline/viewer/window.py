@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xct_pipeline.store.files import RefusedError
+from xct_pipeline.store.remote import is_remote
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -32,7 +33,8 @@ def open_window(path: str | os.PathLike[str], block: bool = True) -> Any:
     viewer = napari.Viewer(title=f"xct {Path(path).name}")
     viewer.window.resize(1400, 900)
     fill(viewer, layers)
-    add_widgets(viewer, Path(path))
+    if not is_remote(path):  # what is decided is written beside the data
+        add_widgets(viewer, Path(path))
     _finish_at_exit()
     viewer.reset_view()  # the widgets have narrowed the canvas
     if block:
