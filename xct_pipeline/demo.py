@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from dask.utils import format_bytes
 
 from xct_pipeline import pipeline
 from xct_pipeline.config.file import load_config
@@ -21,6 +22,7 @@ from xct_pipeline.outputs import written_whole
 from xct_pipeline.planning.plan import Plan
 from xct_pipeline.simulation.beamline import SimulationSettings
 from xct_pipeline.simulation.simulate import SimulatedSeries, simulate, unfinished
+from xct_pipeline.store.files import RefusedError
 from xct_pipeline.store.store import Store
 
 CONFIG = """\
@@ -66,6 +68,7 @@ charge = "charge_C"
 voltage = "voltage_V"
 """
 
+MOST_SCANS = 10_000
 IMPEDANCE = """
 [[electrochemistry.impedance]]
 file = "{file}"
@@ -100,8 +103,28 @@ def simulate_folder(
         center_spread=small * default.center_spread,
         shift_voxels=small * default.shift_voxels,
     )
+    _refuse(settings)
     simulate(folder, settings=settings, seed=seed, last=write_config)
     return folder / "run.toml"
+
+
+def _refuse(settings: SimulationSettings) -> None:
+    """Refuse a series that this machine cannot hold, by what its cell and the frames of one scan take at the least.
+
+    Raises
+    ------
+    RefusedError
+        With the figure.
+    """
+    if settings.scans > MOST_SCANS:
+        raise RefusedError(f"{settings.scans} scans: at most {MOST_SCANS} are simulated")
+    need = 8 * settings.rows * settings.columns * (settings.columns + settings.angles)
+    limit = resources().memory
+    if need > limit:
+        raise RefusedError(
+            f"a cell of {settings.rows} x {settings.columns} x {settings.columns} voxels and {settings.angles} angles "
+            f"take at least {format_bytes(need)} of memory, and {format_bytes(limit)} may be used; make it smaller"
+        )
 
 
 def write_config(series: SimulatedSeries) -> Path:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import re
 import stat
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 MOST_TEXT = 64 * 2**20  # bytes of a list of angles or of a log
 MOST_LINES = 10  # of errors that are alike
+MOST_FOLDERS = 10_000  # that are looked through for a pattern
 MOST_ALIKE = 5  # of remarks that differ in names and numbers alone
 _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories of what is not seen but acts
@@ -48,6 +50,44 @@ def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
         raise ValueError(f"{path}: {size} bytes, more than the {most} that such a file can have")
     with path.open("rb") as stream:
         return stream.read(size + 1)
+
+
+def matching(pattern: str) -> list[str]:
+    """Return what matches a pattern, as `glob.glob` with ``**`` for any folders, each folder looked through once.
+
+    Links that lead back to a folder above would be followed for ever else.
+
+    Raises
+    ------
+    ValueError
+        More than `MOST_FOLDERS` folders lie below that of a ``**``.
+    """
+    head, stars, tail = pattern.partition(f"**{os.sep}")
+    if not stars:
+        head, stars, tail = (pattern[:-2], "**", "*") if pattern.endswith(f"{os.sep}**") else (pattern, "", "")
+    if not stars or (head and not head.endswith(os.sep)):
+        return glob.glob(pattern)
+    found: dict[str, None] = {}
+    for base in glob.glob(head) if head else [os.curdir]:
+        for folder in _folders(base, pattern):
+            below = folder if head else os.path.relpath(folder)
+            found |= dict.fromkeys(matching(os.path.join(glob.escape(below), tail)))
+    return list(found)
+
+
+def _folders(base: str, pattern: str) -> Iterator[str]:
+    """Yield a folder and those below it, links followed, but each once and none that is hidden."""
+    seen: set[tuple[int, int]] = set()
+    for folder, names, _ in os.walk(base, followlinks=True):
+        here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in seen:
+            names.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        if len(seen) > MOST_FOLDERS:
+            raise ValueError(f"{pattern}: more than {MOST_FOLDERS} folders lie below; name one nearer to the files")
+        names[:] = [name for name in names if not name.startswith(".")]
+        yield folder
 
 
 def first_of(lines: Sequence[str], most: int = MOST_LINES) -> list[str]:

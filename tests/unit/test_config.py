@@ -85,3 +85,15 @@ def test_globs_are_sorted_naturally(tmp_path):
         (tmp_path / f"{name}.nxs").touch()
     config = parse_config({"output": "s", "acquisition": {"scans": ["*.nxs"]}}, tmp_path)
     assert [file.stem for file in config.expand("*.nxs")] == ["a2", "f1", "f9", "f10"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"acquisition": {**LEAST["acquisition"], "energy_keV": True}},
+        {"acquisition": {**LEAST["acquisition"], "binning": True}},
+    ],
+)
+def test_true_is_no_number(changes):
+    with pytest.raises(ConfigError, match="cannot be true"):
+        parse_config({**LEAST, **changes})

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from natsort import natsorted
 
 from xct_pipeline.acquisition.hdf5 import MOST_PIXELS, counts_dtype, one_line, piece, reading
-from xct_pipeline.inputs import read_bytes
+from xct_pipeline.inputs import matching, read_bytes
 from xct_pipeline.scan import ScanError
 
 LARGE = 2**28  # bytes of an image that is looked at twice
@@ -253,7 +253,7 @@ def matching_files(patterns: str | Path | Sequence[str | Path], folder: Path) ->
         if any(c in str(pattern) for c in "*?["):
             with reading(str(path)):
                 below = os.path.join(glob.escape(str(folder)), pattern)  # what it lies in is no pattern
-                matches = [p for p in map(Path, glob.glob(below, recursive=True)) if p.is_file()]
+                matches = [p for p in map(Path, matching(below)) if p.is_file()]
         if not matches:
             there = path.exists() and not path.is_dir()
             what = "not a file that can be read again and again" if there else "no such file"

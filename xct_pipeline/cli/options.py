@@ -38,9 +38,9 @@ def parse_bytes(text: str | None) -> int | None:
 
     try:
         size = parsed(text) if re.match(r"\s*[\d.]", text) else 0  # a unit alone is one of it there
-    except ValueError:
+    except (ValueError, OverflowError):
         size = 0
-    if size <= 0:
+    if not 0 < size < 2**63:
         raise ValueError(f"--memory {text}: write a size such as 8GB or 500MB")
     return int(size)
 

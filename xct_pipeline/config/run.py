@@ -19,6 +19,7 @@ from xct_pipeline.config.section import Section
 from xct_pipeline.config.segmentation import Segmentation
 from xct_pipeline.config.store import StoreSettings
 from xct_pipeline.config.variation import Variation
+from xct_pipeline.inputs import matching
 from xct_pipeline.scan import ScanError
 
 
@@ -104,7 +105,10 @@ class Config(Section):
                 continue
             folder = str(self.folder.resolve())
             below = os.path.join(glob.escape(folder), Path(pattern).expanduser())  # what it lies in is no pattern
-            found = natsorted(map(os.path.normpath, glob.glob(below, recursive=True)))
+            try:
+                found = natsorted(map(os.path.normpath, matching(below)))
+            except ValueError as error:
+                raise ScanError(str(error)) from None
             if not found:
                 unmatched.append(f"{path}: no file matches this pattern")
             files += map(Path, found)

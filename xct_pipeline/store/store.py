@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FORMAT = ownership.FORMAT
+KINDS: dict[str, type] = {
+    **dict.fromkeys(("scans", "times_s", "facts", "config", "versions"), dict),
+    **dict.fromkeys(("order", "warnings", "derived"), list),
+}
 log = logging.getLogger("xct")
 
 __all__ = [
@@ -86,6 +90,9 @@ class Store:
             They are damaged, or those of another store.
         """
         found = dict(read_attributes(self.path).get("xct", {}))
+        for key, kind in KINDS.items():
+            if not isinstance(found.get(key, kind()), kind):
+                raise StoreError(f"{self.path / 'zarr.json'}: {key} is no {kind.__name__}, so xct did not write it")
         strange = set(found.get("scans", {})) - set(self.known_scans())
         if strange:
             name = min(strange)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from natsort import natsorted
 
 from xct_pipeline.acquisition.hdf5 import one_line
+from xct_pipeline.inputs import matching
 from xct_pipeline.scan import ScanError
 
 MARK = "{scan}"
@@ -64,14 +65,14 @@ def _matching(pattern: str, folder: Path) -> list[tuple[Path, str]]:
         if path.exists() or not glob.has_magic(pattern):
             return [(Path(os.path.normpath(path)), "")]
         below = os.path.join(glob.escape(str(folder)), str(Path(pattern).expanduser()))
-        found = natsorted(map(os.path.normpath, glob.glob(below, recursive=True)))
+        found = natsorted(map(os.path.normpath, matching(below)))
         if not found:
             raise ScanError(one_line(f"{path}: no file matches this pattern"))
         return [(Path(name), "") for name in found]
     below = os.path.join(glob.escape(str(folder)), pattern.replace(MARK, "*"))
     wanted = _expression(pattern)
     matches: dict[str, Path] = {}
-    for name in natsorted(glob.glob(below, recursive=True)):
+    for name in natsorted(matching(below)):
         hit = wanted.fullmatch(os.path.relpath(name, folder).replace(os.sep, "/"))
         if hit is None:
             continue

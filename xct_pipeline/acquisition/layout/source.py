@@ -28,6 +28,7 @@ from xct_pipeline.acquisition.hdf5 import (
     text_of,
 )
 from xct_pipeline.acquisition.storage import require_complete
+from xct_pipeline.inputs import matching
 from xct_pipeline.scan import ScanError
 
 _PART = r"-?\d+(?::(?:-?\d+)?){0,2}|:(?:-?\d+)?(?::-?\d+)?"
@@ -125,7 +126,7 @@ def file_of(source: Source, home: Path) -> Path:
     if path.exists() or not glob.has_magic(source.file):
         return path
     below = os.path.join(glob.escape(str(home.parent)), source.file)
-    found = natsorted({os.path.normpath(name) for name in glob.glob(below, recursive=True)})
+    found = natsorted({os.path.normpath(name) for name in matching(below)})
     if len(found) != 1:
         what = f"{len(found)} files match, {', '.join(found[:3])}: name one" if found else "no file matches"
         raise ScanError(one_line(f"{path}: {what}"))
