@@ -64,7 +64,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Shares:
-    """For each frame, its pixels that are zero, not finite, and saturated, and a sum by which equal frames are known."""
+    """For each frame, its pixels that are zero, not finite, and saturated, and a sum that equal frames have alike."""
 
     zero: Floats
     nonfinite: Floats
@@ -92,7 +92,7 @@ def count_shares(counts: Any, saturation: float | None, usable: Any = None) -> S
         np.count_nonzero(flat == 0, axis=1).astype(float),
         nothing if finite else flat.shape[1] - np.count_nonzero(np.isfinite(flat), axis=1).astype(float),
         nothing if saturation is None else np.count_nonzero(flat >= saturation, axis=1).astype(float),
-        np.array([zlib.crc32(np.ascontiguousarray(frame)) for frame in counts], float),
+        np.array([zlib.crc32(np.ascontiguousarray(frame).data) for frame in counts], np.float64),
     )
 
 
