@@ -1,4 +1,4 @@
-"""One bad thing in the raw frames of one scan of a series: the mass is right within its errors, and the cause is told."""
+"""A bad thing in the raw frames of one scan of a series: the mass is right within its errors, the cause is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holes between the angles enter the errors of the mass: of the grey values, or of the change where both miss the same."""
+"""Holes between the angles enter the errors of the mass: of grey values, or of the change where both miss the same."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from xct_pipeline.variation.steps.physics import Physics, errors_of
 from xct_pipeline.variation.steps.series import RegisteredSeries
 
 WHOLE = np.radians(np.linspace(0, 180, 181))
-HOLE = WHOLE[(WHOLE < np.radians(80)) | (WHOLE > np.radians(100))]
-ELSEWHERE = WHOLE[(WHOLE < np.radians(30)) | (WHOLE > np.radians(50))]
+HOLE = WHOLE[(np.radians(80) > WHOLE) | (np.radians(100) < WHOLE)]
+ELSEWHERE = WHOLE[(np.radians(30) > WHOLE) | (np.radians(50) < WHOLE)]
 
 
 class NoFrames:
