@@ -75,7 +75,7 @@ def pictures(markup: str) -> list[str]:
 def test_a_finished_store_fills_every_panel(small_series: Path) -> None:
     text = page(small_series)
     assert left_out(text) == {}
-    assert len(panels(text)) == 32
+    assert len(panels(text)) == 33
     assert all(
         pictures(m) or 'class="chart' in m or "<t" in m or "<ul" in m or "<ol" in m or "<pre" in m
         for m in panels(text).values()
