@@ -124,10 +124,10 @@ def _unit(raw: Raw, draw: Draw) -> None:
     raw.unit = "" if what == "no unit" else raw.unit
 
 
-def _hole(raw: Raw, draw: Draw) -> Raw:
-    degrees = np.linspace(0, 180, N)
+def _hole(raw: Raw, draw: Draw) -> None:
     first, width = draw(st.floats(0, 130)), draw(st.floats(3, 40))
-    return Raw.make(degrees[(degrees < first) | (degrees > first + width)])
+    kept = (raw.angles < first) | (raw.angles > first + width)
+    raw.angles, raw.projections = raw.angles[kept], raw.projections[kept]
 
 
 def _lost_angles(raw: Raw, draw: Draw) -> None:

@@ -75,7 +75,7 @@ def pictures(markup: str) -> list[str]:
 def test_a_finished_store_fills_every_panel(small_series: Path) -> None:
     text = page(small_series)
     assert left_out(text) == {}
-    assert len(panels(text)) == 32
+    assert len(panels(text)) == 33
     assert all(
         pictures(m) or 'class="chart' in m or "<t" in m or "<ul" in m or "<ol" in m or "<pre" in m
         for m in panels(text).values()
@@ -157,6 +157,7 @@ BY_TABLE = [
     ("voltammetry", "current_A", "Voltammetry"),
     ("cycling", "charge_C", "Cycling"),
     ("reconstruction", "center", "Numbers"),
+    ("frames", "last", "Frames"),
     ("mass_balance", "mass_change_mg", "Maps beside the voltage profile"),
     ("mass_balance", "mass_change_mg", "The same in 3-D"),
     ("depth_profile", "density_g_cm3", "Everything in tables/"),
@@ -172,6 +173,20 @@ def test_a_panel_follows_its_table(
     rows[column] = rows[column] * 0.6 + 0.01
     store.write_table(table, rows)
     assert drawn(small_series_copy, panel) != untouched(small_series, panel)
+
+
+def test_frames_that_deviate_are_drawn_with_what_was_seen(small_series_copy: Path) -> None:
+    store = Store(small_series_copy)
+    rows = store.read_table("frames")
+    name = rows["scan"][0]
+    more = [
+        {"scan": name, "kind": "projections", "first": 4, "last": 6, "left_out": True, "finding": "are empty"},
+        {"scan": name, "kind": "flats", "first": 1, "last": 1, "left_out": False, "finding": "are darker"},
+    ]
+    store.write_table("frames", pd.concat([rows, pd.DataFrame(more).assign(frames=1, level=np.nan)]))
+    panel = drawn(small_series_copy, "Frames")
+    assert f"{name}, projections 4 to 6: are empty" in panel
+    assert f"{name}, flats 1: are darker" in panel
 
 
 BY_IMAGE = [

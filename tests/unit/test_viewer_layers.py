@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import viewer_store
+from cases import Raw
 
 pytest.importorskip("napari", reason="napari is not installed: pip install 'xct-pipeline[napari]'")
 from napari.components import ViewerModel
 from napari.layers import Layer
 from napari.utils.notifications import notification_manager
 
+from xct_pipeline import pipeline
+from xct_pipeline.config.file import load_config
+from xct_pipeline.engine.resources import Resources
 from xct_pipeline.planning.preview import preview
 from xct_pipeline.report.sheets import with_value
 from xct_pipeline.scan import ArrayFrames, Scan, ScanError
@@ -321,6 +325,32 @@ def test_sinograms_are_a_roll_of_the_axes(scan):
     assert [layer.name for layer in viewer.layers if layer.visible] == ["s projections"]
     with pytest.raises(ScanError, match="no raw scan"):
         raw.sinogram_view(ViewerModel(), True)
+
+
+@pytest.fixture
+def spoilt(tmp_path):
+    found = Raw.make()
+    found.projections[[30, 31]] = 0
+    (tmp_path / "run.toml").write_text(
+        f'output = "store.zarr"\n[reconstruction]\ncenter = 49.3\n[acquisition]\n{found.write(tmp_path)}'
+    )
+    return tmp_path
+
+
+def test_frames_that_deviate_are_marked_on_a_raw_scan(spoilt):
+    """Judged as a run does it; once it has run, as it was stored."""
+    alone = by_name(raw.file_layers(spoilt / "scan.nxs"))
+    config = load_config(spoilt / "run.toml")
+    before = by_name(raw.config_layers(config))
+    pipeline.run(pipeline.plan(config, Resources(1, 2_000_000_000)))
+    after = by_name(raw.config_layers(config))
+    for found in (alone, before, after):
+        points, keywords, kind = found["scan frames that deviate"]
+        assert kind == "points"
+        assert points.tolist() == [[30, 0, 0], [31, 0, 0]]
+        assert keywords["features"]["finding"] == ["are empty, all zero: left out"] * 2
+        assert keywords["face_color"] == ["red", "red"]
+    assert "scan frames that deviate" in model([(*found["scan frames that deviate"],)]).layers
 
 
 def test_the_slices_of_a_sweep_are_a_stack_that_tells_its_values(tmp_path):

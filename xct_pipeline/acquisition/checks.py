@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.acquisition.hdf5 import one_line
+from xct_pipeline.acquisition.holes import scale_error
 from xct_pipeline.scan import Scan, ScanError
 
 
@@ -71,7 +72,8 @@ def checked(scan: Scan, *, without_flats: bool = False, without_darks: bool = Fa
     if covered < 170:
         warnings.append(
             f"the angles cover {covered:.1f} degrees, less than 170: expect limited-angle artefacts; the mean of a "
-            f"slice is kept, but details may be off by {100 * (180 - covered) / 180:.0f} %"
+            f"slice is kept, the scale of a part of it is off by {100 * scale_error(scan.angles):.2g} % (standard "
+            f"error, part of sigma of the mass), and details may be off by {100 * (180 - covered) / 180:.0f} %"
         )
     warnings = [one_line(w) for w in dict.fromkeys(warnings)]
     return replace(scan, warnings=tuple(warnings))

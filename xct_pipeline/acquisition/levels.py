@@ -7,8 +7,9 @@ without a usable count, the level, and how the light is spread over the frame.
 from __future__ import annotations
 
 import warnings
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -63,14 +64,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Shares:
-    """For each frame, the share of its pixels that are zero, not finite, and saturated."""
+    """For each frame, its pixels that are zero, not finite, and saturated, and a sum that equal frames have alike."""
 
     zero: Floats
     nonfinite: Floats
     saturated: Floats
+    checksum: Floats
 
     def __add__(self, other: Shares) -> Shares:
-        return Shares(self.zero + other.zero, self.nonfinite + other.nonfinite, self.saturated + other.saturated)
+        return Shares(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
 
 def count_shares(counts: Any, saturation: float | None, usable: Any = None) -> Shares:
@@ -90,6 +92,7 @@ def count_shares(counts: Any, saturation: float | None, usable: Any = None) -> S
         np.count_nonzero(flat == 0, axis=1).astype(float),
         nothing if finite else flat.shape[1] - np.count_nonzero(np.isfinite(flat), axis=1).astype(float),
         nothing if saturation is None else np.count_nonzero(flat >= saturation, axis=1).astype(float),
+        np.array([zlib.crc32(np.ascontiguousarray(frame).data) for frame in counts], np.float64),
     )
 
 

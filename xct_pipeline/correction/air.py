@@ -47,6 +47,7 @@ def find_margin(transmission: Any, *, tolerance: float = 0.02, snr: float = 6.0)
     edge's distance from the brightest part of the projection stays the same, and small. Two columns and a
     fifth of what was found are given up, to stay outside the sample's fringe and blur. What moves less than
     the noise of a few pixels, or is concentric with the axis and has no steep edge, cannot be told from air.
+    Where single pixels are too noisy for any of that and no edge is found, means over rows are looked at.
 
     Parameters
     ----------
@@ -67,6 +68,20 @@ def find_margin(transmission: Any, *, tolerance: float = 0.02, snr: float = 6.0)
     data = np.asarray(to_host(transmission), np.float32)
     if data.ndim != 3 or data.shape[2] < 16:
         raise ValueError(f"transmission must be (angle, row, column) with 16 columns or more, not {data.shape}")
+    found = _margin_of(data, tolerance, snr)
+    if found is None and data.shape[1] > 1:
+        strip = _strip(data.shape[2])
+        edges = np.concatenate([np.diff(data[:, :, :strip], axis=2), np.diff(data[:, :, -strip:], axis=2)], axis=2)
+        level = float(np.nanmedian(data[:, :, [0, -1]]))
+        noise = 1.483 * float(np.nanmedian(np.abs(edges))) / np.sqrt(2) / max(level, 1e-6)
+        rows = min(data.shape[1], int(np.ceil((noise / tolerance) ** 2)))
+        if rows > 1:
+            bands = np.array_split(data, int(np.ceil(data.shape[1] / rows)), axis=1)
+            found = _margin_of(np.stack([band.mean(axis=1) for band in bands], axis=1), tolerance, snr)
+    return found
+
+
+def _margin_of(data: Singles, tolerance: float, snr: float) -> Margin | None:
     with np.errstate(divide="ignore", invalid="ignore"):
         p = -np.log(data)
     p[~np.isfinite(p)] = np.nan

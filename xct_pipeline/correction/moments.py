@@ -20,6 +20,8 @@ LEAST_MASS = 0.02  # mean line integral of a row below which it is noise
 MASS_CHANGE = 0.3  # a slab seen edge on changes by a tenth within one step, where edges share pixels
 DEEP = 0.1  # transmission below which the mass is not kept: counts near the dark, hard rays, scatter
 SIGMAS = 8.0
+BREAK = 3.0  # change of the profile from one projection to the next, against the largest of the two before and after
+JITTER_SIGMAS = 4.0  # of its own error, from which on what two bands share is a shift and not their noise
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def consistency(transmission: Floats, angles: Floats, left: int, right: int) -> 
     lowest = np.quantile(transmission.reshape(n, -1)[:, ::3], 0.02, axis=1)
     bands = np.array_split(np.arange(rows), 2 if rows > 1 else 1)
     u = np.arange(columns) - (columns - 1) / 2
-    outlying, jumped = np.zeros(n, bool), np.zeros(n, bool)
+    allowed = 0.1 + 0.5 * partial_volume(lowest)
+    outlying, jumped = np.zeros(n, bool), _breaks(p, angles)
     jitter: list[float] = []
     rests: list[Floats] = []
     worst = 0.0
@@ -85,7 +88,7 @@ def consistency(transmission: Floats, angles: Floats, left: int, right: int) -> 
         wrong = (np.abs(change) > max(SIGMAS * spread, MASS_CHANGE)) & (lowest > DEEP)
         center = (profile * u).sum(axis=1) / np.where(mass > 0.2 * usual, mass, np.inf)
         rest, sigma = sinusoid_residuals(center, angles, wrong)
-        off = np.abs(rest) > max(SIGMAS * sigma, 0.1)
+        off = np.abs(rest) > np.maximum(SIGMAS * sigma, allowed)
         worst = max(worst, float(np.max(np.abs(rest[off & ~wrong]), initial=0.0)))
         jitter.append(sigma)
         rests.append(rest)
@@ -93,6 +96,7 @@ def consistency(transmission: Floats, angles: Floats, left: int, right: int) -> 
         jumped |= _jumps(rest, angles, wrong | off)
     if not jitter:
         return None
+    jumped &= ~outlying
     shared = _shared(*rests) if len(rests) == 2 else jitter[0]
     return Consistency(np.flatnonzero(outlying), np.flatnonzero(jumped), shared, worst)
 
@@ -100,7 +104,42 @@ def consistency(transmission: Floats, angles: Floats, left: int, right: int) -> 
 def _shared(upper: Floats, lower: Floats) -> float:
     """Return the robust standard deviation of what two bands of rows share: a stage moves both, noise either."""
     together, apart = (1.483 * float(np.median(np.abs(v - np.median(v)))) for v in (upper + lower, upper - lower))
-    return float(np.sqrt(max(together**2 - apart**2, 0.0)) / 2)
+    shared = together**2 - apart**2
+    error = 2 * 1.17 / np.sqrt(len(upper)) * float(np.hypot(together**2, apart**2))  # 1.17: of a median deviation
+    return float(np.sqrt(shared) / 2) if shared > JITTER_SIGMAS * error else 0.0
+
+
+def partial_volume(lowest: Floats) -> Floats:
+    """Return by how much, at most, a pixel half covered by what is densest moves a centre of mass, columns.
+
+    Its mean transmission is that of less than half of what covers it: a slab seen edge on loses a part of one side.
+
+    Parameters
+    ----------
+    lowest : array (angle,)
+        The lowest transmission of each projection.
+    """
+    deepest = np.maximum(-np.log(np.maximum(lowest, 1e-5)), 1e-6)
+    return np.asarray((deepest / 2 + np.log((1 + np.exp(-deepest)) / 2)) / deepest)
+
+
+def _breaks(p: Floats, angles: Floats) -> npt.NDArray[np.bool_]:
+    """Find where the profile (mean over rows) changes far more than in the two steps before and after.
+
+    Blocks of frames that changed places, or a part of a scan that is lost, show here even where the centre of mass
+    happens to be the same. A frame that alone is different changes it twice in a row, and is none of this.
+    """
+    profile = p.mean(axis=1, dtype=np.float64)
+    change = np.sqrt(np.mean(np.diff(profile, axis=0) ** 2, axis=1))
+    if len(change) < 20:
+        return np.zeros(len(profile), bool)
+    near = np.full(len(change), np.inf)
+    beside = [np.roll(change, shift) for shift in (-2, -1, 1, 2)]
+    near[2:-2] = np.max(beside, axis=0)[2:-2]
+    near[1], near[-2] = np.max(change[[0, 2, 3]]), np.max(change[[-4, -3, -1]])
+    turn = np.abs(np.diff(np.unwrap(angles, period=np.pi)))
+    usual = turn < 1.5 * float(np.median(turn)) + 1e-9
+    return np.append(False, (change > BREAK * near) & usual)
 
 
 def sinusoid_residuals(center: Floats, angles: Floats, wrong: npt.NDArray[np.bool_]) -> tuple[Floats, float]:

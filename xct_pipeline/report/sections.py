@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from xct_pipeline.report import charts, figures, maps, routes, workflow
 from xct_pipeline.report.echem_sections import ELECTROCHEMISTRY
+from xct_pipeline.report.frames import frames
 from xct_pipeline.report.markup import both, chart, picture, table
 from xct_pipeline.report.methods import methods_panel
 from xct_pipeline.report.panel import Panel, Section
@@ -177,6 +178,12 @@ SECTIONS: Sequence[Section] = (
                 "Centre of rotation",
                 "Score of trial centres by two independent methods, about the one that was taken.",
                 chart(charts.centres),
+            ),
+            Panel(
+                "Frames",
+                "The projections, flats and darks of each scan, and which of them deviate from their kind. "
+                "Point at a mark to read what was seen there.",
+                chart(frames),
             ),
             Panel(
                 "Numbers",

@@ -9,7 +9,7 @@ import numpy as np
 
 from xct_pipeline.config import Config
 from xct_pipeline.scan import Frames, Scan, ScanError
-from xct_pipeline.viewer import ome
+from xct_pipeline.viewer import findings, ome
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -45,7 +45,8 @@ def file_layers(path: Path) -> list[Layer]:
     lacking = [(False, False), (False, True), (True, False), (True, True)]
     for flats, darks in lacking:
         try:
-            return scan_layers(open_scan(path, without_flats=flats, without_darks=darks))
+            scan = open_scan(path, without_flats=flats, without_darks=darks)
+            return [*scan_layers(scan), *findings.layers_of([scan])]
         except ScanError:
             if (flats, darks) == lacking[-1]:
                 raise
@@ -70,6 +71,7 @@ def config_layers(config: Config) -> list[Layer]:
     if not scans:
         raise ScanError(opened[0].problem or f"{opened[0].name} starts from a volume: run it, then view the store")
     layers = [layer for scan in scans for layer in scan_layers(scan)]
+    layers += findings.layers_of(scans, config)
     for _, keywords, _ in layers:
         keywords["visible"] &= keywords["metadata"]["xct"]["scan"] == scans[0].name
     return layers

@@ -49,3 +49,52 @@ def test_strange_projections_are_found():
     told = consistency(t, angles, 8, 8)
     assert told is not None
     assert told.outliers.tolist() == [50, 90]
+
+
+@pytest.mark.parametrize(("width", "first", "second"), [(19, 1, 20), (12, 2, 27), (30, 20, 110)])
+def test_blocks_that_changed_places_are_found(width, first, second):
+    """Also where the centre of mass is about the same in both."""
+    angles = np.radians(np.linspace(0, 180, 181))
+    rng = np.random.default_rng(0)
+    t = rng.poisson(20000 * np.repeat(transmission(angles)[:, None], 4, axis=1)) / 20000
+    there = t.copy()
+    t[first : first + width], t[second : second + width] = (
+        there[second : second + width],
+        there[first : first + width],
+    )
+    told = consistency(t, angles, 4, 8)
+    assert told is not None
+    assert len(told.jumps) or len(told.outliers)
+
+
+def test_a_thick_slab_seen_edge_on_belongs():
+    """A pixel that its edge covers by half loses a part of one side only."""
+    angles = np.radians(np.linspace(0, 180, 121))
+    t = slab(angles + 1e-4, half_width=30.0, half_height=6.0, mu=0.0624)
+    rng = np.random.default_rng(0)
+    told = consistency(rng.poisson(50000 * np.repeat(t, 12, axis=1)) / 50000, angles, 8, 8)
+    assert told is not None
+    assert not len(told.outliers)
+
+
+@pytest.mark.parametrize("light", [500, 2000])
+def test_noise_is_no_wobble(light):
+    angles = np.radians(np.linspace(0, 180, 151))
+    found = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        t = rng.poisson(light * np.repeat(transmission(angles)[:, None] ** 0.2, 8, axis=1)) / light
+        told = consistency(t, angles, 8, 8)
+        assert told is not None
+        found.append(told.jitter)
+    assert max(found) < 0.3
+
+
+def test_a_wobble_is_measured():
+    angles = np.radians(np.linspace(0, 180, 181))
+    rng = np.random.default_rng(3)
+    shifts = rng.normal(0, 1.5, len(angles))
+    t = np.stack([transmission(angles[k : k + 1], center=CENTER + d)[0] for k, d in enumerate(shifts)])
+    told = consistency(rng.poisson(20000 * np.repeat(t[:, None], 4, axis=1)) / 20000, angles, 4, 4)
+    assert told is not None
+    assert told.jitter == pytest.approx(1.5, rel=0.25)

@@ -101,7 +101,7 @@ def fields_step(scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = Non
     margin = len(sample_rows(frame, frame.columns, MARGIN_BYTES)) * sinogram * 40
     level = min(frame.rows * sinogram, max(LEVEL_BYTES // 8, 4 * sinogram)) * 10
     need = Need("", 1, int(max(averaging, margin, level)), alone=True, cpu_s=FIELDS_S + FIELDS_VALUE_S * sinogram)
-    return Estimate(f"{scan.name}/fields", 6, need, inputs or {})
+    return Estimate(f"{scan.name}/fields", 7, need, inputs or {})
 
 
 def measure_fields(
@@ -169,7 +169,7 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
     found["angles"] = np.array(frame.angles)
     fields = _fields_of(found)
     sample, shares = _sampled(scan, frame, fields, sample_rows(frame, frame.columns, MARGIN_BYTES))
-    dark = judge_projections(sample, shares)
+    dark = judge_projections(sample, shares, scan.angles)
     refuse_counts(scan, sample, fields.flats is None)
     findings, notes = [*references.findings, *dark.findings], [*references.notes, *dark.notes]
     left_out = refuse_many(scan, dark.findings, most_left_out)
@@ -290,7 +290,7 @@ def _sampled(
     if axis == 1:
         total = reduce(operator.add, together)
     else:
-        names = ("zero", "nonfinite", "saturated")
+        names = ("zero", "nonfinite", "saturated", "checksum")
         total = Shares(*(np.concatenate([getattr(each, name) for each in together]) for name in names))
     return np.concatenate([values for values, _ in found], axis=axis), total
 

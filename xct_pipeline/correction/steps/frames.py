@@ -10,6 +10,7 @@ from scipy.ndimage import median_filter
 
 from xct_pipeline.acquisition import levels
 from xct_pipeline.acquisition.levels import Finding, Shares
+from xct_pipeline.acquisition.repeats import repeated
 from xct_pipeline.acquisition.selection import runs_in_words
 from xct_pipeline.correction import air
 from xct_pipeline.correction.moments import Consistency, consistency
@@ -37,8 +38,8 @@ class Judgement:
     jitter: float = float("nan")
 
 
-def judge_projections(sample: Array, shares: Shares) -> Judgement:
-    """Find projections without beam or without counts.
+def judge_projections(sample: Array, shares: Shares, angles: Array) -> Judgement:
+    """Find projections without beam or without counts, and those that repeat another.
 
     Parameters
     ----------
@@ -46,10 +47,14 @@ def judge_projections(sample: Array, shares: Shares) -> Judgement:
         Transmission, not scaled to air.
     shares : Shares
         Pixels of the sample that hold no count.
+    angles : (angle,)
+        Radians.
     """
     found, out = levels.share_findings("projections", shares, sample[0].size)
     mean = sample.mean(axis=(1, 2), dtype=np.float64)
-    return Judgement([*found, *levels.judge_light(mean, out)], [])
+    found += levels.judge_light(mean, out)
+    out |= {k for each in found for k in each.frames}
+    return Judgement([*found, *repeated(shares, angles, out)], [])
 
 
 def refuse_many(scan: Scan, findings: Sequence[Finding], most: float) -> list[int]:

@@ -17,6 +17,7 @@ from xct_pipeline.reconstruction.center.values import center_from_values, misfit
 
 Array = npt.NDArray[Any]
 WEAK_MISFIT = 0.1  # of values half a turn apart, above which they do not tell the centre
+FEW_COUNTS, WIDE_MATCH = 3.0, 0.4  # smoothing of noisy projections against the usual, and how well they have to match
 WEAK_MATCH = 0.2  # correlation below which two projections half a turn apart show no common structure
 JITTER_ROWS = 2  # that tell how much each projection counts
 PATTERN = 0.02  # share of the line integrals from which rings are taken out
@@ -80,6 +81,12 @@ def register(data: Array, turns: HalfTurns, search: tuple[float, float] | None) 
         smooth = center_from_values(first, second)
         if smooth.misfit < WEAK_MISFIT:
             start, match = smooth.center, 1 - smooth.misfit
+    if match < max(WEAK_MATCH, 5 * chance):  # edges a few columns wide stand out of noise that single columns hide
+        wide, its_match, its_chance = coarse_center(
+            first.reshape(-1, columns), second.reshape(-1, columns), widening=FEW_COUNTS
+        )
+        if its_match >= max(WIDE_MATCH, 5 * its_chance):
+            start, match, chance = wide, its_match, 0.0
     if match < max(WEAK_MATCH, 5 * chance):
         raise ValueError(
             f"the centre of rotation was not found: projections half a turn apart match at most {match:.2f} of 1; "

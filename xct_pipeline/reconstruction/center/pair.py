@@ -237,15 +237,15 @@ def summarise(crosses: Array, columns: int, center: float, pull: float, radius: 
     )
 
 
-def coarse_center(first: Array, second: Array, minimum: int = 16) -> tuple[float, float, float]:
+def coarse_center(first: Array, second: Array, minimum: int = 16, widening: float = 1.0) -> tuple[float, float, float]:
     """Centre to about a pixel anywhere on the detector, from pairs (pair, column) half a turn apart.
 
     Normalised cross-correlation over the overlap (Padfield, IEEE Trans. Image Proc. 21 (2012) 2706) of
     `first` with the mirrored `second`, background taken off. Returns the centre, the correlation there and the
-    standard deviation that a correlation by chance would have.
+    standard deviation that a correlation by chance would have. `widening` smooths more, for few counts.
     """
     columns = first.shape[-1]
-    smooth = max(1.0, columns / 500)
+    smooth = widening * max(1.0, columns / 500)
     flat = [scipy.ndimage.gaussian_filter1d(np.asarray(a, np.float64), smooth, order=1) for a in (first, second)]
     a, b = flat[0], -flat[1][:, ::-1]
     limit = 8 * max(float(np.median(np.abs(np.stack([a, b])))), float(np.std(a)) / 8)

@@ -175,7 +175,7 @@ class PairOfScans:
         return {
             "sums": [sums.step().digests() for sums in self.sums],
             "noise": noise,
-            "errors": [vars(errors_of(study.settings, physics, sums.series, self.pair)) for sums in self.sums],
+            "errors": [errors_of(study.settings, physics, sums.series, self.pair).identity() for sums in self.sums],
             "closure": physics.closure.name,
             "anode": vars(physics.anode),
             "both": physics.both,

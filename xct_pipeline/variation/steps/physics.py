@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from xct_pipeline.acquisition.holes import same_holes, scale_error
 from xct_pipeline.config import Config, Registration, Variation
 from xct_pipeline.engine.blocks import Array
-from xct_pipeline.scan import AnyScan
+from xct_pipeline.scan import AnyScan, Scan
 from xct_pipeline.variation import alloy, budget, noise
 from xct_pipeline.variation.anode import Anode
 from xct_pipeline.variation.attenuation import coefficients, energy_sensitivity
@@ -165,15 +166,31 @@ def errors_of(settings: Variation, physics: Physics, series: RegisteredSeries, p
     moving, fixed = (series.motions[k] for k in pair)
     shift = float(np.hypot(np.hypot(moving.tre_self, fixed.tre_self), settings.registration_error_voxel))
     reach = min(series.frame[1:]) / 3
+    apart, alike = _missing_angles(series, pair)
     return budget.Errors(
         shift_voxel=shift,
         rotation_rad=shift / reach,
-        gain=float(np.hypot(moving.gain_sigma, fixed.gain_sigma)),
+        gain=float(np.hypot(np.hypot(moving.gain_sigma, fixed.gain_sigma), apart)),
         offset=float(np.hypot(moving.offset_sigma, fixed.offset_sigma)),
         table=settings.table_error,
         energy=abs(physics.percent_per_keV) / 100 * settings.energy_error_keV,
         alternatives=tuple(CLOSURES[name].slopes(physics.anode, NOTHING).species[0] for name in settings.alternatives),
+        angles=alike,
     )
+
+
+def _missing_angles(series: RegisteredSeries, pair: tuple[int, int]) -> tuple[float, float]:
+    """Return relative errors from holes between the angles: of the grey values of either scan, and of the change alone.
+
+    What both scans miss is missing from what did not change as well, and drops out of the difference.
+    """
+    known = [scan for scan in (series.scans[k] for k in pair) if isinstance(scan, Scan)]
+    errors = [scale_error(scan.angles) for scan in known]
+    if not any(errors):
+        return 0.0, 0.0
+    if len(known) == 2 and same_holes(known[0].angles, known[1].angles):
+        return 0.0, max(errors)
+    return float(np.sqrt(np.sum(np.square(errors)))), 0.0
 
 
 def interpolation_of(config: Config, series: RegisteredSeries, planes: range) -> list[float]:
