@@ -359,7 +359,7 @@ def test_a_scan_that_failed_does_not_stop_the_report(copied: Path) -> None:
     store.write_table("mass_balance", rows)
     shutil.rmtree(copied / "scans" / "scan_02")
     write_report(copied)
-    assert not left_out(page(copied))
+    assert set(left_out(page(copied))) <= {"Frames"}  # of which this store has no table
 
 
 def test_json_in_the_page_is_valid(complete: Path) -> None:

@@ -35,7 +35,7 @@ def repeated(shares: Shares, angles: Floats, known_bad: set[int]) -> list[Findin
     in_a_row = all(k > 0 and shares.checksum[k] == shares.checksum[k - 1] for k in found)
     most = MOST_IN_A_ROW if in_a_row else MOST_APART
     # where most are alike nothing fluctuates: a simulation without noise, of what looks alike from all sides
-    if not found or len(found) > most * len(angles):
+    if not found or len(found) > most * (len(angles) - 1):
         return []
     text = "repeat another one count by count: one frame was written several times"
     return [Finding("projections", tuple(sorted(found)), text, True, float(len(found)))]
