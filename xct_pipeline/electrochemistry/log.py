@@ -21,7 +21,7 @@ from xct_pipeline.electrochemistry.decimals import Decimal
 from xct_pipeline.electrochemistry.moments import times_of
 from xct_pipeline.electrochemistry.options import LogOptions
 from xct_pipeline.electrochemistry.readers import read_table
-from xct_pipeline.electrochemistry.roles import Roles, completed, directions, partner
+from xct_pipeline.electrochemistry.roles import Roles, completed, directions, partner, states_of
 from xct_pipeline.electrochemistry.table import Table
 from xct_pipeline.electrochemistry.units import Quantity, scale
 
@@ -176,7 +176,7 @@ class _Reading:
         usual = charges.usual_step(seconds)
         held = {q: v[keep] for q, v in values.items()}
         state, found = (roles.state, ()) if roles.state else self._state_by_words(held)
-        states = None if state is None else np.asarray(table.column(state), dtype=object)[keep]
+        states = None if state is None else states_of(table, state)[keep]
         steps = None if roles.step is None else np.asarray(table.column(roles.step), dtype=object)[keep]
         time_s = seconds[keep]
         self._refuse_backwards(time_s)
@@ -203,7 +203,7 @@ class _Reading:
             return None, ()
         taken = {getattr(roles, field.name) for field in fields(roles) if field.name != "step"}
         name = directions(self.table, [n for n in self.table.names if n not in taken])
-        return name, () if name is None else (f"the direction is that of column {name!r}, by its words",)
+        return name, () if name is None else (f"the direction is that of column {name!r}",)
 
     def _measured(self) -> dict[str, str]:
         """Return what is read as numbers, the one that a row needs first."""

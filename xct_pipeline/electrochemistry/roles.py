@@ -8,11 +8,16 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from xct_pipeline.electrochemistry.charge import direction_of
 from xct_pipeline.electrochemistry.decimals import is_number
 from xct_pipeline.electrochemistry.table import Table
 from xct_pipeline.electrochemistry.units import Quantity, size_of, unit_of
+
+OXIDATION = re.compile(r"ox(idation)?\s*/\s*red(uction)?", re.IGNORECASE)
+FLAGS = {"0", "1", "0.0", "1.0"}
+"""What a column of flags holds; 1 is oxidation, which is a positive current: charge."""
 
 _PATTERNS: dict[str, tuple[str, ...]] = {
     "time": (
@@ -182,10 +187,21 @@ def completed(table: Table, named: Roles) -> tuple[Roles, tuple[str, ...]]:
     return replace(named, **changes), ((f"columns found by name: {', '.join(shown)}",) if shown else ())
 
 
+def states_of(table: Table, name: str) -> npt.NDArray[np.object_]:
+    """Return a column of states; flags of oxidation and reduction as the words of charge and discharge."""
+    cells = np.asarray(table.column(name), dtype=object)
+    if not OXIDATION.fullmatch(name.strip()):
+        return cells
+    flags = np.array([str(cell).strip() in ("1", "1.0") for cell in cells])
+    return np.where(flags, "charge", "discharge").astype(object)
+
+
 def directions(table: Table, names: Sequence[str]) -> str | None:
-    """Return the first column, of few words, that has words of charge and of discharge."""
+    """Return the first column, of few words, that has words of charge and of discharge, or their flags."""
     for name in names:
         cells = np.asarray(table.load(name))
+        if OXIDATION.fullmatch(name.strip()) and {str(cell).strip() for cell in cells.tolist()} <= FLAGS:
+            return name
         if cells.dtype.kind != "O":
             continue
         words = {str(cell).strip() for cell in cells.tolist()}

@@ -249,3 +249,12 @@ def test_scans_and_log_in_seconds_since_1970(tmp_path):
     scans = [SimpleNamespace(start=NO_DATE + dt.timedelta(seconds=begin + t), end=None) for t in (600, 1800)]
     times = times_on_log(SimpleNamespace(electrochemistry=settings_), record, ["a", "b"], scans)
     np.testing.assert_allclose(times.time_s, [600, 1800])
+
+
+@pytest.mark.parametrize("name", ["ox/red", "Ox/Red", "oxidation / reduction"])
+def test_flags_of_oxidation_tell_the_direction(tmp_path, name):
+    rows = [(10 * k, 1.0, int(k < 60)) for k in range(121)]
+    log = read_log(write(tmp_path, table(("time/s", "current/mA", name), rows)))
+    assert log.charge_C.max() == pytest.approx(0.595, abs=0.006)
+    assert log.charge_C[-1] == pytest.approx(log.charge_C.max() - 0.605, abs=0.012)
+    assert any(name in note for note in log.notes)
