@@ -86,11 +86,11 @@ def _weakest(sums: NDArray[np.float64], model: str, held: Collection[str], radiu
     energy, difference = (
         np.einsum("ik,bij,jk->bk", vectors, b, vectors) for b in (blocks[:, 0] + blocks[:, 1], blocks[:, 2])
     )
-    difference -= energy * (
-        difference.sum(axis=0) / np.maximum(energy.sum(axis=0), 1e-300)
-    )  # unlike noise or sharpness
-    noise = np.sqrt(np.square(difference).sum(axis=0))
-    weak = (curvature < _SIGNIFICANT * noise) | (curvature < _NEGLIGIBLE * np.linalg.eigvalsh(shared)[-1])
+    whole = energy.sum(axis=0)
+    shown = whole > 1e-12 * np.abs(energy).sum()
+    unlike = np.divide(difference.sum(axis=0), whole, out=np.zeros_like(whole), where=shown)  # in noise or sharpness
+    noise = np.sqrt(np.square(difference - energy * unlike).sum(axis=0))
+    weak = ~shown | (curvature < _SIGNIFICANT * noise) | (curvature < _NEGLIGIBLE * np.linalg.eigvalsh(shared)[-1])
     if not weak.any():
         return ()
     basis = np.linalg.qr(vectors[:, weak])[0]
