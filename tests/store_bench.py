@@ -7,6 +7,7 @@ import os
 import random
 import re
 import resource
+import select
 import shutil
 import signal
 import tempfile
@@ -89,12 +90,17 @@ def run(config: Path, until: str, workers: int, memory: str, report: bool = Fals
 
 
 def in_child(
-    function: Callable[[], int | None], deaths: int | None = None, late: bool = False, seconds: float = 0.0
+    function: Callable[[], int | None],
+    deaths: int | None = None,
+    late: bool = False,
+    seconds: float = 0.0,
+    patience: float | None = None,
 ) -> tuple[int, str]:
     """Call a function in a forked child; return its exit code and what it died of.
 
     With `deaths`, the child is ended, as by ``kill -9``, in place of its so many-th renaming of a written file, or
-    `late`, just after it; with `seconds`, after so much processor time, wherever it then is.
+    `late`, just after it; with `seconds`, after so much processor time, wherever it then is; with `patience`, by a kill
+    after so many seconds.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -123,6 +129,8 @@ def in_child(
             os._exit(code)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
+        if not select.select([pipe], [], [], patience)[0]:
+            os.kill(child, signal.SIGKILL)
         text = pipe.read().decode()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
 

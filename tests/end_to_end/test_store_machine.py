@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -294,6 +295,8 @@ def test_twenty_steps(bench, tmp_path):
     play(bench, "reconstruction", tmp_path, 2, 10)
 
 
+PATIENCE = 60.0  # seconds
+
 CAUSES: dict[str, Callable[[], None]] = {
     "disk full": lambda: store_bench.refuse_writes(errno.ENOSPC, 12),
     "no permission": lambda: store_bench.refuse_writes(errno.EACCES, 30),
@@ -310,8 +313,10 @@ def test_nothing_is_lost_while_something_is_withheld(bench, tmp_path, cause):
         CAUSES[cause]()
         return store_bench.run(config, "reconstruction", 2, "4GB")
 
-    code, text = in_child(work)
-    assert code in (0, 1, 2, 3, store_bench.WITHHELD), text
+    code, text = in_child(work, patience=PATIENCE)
+    # a thread that finds no memory for its first step is waited for by Python itself, for ever: it is killed then
+    hung = code == -signal.SIGKILL and "memory" in cause
+    assert hung or code in (0, 1, 2, 3, store_bench.WITHHELD), text
     assert "\n" not in text
     assert in_child(lambda: store_bench.run(config, "reconstruction", 3, "2GB")) == (0, "")
     assert_like(tmp_path / "store.zarr", bench.undisturbed((0, 1), "ram-lak", "reconstruction"))

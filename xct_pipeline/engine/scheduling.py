@@ -6,6 +6,7 @@ run at a time follows from what one of them needs and what there is.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import ctypes
 import functools
@@ -29,6 +30,7 @@ log = logging.getLogger("xct")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ARENA_MAX, MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -4, -3, -1  # of glibc's mallopt
 KEPT_SHARE = 0.8  # of the forecast, above which freed memory is given back: what a heap's holes take fits in the rest
+BEGIN_S = 10.0  # that a thread may take until it does something
 CLOSE_S = 20.0  # that closing a cluster may take
 _open: ContextVar[Any] = ContextVar("client of the run", default=None)
 
@@ -75,7 +77,7 @@ def run_threads(
     share_one_heap()
     process = psutil.Process()
     finished: queue.Queue[Any] = queue.Queue()
-    stopped = threading.Event()
+    begun, stopped, ended = threading.Event(), threading.Event(), threading.Event()
 
     def work(call: tuple[Any, ...]) -> None:
         if not stopped.is_set():
@@ -84,15 +86,20 @@ def run_threads(
                 release_memory()
 
     def schedule(tasks: list[Any]) -> None:
+        begun.set()
         try:
             with threadpoolctl.threadpool_limits(1), kept_memory():
                 compute(*tasks, scheduler="threads", num_workers=workers)
         except BaseException as error:
             finished.put(error)
+        finally:
+            ended.set()
 
     tasks = [delayed(work, pure=False)(call) for call in calls]
-    thread = threading.Thread(target=schedule, args=(tasks,), daemon=True)
-    thread.start()
+    # not threading.Thread: its start waits for ever for a thread that finds no memory for its first step
+    _thread.start_new_thread(schedule, (tasks,))
+    if not begun.wait(BEGIN_S):
+        raise MemoryError("no memory is left for a thread")
     try:
         for _ in tasks:
             result = finished.get()
@@ -101,7 +108,7 @@ def run_threads(
             yield result
     finally:
         stopped.set()  # the consumer left early: tasks not yet begun do nothing
-        thread.join()
+        ended.wait()
 
 
 def share_one_heap() -> None:
