@@ -70,7 +70,12 @@ def mended(capsys: pytest.CaptureFixture[str], done: Path, finished: Path, file:
     becomes(way)(store / file)
     for words in COMMANDS:
         one_line(xct(capsys, *words, store))
-    assert xct(capsys, "verify", store, "--repair").code == 0
+    repaired = xct(capsys, "verify", store, "--repair")
+    if way == "a folder" and file in (".xct/store.json", ".xct/lock.json"):  # what lies in it may be somebody's
+        assert repaired.code == 1
+        assert file in repaired.err
+        return
+    assert repaired.code == 0
     ended = xct(capsys, "run", done / "run.toml")
     assert ended.code == 0, ended.err
     assert shards(store) == shards(finished / "store.zarr")
