@@ -212,7 +212,7 @@ def _voltage(contents: Contents) -> tuple[Array, Array, str] | None:
         except AbsentError:
             continue
         time, voltage = (table[c].to_numpy(dtype=float) for c in ("time_s", "voltage_V"))
-        if np.isfinite(voltage).any():
+        if (np.isfinite(voltage) & np.isfinite(time)).any():
             return time, voltage, style
     return None
 
