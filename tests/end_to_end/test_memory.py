@@ -19,7 +19,7 @@ STAGES = ("reconstruction", "registration", "segmentation", "variation")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "rows", "angles"), [(96, 48, 61), (256, 128, 481), (640, 160, 721)])
+@pytest.mark.parametrize(("width", "rows", "angles"), [(96, 48, 61), (256, 128, 481), (512, 128, 601)])
 def test_peak_memory_of_every_stage(tmp_path, width, rows, angles):
     cell = tmp_path / "cell"
     size = ("--width", width, "--rows", rows, "--angles", angles, "--scans", 2)

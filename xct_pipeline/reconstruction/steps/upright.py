@@ -27,7 +27,7 @@ VIEWS = 180  # projections that the tilt is found from
 COLUMNS = 128  # that they are binned to, about
 COPIES = 8  # of the binned projections that are held at once
 TILT_S, VALUE_S = 2.0, 5e-8  # CPU-seconds of a scan, and per value that is read
-SIGNIFICANT, SHIFT = 4.0, 0.1  # standard errors, and pixels at the edge of the detector, from which a tilt matters
+SIGNIFICANT, SHIFT = 5.0, 0.1  # standard errors, and pixels at the edge of the detector, from which a tilt matters
 
 
 @dataclass(frozen=True)
