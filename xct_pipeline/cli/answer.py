@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from xct_pipeline.cli.terminal import console, tell
+from xct_pipeline.cli.terminal import console, said_before, tell
 from xct_pipeline.inputs import first_of
 from xct_pipeline.store import layout
 
@@ -149,11 +149,15 @@ def print_answer(answer: Mapping[str, Any]) -> None:
 def _print_remarks(answer: Mapping[str, Any]) -> None:
     failed = [(scan["name"], scan["problem"]) for scan in answer["scans"] if scan["problem"]]
     problems = [f"{name} failed: {problem.removeprefix(f'{name}: ')}" for name, problem in failed]
-    texts = [": ".join(filter(None, (_names(entry["scans"]), entry["text"]))) for entry in answer["warnings"]]
+    new = [entry for entry in answer["warnings"] if not said_before(entry["text"])]
+    texts = [": ".join(filter(None, (_names(entry["scans"]), entry["text"]))) for entry in new]
+    above = len(answer["warnings"]) - len(new)
     for line in first_of(problems):
         console().print(f"[red]{escape(line)}[/red]", soft_wrap=True)
+    if above:
+        tell(f"{above} warning{'s' * (above > 1)} above, kept in run.log")
     if texts:
-        tell(f"{len(texts)} warning{'s' * (len(texts) > 1)}:")
+        tell(f"{len(texts)} {'more ' if above else ''}warning{'s' * (len(texts) > 1)}:")
     for line in first_of(texts):
         console().print(f"  [yellow]{escape(line)}[/yellow]", soft_wrap=True)
 

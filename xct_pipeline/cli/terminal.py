@@ -17,6 +17,7 @@ from rich.text import Text
 from xct_pipeline.inputs import PlainFormatter, clean
 
 _chosen = {"level": logging.INFO}
+_said: list[str] = []  # warnings that a person at this terminal has seen go by
 WIDE = 160  # columns, where no terminal says how many there are
 
 
@@ -60,6 +61,17 @@ def quiet() -> bool:
     return _chosen["level"] > logging.INFO
 
 
+def said_before(text: str) -> bool:
+    """Tell whether a warning went by on this very terminal, so that saying it again would tell nothing."""
+    return sys.stdout.isatty() and any(text in message for message in _said)
+
+
+def _keep_warning(record: logging.LogRecord) -> bool:
+    if record.levelno >= logging.WARNING:
+        _said.append(record.getMessage())
+    return True
+
+
 def start_logging() -> None:
     """Log on stderr: through the console of the progress bar on a terminal, with times elsewhere."""
     logger, level = logging.getLogger("xct"), _chosen["level"]
@@ -73,6 +85,7 @@ def start_logging() -> None:
             console=error_console(), show_path=False, show_time=False, markup=False, highlighter=None
         )
         handler.setFormatter(PlainFormatter("%(message)s"))
+        handler.addFilter(_keep_warning)
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
