@@ -12,11 +12,15 @@ from pydantic import BaseModel
 
 import xct_pipeline as xct
 from xct_pipeline import config as configuration
+from xct_pipeline.acquisition.formats import FORMATS
 from xct_pipeline.cli.app import app
+from xct_pipeline.store.layout import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+SITE = [*(ROOT / "docs" / "tutorials").glob("*.md"), *(ROOT / "docs" / "decisions").glob("*.md")]
+MADE = "/generated/"  # pages that are made when the site is built
 SECTIONS = {
     "acquisition": configuration.Acquisition,
     "correction": configuration.Correction,
@@ -28,11 +32,36 @@ SECTIONS = {
 }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+@pytest.mark.parametrize("page", [*PAGES, *SITE], ids=[page.name for page in [*PAGES, *SITE]])
 def test_links_lead_somewhere(page):
-    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+    links = [link for link in re.findall(r"\]\(([^)#]+)", page.read_text()) if MADE not in f"/{link}"]
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not missing
+
+
+def test_every_page_stands_in_the_contents_of_the_site():
+    index = (ROOT / "docs" / "index.md").read_text()
+    pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "tutorials").glob("*.md")]
+    names = {str(page.relative_to(ROOT / "docs").with_suffix("")) for page in pages} - {"index"}
+    assert names <= set(index.split("\n"))
+
+
+def test_the_reference_pages_hold_every_command_name_table_and_format(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import made
+
+    made.write(tmp_path)
+    pages = {file.stem: file.read_text() for file in tmp_path.glob("*.md")}
+    assert set(re.findall(r"^generated/([a-z]\w*)$", (ROOT / "docs/index.md").read_text(), re.MULTILINE)) <= set(pages)
+    for command in app.registered_commands:
+        assert f"## `xct {command.name or command.callback.__name__}`" in pages["cli"]
+    assert pages["cli"].count("Usage: xct") == len(app.registered_commands) + 1
+    assert [name for name in xct.__all__ if f".{name}\n" not in pages["python"]] == []
+    for name, table in TABLES.items():
+        assert f"## `{name}`" in pages["tables"]
+        assert [column.name for column in table.columns if f"| `{column.name}` |" not in pages["tables"]] == []
+    assert [form.name for form in FORMATS if f"| {form.name} |" not in pages["files"]] == []
+    assert ".. autofunction:: xct_pipeline.reconstruction.fourier." in pages["kernels_reconstruction"]
 
 
 def test_readme_names_the_public_interface():
