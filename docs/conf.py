@@ -17,7 +17,6 @@ import made
 project = "xct_pipeline"
 release = version = version_of("xct-pipeline")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "transcripts"]
 html_theme = "furo"
 html_title = f"xct_pipeline {version}"
 html_show_copyright = False

@@ -18,12 +18,7 @@ from xct_pipeline.store.formats import FORMATS as WRITTEN
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("correction", "reconstruction", "registration", "segmentation", "variation", "electrochemistry")
-RESULTS = {
-    "Scan": "scan.Scan",
-    "Plan": "planning.plan.Plan",
-    "Config": "config.Config",
-    "open_image": "store.opened.open_image",
-}
+RESULTS = ("scan.Scan", "planning.plan.Plan", "config.Config", "store.opened.open_image")
 """What the public functions take and return, and what belongs to them."""
 
 
@@ -60,7 +55,7 @@ def python() -> str:
         "from the modules of their stage: " + ", ".join(f"[{s}](kernels_{s}.md)" for s in STAGES) + ".\n"
     )
     body = [_directive(f"xct_pipeline.{xct._MODULES[name]}.{name}") for name in xct.__all__]
-    return "\n".join([head, *body, "## Beside them\n", *(_directive(f"xct_pipeline.{p}") for p in RESULTS.values())])
+    return "\n".join([head, *body, "## Beside them\n", *(_directive(f"xct_pipeline.{p}") for p in RESULTS)])
 
 
 def _directive(path: str) -> str:
@@ -76,11 +71,12 @@ def kernels(stage: str) -> str:
     for name in _modules(f"xct_pipeline.{stage}"):
         module = importlib.import_module(name)
         own = [
-            path
+            f"{name}.{key}"
             for key, thing in vars(module).items()
-            if not key.startswith("_") and callable(thing) and getattr(thing, "__doc__", None)
-            if getattr(thing, "__module__", "") == name
-            for path in [f"{name}.{key}"]
+            if not key.startswith("_")
+            and callable(thing)
+            and thing.__doc__
+            and getattr(thing, "__module__", "") == name
         ]
         if own:
             about = (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xct_pipeline.cli import answer
 from xct_pipeline.cli.answer import duration, grouped, print_answer, with_error
 from xct_pipeline.cli.progress import Course
 from xct_pipeline.engine.resources import Need, Resources
@@ -103,3 +104,16 @@ def test_a_warning_is_told_once_with_its_scans(capsys: pytest.CaptureFixture[str
     assert "2 warnings:" in out
     assert "\x1b" not in out
     assert "[/b]" in out
+
+
+def test_a_warning_that_went_by_on_the_terminal_is_only_counted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer, "said_before", lambda text: text == "few flats")
+    told = [{"text": text, "scans": ["s0"]} for text in ("few flats", "no charge")]
+    empty = {"species": None, "slope": None, "length": None, "reference": None, "scans": []}
+    print_answer({**empty, "warnings": told})
+    out = capsys.readouterr().out
+    assert "1 warning above, kept in run.log" in out
+    assert "1 more warning:\n  s0: no charge" in out
+    assert "few flats" not in out
