@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from command import shell
 from hypothesis import HealthCheck, example, given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3 if "XCT_SOAK" in os.environ else 1, deadline=None, suppress_health_check=list(HealthCheck))
 @given(width=st.integers(64, 200), rows=st.integers(32, 128), scans=st.integers(2, 3), angles=st.none())
 @example(width=96, rows=48, scans=2, angles=None)
 @example(width=64, rows=32, scans=2, angles=24)
