@@ -64,7 +64,12 @@ def parameters_found(found):
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(kind=st.sampled_from(sorted(OPEN)), noise=st.floats(0.0, 1.0), seed=st.integers(0, 10**6))
 def test_what_the_object_does_not_show_is_left_at_its_start(kind, noise, seed):
-    found = register([Level(*pair(made(kind, seed), noise, seed), None, 1.0)])
+    try:
+        found = register([Level(*pair(made(kind, seed), noise, seed), None, 1.0)])
+    except RegistrationError as refused:  # in much noise a few do not come to rest, and are told
+        assert noise > 0.25
+        assert "not converged" in str(refused)
+        return
     assert set(found.undetermined) == set(OPEN[kind])
     values = parameters_found(found)
     for name, value in zip(parameters.names("rigid"), values, strict=True):
