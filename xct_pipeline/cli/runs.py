@@ -52,7 +52,7 @@ def run(
     layout, started = plan_of(config, memory, workers, cluster, rows, until), time.monotonic()
     with progress.shown(layout) as course:
         result = pipeline.run(layout, course, on_device=use_device(device), watch=course.step)
-    page = _drawn_report(result)
+    page = drawn_report(result)
     if as_json:
         print_json(show.run_facts(result) | {"answer": answer.run_answer(result)})
     elif result.unchanged:
@@ -71,7 +71,7 @@ def run(
         raise typer.Exit(PARTIAL)
 
 
-def _drawn_report(result: RunResult) -> Path | None:
+def drawn_report(result: RunResult) -> Path | None:
     """Draw the report, unless nothing has changed and it is there as it was drawn."""
     from xct_pipeline.report import is_current, write_report
 
@@ -98,6 +98,6 @@ def demo(
     layout = plan_demo(folder, workers, parse_bytes(memory))
     with progress.shown(layout) as course:
         result = pipeline.run(layout, course, watch=course.step)
-    page = _drawn_report(result) or result.store.path / "report.html"
+    page = drawn_report(result) or result.store.path / "report.html"
     show.print_comparison(compare(folder, result.store))
     answer.print_run(result, time.monotonic() - started, page)

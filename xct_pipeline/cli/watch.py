@@ -126,7 +126,6 @@ class _Watching:
     _config_seen: tuple[int, int] | None = None
     _ran: dict[str, Signature] = field(default_factory=dict)  # the pieces of the last pass, as they were
     _ran_all: bool = False
-    _drawn: bool = True  # the report of the last pass
     _beside: str = ""  # why what was recorded beside the scans was left out of the last pass
     _beside_again: float = math.inf
     _again: tuple[float, dict[str, Signature]] | None = None  # when a pass is tried again, and of what it failed
@@ -243,13 +242,9 @@ class _Watching:
         self._report(result)
 
     def _report(self, result: RunResult) -> None:
-        from xct_pipeline.report import write_report
+        from xct_pipeline.cli.runs import drawn_report
 
-        page = result.store.path / "report.html"
-        self._drawn = self._drawn and result.unchanged and page.exists()
-        if not self._drawn:
-            page = write_report(result.store.path)
-        self._drawn = True
+        page = drawn_report(result) or result.store.path / "report.html"
         self.show()
         names = {name for item in self.arrivals.pieces.values() for name in item.names}
         tell(f"{len(self.finished)} of {len(names)} scans are done; report: {page}")

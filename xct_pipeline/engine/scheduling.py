@@ -99,6 +99,7 @@ def run_threads(
     # not threading.Thread: its start waits for ever for a thread that finds no memory for its first step
     _thread.start_new_thread(schedule, (tasks,))
     if not begun.wait(BEGIN_S):
+        stopped.set()  # it may begin yet
         raise MemoryError("no memory is left for a thread")
     try:
         for _ in tasks:
