@@ -72,27 +72,21 @@ def assert_refused_and_continued(work: Path, finished: Path, end: Ended, words: 
 BOTH = [signal.SIGKILL, signal.SIGSTOP] if "XCT_SOAK" in os.environ else []  # what stops is waited for by minutes
 
 
-@pytest.mark.slow
-@pytest.mark.alone
-@pytest.mark.parametrize("number", BOTH or [signal.SIGSTOP])
-def test_the_scheduler_dies_or_stops(work, finished, tmp_path_factory, number):
-    with processes(tmp_path_factory.mktemp("cluster")) as (address, begun):
-        process = begun_run(work, address)
-        begun[0].send_signal(number)
-        end = ended(process)
-    assert_refused_and_continued(work, finished, end, "the scheduler answers no more")
+ENDS = {"scheduler": (slice(1), "the scheduler answers no more"), "workers": (slice(1, None), "no worker is left")}
+SHORT = [("scheduler", signal.SIGSTOP), ("workers", signal.SIGKILL)]
 
 
 @pytest.mark.slow
 @pytest.mark.alone
-@pytest.mark.parametrize("number", BOTH or [signal.SIGKILL])
-def test_all_workers_die_or_stop(work, finished, tmp_path_factory, number):
+@pytest.mark.parametrize(("who", "number"), [(who, number) for who in ENDS for number in BOTH] or SHORT)
+def test_the_scheduler_or_all_workers_die_or_stop(work, finished, tmp_path_factory, who, number):
+    whom, words = ENDS[who]
     with processes(tmp_path_factory.mktemp("cluster")) as (address, begun):
         process = begun_run(work, address)
-        for worker in begun[1:]:
-            worker.send_signal(number)
+        for one in begun[whom]:
+            one.send_signal(number)
         end = ended(process)
-    assert_refused_and_continued(work, finished, end, "no worker is left")
+    assert_refused_and_continued(work, finished, end, words)
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ class Arrivals:
         found: dict[str, Arriving] = {}
         for piece in pieces_of(self._config):
             old = self.pieces.get(piece.key)
-            seen = _signature([*piece.files, *(old.linked if old else ())])
+            seen = signature([*piece.files, *(old.linked if old else ())])
             if not seen:  # removed meanwhile
                 continue
             item = replace(old, piece=piece) if old else Arriving(piece, seen, now)
@@ -126,7 +126,7 @@ class Arrivals:
         more = tuple(sorted(files - set(item.piece.files) - set(item.linked)))
         if more:  # which must be at rest, too
             item.linked = (*item.linked, *more)
-            item.seen, item.since = _signature([*item.piece.files, *item.linked]), now
+            item.seen, item.since = signature([*item.piece.files, *item.linked]), now
             if self._rest_s > 0:
                 return
         item.since = now
@@ -187,7 +187,8 @@ def _end_of(one: OpenedScan) -> datetime | None:
     return None if taken is None else taken.end
 
 
-def _signature(files: Iterable[Path]) -> Signature:
+def signature(files: Iterable[Path]) -> Signature:
+    """Return what changes where one of these files does: name, size, time of modification and number of each."""
     return tuple(_seen(files))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -123,7 +122,7 @@ class _Watching:
     _told: dict[str, tuple[str, str]] = field(default_factory=dict)
     _said: str = ""  # why there was no pass
     _shown: tuple[tuple[str, str, str], ...] = ()
-    _config_seen: tuple[int, int] | None = None
+    _config_seen: Signature = ()
     _ran: dict[str, Signature] = field(default_factory=dict)  # the pieces of the last pass, as they were
     _ran_all: bool = False
     _beside: str = ""  # why what was recorded beside the scans was left out of the last pass
@@ -132,12 +131,16 @@ class _Watching:
     _computing: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        self._config_seen = _seen(self.file)
+        from xct_pipeline.cli.arriving import signature
+
+        self._config_seen = signature([self.file])
 
     def look(self) -> bool:
         """Look at all files, log what is new, and tell whether anything is."""
+        from xct_pipeline.cli.arriving import signature
+
         changed = self.arrivals.look()
-        seen = _seen(self.file)
+        seen = signature([self.file])
         if seen != self._config_seen:
             self._config_seen = seen
             log.warning("%s has changed: it is read when this command is started again", self.file)
@@ -315,11 +318,3 @@ class _Watching:
             return WRONG
         left = self.problems or self._beside or not self.arrivals.all_whole or self._again or self.is_behind()
         return PARTIAL if left else DONE
-
-
-def _seen(file: Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
