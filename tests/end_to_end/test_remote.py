@@ -122,6 +122,8 @@ def test_the_report_that_lies_there_is_fetched(
 def test_every_command_tells_what_is_missing_or_out_of_reach_in_a_line(
     command: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if command == "view":
+        pytest.importorskip("napari", reason="a view asks for napari before it asks for the store")
     monkeypatch.setattr("xct_pipeline.viewer.window.display_problem", lambda: None)
     for wrong in ("http://127.0.0.1:9/store.zarr", "http://no-such-host.invalid/store.zarr"):
         ended = xct(capsys, command, wrong)
