@@ -127,7 +127,7 @@ def run(
             log.warning("%s", error)
             there = None
         if there is not None:
-            note("nothing was to be done")
+            record.note("nothing was to be done")
             return there
         record_file(store).unlink(missing_ok=True)  # until this run has ended, too
         store.claim(scans, config.acquisition.excluded_scans)

@@ -115,7 +115,7 @@ angles = { start = 0, stop = 180 }
         "acquisition.gone: missing": 4,
     }
     assert located([*told, "elsewhere: no"], text) == [
-        *(f"line {line}: {problem}" for problem, line in told.items()),
+        *(f"line {line}: {problem}" for problem, line in sorted(told.items(), key=lambda pair: pair[1])),
         "elsewhere: no",
     ]
 

@@ -35,12 +35,25 @@ pytestmark = [
 ]
 
 if PROBLEM is None:
+    from matplotlib.backend_bases import MouseEvent
     from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
     from napari.utils.notifications import notification_manager
     from qtpy.QtWidgets import QApplication
 
     from xct_pipeline import viewer as package
-    from xct_pipeline.viewer import center, chain, docks, echem, mass, plugin, reconstruct, register, running, segment
+    from xct_pipeline.viewer import (
+        answer,
+        center,
+        chain,
+        docks,
+        echem,
+        mass,
+        plugin,
+        reconstruct,
+        register,
+        running,
+        segment,
+    )
 
 CONFIG = """\
 output = "store.zarr"
@@ -167,6 +180,7 @@ def panel_of(viewer, kind, config):
 
 def test_a_store_is_opened_and_its_sliders_are_moved(opened, tmp_path):
     viewer = opened(viewer_store.make_store(tmp_path / "store.zarr"))
+    viewer.dims.set_current_step(0, 0)
     first = picture(viewer, "store_first", whole=False)
     assert "scan_00" in viewer.canvas.overlays.text.text
     viewer.dims.set_current_step(0, 2)
@@ -176,8 +190,6 @@ def test_a_store_is_opened_and_its_sliders_are_moved(opened, tmp_path):
     assert differ(picture(viewer, "store_other_plane", whole=False), last) > 0
     assert "40000" in str(viewer_store.TIMES[2]) or "11.11 h" in viewer.canvas.overlays.text.text
     viewer.dims.ndisplay = 3
-    viewer.layers["registered, 1/cm"].visible = False
-    viewer.layers["materials"].visible = False
     volume = picture(viewer, "store_3d", whole=False)
     reds, blues = volume[..., 0].astype(int), volume[..., 2].astype(int)
     assert (reds > blues + 40).any()
@@ -185,11 +197,78 @@ def test_a_store_is_opened_and_its_sliders_are_moved(opened, tmp_path):
     picture(viewer, "store_3d_window")
 
 
+def test_a_finished_store_opens_on_the_answer(opened, small_series):
+    from small_series import SCANS
+
+    viewer = opened(small_series)
+    assert len(viewer.layers) == 7
+    visible = {layer.name for layer in viewer.layers if layer.visible}
+    assert visible == {"registered, 1/cm", "density change, smoothed, g/cm³", "materials"}
+    assert viewer.dims.current_step[0] == len(SCANS) - 1
+    assert viewer.layers["materials"].contour == 1
+    assert viewer.layers["density change, smoothed, g/cm³"].colorbar.visible
+    balance = Store(small_series).read_table("mass_balance").set_index("scan")
+    first, second, third = viewer.canvas.overlays.text.text.splitlines()
+    assert first.startswith("scan_11 ")
+    assert f"{balance.loc['scan_11', 'charge_C']:.4g} C" in second
+    assert "mg" in second
+    limit = viewer.layers["density change, smoothed, g/cm³"].contrast_limits[1]
+    assert third == f"colours: \N{MINUS SIGN}{limit:.3g} to {limit:.3g} g/cm³"
+    shot = picture(viewer, "answer")
+    viewer.layers["density change, smoothed, g/cm³"].visible = False
+    assert differ(picture(viewer, "answer_without"), shot) > 0.1
+    assert len(viewer.canvas.overlays.text.text.splitlines()) == 2
+
+
+def test_a_click_on_the_curve_goes_to_the_scan_and_a_switch_brings_all_layers(opened, small_series):
+    viewer = opened(small_series)
+    series = viewer.window.dock_widgets["Series"]
+    voltage, mass = series.axes.figure.axes
+    table = Store(small_series).read_table("mass_balance")
+    np.testing.assert_allclose(series.places, table["time_s"] / 3600, rtol=1e-6)
+    drawn = mass.containers[0].lines[0]
+    np.testing.assert_allclose(drawn.get_ydata(), table["mass_change_mg"])
+    assert len(voltage.lines[-2].get_ydata()) == len(Store(small_series).read_table("cycler"))
+    canvas = series.axes.figure.canvas
+    for k in (3, 8):
+        x, _ = voltage.transData.transform((series.places[k], 0.0))
+        canvas.callbacks.process(
+            "button_press_event", MouseEvent("button_press_event", canvas, x, canvas.height() / 2, 1)
+        )
+        pump()
+        assert viewer.dims.current_step[0] == k
+        assert series.mark.get_xdata()[0] == pytest.approx(series.places[k])
+        assert f"scan_{k + 1} " in viewer.canvas.overlays.text.text
+    few = [layer.name for layer in viewer.layers]
+    series.switch.value = True
+    assert len(viewer.layers) == len(few) + len(series.others)
+    assert {"density change, g/cm3", "scan_10, 1/cm"} <= {layer.name for layer in viewer.layers}
+    series.switch.value = False
+    assert [layer.name for layer in viewer.layers] == few
+
+
+def test_the_answer_in_3d_is_surfaces_seen_from_the_side(opened, small_series):
+    viewer = opened(small_series)
+    viewer.dims.ndisplay = 3
+    shot = picture(viewer, "answer_3d", whole=False)
+    blues = (shot[..., 2].astype(int) > shot[..., 0] + 40).mean()
+    assert blues > 0.001  # what was lost
+    np.testing.assert_allclose(
+        viewer.camera.view_direction, np.array(answer.VIEW) / np.linalg.norm(answer.VIEW), atol=1e-3
+    )
+    assert not any(viewer.layers[name].visible for name in ("registered, 1/cm", "materials"))
+    viewer.dims.ndisplay = 2
+    pump()
+    assert all(viewer.layers[name].visible for name in ("registered, 1/cm", "materials"))
+
+
 def test_a_store_of_100_gb_is_opened_without_reading_it(opened, tmp_path):
     folder = viewer_store.make_sparse(tmp_path / "big.zarr")
     before = psutil.Process().memory_info().rss
     viewer = opened(folder)
-    assert len(viewer.layers) == 7 + 1 + 2 * 3
+    few, series = len(viewer.layers), viewer.window.dock_widgets["Series"]
+    assert few + len(series.others) == 7 + 1 + 2 * 3 + 3
+    series.switch.value = True
     assert viewer.layers["registered, 1/cm"].data[0].shape == (7, 1600, 1600, 1600)
     viewer.dims.set_current_step(0, 3)
     picture(viewer, "store_100_gb")
@@ -240,7 +319,8 @@ def test_napari_finds_readers_widgets_and_sample_through_the_manifest(opened, tm
     for contribution in manager.get_manifest("xct-pipeline").contributions.widgets:
         _, inner = viewer.window.add_plugin_dock_widget("xct-pipeline", contribution.display_name)
         assert inner is not None
-    canvases = viewer.window._qt_window.findChildren(FigureCanvasQTAgg)
+    series = viewer.window.dock_widgets["Series"].axes.figure.canvas
+    canvases = [c for c in viewer.window._qt_window.findChildren(FigureCanvasQTAgg) if c is not series]
     assert len(canvases) >= 4
     assert not any(canvas.isVisible() for canvas in canvases)  # no axes where nothing is drawn yet
     picture(viewer, "all_widgets")
@@ -614,7 +694,7 @@ def test_every_widget_names_the_scans_of_a_long_series_in_order_of_time(opened, 
     for k in (1, 8, 9, 10):
         viewer.dims.set_current_step(0, k)
         pump()
-        assert viewer.canvas.overlays.text.text == f"{SCANS[k]}   {duration(TIMES_S[k])}"
+        assert viewer.canvas.overlays.text.text.splitlines()[0] == f"{SCANS[k]}   {duration(TIMES_S[k])}"
     config = small_series.parent / "run.toml"
     panel = panel_of(viewer, segment.SegmentPanel, config)
     assert tuple(panel.scan.choices) == SCANS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dask.utils import format_bytes
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from xct_pipeline.cli.answer import answer_of, print_answer
 from xct_pipeline.cli.terminal import console, tell
@@ -44,15 +44,18 @@ def facts_of(path: Path) -> dict[str, Any]:
 
 def store_facts(store: Any) -> dict[str, Any]:
     """Return what a store holds: scans, images with shape and unit, tables, versions."""
+    from natsort import natsorted
+
+    from xct_pipeline.store.derived import with_ome
     from xct_pipeline.store.files import read_attributes
     from xct_pipeline.store.series import Series
 
     series = Series.open(store)
     images = {}
-    for file in sorted(store.path.rglob("zarr.json")):
+    for file in natsorted(store.path.rglob("zarr.json"), key=str):
         found = read_attributes(file.parent)
-        if "ome" in found and "identity" in found.get("xct", {}):
-            xct = found["xct"]
+        xct = found.get("xct", {})
+        if "identity" in xct and "ome" in with_ome(found):
             images[str(file.parent.relative_to(store.path))] = {
                 "shape": xct["identity"]["shape"],
                 "axes": "".join(xct["identity"]["axes"]),
@@ -81,16 +84,35 @@ def _known(values: Sequence[float]) -> list[float | None]:
 
 
 def print_facts(path: Path | str, facts: Mapping[str, Any]) -> None:
-    """Print facts, one a line, nested ones indented; of a store its answer first."""
+    """Print facts, one a line, nested ones indented; of a store what it holds and, at the end, its answer."""
     tell(path)
     found = facts.get("answer")
-    if found is not None:
-        print_answer(found)
-        if found["report"]:
-            tell(f"report: {found['report']}")
-        tell("what it holds:")
-    told = ("answer", "warnings", "failed") if found is not None else ()
-    _print_nested({key: value for key, value in facts.items() if key not in told}, "  ")
+    if found is None:
+        _print_nested(facts, "  ")
+        return
+    _print_held(facts)
+    print_answer(found)
+    if found["report"]:
+        tell(f"report: {found['report']}")
+
+
+def _print_held(facts: Mapping[str, Any]) -> None:
+    """Print the scans, images, tables and versions of a store."""
+    scans = Table(Column("scan", overflow="fold"), Column("file", overflow="fold"), "begins, s", "ends, s")
+    for name in facts["order"]:
+        span = ("" if value is None else f"{value:.10g}" for value in facts["times_s"][name])
+        scans.add_row(escape(name), escape("\n".join(facts["scans"].get(name, ()))), *span)
+    images = Table(Column("image", overflow="fold"), Column("shape", no_wrap=True), "unit", "voxel, um", "levels")
+    for name, about in facts["images"].items():
+        shape = f"{about['axes']} {'x'.join(str(n) for n in about['shape'])}"
+        voxel = "" if about["voxel_um"] is None else f"{about['voxel_um']:.6g}"
+        images.add_row(escape(name), shape, escape(about["unit"]), voxel, str(about["levels"]))
+    for table in (scans, images):
+        if table.row_count:
+            console().print(table)
+    versions = (f"{name} {version}" for name, version in facts["versions"].items())
+    for label, names in (("tables", facts["tables"]), ("versions", versions)):
+        console().print(f"{label}: {escape(', '.join(names))}")
 
 
 def _print_nested(facts: Mapping[str, Any], indent: str) -> None:

@@ -14,7 +14,7 @@ _QUOTED = re.compile(r"\"([^\"\\]+)\"|'([^']+)'")
 
 
 def located(problems: Sequence[str], text: str) -> list[str]:
-    """Put the line of the file before each problem that names a key or a value of it.
+    """Put the line of the file before each problem that names a key or a value of it, and order them by it.
 
     Parameters
     ----------
@@ -27,11 +27,12 @@ def located(problems: Sequence[str], text: str) -> list[str]:
         return [*located(problems[:MOST_LOCATED], text), *problems[MOST_LOCATED:]]
     keys = dict(reversed([*_keys(text)]))  # of one that is given twice the first
     values = [(found[1] or found[2], number) for number, line in _lines(text) for found in _QUOTED.finditer(line)]
-    result = []
+    result: list[tuple[int, str]] = []
     for problem in problems:
         line = _of_key(problem, keys) or _of_value(problem, values)
-        result.append(problem if line is None or problem.startswith("line ") else f"line {line}: {problem}")
-    return result
+        known = line is None or problem.startswith("line ")
+        result.append((line or len(text), problem if known else f"line {line}: {problem}"))
+    return [problem for _, problem in sorted(result, key=lambda pair: pair[0])]
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

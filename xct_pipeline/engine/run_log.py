@@ -32,8 +32,8 @@ class RunLog:
         log.setLevel(min(log.level or logging.INFO, logging.INFO))
         log.addHandler(self.handler)
         limits, digest = self.limits, provenance.fingerprint(self.config.model_dump(mode="json"))[:16]
-        self._note(f"xct-pipeline {provenance.versions().get('xct-pipeline', '')}: {shlex.join(sys.argv)}")
-        self._note(
+        self.note(f"xct-pipeline {provenance.versions().get('xct-pipeline', '')}: {shlex.join(sys.argv)}")
+        self.note(
             f"host {socket.gethostname()}, {limits.cluster or f'{limits.workers} workers'}, "
             f"memory {format_bytes(limits.memory)}, configuration {digest}"
         )
@@ -42,10 +42,10 @@ class RunLog:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         scans, seconds = self.scans, time.monotonic() - self.started
         done = f"finished, {self.failed} of {scans} scans failed," if self.failed else "finished"
-        self._note(f"{done if kind is None else f'ended by {kind.__name__}: {error}'} after {seconds:.1f} s")
+        self.note(f"{done if kind is None else f'ended by {kind.__name__}: {error}'} after {seconds:.1f} s")
         log.removeHandler(self.handler)
         self.handler.close()
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """Write a line into the file alone."""
         self.handler.handle(logging.makeLogRecord({"msg": text, "levelname": "INFO", "levelno": logging.INFO}))

@@ -63,7 +63,7 @@ def time_series(contents: Contents) -> str:
     views = {t: _view(contents, t) for t in chosen}
     limit = symmetric([plane for view in views.values() for plane in view.planes], 99.8)
     threshold = min(max([0.25 * limit, *(1.5 * view.spread for view in views.values())]), 0.6 * limit)
-    voltage = _voltage(contents)
+    voltage = voltage_of(contents)
     columns = max(len(chosen), 3)
     width = 9.6 / columns
     planes = views[chosen[0]].planes
@@ -204,7 +204,7 @@ def _leads(figure: Figure, profile: Axes, tops: Sequence[Any], contents: Content
             )
 
 
-def _voltage(contents: Contents) -> tuple[Array, Array, str] | None:
+def voltage_of(contents: Contents) -> tuple[Array, Array, str] | None:
     """Return time, voltage and how to draw them: a line from the log, else the points at the scans."""
     for name, style in (("cycler", "-"), ("mass_balance", "o--")):
         try:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xct_pipeline.report.changes import SIDE, Changes, smoothed_changes
 from xct_pipeline.report.charts import AXIS, abscissa, figure
 from xct_pipeline.report.contents import AbsentError, Array, Contents
-from xct_pipeline.report.drawing import BLUE, GREY, INK, VERMILION, plain_unit, shown_scans, symmetric, time_unit
+from xct_pipeline.report.drawing import BLUE, GREY, INK, VERMILION, plain_unit, time_unit
 from xct_pipeline.report.projection import surface_mesh
-from xct_pipeline.report.region import Part, read_part, smoothed
+from xct_pipeline.report.region import Part
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-SIDES = (96, 64, 40, 24)
-BLUR = 2.0
-SURFACES = ((0.35, 0.3), (0.8, 1.0))
-"""Share of the scale, and opacity, of the surfaces."""
+SIDES = (SIDE, 64, 40, 24)
+OPACITIES = (0.3, 1.0)
+"""Of the surfaces."""
 TRIANGLES = 150_000
-SCANS = 8
 LOSS, GAIN = "#2166ac", "#b2182b"  # the ends of the diverging scale
 
 
@@ -30,8 +28,8 @@ def changes_in_space(contents: Contents) -> tuple[Any, str]:
     """Return the figure and a sentence on the levels of the surfaces."""
     from plotly.subplots import make_subplots
 
-    chosen = shown_scans(len(contents.scans), SCANS)
-    parts, meshes, (faint, solid) = _surfaces(contents, chosen)
+    changes, meshes = _surfaces(contents)
+    chosen, parts, (faint, solid) = changes.scans, changes.parts, changes.levels
     chart = make_subplots(
         2,
         2,
@@ -44,7 +42,7 @@ def changes_in_space(contents: Contents) -> tuple[Any, str]:
     chart.update_layout(figure(560).layout)
     owner: list[int | None] = [None]
     _outline(chart, parts[0])
-    kinds = [(color, name, opacity) for _, opacity in SURFACES for color, name in ((LOSS, "loss"), (GAIN, "gain"))]
+    kinds = [(color, name, opacity) for opacity in OPACITIES for color, name in ((LOSS, "loss"), (GAIN, "gain"))]
     for position, found in enumerate(meshes):
         for mesh, (color, name, opacity) in zip(found, kinds, strict=True):
             chart.add_trace(_mesh(mesh, color, name, position == len(chosen) - 1, opacity), 1, 1)
@@ -80,29 +78,20 @@ def changes_in_space(contents: Contents) -> tuple[Any, str]:
     return chart, f"Loss is blue, gain red: half-transparent at ∓{faint:.3g} {unit}, solid at ∓{solid:.3g} {unit}."
 
 
-def _surfaces(contents: Contents, chosen: Sequence[int]) -> tuple[list[Part], list[list[Any]], list[float]]:
-    """Return the parts, per scan the surfaces of loss and gain at each level, and the levels; small enough for a page.
+def _surfaces(contents: Contents) -> tuple[Changes, list[list[Any]]]:
+    """Return the changes, and per scan the surfaces of loss and gain at each level; small enough for a page.
 
     Where the finest size asks for too many triangles a coarser one is taken.
     """
     for side in SIDES:
-        parts = [read_part(contents, "variation/density", t, side) for t in chosen]
-        fields = [smoothed(part, BLUR) for part in parts]
-        limit = symmetric([f[part.inside] for f, part in zip(fields, parts, strict=True) if part.inside.any()], 99.5)
-        noise = min((_spread(f, part) for f, part in zip(fields, parts, strict=True) if f.any()), default=0.0)
-        levels = [max(share * limit, 2 * noise) for share, _ in SURFACES]
+        changes = smoothed_changes(contents, side)
         meshes = [
-            [surface_mesh(sign * field, level, part.step, part.origin) for level in levels for sign in (-1, 1)]
-            for field, part in zip(fields, parts, strict=True)
+            [surface_mesh(sign * field, level, part.step, part.origin) for level in changes.levels for sign in (-1, 1)]
+            for field, part in zip(changes.fields, changes.parts, strict=True)
         ]
         if sum(len(mesh[1]) for found in meshes for mesh in found if mesh is not None) <= TRIANGLES:
             break
-    return parts, meshes, levels
-
-
-def _spread(field: Array, part: Part) -> float:
-    """Return the spread of most of a field, which is noise where little changed: surfaces stay above it."""
-    return 1.4826 * float(np.median(np.abs(field[part.inside]))) if part.inside.any() else 0.0
+    return changes, meshes
 
 
 def _arrange_scene(chart: go.Figure, length: str, wide: bool) -> None:

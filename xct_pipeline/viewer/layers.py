@@ -50,16 +50,31 @@ def read(path: str | os.PathLike[str]) -> list[Layer]:
     if is_remote(path):
         return remote_layers(os.fspath(path))
     file = Path(path)
+    store = store_at(file)
+    if store is not None:
+        return store_layers(store)
     if file.suffix == ".toml":
         from xct_pipeline.config.file import load_config
 
-        config = load_config(file)
-        return store_layers(config.store_path) if has_images(config.store_path) else raw.config_layers(config)
+        return raw.config_layers(load_config(file))
     if file.suffix.lower() in (".tif", ".tiff") and file.is_file():
         return sweep_layers(file)
     if not file.is_dir():
         return raw.file_layers(file)
-    return store_layers(file) if Series.is_at(file) else image_layers(file)
+    return image_layers(file)
+
+
+def store_at(path: str | os.PathLike[str]) -> Path | None:
+    """Return the store that `path` is, or that a configuration writes and that holds images; None for all else."""
+    if is_remote(path):
+        return None
+    file = Path(path)
+    if file.suffix == ".toml" and file.is_file():
+        from xct_pipeline.config.file import load_config
+
+        folder = load_config(file).store_path
+        return folder if has_images(folder) else None
+    return file if file.is_dir() and Series.is_at(file) else None
 
 
 def has_images(folder: Path) -> bool:

@@ -117,6 +117,14 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0][:200] or type(error).__name__
 
 
+def planes(array: Guarded) -> Any:
+    """Wrap an array in dask, one block for each plane along its first axis."""
+    import dask.array as da
+
+    chunks = (1, *array.shape[1:])
+    return da.from_array(array, chunks=chunks, name=False, meta=np.empty((0,) * array.ndim, array.dtype))
+
+
 def lazy(array: Guarded) -> Any:
     """Wrap an array in dask, its blocks made of whole inner chunks."""
     import dask.array as da

@@ -7,19 +7,21 @@ from typing import Any
 
 
 def label_of(note: Mapping[str, Any], index: int) -> str:
-    """Return the name of a plane along t and the time since the first scan's start.
+    """Return the name of a plane along t, the time since the first scan's start, and what else is told of it.
 
     Parameters
     ----------
     note : mapping
-        ``scans`` and ``time_s`` of a layer's metadata; either may be missing.
+        ``scans``, ``time_s`` and ``told`` of a layer's metadata; each may be missing.
     index : int
         Along t.
     """
     scans, times = note.get("scans") or [], note.get("time_s") or []
     name = scans[index] if index < len(scans) else f"time {index}"
     seconds = times[index] if index < len(times) else None
-    return name if seconds is None else f"{name}   {duration(float(seconds))}"
+    told = note.get("told") or []
+    first = name if seconds is None else f"{name}   {duration(float(seconds))}"
+    return f"{first}\n{told[index]}" if index < len(told) and told[index] else first
 
 
 def duration(seconds: float) -> str:

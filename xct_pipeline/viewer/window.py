@@ -16,6 +16,8 @@ from xct_pipeline.store.remote import is_remote
 if TYPE_CHECKING:
     from napari import Viewer
 
+    from xct_pipeline.viewer.answer import Answer
+
 
 MISSING = "the viewer needs napari and a Qt binding: pip install 'xct-pipeline[napari]'"
 PLUGIN = "xct-pipeline"
@@ -27,12 +29,17 @@ def open_window(path: str | os.PathLike[str], block: bool = True) -> Any:
     problem = display_problem()
     if problem:
         raise RefusedError(problem)
-    from xct_pipeline.viewer.layers import read
+    from xct_pipeline.viewer.answer import answer_of
+    from xct_pipeline.viewer.layers import read, store_at
 
-    layers = read(path)
+    store = store_at(path)
+    answer = answer_of(store) if store is not None else None
+    layers = read(path) if answer is None else answer.shown
     viewer = napari.Viewer(title=f"xct {Path(path).name}")
     viewer.window.resize(1400, 900)
     fill(viewer, layers)
+    if answer is not None:
+        show_answer(viewer, answer)
     if not is_remote(path):  # what is decided is written beside the data
         add_widgets(viewer, Path(path))
     _finish_at_exit()
@@ -136,18 +143,31 @@ def time_text(viewer: Viewer) -> str:
     return next((name[0] for name in names if name), "")
 
 
+def scale_text(viewer: Viewer) -> str:
+    """Return the limits of the colours of a change that is shown."""
+    for layer in reversed(viewer.layers):
+        unit = layer.metadata.get("xct", {}).get("scale_told")
+        if layer.visible and unit:
+            low, high = layer.contrast_limits
+            return f"colours: {low:.3g} to {high:.3g} {unit}".replace("-", "\N{MINUS SIGN}")
+    return ""
+
+
 def show_times(viewer: Viewer) -> None:
-    """Write the scan and its time into the corner of the picture, now and whenever a slider moves."""
+    """Write scan, time and colours into the corner of the picture, now and whenever a slider or a limit moves."""
     overlay = viewer.canvas.overlays.text
-    overlay.position = "bottom_left"
+    overlay.position = "top_left"
 
     def update(event: object = None) -> None:
         del event
-        text = time_text(viewer)
+        text = "\n".join(line for line in (time_text(viewer), scale_text(viewer)) if line)
         overlay.text, overlay.visible = text, bool(text)
 
     viewer.dims.events.current_step.connect(update)
     viewer.layers.events.connect(update)
+    for layer in viewer.layers:
+        if "scale_told" in layer.metadata.get("xct", {}):
+            layer.events.contrast_limits.connect(update)
     update()
 
 
@@ -158,6 +178,9 @@ def swap_in_3d(viewer: Viewer) -> None:
         del event
         volume = viewer.dims.ndisplay == 3
         notes = {layer: layer.metadata.get("xct", {}) for layer in viewer.layers}
+        for layer, note in notes.items():
+            if note.get("hidden_in_3d"):
+                layer.visible = not volume
         sided = {layer: note for layer, note in notes.items() if note.get("shown_in_3d")}
         for layer, note in sided.items():
             layer.visible = volume
@@ -166,6 +189,39 @@ def swap_in_3d(viewer: Viewer) -> None:
                     other.visible = not volume
 
     viewer.dims.events.ndisplay.connect(update)
+
+
+def show_answer(viewer: Viewer, answer: Answer) -> None:
+    """Go to the last scan and the middle of the region, outline the materials, and dock the series in time."""
+    from napari.layers import Labels
+
+    from xct_pipeline.viewer.answer import SMOOTHED, UP, VIEW
+    from xct_pipeline.viewer.timeline import Timeline
+
+    for layer in viewer.layers:
+        if isinstance(layer, Labels):
+            layer.contour = 1
+        elif layer.metadata["xct"]["path"] != SMOOTHED:
+            continue
+        elif "side" in layer.metadata["xct"]:
+            box = layer.bounding_box
+            box.visible, box.points, box.line_color = True, False, "gray"
+        else:
+            layer.colorbar.visible, layer.colorbar.size = True, (18, 220)
+            viewer.layers.selection.active = layer
+    viewer.dims.set_current_step(0, answer.scan)
+    viewer.dims.set_point(1, answer.z)
+    seen: list[bool] = []
+
+    def turn(event: object = None) -> None:
+        del event
+        if viewer.dims.ndisplay == 3 and not seen:
+            seen.append(True)
+            viewer.camera.set_view_direction(VIEW, UP)
+
+    viewer.dims.events.ndisplay.connect(turn)
+    timeline = Timeline(viewer, answer.contents, answer.others)
+    viewer.window.add_dock_widget(timeline, name=Timeline.title, area="bottom")
 
 
 def add_widgets(viewer: Viewer, path: Path) -> None:

@@ -1,0 +1,127 @@
+"""What commands say on a terminal of 80 and of 140 columns, word for word where nothing measured is in it.
+
+Set XCT_WRITE_TRANSCRIPTS=1 to write the texts anew, and read them before they are kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from command import executable, heeded
+
+TEXTS = Path(__file__).parent / "transcripts"
+MISTAKES = """\
+output = 3
+speed = "fast"
+[acquisition]
+scans = "scan_*.nxs"
+energy = "30 kg"
+[correction.stripe]
+method = "wavelets"
+[correction.zinger]
+threshold = -1
+[reconstruction]
+center = "middle"
+filter = "hamming2"
+[registration]
+method = "rigid2"
+[variation]
+species = "Na"
+region = { cylinder = { z = [24, 40], radius = -30.0 } }
+"""
+
+
+def typed(folder: Path, columns: int, *arguments: str) -> tuple[int, str]:
+    """Type a command in a terminal of so many columns; return its exit code and what was shown, without colours."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [*executable(), *arguments],
+        cwd=folder,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={**env, "TERM": "xterm"},
+        preexec_fn=heeded,
+    )
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            part = os.read(leader, 4096)
+        except OSError:  # the other end was closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(leader)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r\n", "\n")
+    text = re.sub(r"(?m)^.*\r", "", text)  # what the bar has drawn over
+    assert "\x1b" not in text
+    return process.wait(timeout=120), text
+
+
+def without_figures(text: str) -> str:
+    """Return a text in which numbers, versions, and the widths that follow from them are the same everywhere."""
+    text = re.sub(r"(?<![\w.])-?\d[\d.e+:]*(?![\w.])", "#", text)
+    return re.sub(r"[━─]+", "─", re.sub(r"[ \t]+", " ", text))
+
+
+def compare(name: str, columns: int, text: str) -> None:
+    file = TEXTS / f"{name}_{columns}.txt"
+    if os.environ.get("XCT_WRITE_TRANSCRIPTS"):
+        TEXTS.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+
+
+def mistakes(folder: Path) -> tuple[str, ...]:
+    (folder / "wrong.toml").write_text(MISTAKES)
+    return ("check", "wrong.toml")
+
+
+def frames(folder: Path) -> tuple[str, ...]:
+    (folder / "tomo").mkdir()
+    for kind, count, level in (("proj", 12, 600), ("flat", 3, 1000), ("dark", 2, 100)):
+        for k in range(count):
+            tifffile.imwrite(folder / "tomo" / f"{kind}_{k:04d}.tif", np.full((8, 16), level + k, np.uint16))
+    return ("init", "tomo", "-o", "new.toml")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [80, 140])
+@pytest.mark.parametrize(("command", "code"), [(mistakes, 1), (frames, 1)], ids=["check", "init"])
+def test_what_is_wrong_and_what_was_found(
+    command: Callable[[Path], tuple[str, ...]], code: int, columns: int, tmp_path: Path
+) -> None:
+    ended, text = typed(tmp_path, columns, *command(tmp_path))
+    assert ended == code, text
+    compare(command.__name__, columns, text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [80, 140])
+@pytest.mark.parametrize("command", ["info store.zarr", "run run.toml", "status store.zarr", "cite store.zarr"])
+def test_what_is_said_of_a_finished_store(command: str, columns: int, small_series_copy: Path) -> None:
+    ended, text = typed(small_series_copy.parent, columns, *command.split())
+    assert ended == 0, text
+    if command.startswith("run"):
+        assert len([line for line in text.splitlines() if line.strip()]) == 2  # what was left of the bar, and one line
+        text = text.splitlines()[-1].replace(str(small_series_copy), "STORE")
+    if command.startswith("info"):
+        assert max(len(line) for line in text.splitlines() if line[:1] in "┏┃│└") <= columns
+        assert "\u2026" not in text  # nothing is cut
+        assert text.splitlines()[-1].startswith("report: ")
+    compare(command.split()[0], columns, without_figures(text))
