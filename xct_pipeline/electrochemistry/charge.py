@@ -81,12 +81,15 @@ def signed(source: str, current: Array, states: Any | None, asked: bool = False)
         words = sorted({str(s) for s in np.asarray(states, dtype=object)[strange]})[:4]
         listed = ", ".join(map(repr, words))
         if asked:
-            raise ValueError(f"{source}: the states {listed} are neither charge, discharge nor rest")
+            raise ValueError(
+                f"{source}: the states {listed} are neither charge, discharge nor rest; set states to what they mean "
+                f"(states = {{ {words[0]!r} = 'charge' }}), or state = 'none' if all of it goes one way"
+            )
         if len({str(s) for s in np.asarray(states, dtype=object)[flows]}) > 1:
             raise ValueError(
                 f"{source}: the current has no sign, and the states {listed} are neither charge, discharge nor rest: "
-                f"all of it may go one way, or some of it back; write them as charge and discharge, or set "
-                f"state = 'none' if all of it goes one way"
+                f"all of it may go one way, or some of it back; set states to what they mean (states = {{ "
+                f"{words[0]!r} = 'charge' }}), or set state = 'none' if all of it goes one way"
             )
         return current, (f"states {', '.join(map(repr, words))} are not understood: the current keeps its sign",)
     if not (direction == -1).any():
@@ -236,8 +239,8 @@ def by_step(source: str, name: str, counted: Array, direction: Array | None) -> 
         if len(falls):
             raise ValueError(
                 f"{source}: column {name!r} falls back to zero at data row {int(falls[0]) + 1}: it begins anew in each "
-                f"step; name the current or the state, which tell the direction, or set charge = 'none' and name the "
-                f"current to integrate it"
+                f"step; name the current or the state, which tell the direction (current, state), or set charge = "
+                f"'none' and current to the column to integrate"
             )
         return Passed(counted)
     way = _way(direction)[1:]

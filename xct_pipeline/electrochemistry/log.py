@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from xct_pipeline.electrochemistry import charge as charges
 from xct_pipeline.electrochemistry import decimals
+from xct_pipeline.electrochemistry import states as numbered
 from xct_pipeline.electrochemistry.charge import Between
 from xct_pipeline.electrochemistry.decimals import Decimal
 from xct_pipeline.electrochemistry.moments import times_of
@@ -176,7 +177,7 @@ class _Reading:
         usual = charges.usual_step(seconds)
         held = {q: v[keep] for q, v in values.items()}
         state, found = (roles.state, ()) if roles.state else self._state_by_words(held)
-        states = None if state is None else states_of(table, state)[keep]
+        states, by = self._states(state, held, seconds, keep, decimal)
         steps = None if roles.step is None else np.asarray(table.column(roles.step), dtype=object)[keep]
         time_s = seconds[keep]
         self._refuse_backwards(time_s)
@@ -191,7 +192,7 @@ class _Reading:
             start,
             None if current is None else sign * current,
             tuple((float(time_s[k - 1]), float(time_s[k])) for k in gaps),
-            (*table.notes, *notes, *found, *said, *told, *passed.notes, *self._gap_notes(time_s, gaps, passed)),
+            (*table.notes, *notes, *found, *said, *by, *told, *passed.notes, *self._gap_notes(time_s, gaps, passed)),
         )
 
     def _state_by_words(self, held: dict[str, Array]) -> tuple[str | None, tuple[str, ...]]:
@@ -202,8 +203,43 @@ class _Reading:
         if self.state_left or not unsigned:
             return None, ()
         taken = {getattr(roles, field.name) for field in fields(roles) if field.name != "step"}
-        name = directions(self.table, [n for n in self.table.names if n not in taken])
+        free = [n for n in self.table.names if n not in taken]
+        name = directions(self.table, free) or numbered.column_of_codes(self.table, free)
         return name, () if name is None else (f"the direction is that of column {name!r}",)
+
+    def _states(
+        self, name: str | None, held: dict[str, Array], seconds: Array, keep: npt.NDArray[np.bool_], decimal: Decimal
+    ) -> tuple[Any | None, tuple[str, ...]]:
+        """Return the words of the states, also where the file holds numbers, and how those were understood."""
+        if name is None:
+            return None, ()
+        states = numbered.said(states_of(self.table, name)[keep], self.options.states)
+        flow = self._flow(held, seconds[keep])
+        if flow is None:
+            return states, ()
+        energies = numbered.energies_of(self.table, decimal)
+        pair = None if energies is None else (energies[0][keep], energies[1][keep])
+        return numbered.understood(self.source, name, states, flow, pair)
+
+    def _flow(self, held: dict[str, Array], time_s: Array) -> numbered.Flow | None:
+        """Return what flows without a sign in each row; None where its sign is known."""
+        counted = next((held[q] for q in ("charge", "capacity") if q in held), None)
+        net = None
+        if counted is not None:
+            steps = np.diff(counted, prepend=counted[0])
+            falls = charges.restarts(counted)
+            net = counted if not len(falls) and (steps < 0).any() else None
+            steps[falls] = counted[falls]
+        if "current" in held:
+            size = np.abs(np.nan_to_num(held["current"]))
+            amount, flows = size * np.diff(time_s, prepend=time_s[0]), size > 1e-3 * float(size.max())
+            signed = bool(np.nanmin(held["current"], initial=0.0) < 0)
+        elif counted is not None:
+            amount, signed = np.abs(steps), bool((counted < 0).any())
+            flows = amount > 1e-6 * float(amount.max())
+        else:
+            return None
+        return None if signed or "charge_in" in held else numbered.Flow(amount, flows, net, held.get("voltage"))
 
     def _measured(self) -> dict[str, str]:
         """Return what is read as numbers, the one that a row needs first."""

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logs import table, write
 
 from xct_pipeline.electrochemistry.log import read_log
 from xct_pipeline.electrochemistry.scans import span_of
@@ -20,16 +21,6 @@ HOUR = 3600
 STARTS = st.datetimes(dt.datetime(2020, 1, 1), dt.datetime(2029, 12, 1)).map(
     lambda t: t.replace(second=0, microsecond=0)
 )
-
-
-def write(folder, text, name="log.csv", encoding="utf-8"):
-    path = folder / name
-    path.write_bytes(text.encode(encoding))
-    return path
-
-
-def table(names, rows, separator=";"):
-    return "\n".join(separator.join(str(cell) for cell in row) for row in (names, *rows)) + "\n"
 
 
 @settings(max_examples=40, deadline=None)
@@ -196,7 +187,7 @@ def test_units_below_the_names_of_a_workbook(tmp_path):
 # How files begin and end ----------------------------------------------------------------------------------------
 
 ROWS = [(f"{60 * k:.2f}", f"{-1 - k / 50:.4f}", f"{3.7 + k / 1000:.4f}") for k in range(61)]
-WHOLE = table(("Time (s)", "I (mA)", "U (V)"), ROWS)
+WHOLE = table(("Time (s)", "I (mA)", "U (V)"), ROWS, ";")
 
 
 @settings(max_examples=40, deadline=None)
@@ -236,7 +227,7 @@ def test_zeros_behind_a_file(tmp_path, encoding):
 def test_small_tables_above_the_names(tmp_path_factory, head, units):
     names = ("Prog Time", "Strom", "Spannung") if units else ("Zeit (s)", "Strom (mA)", "Spannung (V)")
     rows = [tuple(cell.replace(".", ",") for cell in row) for row in ROWS]
-    body = table(names, [("s", "mA", "V"), *rows] if units else rows)
+    body = table(names, [("s", "mA", "V"), *rows] if units else rows, ";")
     found = read_log(write(tmp_path_factory.mktemp("head"), "\n".join([*head, body])))
     assert (len(found.time_s), found.voltage_V[0]) == (61, 3.7)
     assert found.time_s[-1] == 3600

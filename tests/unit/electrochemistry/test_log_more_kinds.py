@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logs import table, write
 
 from xct_pipeline.electrochemistry.log import read_log
 from xct_pipeline.electrochemistry.scans import span_of
@@ -16,16 +17,6 @@ from xct_pipeline.electrochemistry.scans import span_of
 HOUR = 3600
 START = dt.datetime(2026, 5, 3, 22, 0)
 BERLIN = ZoneInfo("Europe/Berlin")
-
-
-def write(folder, text, name="log.csv", encoding="utf-8"):
-    path = folder / name
-    path.write_bytes(text.encode(encoding))
-    return path
-
-
-def table(names, rows, separator="\t"):
-    return "\n".join(separator.join(str(cell) for cell in row) for row in (names, *rows)) + "\n"
 
 
 WRITTEN = (
