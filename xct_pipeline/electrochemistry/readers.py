@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from xct_pipeline.electrochemistry.aligned import with_tabs
 from xct_pipeline.electrochemistry.table import (
     Table,
     frame_table,
@@ -25,7 +26,10 @@ EXTRAS = {"yadg": "biologic", "fastnda": "cycler", "openpyxl": "cycler", "pyimps
 """Extra of this package that installs a reader."""
 SEEN = 1000
 """Cells of a workbook's column that are looked at for dates."""
-NO_TABLE = "holds no table: a line of column names and rows of numbers are needed"
+NO_TABLE = (
+    "holds no table: write it with a line of column names above rows of numbers, and commas, semicolons or tabs "
+    "between the cells"
+)
 
 
 def read_table(path: Path, expected: str | None = None) -> Table:
@@ -63,6 +67,7 @@ def read_table(path: Path, expected: str | None = None) -> Table:
         if not tables:
             raise ValueError(f"{path.name} holds no table CURVE")
         return tables[0]
+    lines = with_tabs(lines)
     row = header_row(lines, expected)
     if row is None:
         raise ValueError(f"{path.name} {NO_TABLE}")
@@ -165,7 +170,7 @@ def read_workbook(path: Path, expected: str | None = None) -> Table:
         raise ValueError(f"{path.name} is no workbook that can be read ({error})") from None
     parts = list(_sheets(sheets, expected))
     if not parts:
-        raise ValueError(f"{path.name} {NO_TABLE}, in one of its sheets")
+        raise ValueError(f"{path.name} {NO_TABLE}; no sheet of it does")
     names, _ = max(parts, key=lambda part: len(part[1]))
     frame = pd.concat([frame for other, frame in parts if other == names], ignore_index=True)
     named = {k: name for k, name in enumerate(unique(names)) if not name.startswith("nan")}
