@@ -19,6 +19,10 @@ NEAR, BESIDE = 5, 3.0
 """... and than so many times the median of so many steps on either side of it."""
 DISAGREE = 0.05
 """Share of the charge passed beyond which two readings of it are told or refused."""
+STEADY, MOSTLY, FEWEST_SWEPT = 0.2, 0.8, 10
+"""A voltage is swept whose rate stays within this share of its median in so much of the rows, of so many at least."""
+UNRESOLVED = 0.1
+"""Share of the charge by which half of the rows may differ from all where a voltage is swept."""
 SIGNS = {"-1": -1, "0": 0, "1": 1, "+1": 1}
 """States that are signs, where one of them is negative."""
 _OUT = re.compile(
@@ -122,6 +126,25 @@ def gaps_of(time_s: Array, usual: float) -> npt.NDArray[np.intp]:
         )
     ]
     return np.array(found, np.intp)
+
+
+def is_swept(time_s: Array, voltage_V: Array | None) -> bool:
+    """Tell whether a voltage changes at a steady rate, up or down: a voltammogram, whose current follows it."""
+    if voltage_V is None or len(time_s) < FEWEST_SWEPT:
+        return False
+    step = np.diff(time_s)
+    rate = np.abs(np.diff(voltage_V)[step > 0] / step[step > 0])
+    usual = float(np.nanmedian(rate)) if len(rate) else 0.0
+    return usual > 0 and float(np.mean(np.abs(rate - usual) <= STEADY * usual)) > MOSTLY
+
+
+def is_resolved(time_s: Array, current: Array) -> bool:
+    """Tell whether every second row of a current gives the charge too, within a tenth of the largest."""
+    part = np.append(0.0, np.cumsum((current[1:] + current[:-1]) / 2 * np.diff(time_s)))
+    every = slice(0, len(time_s), 2)
+    t, i = time_s[every], current[every]
+    coarse = np.append(0.0, np.cumsum((i[1:] + i[:-1]) / 2 * np.diff(t)))
+    return bool(np.abs(part[every] - coarse).max(initial=0.0) <= UNRESOLVED * np.ptp(part))
 
 
 def integrate(

@@ -105,10 +105,10 @@ def read_log(
     """
     choice = replace(options or LogOptions(), **more)
     if choice.charge_sign not in (1, -1):
-        raise ValueError(f"charge_sign must be 1 or -1, not {choice.charge_sign}")
+        raise ValueError(f"charge_sign {choice.charge_sign}: set it to 1 or -1")
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"the cycler's log {path} does not exist")
+        raise ValueError(f"the cycler's log {path} does not exist: set log to the file's path")
     table = read_table(path, next((c for c in (time, absolute_time, charge, current) if c and c != "none"), None))
     none = charge == "none"
     named = Roles(
@@ -163,17 +163,20 @@ class _Reading:
     def log(self, notes: tuple[str, ...]) -> CyclerLog:
         roles, table = self.roles, self.table
         if not roles.time and not roles.absolute_time:
-            raise ValueError(f"{self.source}: name the column that holds the time; {table.listed()}")
+            raise ValueError(f"{self.source}: set time to the column that holds the time; {table.listed()}")
         counted = [name for name in (roles.charge, roles.charge_in, roles.capacity) if name]
         if not counted and not roles.current:
-            raise ValueError(f"{self.source}: name the column of the charge or of the current; {table.listed()}")
+            raise ValueError(f"{self.source}: set charge or current to the column that holds it; {table.listed()}")
         decimal = self._decimal()
         seconds, start, said = times_of(table, roles, self.options, self.scans, decimal, self.time_named)
         values = {q: self._quantity(name, q, decimal) for q, name in self._measured().items()}
         main = values[next(iter(values))]
         keep = np.isfinite(seconds) & np.isfinite(main)
         if not keep.any():
-            raise ValueError(f"{self.source}: no row holds both a time and a charge or current")
+            raise ValueError(
+                f"{self.source}: no row holds both a time and a value of {next(iter(self._measured().values()))!r}; "
+                f"set time, and charge or current, to columns that are filled in the same rows"
+            )
         usual = charges.usual_step(seconds)
         held = {q: v[keep] for q, v in values.items()}
         state, found = (roles.state, ()) if roles.state else self._state_by_words(held)
@@ -283,7 +286,8 @@ class _Reading:
             row = int(np.argmax(falls)) + 1
             raise ValueError(
                 f"{self.source}: time runs backwards at data row {row + 1} ({time_s[row]:g} s after "
-                f"{time_s[row - 1]:g} s); a time that begins again in each step is not the log's: name the total time"
+                f"{time_s[row - 1]:g} s); a time that begins again in each step is not the log's: set time to the "
+                f"total time, or absolute_time to a column of dates, and remove rows that stand twice"
             )
 
     def _current(self, held: dict[str, Array], states: Any | None) -> tuple[Array | None, tuple[str, ...]]:
@@ -315,13 +319,19 @@ class _Reading:
         else:
             assert current is not None
             open_ = () if self.options.integrate_gaps else gaps
-            return charges.integrate(self.source, time_s, current, gaps=open_, steps=steps, between=self._between())
+            between = self._between()
+            told: tuple[str, ...] = ()
+            swept = between is None and charges.is_swept(time_s, held.get("voltage"))
+            if swept and charges.is_resolved(time_s, current):
+                between, told = "mean", ("the voltage is swept: between two rows the current is taken as their mean",)
+            passed = charges.integrate(self.source, time_s, current, gaps=open_, steps=steps, between=between)
+            return charges.Passed(passed.charge_C, (*told, *passed.notes))
         if current is None or len(gaps) or not np.isfinite(current).all():
             return passed
         ways: tuple[Between, ...] = ("mean", "before", "after")
         integrals = [charges.integrate(self.source, time_s, current, between=way).charge_C for way in ways]
-        told = charges.compared(name, passed.charge_C, integrals)
-        return charges.Passed(passed.charge_C, (*passed.notes, *told))
+        differs = charges.compared(name, passed.charge_C, integrals)
+        return charges.Passed(passed.charge_C, (*passed.notes, *differs))
 
     def _between(self) -> Between | None:
         """Return which row's current holds between two; BioLogic's <I> is the mean since the row before."""

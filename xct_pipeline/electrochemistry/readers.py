@@ -10,6 +10,7 @@ from typing import Any
 
 from xct_pipeline.electrochemistry.aligned import with_tabs
 from xct_pipeline.electrochemistry.table import (
+    NO_TABLE,
     Table,
     frame_table,
     header_row,
@@ -26,10 +27,6 @@ EXTRAS = {"yadg": "biologic", "fastnda": "cycler", "openpyxl": "cycler", "pyimps
 """Extra of this package that installs a reader."""
 SEEN = 1000
 """Cells of a workbook's column that are looked at for dates."""
-NO_TABLE = (
-    "holds no table: write it with a line of column names above rows of numbers, and commas, semicolons or tabs "
-    "between the cells"
-)
 
 
 def read_table(path: Path, expected: str | None = None) -> Table:
@@ -49,7 +46,7 @@ def read_table(path: Path, expected: str | None = None) -> Table:
         The file does not exist or holds no table, or its reader is not installed.
     """
     if not path.is_file():
-        raise ValueError(f"the file {path} does not exist")
+        raise ValueError(f"the file {path} does not exist: check its path")
     match path.suffix.lower():
         case ".mpr":
             return read_mpr(path)
@@ -65,7 +62,7 @@ def read_table(path: Path, expected: str | None = None) -> Table:
     if lines and lines[0].strip() == "EXPLAIN":
         tables = gamry_tables(path.name, lines, "CURVE")
         if not tables:
-            raise ValueError(f"{path.name} holds no table CURVE")
+            raise ValueError(f"{path.name} holds no table CURVE: name the file of a charge or a voltammogram")
         return tables[0]
     lines = with_tabs(lines)
     row = header_row(lines, expected)
@@ -83,7 +80,7 @@ def read_mpt(source: str, lines: Sequence[str], cut: bool = False) -> Table:
             row = int(match.group(1)) - 1
             break
     if row >= len(lines) - 1 or "\t" not in lines[row]:
-        raise ValueError(f"{source} is no BioLogic text file: line {row + 1} holds no column names")
+        raise ValueError(f"{source} is no BioLogic text file: line {row + 1} holds no column names; export it again")
     return text_table(source, lines, row, "\t", lines[:row], "BioLogic", cut=cut)
 
 
@@ -167,7 +164,7 @@ def read_workbook(path: Path, expected: str | None = None) -> Table:
     try:
         sheets = pd.read_excel(path, sheet_name=None, header=None, dtype=object)
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path.name} is no workbook that can be read ({error})") from None
+        raise ValueError(f"{path.name} is no workbook that can be read ({error}); save it again as .xlsx") from None
     parts = list(_sheets(sheets, expected))
     if not parts:
         raise ValueError(f"{path.name} {NO_TABLE}; no sheet of it does")

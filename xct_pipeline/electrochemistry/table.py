@@ -31,6 +31,10 @@ MOST_WORDS_BELOW = 20
 """Lines below a table that may be words."""
 BESIDE, FEWEST_BESIDE = 20, 10
 """Rows that the last one is held against, at most and at least."""
+NO_TABLE = (
+    "holds no table: write it with a line of column names above rows of numbers, and commas, semicolons or tabs "
+    "between the cells"
+)
 OF_SPECTRA = (
     "hz",
     "khz",
@@ -93,7 +97,7 @@ class Table:
             plain = name.removesuffix("#1")
             if plain in self.names and plain != name:
                 return self.load(plain)
-            raise ValueError(f"{self.source} has no column {name!r}; {self._near(name)}")
+            raise ValueError(f"{self.source} has no column {name!r}: name one that it has; {self._near(name)}")
         cells = self.load(name)
         for other in self.names:
             if re.fullmatch(re.escape(name) + r"#\d+", other) and not _equal(cells, self.load(other)):
@@ -142,9 +146,9 @@ def read_text(path: Path) -> str:
             with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
                 data = packed.read(MOST_BYTES + 1)
         except (OSError, EOFError) as error:
-            raise ValueError(f"{path.name} is packed with gzip and damaged ({error})") from None
+            raise ValueError(f"{path.name} is packed with gzip and damaged ({error}): copy it again") from None
         if len(data) > MOST_BYTES:
-            raise ValueError(f"{path.name} unpacks to more than {MOST_BYTES} bytes, which no log has")
+            raise ValueError(f"{path.name} unpacks to more than {MOST_BYTES} bytes, which no log has: check the file")
     if data[:4] == b"PK\x03\x04":
         raise ValueError(f"{path.name} is a packed file (a workbook?), not text; name a workbook .xlsx")
     if data[:4] in (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"):
@@ -193,7 +197,7 @@ def text_table(
         names.pop()
     body = [line for line in lines[row + 1 :] if line.strip() and not line.startswith("#")]
     if not names or not body:
-        raise ValueError(f"{source} holds no table: a line of column names and rows of numbers are needed")
+        raise ValueError(f"{source} {NO_TABLE}")
     _refuse_bare_commas(source, separator, names, body[0])
     named = unique(names)
     units: dict[str, str] = {}

@@ -82,11 +82,14 @@ def scale(
     known = ", ".join(UNITS[quantity])
     if unit is None:
         raise ValueError(
-            f"{source}: column {column!r} has no unit in its name; give the unit of the {quantity} ({known})"
+            f"{source}: column {column!r} has no unit in its name; set units = {{ {quantity} = ... }} ({known})"
         )
     size = size_of(unit, quantity)
     if size is None:
-        raise ValueError(f"{source}: {unit!r} is not a unit of {quantity} (column {column!r}); known are {known}")
+        raise ValueError(
+            f"{source}: {unit!r} is not a unit of {quantity} (column {column!r}); set "
+            f"units = {{ {quantity} = ... }} to one of {known}"
+        )
     return size
 
 

@@ -70,7 +70,7 @@ def test_units_as_arguments(tmp_path):
     np.testing.assert_allclose(found.charge_C, [0, 7.2])
     with pytest.raises(ValueError, match="'t' has no unit"):
         read_log(path, time="t", charge="q")
-    with pytest.raises(ValueError, match=r"'furlong' is not a unit of time .* known are s,"):
+    with pytest.raises(ValueError, match=r"'furlong' is not a unit of time .* to one of s,"):
         read_log(path, time="t", charge="q", units={"time": "furlong", "charge": "C"})
 
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_a_log(tmp_path, log):
     with pytest.raises(ValueError, match="does not exist"):
         read_log(tmp_path / "none.csv", time="time_s", charge="charge_C")
     strange = write(tmp_path / "s.csv", "alpha,beta_C\n0,0\n5,1\n")
-    with pytest.raises(ValueError, match="name the column that holds the time"):
+    with pytest.raises(ValueError, match="set time to the column that holds the time"):
         read_log(strange, charge="beta_C")
     with pytest.raises(ValueError, match="charge or of the current"):
         read_log(strange, time="alpha")
