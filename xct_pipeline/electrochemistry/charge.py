@@ -21,6 +21,8 @@ DISAGREE = 0.05
 """Share of the charge passed beyond which two readings of it are told or refused."""
 STEADY, MOSTLY, FEWEST_SWEPT = 0.2, 0.8, 10
 """A voltage is swept whose rate stays within this share of its median in so much of the rows, of so many at least."""
+CHANGED = 0.1
+"""Share by which a current of another step differs."""
 UNRESOLVED = 0.1
 """Share of the charge by which half of the rows may differ from all where a voltage is swept."""
 SIGNS = {"-1": -1, "0": 0, "1": 1, "+1": 1}
@@ -99,6 +101,23 @@ def signed(source: str, current: Array, states: Any | None, asked: bool = False)
     if not (direction == -1).any():
         return current, ()
     return current * np.where(direction == -1, -1.0, 1.0), ("the current has no sign; it is taken from the state",)
+
+
+def moves_of(current: Array, voltage_V: Array) -> tuple[float, float, float]:
+    """Return the furthest that a voltage rises and falls while one current flows, and its span there, V.
+
+    Where the current changes, the voltage's jump is left aside.
+    """
+    flows = np.nan_to_num(current) > 1e-3 * float(np.nanmax(np.abs(current), initial=0.0))
+    known = flows & np.isfinite(voltage_V)
+    if not known.any():
+        return 0.0, 0.0, 0.0
+    changed = np.abs(np.diff(current)) > CHANGED * np.maximum(np.abs(current[1:]), np.abs(current[:-1]))
+    bounds = np.flatnonzero(changed | (known[1:] != known[:-1])) + 1
+    runs = [voltage_V[rows[1:]] for rows in np.split(np.arange(len(current)), bounds) if known[rows[0]]]
+    up = max((float((run - np.minimum.accumulate(run)).max(initial=0.0)) for run in runs), default=0.0)
+    down = max((float((np.maximum.accumulate(run) - run).max(initial=0.0)) for run in runs), default=0.0)
+    return up, down, float(np.ptp(voltage_V[known]))
 
 
 def usual_step(time_s: Array) -> float:

@@ -28,6 +28,8 @@ from xct_pipeline.electrochemistry.units import Quantity, scale
 
 Array = npt.NDArray[np.float64]
 
+JITTER = 0.05
+"""Share of a usual step by which a time may step back."""
 SAMPLE = 5000
 """Cells of a column that are looked at for its decimal sign, from each end."""
 
@@ -144,6 +146,15 @@ def _paired(table: Table, roles: Roles) -> Roles:
     return replace(roles, charge=None, charge_in=pair[0], charge_out=pair[1]) if pair else roles
 
 
+def _levelled(time_s: Array, usual: float) -> tuple[Array, tuple[str, ...]]:
+    """Return times without steps back that are far smaller than a usual step, as where an instrument changes steps."""
+    back = -np.diff(time_s)
+    if not (back > 0).any() or back.max() > JITTER * usual:
+        return time_s, ()
+    note = f"the time steps back by up to {back.max():.3g} s in {int((back > 0).sum())} row(s); it is held there"
+    return np.maximum.accumulate(time_s), (note,)
+
+
 @dataclass(frozen=True)
 class _Reading:
     """One log being read."""
@@ -182,7 +193,7 @@ class _Reading:
         state, found = (roles.state, ()) if roles.state else self._state_by_words(held)
         states, by = self._states(state, held, seconds, keep, decimal)
         steps = None if roles.step is None else np.asarray(table.column(roles.step), dtype=object)[keep]
-        time_s = seconds[keep]
+        time_s, level = _levelled(seconds[keep], usual)
         self._refuse_backwards(time_s)
         gaps = charges.gaps_of(time_s, usual)
         current, told = self._current(held, states)
@@ -195,7 +206,11 @@ class _Reading:
             start,
             None if current is None else sign * current,
             tuple((float(time_s[k - 1]), float(time_s[k])) for k in gaps),
-            (*table.notes, *notes, *found, *said, *by, *told, *passed.notes, *self._gap_notes(time_s, gaps, passed)),
+            (
+                *(*table.notes, *notes, *found, *said, *level, *by, *told, *passed.notes),
+                *self._gap_notes(time_s, gaps, passed),
+                *self._one_way_notes(held, states),
+            ),
         )
 
     def _state_by_words(self, held: dict[str, Array]) -> tuple[str | None, tuple[str, ...]]:
@@ -222,7 +237,7 @@ class _Reading:
             return states, ()
         energies = numbered.energies_of(self.table, decimal)
         pair = None if energies is None else (energies[0][keep], energies[1][keep])
-        return numbered.understood(self.source, name, states, flow, pair)
+        return numbered.understood(self.source, name, states, flow, pair, self.state_named)
 
     def _flow(self, held: dict[str, Array], time_s: Array) -> numbered.Flow | None:
         """Return what flows without a sign in each row; None where its sign is known."""
@@ -348,6 +363,19 @@ class _Reading:
             return None
         direction = charges.direction_of(states).astype(float)
         return None if (direction == 2).any() else direction
+
+    def _one_way_notes(self, held: dict[str, Array], states: Any | None) -> tuple[str, ...]:
+        """Tell of a current that could lack its sign: the voltage rises and falls while it flows."""
+        current, voltage = held.get("current"), held.get("voltage")
+        if current is None or voltage is None or states is not None or self.state_left or len(held) > 2:
+            return ()
+        up, down, span = charges.moves_of(current, voltage)
+        if np.nanmin(current) < 0 or min(up, down) < 0.5 * span or span <= 0:
+            return ()
+        return (
+            f"the current is never negative, yet under it the voltage rises by {up:.3g} V and falls by {down:.3g} V: "
+            "if it has no sign, set state to the column that tells the direction",
+        )
 
     def _gap_notes(self, time_s: Array, gaps: npt.NDArray[np.intp], passed: charges.Passed) -> tuple[str, ...]:
         if not len(gaps) or any("gap(s)" in note for note in passed.notes):

@@ -25,6 +25,8 @@ from xct_pipeline.electrochemistry.table import (
 
 EXTRAS = {"yadg": "biologic", "fastnda": "cycler", "openpyxl": "cycler", "pyimpspec": "impedance"}
 """Extra of this package that installs a reader."""
+COMMENT = re.compile(r"\s*(%+|//+)\s?(?=.*\w)")
+"""Other marks of a comment, as they stand at the beginning of a line."""
 SEEN = 1000
 """Cells of a workbook's column that are looked at for dates."""
 
@@ -64,7 +66,7 @@ def read_table(path: Path, expected: str | None = None) -> Table:
         if not tables:
             raise ValueError(f"{path.name} holds no table CURVE: name the file of a charge or a voltammogram")
         return tables[0]
-    lines = with_tabs(lines)
+    lines = with_tabs([COMMENT.sub("# ", line, count=1) if COMMENT.match(line) else line for line in lines])
     row = header_row(lines, expected)
     if row is None:
         raise ValueError(f"{path.name} {NO_TABLE}")

@@ -38,6 +38,13 @@ _OF_DIRECTION = re.compile(
 )
 
 
+_STEP_TYPE = re.compile("step|工步|状态", re.IGNORECASE)
+_OF_MODE = re.compile(
+    r"((step|work|cycler?|op(eration)?) ?)?(mode|modus|type|kind)|command|control|op(eration)?|function|betriebsart",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True)
 class Flow:
     """What flows in the rows of a log.
@@ -79,11 +86,15 @@ def codes_of(states: Words) -> Words | None:
     return plain if whole else None
 
 
+def is_of_direction(name: str) -> bool:
+    """Tell whether a column's name is that of a direction; numbers of a mode or a command may be of anything."""
+    return _OF_DIRECTION.fullmatch(name.strip()) is not None
+
+
 def column_of_codes(table: Table, names: Sequence[str]) -> str | None:
-    """Return the first column with a name of a direction that holds two to six whole numbers."""
-    for name in names:
-        if not _OF_DIRECTION.fullmatch(name.strip()):
-            continue
+    """Return the first column with a name of a direction, else of a mode, that holds two to six whole numbers."""
+    of_mode = [name for name in names if _OF_MODE.fullmatch(name.strip())]
+    for name in (*filter(is_of_direction, names), *of_mode):
         codes = codes_of(np.asarray(table.load(name), dtype=object))
         if codes is not None and len(set(codes.tolist())) > 1:
             return name
@@ -91,7 +102,7 @@ def column_of_codes(table: Table, names: Sequence[str]) -> str | None:
 
 
 def understood(
-    source: str, name: str, states: Words, flow: Flow, energies: tuple[Array, Array] | None
+    source: str, name: str, states: Words, flow: Flow, energies: tuple[Array, Array] | None, asked: bool = False
 ) -> tuple[Words | None, tuple[str, ...]]:
     """Return words for states that are numbers, and how they were found; words as they are.
 
@@ -114,8 +125,11 @@ def understood(
         if ways is not None and all(ways[code] == -signs[code] for code in flowing):
             raise _either(source, name, flowing, codes, flow, f", but by {how} it is the other way round")
         return states, ()
-    if ways is None and flow.net_C is not None:
-        return None, (f"the numbers of {name!r} say no direction and were left aside",)
+    if ways is None and (flow.net_C is not None or not (asked or is_of_direction(name) or _STEP_TYPE.search(name))):
+        return None, (
+            f"the numbers of {name!r} were left aside, as nothing says that they are those of a direction; if they "
+            f"are, set state and states",
+        )
     if ways is None:
         raise _either(source, name, flowing, codes, flow, "")
     words = np.array([WORDS[ways.get(code, 0)] for code in codes.tolist()], dtype=object)
@@ -140,7 +154,7 @@ def _found(
 
 
 def _by(codes: Words, flowing: Sequence[str], moved: Array) -> dict[str, int] | None:
-    """Return the direction in which something moves under each number, None where it moves both ways or not."""
+    """Return the direction in which something moves under each number; None for both ways, none, or down alone."""
     ways = {}
     for code in flowing:
         inside = moved[codes == code]
@@ -148,7 +162,8 @@ def _by(codes: Words, flowing: Sequence[str], moved: Array) -> dict[str, int] | 
         if all_ <= 0 or abs(net) < ONE_WAY * all_:
             return None
         ways[code] = 1 if net > 0 else -1
-    return ways if set(ways.values()) == {1, -1} else None
+    # all down may be a discharge, or the overpotential of a charge that decays
+    return ways if 1 in ways.values() else None
 
 
 def _by_voltage(codes: Words, flowing: Sequence[str], flow: Flow) -> dict[str, int] | None:

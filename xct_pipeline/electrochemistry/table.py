@@ -10,7 +10,7 @@ import gzip
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -201,13 +201,23 @@ def text_table(
     _refuse_bare_commas(source, separator, names, body[0])
     named = unique(names)
     units: dict[str, str] = {}
-    if is_units(split(body[0], separator)):
-        found = split(body[0], separator)
+    first = body[0]
+    if is_units(split(first, separator)):
+        found = split(first, separator)
         units = {n: u.strip("()[] ") for n, u in zip(named, found, strict=False) if u}
         body = body[1:]
+    body, again = _without_names(body, {lines[row].strip(), first.strip()} if units else {lines[row].strip()})
     body, notes = without_end(body, separator, cut)
+    notes = (*again, *notes)
     loader = _Loader(named, "\n".join(body), separator)
     return Table(source, named, loader, units, tuple(header), instrument, notes)
+
+
+def _without_names(body: Sequence[str], names: Collection[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Return rows without lines that repeat the names or units, as where a recording began again."""
+    rows = [line for line in body if line.strip() not in names]
+    again = len(body) - len(rows)
+    return rows, (f"names that stand again in {again} line(s) among the rows were left out",) if again else ()
 
 
 def without_end(body: Sequence[str], separator: str, cut: bool) -> tuple[list[str], tuple[str, ...]]:
@@ -321,7 +331,8 @@ def header_row(lines: Sequence[str], expected: str | None) -> int | None:
                 return k
     found = list(_candidates(lines, useful))
     if found:  # a head may hold small tables of its own
-        return max(found, key=lambda k: _rows_below(lines, useful, k))
+        longest = max(found, key=lambda k: _rows_below(lines, useful, k))
+        return next(k for k in found if lines[k].strip() == lines[longest].strip())  # names may stand there again
     plain = [k for k in useful if not lines[k].startswith("#")]
     return plain[0] if len(plain) > 1 else None
 

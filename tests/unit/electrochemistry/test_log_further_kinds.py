@@ -203,6 +203,50 @@ def test_a_line_that_was_cut_short_is_left_out(tmp_path_factory, lost, end):
     assert said != (complete or lost >= len(ROWS[-1][0]) + 15 + len(end))
 
 
+@settings(max_examples=25, deadline=None)
+@given(places=st.lists(st.integers(1, 60), min_size=1, max_size=3, unique=True), units=st.booleans())
+def test_names_that_stand_again_among_the_rows(tmp_path_factory, places, units):
+    names, *rows = WHOLE.splitlines()
+    head = ["Time;I;U", "s;mA;V"] if units else [names]
+    lines = [line for k, row in enumerate(rows) for line in ([*head, row] if k in (0, *places) else [row])]
+    found = read_log(write(tmp_path_factory.mktemp("again"), "\n".join(lines) + "\n"))
+    np.testing.assert_allclose(found.time_s, 60 * np.arange(61))
+    assert any("names that stand again in" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("mark", ["#", "%", "//", "%%"])
+def test_comments_of_other_programs(tmp_path, mark):
+    lines = WHOLE.splitlines()
+    text = "\n".join(
+        [f"{mark} a logger of our own", f"{mark} {lines[0]}", *lines[1:20], f"{mark} touched", *lines[20:]]
+    )
+    found = read_log(write(tmp_path, text + "\n"))
+    np.testing.assert_allclose(found.time_s, 60 * np.arange(61))
+
+
+def test_a_time_that_jitters_is_held_and_told(tmp_path):
+    rows = [(f"{60 * k - (0.002 if k in (20, 40) else 0):.3f}", 1) for k in range(61)]
+    rows[19] = (rows[20][0].replace("1199.998", "1200.000"), 1)
+    found = read_log(write(tmp_path, table(("Time (s)", "I (mA)"), rows)))
+    assert np.all(np.diff(found.time_s) >= 0)
+    assert any("steps back by up to 0.002 s in 1 row" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("t/h", "I/A", "E/V"),
+        ("t [h]", "I [A]", "E [V]"),
+        ("Programmdauer/h", "Strom/A", "Spannung/V"),
+        ("Testzeit (h)", "Strom (A)", "Spannung (V)"),
+    ],
+)
+def test_short_and_german_names(tmp_path, names):
+    rows = [(f"{k / 60:.6f}", "0.001", "3.7") for k in range(61)]
+    found = read_log(write(tmp_path, table(names, rows)))
+    assert (found.charge_C[-1], found.voltage_V[0]) == (pytest.approx(3.6), 3.7)
+
+
 def test_words_below_a_table_are_left_out_and_told(tmp_path):
     found = read_log(write(tmp_path, WHOLE + "\nEnd of file\n61 rows: see the head\n"))
     assert len(found.time_s) == 61

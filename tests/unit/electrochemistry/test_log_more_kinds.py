@@ -142,7 +142,6 @@ REFUSED = {
     "bare decimal commas": ("t_s,Q_mAh\n0,5,0,0\n1800,5,0,5\n", "4 cells below 2 names: commas stand both"),
     "infinite": ("t_s,Q_mAh\n0,0\n1800,inf\n3600,1\n", "'inf' in column 'Q_mAh', data row 2, is no number"),
     "summary": ("t_s,Q_mAh\n0,0\n3600,1\nTotal,1\n", "'Total' in column 't_s', data row 3, is no number"),
-    "names again": ("t_s,Q_mAh\n0,0\nt_s,Q_mAh\n3600,1\n", "data row 2, is no number"),
     "reversed": ("t_s,Q_mAh\n60,1\n0,0\n", "time runs backwards at data row 2"),
 }
 

@@ -108,3 +108,28 @@ def test_words_are_explained_by_the_configuration(tmp_path):
         read_log(path)
     found = read_log(path, states={"Foo": "charge", "Baz": "discharge", "Bar": "rest"})
     np.testing.assert_allclose(found.charge_C, truth, atol=0.07)
+
+
+@pytest.mark.parametrize("name", ["Mode", "Cycler Mode", "Command", "Operation"])
+def test_numbers_of_a_mode_are_read_where_the_voltage_explains_them(tmp_path, name):
+    rows, truth = cell([1, 0, -1], ("1", "3", "2"))
+    found = read_log(written(tmp_path, rows, (0, 1, 2, 3), name))
+    np.testing.assert_allclose(found.charge_C, truth, atol=0.07)
+    rows, _ = cell([1, 1], ("1", "3", "2"))
+    both = [(*row[:1], "1" if row[0] < 1.5 * HOUR else "2", *row[2:]) for row in rows]  # both charge
+    found = read_log(written(tmp_path, both, (0, 1, 2, 3), name))
+    assert found.charge_C[-1] == pytest.approx(7.2)
+    assert any("{ 1 = 'charge', 2 = 'charge' }" in note for note in found.notes)
+    flat = [(*row[:3], 3.7, *row[4:]) for row in both]
+    found = read_log(written(tmp_path, flat, (0, 1, 2, 3), name))
+    assert found.charge_C[-1] == pytest.approx(7.2)
+    assert any("were left aside" in note for note in found.notes)
+
+
+def test_a_current_that_could_lack_its_sign_is_told(tmp_path):
+    rows, _ = cell([1, 0, -1], ("1", "3", "2"))
+    found = read_log(written(tmp_path, rows, (0, 2, 3)))
+    assert any("the current is never negative, yet" in note and "set state" in note for note in found.notes)
+    for ways in ([1, 0, 1], [1, 1]):
+        rows, _ = cell(ways, ("1", "3", "2"))
+        assert not any("never negative" in note for note in read_log(written(tmp_path, rows, (0, 2, 3))).notes)
