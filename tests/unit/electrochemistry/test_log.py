@@ -81,9 +81,9 @@ def test_unknown_unit_in_a_name(tmp_path):
 
 
 def test_unknown_column_names_the_near_ones(log):
-    with pytest.raises(ValueError, match="no column 'charge_c': .* did you mean 'charge_C'"):
+    with pytest.raises(ValueError, match=r"no column 'charge_c': .* did you mean 'charge_C'"):
         read_log(log, time="time_s", charge="charge_c")
-    with pytest.raises(ValueError, match="no column 'zzz': .* its columns are 'time_s', 'charge_C'"):
+    with pytest.raises(ValueError, match=r"no column 'zzz': .* its columns are 'time_s', 'charge_C'"):
         read_log(log, time="zzz", charge="charge_C")
 
 
