@@ -28,11 +28,15 @@ UNRESOLVED = 0.1
 SIGNS = {"-1": -1, "0": 0, "1": 1, "+1": 1}
 """States that are signs, where one of them is negative."""
 _OUT = re.compile(
-    r"-|d|d[_ ]?c.*|.*(dchg|dischg|disch|dis\b|dch\b|放电|entlad|d[ée]charg|descarg|scaric).*", re.IGNORECASE
+    r"-|d|d[_ ]?c.*|.*(dchg|dischg|disch|dis\b|dch\b|放电|entlad|ontlad|urladd|d[ée]charg|descarg|scaric|rozład|разряд"
+    r"|放電|방전).*",
+    re.IGNORECASE,
 )
-_IN = re.compile(r"\+|c|c[_ ]c?c.*|.*(chg|charg|cha\b|充电|\blade|carga|carica).*", re.IGNORECASE)
+_IN = re.compile(
+    r"\+|c|c[_ ]c?c.*|.*(chg|charg|cha\b|充电|\b(auf)?lade|laddn|carga|carica|ładow|заряд|充電|충전).*", re.IGNORECASE
+)
 _REST = re.compile(
-    r"r|p|s|o|i|e|0|.*\brest\b.*|ocv.*|.*pause.*|pau|idle.*|susp.*|ruhe.*|repos.*|.*(静置|搁置).*|finish.*|end.*|off.*|",
+    r"r|p|s|o|i|e|0|.*\brest\b.*|ocv.*|.*pause.*|pau|idle.*|susp.*|ruhe.*|repos.*|rust|vila|pauza|пауза|.*(静置|搁置|休止|휴지).*|finish.*|end.*|off.*|",
     re.IGNORECASE,
 )
 

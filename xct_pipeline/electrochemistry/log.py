@@ -209,7 +209,7 @@ class _Reading:
             (
                 *(*table.notes, *notes, *found, *said, *level, *by, *told, *passed.notes),
                 *self._gap_notes(time_s, gaps, passed),
-                *self._one_way_notes(held, states),
+                *self._one_way_notes(held, time_s, states),
             ),
         )
 
@@ -364,17 +364,21 @@ class _Reading:
         direction = charges.direction_of(states).astype(float)
         return None if (direction == 2).any() else direction
 
-    def _one_way_notes(self, held: dict[str, Array], states: Any | None) -> tuple[str, ...]:
+    def _one_way_notes(self, held: dict[str, Array], time_s: Array, states: Any | None) -> tuple[str, ...]:
         """Tell of a current that could lack its sign: the voltage rises and falls while it flows."""
-        current, voltage = held.get("current"), held.get("voltage")
-        if current is None or voltage is None or states is not None or self.state_left or len(held) > 2:
+        voltage, others = held.get("voltage"), [name for name in held if name != "voltage"]
+        if voltage is None or states is not None or self.state_left or len(others) != 1:
             return ()
+        current = held[others[0]]
+        if others != ["current"]:
+            steps = np.diff(time_s, prepend=time_s[0] - 1)
+            current = np.diff(current, prepend=current[0]) / np.where(steps > 0, steps, np.inf)
         up, down, span = charges.moves_of(current, voltage)
         if np.nanmin(current) < 0 or min(up, down) < 0.5 * span or span <= 0:
             return ()
         return (
-            f"the current is never negative, yet under it the voltage rises by {up:.3g} V and falls by {down:.3g} V: "
-            "if it has no sign, set state to the column that tells the direction",
+            f"the {others[0]} goes one way only, yet under it the voltage rises by {up:.3g} V and falls by {down:.3g} "
+            "V: if it has no sign, set state to the column that tells the direction",
         )
 
     def _gap_notes(self, time_s: Array, gaps: npt.NDArray[np.intp], passed: charges.Passed) -> tuple[str, ...]:

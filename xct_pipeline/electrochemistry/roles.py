@@ -68,6 +68,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"<i>/(m|u|n)?a",
         r"(cur|current|strom)\b.*",
         r"current_.*",
+        r"(meas(ured)?|cell|batt(ery)?|actual|ist)[ ._-]*(current|strom)\b.*",
         r"m?amps.*",
         r"im ?\(a\)",
         r"we\(\d+\)\.current.*",
@@ -80,6 +81,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"<ewe/v>",
         r"(voltage|volts?|spannung|potential)\b.*",
         r"voltage_.*",
+        r"(meas(ured)?|cell|batt(ery)?|actual|ist)[ ._-]*(voltage|spannung)\b.*",
         r"vf ?\(v\)",
         r"we\(\d+\)\.potential.*",
         r"[ue]( ?[(\[_/].*)?",
@@ -97,6 +99,12 @@ _QUANTITY: dict[str, Quantity] = {
     "current": "current",
     "voltage": "voltage",
 }
+NOT_MEASURED = re.compile(
+    r"(?<![a-z])(set ?point|set|limit|range|cut ?-?off|max(imum)?|min(imum)?|target|nominal|rated|preset|demand"
+    r"|compliance|upper|lower|threshold|error|offset|std|soll(wert)?|grenze|bereich)(?![a-z])",
+    re.IGNORECASE,
+)
+"""Words of a name that make it one of what was set or allowed, not of what was measured."""
 MOST_WORDS = 50
 """Different words of a column that can be that of the state."""
 PARTNERS = (("discharging", "charging"), ("discharge", "charge"), ("dchg", "chg"), ("dischg", "chg"))
@@ -149,10 +157,13 @@ def _fits(table: Table, name: str, role: str) -> bool:
     quantity = _QUANTITY.get(role)
     if quantity is None:
         return True
+    unit = unit_of(name)
+    if NOT_MEASURED.search(name if unit is None else name.replace(unit, "")):  # minutes are no minimum
+        return False
     unit = table.units.get(name) or unit_of(name)
     clock = role == "time" and (unit is None or size_of(unit, "time") is None)
     if clock:  # h:m:s need no unit; the cells are looked at when they are read
-        return bool(re.fullmatch(r".*time(\(h.*\))?|.*(zeit|dauer)", name.strip().lower()))
+        return bool(re.fullmatch(r".*(time|zeit|dauer)( ?[(\[]h.*[)\]])?", name.strip().lower()))
     return unit is not None and size_of(unit, quantity) is not None
 
 

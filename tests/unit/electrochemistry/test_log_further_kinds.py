@@ -247,6 +247,17 @@ def test_short_and_german_names(tmp_path, names):
     assert (found.charge_C[-1], found.voltage_V[0]) == (pytest.approx(3.6), 3.7)
 
 
+@pytest.mark.parametrize("word", ["Set", "Setpoint", "Limit", "Range", "Cut-off", "Max", "Target", "Sollwert"])
+@pytest.mark.parametrize("behind", [True, False])
+def test_what_was_set_or_allowed_is_not_what_was_measured(tmp_path, word, behind):
+    names = [f"{n} {word}" if behind else f"{word} {n}" for n in ("Current", "Voltage", "Time", "Capacity")]
+    units = [f"{name} ({unit})" for name, unit in zip(names, ("mA", "V", "s", "mAh"), strict=True)]
+    rows = [(5, 4.2, 9999, 100 + k, 60 * k, 1, 3.7) for k in range(61)]
+    measured = ("Test Time (s)", "Measured Current (mA)" if behind else "Current (mA)", "Cell Voltage (V)")
+    found = read_log(write(tmp_path, table((*units, *measured), rows)))
+    assert (found.time_s[-1], found.charge_C[-1], found.voltage_V[0]) == (HOUR, pytest.approx(3.6), 3.7)
+
+
 def test_words_below_a_table_are_left_out_and_told(tmp_path):
     found = read_log(write(tmp_path, WHOLE + "\nEnd of file\n61 rows: see the head\n"))
     assert len(found.time_s) == 61

@@ -129,7 +129,11 @@ def test_numbers_of_a_mode_are_read_where_the_voltage_explains_them(tmp_path, na
 def test_a_current_that_could_lack_its_sign_is_told(tmp_path):
     rows, _ = cell([1, 0, -1], ("1", "3", "2"))
     found = read_log(written(tmp_path, rows, (0, 2, 3)))
-    assert any("the current is never negative, yet" in note and "set state" in note for note in found.notes)
+    assert any("the current goes one way only, yet" in note and "set state" in note for note in found.notes)
+    counted = np.maximum.accumulate([row[4] + (k >= 122) for k, row in enumerate(rows)])
+    throughput = [(*row[:4], q, *row[5:]) for row, q in zip(rows, counted, strict=True)]
+    found = read_log(written(tmp_path, throughput, (0, 4, 3)))
+    assert any("the capacity goes one way only, yet" in note for note in found.notes)
     for ways in ([1, 0, 1], [1, 1]):
         rows, _ = cell(ways, ("1", "3", "2"))
-        assert not any("never negative" in note for note in read_log(written(tmp_path, rows, (0, 2, 3))).notes)
+        assert not any("one way only" in note for note in read_log(written(tmp_path, rows, (0, 2, 3))).notes)
