@@ -22,6 +22,7 @@ MOST_ALIKE = 0.9
 """Share of them that must have as many cells as each other."""
 _DAY = re.compile(r"\d{1,4}([./-])(\d{1,2}|[A-Za-z]{3})\1\d{1,4}|\d+d")
 _TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?")
+_OF_DATE = re.compile(r"\b(date|datum) +(time|zeit)\b", re.IGNORECASE)
 _HALF = re.compile(r"[AaPp]\.?[Mm]\.?")
 Cut = Callable[[str], list[str]]
 
@@ -60,8 +61,13 @@ def _bracketed(line: str) -> list[str]:
     return cells
 
 
+def _moment(line: str) -> list[str]:
+    """Return names as `_bracketed` does, "Date Time" as one of them."""
+    return [cell.replace("\a", " ") for cell in _bracketed(_OF_DATE.sub("\\1\a\\2", line))]
+
+
 VALUES: tuple[Cut, ...] = (_wide, _dated, _narrow)
-NAMES: tuple[Cut, ...] = (_wide, _bracketed, _narrow)
+NAMES: tuple[Cut, ...] = (_wide, _bracketed, _narrow, _moment)
 
 
 def with_tabs(lines: Sequence[str]) -> list[str]:

@@ -1,9 +1,9 @@
 """Which way a current without a sign flows where its state is a number: by what is said of it, or by what it does.
 
 A cell's voltage rises while it is charged and falls while it is discharged (it is passive: the change of its voltage
-with the charge has the sign of a resistance); where the voltage of a cell of two like electrodes is positive under
-one state and negative under the other, its sign is that of the current. A charge that is counted up and down says the
-same, and so do two columns of energy.
+with the charge has the sign of a resistance), and jumps the same way where the state begins; where the voltage of a
+cell of two like electrodes is positive under one state and negative under the other, its sign is that of the current.
+A charge that is counted up and down says the same, and so do two columns of energy.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ ONE_WAY = 0.8
 """Share of what a voltage moves that has to go one way under a state."""
 MOVES = 0.05
 """Share of the voltage's span that it has to move by under a state to say anything."""
+JUMPS = 0.02
+"""Share of the voltage's span that it jumps by, at the begin of a state, against the way that it then moves."""
 _OF_DIRECTION = re.compile(
     r"(charge ?/ ?discharge|c/d|dir(ection)?|richtung|sens|way|sign|polarity|state|status|md|zustand)"
     r"([ _]?(flag|code|id|no|nr))?",
@@ -175,14 +177,21 @@ def _by_voltage(codes: Words, flowing: Sequence[str], flow: Flow) -> dict[str, i
         if set(ways.values()) == {1, -1}:
             return ways
     span = float(np.ptp(voltage[used])) if used.any() else 0.0
-    moved = np.zeros(len(voltage))
+    moved, jumped = np.zeros(len(voltage)), np.zeros(len(voltage))
     bounds = np.flatnonzero((codes[1:] != codes[:-1]) | (used[1:] != used[:-1])) + 1
     for rows in np.split(np.arange(len(voltage)), bounds):
+        begin = rows[min(1, len(rows) - 1)]
+        if used[rows[0]] and rows[0] > 0 and np.isfinite(voltage[rows[0] - 1]):
+            jumped[rows[0]] = voltage[begin] - voltage[rows[0] - 1]
         if used[rows[0]] and len(rows) > 2:  # from the second row on: the first may still hold the voltage before
             moved[rows[0]] = voltage[rows[-1]] - voltage[rows[1]]
     if any(np.abs(moved[codes == code]).sum() < MOVES * span for code in flowing):
         return None
-    return _by(codes, flowing, moved)
+    found = _by(codes, flowing, moved)
+    jumps = {code: float(jumped[codes == code].sum()) for code in flowing}
+    if found is None or any(jumps[code] * found[code] < -JUMPS * span for code in flowing):
+        return None  # a voltage that jumps up where it then falls: the overpotential decays
+    return found
 
 
 def _either(source: str, name: str, flowing: Sequence[str], codes: Words, flow: Flow, said_of: str) -> ValueError:
@@ -192,7 +201,9 @@ def _either(source: str, name: str, flowing: Sequence[str], codes: Words, flow: 
     shown = []
     for ways in readings:
         sign = np.array([ways.get(code, 0) for code in codes.tolist()])
-        shown.append(f"{float((sign * flow.amount_C).sum()):.4g} C at the end with states = {_set(ways)}")
+        passed = np.round(np.cumsum(sign * flow.amount_C), 9) + 0.0
+        span = f"{passed[-1]:.4g} C at the end, {passed.min():.4g} to {passed.max():.4g} C between,"
+        shown.append(f"{span} with states = {_set(ways)}")
     numbers_ = ", ".join(map(repr, flowing))
     return ValueError(
         f"{source}: what flows has no sign, and the states {numbers_} of {name!r} are neither charge, discharge nor "

@@ -32,7 +32,7 @@ def printed(names, rows, gap, right):
     gap=st.sampled_from([0, 1, 2, 4]),
     right=st.booleans(),
     comma=st.booleans(),
-    dated=st.booleans(),
+    dated=st.sampled_from(["", "Date", "Date Time"]),
     head=st.sampled_from(["", "# measured by hand\n", "Cell: A 17\nOperator: x, y\n\n", "cell 5, second run;\n"]),
     names=st.sampled_from([("time_s", "I_mA", "U_V"), ("Time (s)", "I (mA)", "U (V)"), ("Time[s]", "I[mA]", "U[V]")]),
     mark=st.sampled_from(["", "# "]),
@@ -43,7 +43,7 @@ def test_columns_set_apart_by_blanks(tmp_path_factory, gap, right, comma, dated,
         cells = [f"{60 * k:.1f}", f"{-1 - k / 50:.4f}", f"{3.7 + k / 1000:.3f}"]
         cells = [cell.replace(".", ",") if comma else cell for cell in cells]
         rows.append(([f"{START + dt.timedelta(minutes=k):%Y-%m-%d %H:%M:%S}"] if dated else []) + cells)
-    text = head + mark + printed((*(["Date"] if dated else []), *names), rows, gap, right)
+    text = head + mark + printed((*([dated] if dated else []), *names), rows, gap, right)
     found = read_log(write(tmp_path_factory.mktemp("blanks"), text))
     np.testing.assert_allclose(found.time_s, 60 * np.arange(61))
     np.testing.assert_allclose(found.current_A, -1e-3 - 1e-3 * np.arange(61) / 50)

@@ -69,7 +69,9 @@ def test_numbers_for_states_are_read_by_what_they_do(tmp_path_factory, codes, st
 def test_numbers_that_nothing_explains_are_refused_with_both_readings(tmp_path_factory, codes, columns):
     rows, truth = cell([1, 1, 0, -1], codes)
     path = written(tmp_path_factory.mktemp("codes"), rows, columns)
-    with pytest.raises(ValueError, match=r"3\.6 C at the end with states = .*, or .*3\.6 C at the end with") as refused:
+    with pytest.raises(
+        ValueError, match=r"3\.6 C at the end, .* with states = .*, or .*3\.6 C at the end, .* with"
+    ) as refused:
         read_log(path)
     assert "set states" in str(refused.value)
     meant = dict(zip([code.removesuffix(".0") for code in codes], ("charge", "rest", "discharge"), strict=True))
@@ -77,6 +79,19 @@ def test_numbers_that_nothing_explains_are_refused_with_both_readings(tmp_path_f
     other = {**meant, **{code: {"charge": "discharge", "discharge": "charge"}.get(w, w) for code, w in meant.items()}}
     np.testing.assert_allclose(read_log(path, states=other).charge_C, np.negative(truth), atol=0.07)
     assert read_log(path, state="none", charge="none", current="I (mA)").charge_C[-1] > 0 if 2 in columns else True
+
+
+def test_an_overpotential_that_decays_is_no_direction(tmp_path):
+    rows, _ = cell([1, 0, -1], ("1", "3", "2"))
+    decays = [(*row[:3], 0.1 + way * (0.05 - 0.03 * row[4]), *row[4:]) for row, way in ((r, ways(r)) for r in rows)]
+    with pytest.raises(
+        ValueError, match=r"0 C at the end, 0 to 3\.6 C .*, or 0 C at the end, -3\.6 to 0 C .* set states"
+    ):
+        read_log(written(tmp_path, decays, (0, 1, 2, 3)))
+
+
+def ways(row):
+    return {"1": 1, "3": 0, "2": -1}[row[1]]
 
 
 def test_minus_and_plus_one_that_the_voltage_contradicts_are_refused(tmp_path):
