@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from command import xct
 
 from xct_pipeline.report.contents import Contents
@@ -72,6 +73,7 @@ def configured(folder):
     return folder / "run.toml"
 
 
+@pytest.mark.slow
 def test_the_liquid_on_carbon_and_on_the_ceramic_against_time(tmp_path, capsys):
     ended = xct(capsys, "run", configured(tmp_path))
     assert ended.code == 0, ended.err

@@ -279,7 +279,10 @@ WRONG = {
     "negative": (table(NAMES, (F, -Z.real, -Z.imag)), "real part is negative"),
     "areas": (table("freq/Hz,Re(Z)/Ohm.cm2,-Im(Z)/Ohm", (F, Z.real, -Z.imag)), "one of .* is per area"),
     "area": (table("freq/Hz,Re(Z)/Ohm.cm2,-Im(Z)/Ohm.cm2", (F, Z.real, -Z.imag)), "give area_cm2"),
-    "repeated": (table(NAMES, [np.r_[c, c[::-2], c[::3]] for c in (F, Z.real, -Z.imag)]), "occurs more than once"),
+    "repeated": (
+        table(NAMES, [np.r_[c, c[7:60:9], c[40:5:-7]] for c in (F, Z.real, -Z.imag)]),
+        "occurs more than once",
+    ),
     "phase": (table("f/Hz,|Z|/Ohm,Phase", (F, np.abs(Z), np.angle(Z))), "can be degrees or radian"),
     "unit": (table("f/Hz,Re(Z)/S,-Im(Z)/S", (F, Z.real, -Z.imag)), "'S' is no unit of 'Re.Z./S'"),
     "turned phase": (table("f/Hz,|Z|/Ohm,Phase", (F[:1], [1], [50])), "holds 1 frequencies"),
