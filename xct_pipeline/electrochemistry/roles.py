@@ -101,7 +101,7 @@ _QUANTITY: dict[str, Quantity] = {
 }
 NOT_MEASURED = re.compile(
     r"(?<![a-z])(set ?point|set|limit|range|cut ?-?off|max(imum)?|min(imum)?|target|nominal|rated|preset|demand"
-    r"|compliance|upper|lower|threshold|error|offset|std|soll(wert)?|grenze|bereich)(?![a-z])",
+    r"|compliance|threshold|error|offset|std|soll(wert)?|grenze|bereich)(?![a-z])",
     re.IGNORECASE,
 )
 """Words of a name that make it one of what was set or allowed, not of what was measured."""

@@ -84,7 +84,7 @@ KINDS = {
     "two decimal signs": (table(("time_s", "Q (mAh)"), [("1,5", "1.25"), ("2,5", "2.5")]), {}, "decimal"),
     "no number": (table(("time_s", "Q (mAh)"), [("1", "OVER"), ("2", "2.5"), ("3", "4")]), {}, ""),
     "no unit": (table(("time_s", "Q"), [(k, k) for k in range(9)]), {"charge": "Q"}, "units"),
-    "other unit": (table(("time_s", "Q (cm2)"), [(k, k) for k in range(9)]), {"charge": "Q (cm2)"}, "units"),
+    "other unit": (table(("time_s", "Q (lux)"), [(k, k) for k in range(9)]), {"charge": "Q (lux)"}, "units"),
     "backwards": (table(("time_s", "Q_mAh"), [(k % 5, k) for k in range(9)]), {}, "time absolute_time"),
     "never together": (
         table(("time_s", "Q_mAh"), [(k if k % 2 else "", "" if k % 2 else k) for k in range(9)]),
@@ -139,3 +139,11 @@ def test_dates_of_a_workbook_of_which_some_are_text(tmp_path, way):
     cells[-1] = ("in the evening", 1)
     pd.DataFrame([("Date", "Current (mA)"), *cells], dtype=object).to_excel(path, index=False, header=False)
     assert "'13/05/2026 00:00:00', which is none" in refused(path)
+
+
+@pytest.mark.parametrize("unit", ["mAh/g", "mAh g-1", "mA cm-2", "mAh/cm2", "A/m^2", "mAh/kg", "cm2"])
+def test_units_per_mass_or_area_are_not_to_be_set(tmp_path, unit):
+    path = write(tmp_path, table(("time_s", f"Q ({unit})"), [(k, k) for k in range(9)]))
+    said = refused(path, charge=f"Q ({unit})")
+    assert "it is per mass or area" in said
+    assert "units =" not in said
