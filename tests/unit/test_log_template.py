@@ -70,7 +70,7 @@ def test_a_named_log_that_cannot_be_read_ends_the_command(cell: Path, tmp_path: 
     log.write_text("a,b\n1,2\n")
     ended = shell("init", *sorted(cell.glob("scan_*.nxs")), "--log", log, "-o", tmp_path / "run.toml")
     assert ended.code == 1
-    assert "name the column that holds the time" in ended.err
+    assert "set time to the column that holds the time" in ended.err
     assert not (tmp_path / "run.toml").exists()
     log.write_text(log_text())
     ended = shell("init", *sorted(cell.glob("scan_*.nxs")), "--log", log, "-o", tmp_path / "run.toml")

@@ -77,6 +77,8 @@ class Electrochemistry(Section):
     """Name of the column of date and time."""
     state: str | None = None
     """Name of the column that says whether the cell is charged, discharged or at rest; "none" leaves it aside."""
+    states: dict[str, Literal["charge", "discharge", "rest"]] = {}
+    """What words or numbers of the state mean, where that is not certain: { 1 = "charge", 2 = "discharge" }."""
     units: dict[str, str] = {}
     """Unit of a column, by its name, where the name does not say it."""
     date_format: str | None = None

@@ -19,14 +19,24 @@ NEAR, BESIDE = 5, 3.0
 """... and than so many times the median of so many steps on either side of it."""
 DISAGREE = 0.05
 """Share of the charge passed beyond which two readings of it are told or refused."""
+STEADY, MOSTLY, FEWEST_SWEPT = 0.2, 0.8, 10
+"""A voltage is swept whose rate stays within this share of its median in so much of the rows, of so many at least."""
+CHANGED = 0.1
+"""Share by which a current of another step differs."""
+UNRESOLVED = 0.1
+"""Share of the charge by which half of the rows may differ from all where a voltage is swept."""
 SIGNS = {"-1": -1, "0": 0, "1": 1, "+1": 1}
 """States that are signs, where one of them is negative."""
 _OUT = re.compile(
-    r"-|d|d[_ ]?c.*|.*(dchg|dischg|disch|dis\b|dch\b|放电|entlad|d[ée]charg|descarg|scaric).*", re.IGNORECASE
+    r"-|d|d[_ ]?c.*|.*(dchg|dischg|disch|dis\b|dch\b|放电|entlad|ontlad|urladd|d[ée]charg|descarg|scaric|rozład|разряд"
+    r"|放電|방전).*",
+    re.IGNORECASE,
 )
-_IN = re.compile(r"\+|c|c[_ ]c?c.*|.*(chg|charg|cha\b|充电|\blade|carga|carica).*", re.IGNORECASE)
+_IN = re.compile(
+    r"\+|c|c[_ ]c?c.*|.*(chg|charg|cha\b|充电|\b(auf)?lade|laddn|carga|carica|ładow|заряд|充電|충전).*", re.IGNORECASE
+)
 _REST = re.compile(
-    r"r|p|s|o|i|e|0|.*\brest\b.*|ocv.*|.*pause.*|pau|idle.*|susp.*|ruhe.*|repos.*|.*(静置|搁置).*|finish.*|end.*|off.*|",
+    r"r|p|s|o|i|e|0|.*\brest\b.*|ocv.*|.*pause.*|pau|idle.*|susp.*|ruhe.*|repos.*|rust|vila|pauza|пауза|.*(静置|搁置|休止|휴지).*|finish.*|end.*|off.*|",
     re.IGNORECASE,
 )
 
@@ -81,17 +91,37 @@ def signed(source: str, current: Array, states: Any | None, asked: bool = False)
         words = sorted({str(s) for s in np.asarray(states, dtype=object)[strange]})[:4]
         listed = ", ".join(map(repr, words))
         if asked:
-            raise ValueError(f"{source}: the states {listed} are neither charge, discharge nor rest")
+            raise ValueError(
+                f"{source}: the states {listed} are neither charge, discharge nor rest; set states to what they mean "
+                f"(states = {{ {words[0]!r} = 'charge' }}), or state = 'none' if all of it goes one way"
+            )
         if len({str(s) for s in np.asarray(states, dtype=object)[flows]}) > 1:
             raise ValueError(
                 f"{source}: the current has no sign, and the states {listed} are neither charge, discharge nor rest: "
-                f"all of it may go one way, or some of it back; write them as charge and discharge, or set "
-                f"state = 'none' if all of it goes one way"
+                f"all of it may go one way, or some of it back; set states to what they mean (states = {{ "
+                f"{words[0]!r} = 'charge' }}), or set state = 'none' if all of it goes one way"
             )
         return current, (f"states {', '.join(map(repr, words))} are not understood: the current keeps its sign",)
     if not (direction == -1).any():
         return current, ()
     return current * np.where(direction == -1, -1.0, 1.0), ("the current has no sign; it is taken from the state",)
+
+
+def moves_of(current: Array, voltage_V: Array) -> tuple[float, float, float]:
+    """Return the furthest that a voltage rises and falls while one current flows, and its span there, V.
+
+    Where the current changes, the voltage's jump is left aside.
+    """
+    flows = np.nan_to_num(current) > 1e-3 * float(np.nanmax(np.abs(current), initial=0.0))
+    known = flows & np.isfinite(voltage_V)
+    if not known.any():
+        return 0.0, 0.0, 0.0
+    changed = np.abs(np.diff(current)) > CHANGED * np.maximum(np.abs(current[1:]), np.abs(current[:-1]))
+    bounds = np.flatnonzero(changed | (known[1:] != known[:-1])) + 1
+    runs = [voltage_V[rows[1:]] for rows in np.split(np.arange(len(current)), bounds) if known[rows[0]]]
+    up = max((float((run - np.minimum.accumulate(run)).max(initial=0.0)) for run in runs), default=0.0)
+    down = max((float((np.maximum.accumulate(run) - run).max(initial=0.0)) for run in runs), default=0.0)
+    return up, down, float(np.ptp(voltage_V[known]))
 
 
 def usual_step(time_s: Array) -> float:
@@ -119,6 +149,25 @@ def gaps_of(time_s: Array, usual: float) -> npt.NDArray[np.intp]:
         )
     ]
     return np.array(found, np.intp)
+
+
+def is_swept(time_s: Array, voltage_V: Array | None) -> bool:
+    """Tell whether a voltage changes at a steady rate, up or down: a voltammogram, whose current follows it."""
+    if voltage_V is None or len(time_s) < FEWEST_SWEPT:
+        return False
+    step = np.diff(time_s)
+    rate = np.abs(np.diff(voltage_V)[step > 0] / step[step > 0])
+    usual = float(np.nanmedian(rate)) if len(rate) else 0.0
+    return usual > 0 and float(np.mean(np.abs(rate - usual) <= STEADY * usual)) > MOSTLY
+
+
+def is_resolved(time_s: Array, current: Array) -> bool:
+    """Tell whether every second row of a current gives the charge too, within a tenth of the largest."""
+    part = np.append(0.0, np.cumsum((current[1:] + current[:-1]) / 2 * np.diff(time_s)))
+    every = slice(0, len(time_s), 2)
+    t, i = time_s[every], current[every]
+    coarse = np.append(0.0, np.cumsum((i[1:] + i[:-1]) / 2 * np.diff(t)))
+    return bool(np.abs(part[every] - coarse).max(initial=0.0) <= UNRESOLVED * np.ptp(part))
 
 
 def integrate(
@@ -236,8 +285,8 @@ def by_step(source: str, name: str, counted: Array, direction: Array | None) -> 
         if len(falls):
             raise ValueError(
                 f"{source}: column {name!r} falls back to zero at data row {int(falls[0]) + 1}: it begins anew in each "
-                f"step; name the current or the state, which tell the direction, or set charge = 'none' and name the "
-                f"current to integrate it"
+                f"step; name the current or the state, which tell the direction (current, state), or set charge = "
+                f"'none' and current to the column to integrate"
             )
         return Passed(counted)
     way = _way(direction)[1:]

@@ -51,7 +51,10 @@ def durations(source: str, name: str, cells: Any, date_format: str | None = None
     bad = parts["s"].isna() & ~empty
     if bad.any():
         row = int(np.argmax(bad.to_numpy()))
-        raise ValueError(f"{source}: {text.iloc[row]!r} in column {name!r}, data row {row + 1}, is no time h:m:s")
+        raise ValueError(
+            f"{source}: {text.iloc[row]!r} in column {name!r}, data row {row + 1}, is no time h:m:s; correct it, or "
+            f"set time to another column"
+        )
     values = [pd.to_numeric(parts[k].str.replace(",", "."), errors="coerce").to_numpy(float) for k in "dhms"]
     days, hours, minutes, secs = values
     seconds = np.nan_to_num(days) * DAY_S + _full_hours(hours, parts["half"]) * 3600 + minutes * 60 + secs

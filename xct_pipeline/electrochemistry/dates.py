@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -94,7 +95,9 @@ def read_stamps(question: Question, cells: Any) -> Stamps:
     text = values.astype(str).str.strip().replace({"nan": "", "NaT": "", "None": ""})
     filled = text[text != ""]
     if not len(filled):
-        raise question.refuse("holds no dates that can be read: it is empty")
+        raise question.refuse(
+            "is empty where dates belong; set absolute_time to another column, or time to one of seconds"
+        )
     numeric = values if values.dtype.kind in "fiu" else pd.to_numeric(text.str.replace(",", "."), errors="coerce")
     if numeric.notna().sum() >= len(filled) and not _is_compact(filled.str.removesuffix(".0")):
         return _serial(question, np.asarray(numeric, float))
@@ -113,20 +116,16 @@ def _of_workbook(question: Question, values: Any) -> Stamps:
     """
     import pandas as pd
 
-    text = [value for value in values.dropna() if isinstance(value, str) and value.strip()]
-    if text:
-        raise question.refuse(
-            f"holds dates, and text such as {text[0]!r}: a program took the days of some dates for months; write all "
-            f"of them as text, and set date_format where that leaves two readings"
-        )
-    stamps = pd.to_datetime(values)
     none = np.array([""] * len(values))
+    texts = values.map(lambda value: isinstance(value, str) and bool(value.strip()))
+    if texts.any():
+        return zoned(question, _partly_text(question, values, texts), none)
+    stamps = pd.to_datetime(values)
     as_they_stand = epoch(stamps)
     known = stamps[stamps.notna()]
     if (known.dt.day > 12).any() or (known.dt.day == known.dt.month).all():
         return zoned(question, as_they_stand, none)
-    swapped = [v if pd.isna(v) else v.replace(day=v.month, month=v.day) for v in stamps]
-    readings = {"ymd": as_they_stand, "exchanged": epoch(pd.Series(pd.to_datetime(swapped)))}
+    readings = {"ymd": as_they_stand, "exchanged": epoch(_exchanged(stamps))}
     chosen = {"year first": "ymd", EXCHANGED: "exchanged"}.get(question.date_format or "")
     left = _left(question, readings)
     if chosen is None and "ymd" not in left:
@@ -137,6 +136,48 @@ def _of_workbook(question: Question, values: Any) -> Stamps:
             f"(date_format = {EXCHANGED!r}); set date_format to the one that is right"
         )
     return zoned(question, readings[chosen or "ymd"], none)
+
+
+def _exchanged(stamps: Any) -> Any:
+    """Return dates with days for months; where that gives none, as they are."""
+    import pandas as pd
+
+    return pd.Series(
+        [v if pd.isna(v) or v.day > 12 else v.replace(day=v.month, month=v.day) for v in stamps], dtype="datetime64[ns]"
+    )
+
+
+def _partly_text(question: Question, values: Any, texts: Any) -> Array:
+    """Return seconds of dates of which a program left some as text, as it took others with days for months.
+
+    Raises
+    ------
+    ValueError
+        `date_format` does not say which it is; with both readings.
+    """
+    import pandas as pd
+
+    text = values.where(texts, "").astype(str).str.strip()
+    first = text[text != ""].iloc[0]
+    try:
+        written = _written(replace(question, date_format=None, time_zone=None), text).seconds
+    except ValueError as error:
+        raise question.refuse(
+            f"holds dates, and text such as {first!r}, which is none or can be read in two ways ({error}); write all "
+            f"of them as text, and set date_format"
+        ) from None
+    stamps = pd.to_datetime(values.mask(texts))
+    readings = {
+        "year first": np.where(texts, written, epoch(stamps)),
+        EXCHANGED: np.where(texts, written, epoch(_exchanged(stamps))),
+    }
+    if question.date_format in readings:
+        return readings[question.date_format]
+    shown = "; or ".join(f"{_span(seconds)} (date_format = {name!r})" for name, seconds in readings.items())
+    raise question.refuse(
+        f"holds dates, and text such as {first!r}, as a program leaves that takes days for months where it can: as its "
+        f"dates stand, or with their days and months exchanged: {shown}; set date_format to the one that is right"
+    )
 
 
 def days_of(cells: Any) -> npt.NDArray[np.str_] | None:
@@ -193,7 +234,7 @@ def _serial(question: Question, values: Array) -> Stamps:
     if not left:
         raise question.refuse(
             f"holds numbers such as {values[np.isfinite(values)][0]:.10g}, which are no dates ({', '.join(counts)}); "
-            f"name a column of times as time instead"
+            f"set time to a column of times instead"
         )
     name = next(iter(left))
     notes = (f"{question.name!r} was taken as {name}{' in UTC' if counts[name][2] else ''}",)
@@ -215,7 +256,8 @@ def _pattern(question: Question, text: Any) -> Stamps:
     except (ValueError, TypeError) as error:
         first = text[text != ""].iloc[0]
         raise question.refuse(
-            f"does not follow date_format {question.date_format!r} ({first!r}): {str(error).splitlines()[0]}"
+            f"does not follow date_format {question.date_format!r} ({first!r}): {str(error).splitlines()[0]}; correct "
+            f"date_format"
         ) from None
     if stamps.dt.tz is not None:
         return Stamps(epoch(stamps), UTC)
@@ -236,7 +278,7 @@ def _written(question: Question, text: Any) -> Stamps:
         row = int(np.argmax(bad.to_numpy()))
         raise question.refuse(
             f"holds no dates that can be read ({text.iloc[row]!r}, data row {row + 1}); "
-            f"write them as 2026-05-01T10:00:00, or give date_format"
+            f"write them as 2026-05-01T10:00:00, or set date_format"
         )
     of_day, zones = _of_day(times), times["zone"].fillna("").to_numpy(dtype=str)
     readings: dict[str, Array] = {}
@@ -245,7 +287,7 @@ def _written(question: Question, text: Any) -> Stamps:
         if days is not None:
             readings[order] = days + of_day
     if not readings:
-        raise question.refuse(f"holds no dates that can be read ({text[text != ''].iloc[0]!r}); give date_format")
+        raise question.refuse(f"holds no dates that can be read ({text[text != ''].iloc[0]!r}); set date_format")
     order, notes = _decide(question, readings)
     found = zoned(question, readings[order], zones)
     return Stamps(found.seconds, found.zone, (*notes, *found.notes))

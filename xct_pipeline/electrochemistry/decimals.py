@@ -130,5 +130,8 @@ def numbers(source: str, name: str, cells: Any, decimal: Decimal) -> Array:
     bad = (result.isna() & ~text.str.lower().isin(MISSING)) | result.abs().eq(np.inf)
     if bad.any():
         row = int(np.argmax(bad.to_numpy()))
-        raise ValueError(f"{source}: {text.iloc[row]!r} in column {name!r}, data row {row + 1}, is no number")
+        raise ValueError(
+            f"{source}: {text.iloc[row]!r} in column {name!r}, data row {row + 1}, is no number; correct it, "
+            f"or name another column"
+        )
     return np.asarray(result, dtype=np.float64)

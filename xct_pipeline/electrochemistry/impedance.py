@@ -28,9 +28,9 @@ FOREIGN = (".dfr", ".p00", ".i2b", ".idf", ".ids", ".pssession", ".ods")
 """Files that are read by pyimpspec."""
 _NAMES = {
     "frequency": r"(freq(uency)?|f|frequenz)\b.*|freq(uency)?_.*|f_.*|(omega|ω|angular[ _]?freq.*)\b.*",
-    "real": r"(re|real)[ _.(\[]*z.*|z[ _]?(re|real)\b.*|z_?re(al)?_.*|z'(?!').*|z′(?!′).*|real\b.*|re",
+    "real": r"(re|real)[ _.(\[]*z.*|z[ _]?(re|real)\b.*|z_?re(al)?_.*|z'(?!').*|z′(?!′).*|real\b.*|re( ?[\[(/_].*)?",
     "imaginary": r"([-−]|neg(ative)?[ _]|minus[ _])?((im|imag)[ _.(\[]*z.*|z[ _]?(im|imag)\b.*|z_?im(ag)?_.*"
-    r"|z''.*|z\".*|z″.*|z′′.*|imag(inary)?\b.*|im)",
+    r"|z''.*|z\".*|z″.*|z′′.*|imag(inary)?\b.*|im( ?[\[(/_].*)?)",
     "modulus": r"\|z\|.*|z[ _]?mod.*|abs[ _(\[]*z.*|mod(ulus)?\b.*|magnitude.*|z_abs.*|impedance\b.*",
     "phase": r"[-−]?(phase|z[ _]?ph(ase|z).*|theta|phi|θ|φ).*",
     "cycle": r"(cycle|loop|spectrum|sweep)([ _]?(number|index|no|nr))?\.?",
@@ -301,12 +301,28 @@ def _parts(columns: _Columns, name: str, frequency: Array) -> list[tuple[str, np
         if len(bounds):
             return _named(name, np.split(rows, bounds))
     steps = np.diff(f)
+    turned = _turns(steps)
+    if len(turned):
+        return _named(name, np.split(rows, turned))
     usual = np.sign(np.median(steps[steps != 0])) if (steps != 0).any() else 0.0
     bounds = np.flatnonzero(np.sign(steps) == -usual) + 1 if usual else np.zeros(0, np.intp)
     parts = np.split(rows, bounds)
     whole = all(len(part) >= FEWEST for part in parts[:-1])
     again = len(np.unique(f)) < len(f)
     return _named(name, parts if whole and again else [rows])
+
+
+def _turns(steps: Array) -> npt.NDArray[np.intp]:
+    """Return the rows at which sweeps down and up, each long enough for a spectrum, turn into each other."""
+    ways = np.sign(steps)
+    moving = np.flatnonzero(ways)
+    if not len(moving):
+        return np.zeros(0, np.intp)
+    first = np.concatenate([[0], np.flatnonzero(np.diff(ways[moving])) + 1])
+    runs = [(moving[a], moving[b - 1]) for a, b in zip(first, [*first[1:], len(moving)], strict=True)]
+    if len(runs) < 2 or any(last - begin + 1 < FEWEST for begin, last in runs):
+        return np.zeros(0, np.intp)
+    return np.array([last + 2 if ways[last + 1] == 0 else last + 1 for _, last in runs[:-1]], np.intp)
 
 
 def _named(name: str, parts: Sequence[npt.NDArray[np.intp]]) -> list[tuple[str, npt.NDArray[np.intp]]]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from xct_pipeline.electrochemistry import charge as charges
 from xct_pipeline.electrochemistry import decimals
+from xct_pipeline.electrochemistry import states as numbered
 from xct_pipeline.electrochemistry.charge import Between
 from xct_pipeline.electrochemistry.decimals import Decimal
 from xct_pipeline.electrochemistry.moments import times_of
@@ -27,6 +28,8 @@ from xct_pipeline.electrochemistry.units import Quantity, scale
 
 Array = npt.NDArray[np.float64]
 
+JITTER = 0.05
+"""Share of a usual step by which a time may step back."""
 SAMPLE = 5000
 """Cells of a column that are looked at for its decimal sign, from each end."""
 
@@ -104,10 +107,10 @@ def read_log(
     """
     choice = replace(options or LogOptions(), **more)
     if choice.charge_sign not in (1, -1):
-        raise ValueError(f"charge_sign must be 1 or -1, not {choice.charge_sign}")
+        raise ValueError(f"charge_sign {choice.charge_sign}: set it to 1 or -1")
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"the cycler's log {path} does not exist")
+        raise ValueError(f"the cycler's log {path} does not exist: set log to the file's path")
     table = read_table(path, next((c for c in (time, absolute_time, charge, current) if c and c != "none"), None))
     none = charge == "none"
     named = Roles(
@@ -143,6 +146,15 @@ def _paired(table: Table, roles: Roles) -> Roles:
     return replace(roles, charge=None, charge_in=pair[0], charge_out=pair[1]) if pair else roles
 
 
+def _levelled(time_s: Array, usual: float) -> tuple[Array, tuple[str, ...]]:
+    """Return times without steps back that are far smaller than a usual step, as where an instrument changes steps."""
+    back = -np.diff(time_s)
+    if not (back > 0).any() or back.max() > JITTER * usual:
+        return time_s, ()
+    note = f"the time steps back by up to {back.max():.3g} s in {int((back > 0).sum())} row(s); it is held there"
+    return np.maximum.accumulate(time_s), (note,)
+
+
 @dataclass(frozen=True)
 class _Reading:
     """One log being read."""
@@ -162,23 +174,26 @@ class _Reading:
     def log(self, notes: tuple[str, ...]) -> CyclerLog:
         roles, table = self.roles, self.table
         if not roles.time and not roles.absolute_time:
-            raise ValueError(f"{self.source}: name the column that holds the time; {table.listed()}")
+            raise ValueError(f"{self.source}: set time to the column that holds the time; {table.listed()}")
         counted = [name for name in (roles.charge, roles.charge_in, roles.capacity) if name]
         if not counted and not roles.current:
-            raise ValueError(f"{self.source}: name the column of the charge or of the current; {table.listed()}")
+            raise ValueError(f"{self.source}: set charge or current to the column that holds it; {table.listed()}")
         decimal = self._decimal()
         seconds, start, said = times_of(table, roles, self.options, self.scans, decimal, self.time_named)
         values = {q: self._quantity(name, q, decimal) for q, name in self._measured().items()}
         main = values[next(iter(values))]
         keep = np.isfinite(seconds) & np.isfinite(main)
         if not keep.any():
-            raise ValueError(f"{self.source}: no row holds both a time and a charge or current")
+            raise ValueError(
+                f"{self.source}: no row holds both a time and a value of {next(iter(self._measured().values()))!r}; "
+                f"set time, and charge or current, to columns that are filled in the same rows"
+            )
         usual = charges.usual_step(seconds)
         held = {q: v[keep] for q, v in values.items()}
         state, found = (roles.state, ()) if roles.state else self._state_by_words(held)
-        states = None if state is None else states_of(table, state)[keep]
+        states, by = self._states(state, held, seconds, keep, decimal)
         steps = None if roles.step is None else np.asarray(table.column(roles.step), dtype=object)[keep]
-        time_s = seconds[keep]
+        time_s, level = _levelled(seconds[keep], usual)
         self._refuse_backwards(time_s)
         gaps = charges.gaps_of(time_s, usual)
         current, told = self._current(held, states)
@@ -191,7 +206,11 @@ class _Reading:
             start,
             None if current is None else sign * current,
             tuple((float(time_s[k - 1]), float(time_s[k])) for k in gaps),
-            (*table.notes, *notes, *found, *said, *told, *passed.notes, *self._gap_notes(time_s, gaps, passed)),
+            (
+                *(*table.notes, *notes, *found, *said, *level, *by, *told, *passed.notes),
+                *self._gap_notes(time_s, gaps, passed),
+                *self._one_way_notes(held, time_s, states),
+            ),
         )
 
     def _state_by_words(self, held: dict[str, Array]) -> tuple[str | None, tuple[str, ...]]:
@@ -202,8 +221,43 @@ class _Reading:
         if self.state_left or not unsigned:
             return None, ()
         taken = {getattr(roles, field.name) for field in fields(roles) if field.name != "step"}
-        name = directions(self.table, [n for n in self.table.names if n not in taken])
+        free = [n for n in self.table.names if n not in taken]
+        name = directions(self.table, free) or numbered.column_of_codes(self.table, free)
         return name, () if name is None else (f"the direction is that of column {name!r}",)
+
+    def _states(
+        self, name: str | None, held: dict[str, Array], seconds: Array, keep: npt.NDArray[np.bool_], decimal: Decimal
+    ) -> tuple[Any | None, tuple[str, ...]]:
+        """Return the words of the states, also where the file holds numbers, and how those were understood."""
+        if name is None:
+            return None, ()
+        states = numbered.said(states_of(self.table, name)[keep], self.options.states)
+        flow = self._flow(held, seconds[keep])
+        if flow is None:
+            return states, ()
+        energies = numbered.energies_of(self.table, decimal)
+        pair = None if energies is None else (energies[0][keep], energies[1][keep])
+        return numbered.understood(self.source, name, states, flow, pair, self.state_named)
+
+    def _flow(self, held: dict[str, Array], time_s: Array) -> numbered.Flow | None:
+        """Return what flows without a sign in each row; None where its sign is known."""
+        counted = next((held[q] for q in ("charge", "capacity") if q in held), None)
+        net = None
+        if counted is not None:
+            steps = np.diff(counted, prepend=counted[0])
+            falls = charges.restarts(counted)
+            net = counted if not len(falls) and (steps < 0).any() else None
+            steps[falls] = counted[falls]
+        if "current" in held:
+            size = np.abs(np.nan_to_num(held["current"]))
+            amount, flows = size * np.diff(time_s, prepend=time_s[0]), size > 1e-3 * float(size.max())
+            signed = bool(np.nanmin(held["current"], initial=0.0) < 0)
+        elif counted is not None:
+            amount, signed = np.abs(steps), bool((counted < 0).any())
+            flows = amount > 1e-6 * float(amount.max())
+        else:
+            return None
+        return None if signed or "charge_in" in held else numbered.Flow(amount, flows, net, held.get("voltage"))
 
     def _measured(self) -> dict[str, str]:
         """Return what is read as numbers, the one that a row needs first."""
@@ -247,7 +301,8 @@ class _Reading:
             row = int(np.argmax(falls)) + 1
             raise ValueError(
                 f"{self.source}: time runs backwards at data row {row + 1} ({time_s[row]:g} s after "
-                f"{time_s[row - 1]:g} s); a time that begins again in each step is not the log's: name the total time"
+                f"{time_s[row - 1]:g} s); a time that begins again in each step is not the log's: set time to the "
+                f"total time, or absolute_time to a column of dates, and remove rows that stand twice"
             )
 
     def _current(self, held: dict[str, Array], states: Any | None) -> tuple[Array | None, tuple[str, ...]]:
@@ -279,13 +334,19 @@ class _Reading:
         else:
             assert current is not None
             open_ = () if self.options.integrate_gaps else gaps
-            return charges.integrate(self.source, time_s, current, gaps=open_, steps=steps, between=self._between())
+            between = self._between()
+            told: tuple[str, ...] = ()
+            swept = between is None and charges.is_swept(time_s, held.get("voltage"))
+            if swept and charges.is_resolved(time_s, current):
+                between, told = "mean", ("the voltage is swept: between two rows the current is taken as their mean",)
+            passed = charges.integrate(self.source, time_s, current, gaps=open_, steps=steps, between=between)
+            return charges.Passed(passed.charge_C, (*told, *passed.notes))
         if current is None or len(gaps) or not np.isfinite(current).all():
             return passed
         ways: tuple[Between, ...] = ("mean", "before", "after")
         integrals = [charges.integrate(self.source, time_s, current, between=way).charge_C for way in ways]
-        told = charges.compared(name, passed.charge_C, integrals)
-        return charges.Passed(passed.charge_C, (*passed.notes, *told))
+        differs = charges.compared(name, passed.charge_C, integrals)
+        return charges.Passed(passed.charge_C, (*passed.notes, *differs))
 
     def _between(self) -> Between | None:
         """Return which row's current holds between two; BioLogic's <I> is the mean since the row before."""
@@ -302,6 +363,23 @@ class _Reading:
             return None
         direction = charges.direction_of(states).astype(float)
         return None if (direction == 2).any() else direction
+
+    def _one_way_notes(self, held: dict[str, Array], time_s: Array, states: Any | None) -> tuple[str, ...]:
+        """Tell of a current that could lack its sign: the voltage rises and falls while it flows."""
+        voltage, others = held.get("voltage"), [name for name in held if name != "voltage"]
+        if voltage is None or states is not None or self.state_left or len(others) != 1:
+            return ()
+        current = held[others[0]]
+        if others != ["current"]:
+            steps = np.diff(time_s, prepend=time_s[0] - 1)
+            current = np.diff(current, prepend=current[0]) / np.where(steps > 0, steps, np.inf)
+        up, down, span = charges.moves_of(current, voltage)
+        if np.nanmin(current) < 0 or min(up, down) < 0.5 * span or span <= 0:
+            return ()
+        return (
+            f"the {others[0]} goes one way only, yet under it the voltage rises by {up:.3g} V and falls by {down:.3g} "
+            "V: if it has no sign, set state to the column that tells the direction",
+        )
 
     def _gap_notes(self, time_s: Array, gaps: npt.NDArray[np.intp], passed: charges.Passed) -> tuple[str, ...]:
         if not len(gaps) or any("gap(s)" in note for note in passed.notes):

@@ -94,8 +94,8 @@ class _Clock:
         days = days_of(cells)
         if days is not None and len(days) > len(np.unique(days)):
             raise ValueError(
-                f"{self.table.source}: column {name!r} holds days without a time of day, many rows on each; name a "
-                f"column of the time of day or of seconds as time"
+                f"{self.table.source}: column {name!r} holds days without a time of day, many rows on each; set "
+                f"time to a column of the time of day or of seconds"
             )
         if np.asarray(cells).dtype.kind == "O" and self.decimal == ",":
             cells = [str(c).replace(",", ".") if decimals.is_number(str(c)) else c for c in cells]
@@ -113,7 +113,8 @@ class _Clock:
         seconds = self._seconds(time)
         if seconds is None:
             raise ValueError(
-                f"{self.table.source}: column {time!r} holds dates, and so does {date!r}: name one of them"
+                f"{self.table.source}: column {time!r} holds dates, and so does {date!r}: set absolute_time to one of "
+                f"them"
             )
         text_of = f"the start of the log is not known: column {date!r} holds days without a time of day"
         if self.scans is not None:
@@ -149,7 +150,10 @@ class _Clock:
             if not decimals.is_number(first) or (":" in first):
                 if ":" in first or first.count("-") > 1 or first.count("/") > 1:
                     return None
-                raise ValueError(f"{source}: column {name!r} holds text such as {first!r}, not seconds or hours")
+                raise ValueError(
+                    f"{source}: column {name!r} holds text such as {first!r}, not seconds or hours; set time or "
+                    f"absolute_time to another column"
+                )
         size = scale(source, name, "time", self.options.units, self.table.units)
         return decimals.numbers(source, name, cells, self.decimal) * size
 

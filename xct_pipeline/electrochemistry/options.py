@@ -25,6 +25,8 @@ class LogOptions:
         Decimal sign, "." or ",".
     time_zone : str or None
         Of dates that name none: ``Europe/Berlin``, ``UTC`` or ``+02:00``.
+    states : mapping
+        What the state's words or numbers mean: ``{"1": "charge", "2": "discharge", "3": "rest"}``.
     integrate_gaps : bool
         Integrate the current over gaps of the log too.
     between_rows : {"mean", "before", "after"} or None
@@ -36,5 +38,6 @@ class LogOptions:
     date_format: str | None = None
     decimal: Decimal | None = None
     time_zone: str | None = None
+    states: Mapping[str, str] | None = None
     integrate_gaps: bool = False
     between_rows: Between | None = None

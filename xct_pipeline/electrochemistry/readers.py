@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from xct_pipeline.electrochemistry.aligned import with_tabs
 from xct_pipeline.electrochemistry.table import (
+    NO_TABLE,
     Table,
     frame_table,
     header_row,
@@ -23,9 +25,10 @@ from xct_pipeline.electrochemistry.table import (
 
 EXTRAS = {"yadg": "biologic", "fastnda": "cycler", "openpyxl": "cycler", "pyimpspec": "impedance"}
 """Extra of this package that installs a reader."""
+COMMENT = re.compile(r"\s*(%+|//+)\s?(?=.*\w)")
+"""Other marks of a comment, as they stand at the beginning of a line."""
 SEEN = 1000
 """Cells of a workbook's column that are looked at for dates."""
-NO_TABLE = "holds no table: a line of column names and rows of numbers are needed"
 
 
 def read_table(path: Path, expected: str | None = None) -> Table:
@@ -45,7 +48,7 @@ def read_table(path: Path, expected: str | None = None) -> Table:
         The file does not exist or holds no table, or its reader is not installed.
     """
     if not path.is_file():
-        raise ValueError(f"the file {path} does not exist")
+        raise ValueError(f"the file {path} does not exist: check its path")
     match path.suffix.lower():
         case ".mpr":
             return read_mpr(path)
@@ -61,8 +64,9 @@ def read_table(path: Path, expected: str | None = None) -> Table:
     if lines and lines[0].strip() == "EXPLAIN":
         tables = gamry_tables(path.name, lines, "CURVE")
         if not tables:
-            raise ValueError(f"{path.name} holds no table CURVE")
+            raise ValueError(f"{path.name} holds no table CURVE: name the file of a charge or a voltammogram")
         return tables[0]
+    lines = with_tabs([COMMENT.sub("# ", line, count=1) if COMMENT.match(line) else line for line in lines])
     row = header_row(lines, expected)
     if row is None:
         raise ValueError(f"{path.name} {NO_TABLE}")
@@ -78,7 +82,7 @@ def read_mpt(source: str, lines: Sequence[str], cut: bool = False) -> Table:
             row = int(match.group(1)) - 1
             break
     if row >= len(lines) - 1 or "\t" not in lines[row]:
-        raise ValueError(f"{source} is no BioLogic text file: line {row + 1} holds no column names")
+        raise ValueError(f"{source} is no BioLogic text file: line {row + 1} holds no column names; export it again")
     return text_table(source, lines, row, "\t", lines[:row], "BioLogic", cut=cut)
 
 
@@ -162,10 +166,10 @@ def read_workbook(path: Path, expected: str | None = None) -> Table:
     try:
         sheets = pd.read_excel(path, sheet_name=None, header=None, dtype=object)
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path.name} is no workbook that can be read ({error})") from None
+        raise ValueError(f"{path.name} is no workbook that can be read ({error}); save it again as .xlsx") from None
     parts = list(_sheets(sheets, expected))
     if not parts:
-        raise ValueError(f"{path.name} {NO_TABLE}, in one of its sheets")
+        raise ValueError(f"{path.name} {NO_TABLE}; no sheet of it does")
     names, _ = max(parts, key=lambda part: len(part[1]))
     frame = pd.concat([frame for other, frame in parts if other == names], ignore_index=True)
     named = {k: name for k, name in enumerate(unique(names)) if not name.startswith("nan")}

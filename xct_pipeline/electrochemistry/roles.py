@@ -26,12 +26,15 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"(total|test|elapsed|running|prog(ram)?)[ _]?time.*",
         r"testtime.*",
         r"t( ?\(s\))?",
+        r"t ?[/(\[_] ?(s|sec|min|h|d|ms)\W?",
+        r"(programm|prüf|test|gesamt|lauf)(dauer|zeit)([ _/(\[].*)?",
         r"time([ _/(\[].*)?",
         r"zeit([ _/(\[].*)?",
     ),
     "absolute_time": (
         r"unix[ _]time.*",
         r"uts",
+        r"zeitstempel.*",
         r"(abs(olute)?|system?|sys|real|dpt|date)[ _-]?(and )?_?time.*",
         r"date.*",
         r"datum.*",
@@ -40,7 +43,12 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"systime",
         r"(系统时间|绝对时间|日期).*",
     ),
-    "charge": (r"\(q-qo\).*", r"net[ _](capacity|charge).*", r"q ?[(_/\[].*", r"charge[ _/(\[]+(c|mc|m?ah|ma\.?h)\W?"),
+    "charge": (
+        r"\(q-qo\).*",
+        r"net[ _](capacity|charge).*",
+        r"q( ?[(_/\[].*)?",
+        r"charge[ _/(\[]+(c|mc|m?ah|ma\.?h)\W?",
+    ),
     "capacity": (r"容量.*", r"amp-hr.*", r"mamp-hr.*", r"cap(acity)?\.?([ _/(\[].*)?"),
     "charge_in": (
         r"(chg|charge|charging)[._ ]*(cap|capacity)\b.*",
@@ -60,10 +68,11 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"<i>/(m|u|n)?a",
         r"(cur|current|strom)\b.*",
         r"current_.*",
+        r"(meas(ured)?|cell|batt(ery)?|actual|ist)[ ._-]*(current|strom)\b.*",
         r"m?amps.*",
         r"im ?\(a\)",
         r"we\(\d+\)\.current.*",
-        r"i ?[(\[_].*",
+        r"i( ?[(\[_].*)?",
         r"电流.*",
     ),
     "voltage": (
@@ -72,9 +81,10 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"<ewe/v>",
         r"(voltage|volts?|spannung|potential)\b.*",
         r"voltage_.*",
+        r"(meas(ured)?|cell|batt(ery)?|actual|ist)[ ._-]*(voltage|spannung)\b.*",
         r"vf ?\(v\)",
         r"we\(\d+\)\.potential.*",
-        r"[ue] ?[(\[_/].*",
+        r"[ue]( ?[(\[_/].*)?",
         r"电压.*",
     ),
     "state": (r"state", r"step[ _]?type", r"status", r"md", r"zustand", r"状态|工步类型|工步状态"),
@@ -89,6 +99,12 @@ _QUANTITY: dict[str, Quantity] = {
     "current": "current",
     "voltage": "voltage",
 }
+NOT_MEASURED = re.compile(
+    r"(?<![a-z])(set ?point|set|limit|range|cut ?-?off|max(imum)?|min(imum)?|target|nominal|rated|preset|demand"
+    r"|compliance|threshold|error|offset|std|soll(wert)?|grenze|bereich)(?![a-z])",
+    re.IGNORECASE,
+)
+"""Words of a name that make it one of what was set or allowed, not of what was measured."""
 MOST_WORDS = 50
 """Different words of a column that can be that of the state."""
 PARTNERS = (("discharging", "charging"), ("discharge", "charge"), ("dchg", "chg"), ("dischg", "chg"))
@@ -141,10 +157,13 @@ def _fits(table: Table, name: str, role: str) -> bool:
     quantity = _QUANTITY.get(role)
     if quantity is None:
         return True
+    unit = unit_of(name)
+    if NOT_MEASURED.search(name if unit is None else name.replace(unit, "")):  # minutes are no minimum
+        return False
     unit = table.units.get(name) or unit_of(name)
     clock = role == "time" and (unit is None or size_of(unit, "time") is None)
     if clock:  # h:m:s need no unit; the cells are looked at when they are read
-        return bool(re.fullmatch(r".*time(\(h.*\))?|zeit", name.strip().lower()))
+        return bool(re.fullmatch(r".*(time|zeit|dauer)( ?[(\[]h.*[)\]])?", name.strip().lower()))
     return unit is not None and size_of(unit, quantity) is not None
 
 

@@ -101,9 +101,12 @@ def scan_times(
         if k in absent:
             continue
         if start is None:
-            raise ValueError(f"scan {name} has no start time, so the cycler's log cannot be aligned to it")
+            raise ValueError(
+                f"scan {name} has no start time, so the cycler's log cannot be aligned to it; set charges "
+                f"in place of log, which needs no times"
+            )
         if end is not None and _seconds(end, start) < 0:
-            raise ValueError(f"scan {name} ends before it starts ({start} to {end})")
+            raise ValueError(f"scan {name} ends before it starts ({start} to {end}): correct its times")
     zero = starts[0] if log_start is None else log_start
     begin = np.array([np.nan if s is None or zero is None else _between_clocks(s, zero, time_zone) for s in starts])
     duration = np.array([0.0 if s is None or e is None else _seconds(e, s) for s, e in zip(starts, ends, strict=True)])
@@ -175,7 +178,7 @@ def at_scans(log: CyclerLog, times: ScanTimes, names: Sequence[str], *, referenc
     if not within[reference]:
         raise ValueError(
             f"the cycler's log does not reach the reference scan {names[reference]} "
-            f"({times.time_s[reference]:g} s): {span}"
+            f"({times.time_s[reference]:g} s): {span}; set offset_s, or reference to a scan within the log"
         )
     charge = np.where(within, np.interp(times.time_s, log.time_s, log.charge_C), np.nan)
     charge = charge - charge[reference]

@@ -10,7 +10,7 @@ import gzip
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,10 @@ MOST_WORDS_BELOW = 20
 """Lines below a table that may be words."""
 BESIDE, FEWEST_BESIDE = 20, 10
 """Rows that the last one is held against, at most and at least."""
+NO_TABLE = (
+    "holds no table: write it with a line of column names above rows of numbers, and commas, semicolons or tabs "
+    "between the cells"
+)
 OF_SPECTRA = (
     "hz",
     "khz",
@@ -93,7 +97,7 @@ class Table:
             plain = name.removesuffix("#1")
             if plain in self.names and plain != name:
                 return self.load(plain)
-            raise ValueError(f"{self.source} has no column {name!r}; {self._near(name)}")
+            raise ValueError(f"{self.source} has no column {name!r}: name one that it has; {self._near(name)}")
         cells = self.load(name)
         for other in self.names:
             if re.fullmatch(re.escape(name) + r"#\d+", other) and not _equal(cells, self.load(other)):
@@ -142,9 +146,9 @@ def read_text(path: Path) -> str:
             with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
                 data = packed.read(MOST_BYTES + 1)
         except (OSError, EOFError) as error:
-            raise ValueError(f"{path.name} is packed with gzip and damaged ({error})") from None
+            raise ValueError(f"{path.name} is packed with gzip and damaged ({error}): copy it again") from None
         if len(data) > MOST_BYTES:
-            raise ValueError(f"{path.name} unpacks to more than {MOST_BYTES} bytes, which no log has")
+            raise ValueError(f"{path.name} unpacks to more than {MOST_BYTES} bytes, which no log has: check the file")
     if data[:4] == b"PK\x03\x04":
         raise ValueError(f"{path.name} is a packed file (a workbook?), not text; name a workbook .xlsx")
     if data[:4] in (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"):
@@ -193,17 +197,27 @@ def text_table(
         names.pop()
     body = [line for line in lines[row + 1 :] if line.strip() and not line.startswith("#")]
     if not names or not body:
-        raise ValueError(f"{source} holds no table: a line of column names and rows of numbers are needed")
+        raise ValueError(f"{source} {NO_TABLE}")
     _refuse_bare_commas(source, separator, names, body[0])
     named = unique(names)
     units: dict[str, str] = {}
-    if is_units(split(body[0], separator)):
-        found = split(body[0], separator)
+    first = body[0]
+    if is_units(split(first, separator)):
+        found = split(first, separator)
         units = {n: u.strip("()[] ") for n, u in zip(named, found, strict=False) if u}
         body = body[1:]
+    body, again = _without_names(body, {lines[row].strip(), first.strip()} if units else {lines[row].strip()})
     body, notes = without_end(body, separator, cut)
+    notes = (*again, *notes)
     loader = _Loader(named, "\n".join(body), separator)
     return Table(source, named, loader, units, tuple(header), instrument, notes)
+
+
+def _without_names(body: Sequence[str], names: Collection[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Return rows without lines that repeat the names or units, as where a recording began again."""
+    rows = [line for line in body if line.strip() not in names]
+    again = len(body) - len(rows)
+    return rows, (f"names that stand again in {again} line(s) among the rows were left out",) if again else ()
 
 
 def without_end(body: Sequence[str], separator: str, cut: bool) -> tuple[list[str], tuple[str, ...]]:
@@ -317,7 +331,8 @@ def header_row(lines: Sequence[str], expected: str | None) -> int | None:
                 return k
     found = list(_candidates(lines, useful))
     if found:  # a head may hold small tables of its own
-        return max(found, key=lambda k: _rows_below(lines, useful, k))
+        longest = max(found, key=lambda k: _rows_below(lines, useful, k))
+        return next(k for k in found if lines[k].strip() == lines[longest].strip())  # names may stand there again
     plain = [k for k in useful if not lines[k].startswith("#")]
     return plain[0] if len(plain) > 1 else None
 

@@ -40,6 +40,10 @@ SPELLED = {
 """Units that are written as words, some of them a column's whole name (Maccor's Amps, Volts and Amp-hr)."""
 
 
+_SPECIFIC = re.compile(r"(c|m)?m(\^|-)*2|(/|per|\b)\s*k?g\b|g(\^|-)+1|area|mass", re.IGNORECASE)
+"""Units of something divided by mass or area."""
+
+
 def unit_of(column: str) -> str | None:
     """Take the unit out of a column's name (``time_s``, ``Ewe/V``, ``Capacity (mAh)``, ``I [mA]``), or None."""
     plain = re.sub(r"#\d+$", "", column).strip()
@@ -82,11 +86,14 @@ def scale(
     known = ", ".join(UNITS[quantity])
     if unit is None:
         raise ValueError(
-            f"{source}: column {column!r} has no unit in its name; give the unit of the {quantity} ({known})"
+            f"{source}: column {column!r} has no unit in its name; set units = {{ {quantity} = ... }} ({known})"
         )
     size = size_of(unit, quantity)
     if size is None:
-        raise ValueError(f"{source}: {unit!r} is not a unit of {quantity} (column {column!r}); known are {known}")
+        what = f"{source}: {unit!r} is not a unit of {quantity} (column {column!r})"
+        if _SPECIFIC.search(unit):
+            raise ValueError(f"{what}: it is per mass or area; name a column of the whole cell's {quantity}")
+        raise ValueError(f"{what}; set units = {{ {quantity} = ... }} to one of {known}")
     return size
 
 

@@ -102,7 +102,7 @@ def zoned(question: Question, seconds: Array, zones: npt.NDArray[np.str_]) -> St
     named = (zones != "") & filled
     if named.any():
         if not named[filled].all():
-            raise question.refuse("names a time zone in some rows only")
+            raise question.refuse("names a time zone in some rows only; write it in all, or in none and set time_zone")
         shift = {zone: zone_of(zone).utcoffset(None) for zone in set(zones[named])}
         away = np.array([0.0 if z == "" else (shift[z] or timedelta()).total_seconds() for z in zones.tolist()])
         first = zone_of(str(zones[named][0]))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from xct_pipeline.electrochemistry.charge import is_swept
 from xct_pipeline.electrochemistry.log import CyclerLog
 from xct_pipeline.electrochemistry.steps.files import Found
 from xct_pipeline.electrochemistry.steps.tables import (
@@ -25,11 +26,6 @@ from xct_pipeline.report.page import draw_panel
 from xct_pipeline.store.files import write_atomic
 from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
-
-STEADY = 0.2
-"""A voltammogram's rate of the voltage stays within this share of its median ..."""
-MOSTLY = 0.8
-"""... in so much of the rows."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +91,4 @@ def tables_of(found: Found) -> dict[str, pd.DataFrame]:
 
 def sweeps(log: CyclerLog) -> bool:
     """Tell whether a log is a voltammogram: its voltage changes at a steady rate and turns."""
-    if log.voltage_V is None or log.current_A is None or len(log.time_s) < 10:
-        return False
-    step = np.diff(log.time_s)
-    rate = np.abs(np.diff(log.voltage_V)[step > 0] / step[step > 0])
-    usual = float(np.nanmedian(rate)) if len(rate) else 0.0
-    return usual > 0 and float(np.mean(np.abs(rate - usual) <= STEADY * usual)) > MOSTLY
+    return log.current_A is not None and is_swept(log.time_s, log.voltage_V)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logs import table, write
 
 from xct_pipeline.electrochemistry.log import read_log
 from xct_pipeline.electrochemistry.scans import span_of
@@ -20,16 +21,6 @@ HOUR = 3600
 STARTS = st.datetimes(dt.datetime(2020, 1, 1), dt.datetime(2029, 12, 1)).map(
     lambda t: t.replace(second=0, microsecond=0)
 )
-
-
-def write(folder, text, name="log.csv", encoding="utf-8"):
-    path = folder / name
-    path.write_bytes(text.encode(encoding))
-    return path
-
-
-def table(names, rows, separator=";"):
-    return "\n".join(separator.join(str(cell) for cell in row) for row in (names, *rows)) + "\n"
 
 
 @settings(max_examples=40, deadline=None)
@@ -196,7 +187,7 @@ def test_units_below_the_names_of_a_workbook(tmp_path):
 # How files begin and end ----------------------------------------------------------------------------------------
 
 ROWS = [(f"{60 * k:.2f}", f"{-1 - k / 50:.4f}", f"{3.7 + k / 1000:.4f}") for k in range(61)]
-WHOLE = table(("Time (s)", "I (mA)", "U (V)"), ROWS)
+WHOLE = table(("Time (s)", "I (mA)", "U (V)"), ROWS, ";")
 
 
 @settings(max_examples=40, deadline=None)
@@ -210,6 +201,61 @@ def test_a_line_that_was_cut_short_is_left_out(tmp_path_factory, lost, end):
     np.testing.assert_allclose(found.current_A, [1e-3 * float(row[1]) for row in ROWS[:rows]])
     said = any("cut short" in note for note in found.notes)
     assert said != (complete or lost >= len(ROWS[-1][0]) + 15 + len(end))
+
+
+@settings(max_examples=25, deadline=None)
+@given(places=st.lists(st.integers(1, 60), min_size=1, max_size=3, unique=True), units=st.booleans())
+def test_names_that_stand_again_among_the_rows(tmp_path_factory, places, units):
+    names, *rows = WHOLE.splitlines()
+    head = ["Time;I;U", "s;mA;V"] if units else [names]
+    lines = [line for k, row in enumerate(rows) for line in ([*head, row] if k in (0, *places) else [row])]
+    found = read_log(write(tmp_path_factory.mktemp("again"), "\n".join(lines) + "\n"))
+    np.testing.assert_allclose(found.time_s, 60 * np.arange(61))
+    assert any("names that stand again in" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("mark", ["#", "%", "//", "%%"])
+def test_comments_of_other_programs(tmp_path, mark):
+    lines = WHOLE.splitlines()
+    text = "\n".join(
+        [f"{mark} a logger of our own", f"{mark} {lines[0]}", *lines[1:20], f"{mark} touched", *lines[20:]]
+    )
+    found = read_log(write(tmp_path, text + "\n"))
+    np.testing.assert_allclose(found.time_s, 60 * np.arange(61))
+
+
+def test_a_time_that_jitters_is_held_and_told(tmp_path):
+    rows = [(f"{60 * k - (0.002 if k in (20, 40) else 0):.3f}", 1) for k in range(61)]
+    rows[19] = (rows[20][0].replace("1199.998", "1200.000"), 1)
+    found = read_log(write(tmp_path, table(("Time (s)", "I (mA)"), rows)))
+    assert np.all(np.diff(found.time_s) >= 0)
+    assert any("steps back by up to 0.002 s in 1 row" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("t/h", "I/A", "E/V"),
+        ("t [h]", "I [A]", "E [V]"),
+        ("Programmdauer/h", "Strom/A", "Spannung/V"),
+        ("Testzeit (h)", "Strom (A)", "Spannung (V)"),
+    ],
+)
+def test_short_and_german_names(tmp_path, names):
+    rows = [(f"{k / 60:.6f}", "0.001", "3.7") for k in range(61)]
+    found = read_log(write(tmp_path, table(names, rows)))
+    assert (found.charge_C[-1], found.voltage_V[0]) == (pytest.approx(3.6), 3.7)
+
+
+@pytest.mark.parametrize("word", ["Set", "Setpoint", "Limit", "Range", "Cut-off", "Max", "Target", "Sollwert"])
+@pytest.mark.parametrize("behind", [True, False])
+def test_what_was_set_or_allowed_is_not_what_was_measured(tmp_path, word, behind):
+    names = [f"{n} {word}" if behind else f"{word} {n}" for n in ("Current", "Voltage", "Time", "Capacity")]
+    units = [f"{name} ({unit})" for name, unit in zip(names, ("mA", "V", "s", "mAh"), strict=True)]
+    rows = [(5, 4.2, 9999, 100 + k, 60 * k, 1, 3.7) for k in range(61)]
+    measured = ("Test Time (s)", "Measured Current (mA)" if behind else "Current (mA)", "Cell Voltage (V)")
+    found = read_log(write(tmp_path, table((*units, *measured), rows)))
+    assert (found.time_s[-1], found.charge_C[-1], found.voltage_V[0]) == (HOUR, pytest.approx(3.6), 3.7)
 
 
 def test_words_below_a_table_are_left_out_and_told(tmp_path):
@@ -236,7 +282,7 @@ def test_zeros_behind_a_file(tmp_path, encoding):
 def test_small_tables_above_the_names(tmp_path_factory, head, units):
     names = ("Prog Time", "Strom", "Spannung") if units else ("Zeit (s)", "Strom (mA)", "Spannung (V)")
     rows = [tuple(cell.replace(".", ",") for cell in row) for row in ROWS]
-    body = table(names, [("s", "mA", "V"), *rows] if units else rows)
+    body = table(names, [("s", "mA", "V"), *rows] if units else rows, ";")
     found = read_log(write(tmp_path_factory.mktemp("head"), "\n".join([*head, body])))
     assert (len(found.time_s), found.voltage_V[0]) == (61, 3.7)
     assert found.time_s[-1] == 3600

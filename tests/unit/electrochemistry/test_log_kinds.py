@@ -11,18 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logs import write
 
 from xct_pipeline.electrochemistry.log import read_log
 from xct_pipeline.electrochemistry.scans import span_of
 from xct_pipeline.electrochemistry.table import read_text
 
 HOUR = 3600
-
-
-def write(folder, text, name="log.csv", encoding="utf-8"):
-    path = folder / name
-    path.write_bytes(text.encode(encoding))
-    return path
 
 
 def dated(start, pattern, rows=20, minutes=30, name="Date", separator=","):

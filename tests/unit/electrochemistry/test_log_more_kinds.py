@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logs import table, write
 
 from xct_pipeline.electrochemistry.log import read_log
 from xct_pipeline.electrochemistry.scans import span_of
@@ -16,16 +17,6 @@ from xct_pipeline.electrochemistry.scans import span_of
 HOUR = 3600
 START = dt.datetime(2026, 5, 3, 22, 0)
 BERLIN = ZoneInfo("Europe/Berlin")
-
-
-def write(folder, text, name="log.csv", encoding="utf-8"):
-    path = folder / name
-    path.write_bytes(text.encode(encoding))
-    return path
-
-
-def table(names, rows, separator="\t"):
-    return "\n".join(separator.join(str(cell) for cell in row) for row in (names, *rows)) + "\n"
 
 
 WRITTEN = (
@@ -151,7 +142,6 @@ REFUSED = {
     "bare decimal commas": ("t_s,Q_mAh\n0,5,0,0\n1800,5,0,5\n", "4 cells below 2 names: commas stand both"),
     "infinite": ("t_s,Q_mAh\n0,0\n1800,inf\n3600,1\n", "'inf' in column 'Q_mAh', data row 2, is no number"),
     "summary": ("t_s,Q_mAh\n0,0\n3600,1\nTotal,1\n", "'Total' in column 't_s', data row 3, is no number"),
-    "names again": ("t_s,Q_mAh\n0,0\nt_s,Q_mAh\n3600,1\n", "data row 2, is no number"),
     "reversed": ("t_s,Q_mAh\n60,1\n0,0\n", "time runs backwards at data row 2"),
 }
 
@@ -173,6 +163,12 @@ WORDS = {
     "Digatron": ("CHA", "PAU", "DCH"),
     "Maccor": ("C", "S", "D"),
     "signs": ("+", "0", "-"),
+    "Dutch": ("Laden", "Rust", "Ontladen"),
+    "Swedish": ("Laddning", "Vila", "Urladdning"),
+    "Polish": ("Ładowanie", "Pauza", "Rozładowanie"),
+    "Russian": ("Заряд", "Пауза", "Разряд"),
+    "Japanese": ("充電", "休止", "放電"),
+    "Korean": ("충전", "휴지", "방전"),
     "words": ("Constant Current Charge", "Step Rest", "Constant Current Discharge"),
     "unknown": ("Foo", "Bar", "Baz"),
     "numbers": ("1", "0", "2"),

@@ -67,3 +67,22 @@ def test_what_arcs_do_not_describe_is_told():
         rng = np.random.default_rng(seed)
         noisy = Z * (1 + 2e-3 * (rng.normal(size=31) + 1j * rng.normal(size=31)))
         assert relaxation(spectrum_of("s", F, noisy)).notes == ()
+
+
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("count", [2, 3])
+def test_sweeps_down_and_up_are_spectra_of_their_own(tmp_path, again, count):
+    """The frequency at which they turn may be measured once or twice."""
+    f, z = F, 10 + 20 / (1 + 2j * np.pi * F * 1e-3)
+    parts = [slice(None, None, -1 if k % 2 else 1) for k in range(count)]
+    whole_f, whole_z = np.concatenate([f[p] for p in parts]), np.concatenate([z[p] for p in parts])
+    if not again:
+        keep = np.concatenate([[True], np.diff(whole_f) != 0])
+        whole_f, whole_z = whole_f[keep], whole_z[keep]
+    found = read_spectra(write(tmp_path, whole_f, whole_z))
+    assert len(found) == count
+    assert sum(len(s.frequency_Hz) for s in found) == len(whole_f)
+    for spectrum in found:
+        np.testing.assert_allclose(
+            spectrum.impedance_ohm, 10 + 20 / (1 + 2j * np.pi * spectrum.frequency_Hz * 1e-3), rtol=1e-5
+        )

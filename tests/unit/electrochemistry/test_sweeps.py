@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xct_pipeline.cli.echem import clocks_of
-from xct_pipeline.electrochemistry.log import CyclerLog
+from xct_pipeline.electrochemistry.log import CyclerLog, read_log
 from xct_pipeline.electrochemistry.steps.tables import cycling_table, voltammetry_table
 from xct_pipeline.electrochemistry.sweeps import cycles_of, sweeps_of
 from xct_pipeline.variation.nak import facts
@@ -98,3 +98,23 @@ def test_no_clocks_without_electrochemistry():
             electrochemistry = None
 
     assert clocks_of(Layout) == {}
+
+
+@pytest.mark.parametrize("rows", [21, 41, 401])
+@pytest.mark.parametrize("turns", [1, 2, 5])
+def test_a_log_of_a_swept_voltage_is_read_however_few_its_rows(tmp_path, rows, turns):
+    t = np.linspace(0, 200, rows)
+    voltage = 0.01 * (100 - np.abs(t * turns % 200 - 100)) if turns > 1 else 0.01 * (100 - np.abs(t - 100))
+    way = np.where((t * turns) % 200 < 100, 1, -1)
+    current = way * np.exp(-(((voltage - 0.5) / 0.15) ** 2))
+    lines = [f"{a:.6g},{b:.6g},{c:.6g}" for a, b, c in zip(t, voltage, current, strict=True)]
+    path = tmp_path / "cv.csv"
+    path.write_text("\n".join(["time/s,Ewe/V,I/mA", *lines]) + "\n")
+    if rows < 11 * turns:  # every second row says something else
+        with pytest.raises(ValueError, match="set between_rows"):
+            read_log(path)
+        return
+    found = read_log(path)
+    once = 1e-3 * 0.15 * np.sqrt(np.pi) * 100 / turns
+    assert np.ptp(found.charge_C) == pytest.approx(once, rel=0.1)
+    assert any("the voltage is swept" in note for note in found.notes)

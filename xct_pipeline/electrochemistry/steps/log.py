@@ -41,6 +41,7 @@ def log_of(config: Config, scans: Sequence[AnyScan | None] = ()) -> CyclerLog:
         date_format=settings.date_format,
         decimal=settings.decimal,
         time_zone=settings.time_zone,
+        states=settings.states,
         integrate_gaps=settings.integrate_gaps,
         between_rows=settings.between_rows,
     )

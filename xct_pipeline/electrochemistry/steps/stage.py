@@ -198,6 +198,7 @@ def _other_log(config: Config, file: str) -> CyclerLog:
         date_format=settings.date_format,
         decimal=settings.decimal,
         time_zone=settings.time_zone,
+        states=settings.states,
         integrate_gaps=settings.integrate_gaps,
         between_rows=settings.between_rows or "mean",
     )
