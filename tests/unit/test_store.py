@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,11 @@ import pandas as pd
 import pytest
 
 from xct_pipeline.store.files import RefusedError, StoreError, write_atomic
+from xct_pipeline.store.holder import holder_of
 from xct_pipeline.store.image import Image, level_count
 from xct_pipeline.store.opened import open_image
 from xct_pipeline.store.store import Store
+from xct_pipeline.store.stored_array import StoredArray
 
 IMAGE = Image("scans/a/volume", ("z", "y", "x"), (20, 70, 70), "float32", "1/cm", 16, 1, 2.5, (8.0, 0.0, 0.0))
 
@@ -94,6 +97,29 @@ def test_lock_names_the_process_and_ends(tmp_path):
     with store.lock():
         pass
     assert not (store.state / "lock.json").exists()
+    assert holder_of(store.path) is None
+
+
+def test_who_holds_a_store_is_told_by_the_lock_and_not_by_what_is_written(tmp_path):
+    store = Store(tmp_path / "s.zarr")
+    image = Image("a/b", ("z", "y", "x"), (4, 4, 4), "float32", "1/cm", 4)
+    with store.lock():
+        store.prepare(image)
+        note = (store.state / "lock.json").read_bytes()
+        found = holder_of(store.path)
+        assert found is not None
+        assert (found.pid, found.held) == (os.getpid(), True)
+        with pytest.raises(StoreError, match=f"is being computed by process {os.getpid()} on .*; wait for it"):
+            StoredArray(store.path / "a/b/0")[...]
+    (store.state / "lock.json").write_bytes(note)  # as kill -9 leaves it
+    found = holder_of(store.path)
+    assert found is not None
+    assert not found.held
+    with pytest.raises(StoreError, match="was killed; xct run goes on"):
+        StoredArray(store.path / "a/b/0")[...]
+    for ruined in (b"[]", b"{", b'{"pid": "x", "host": 1}', b"[" * 100_000):
+        (store.state / "lock.json").write_bytes(ruined)
+        assert holder_of(store.path) is None
 
 
 def test_damaged_metadata_says_what_to_do(tmp_path):

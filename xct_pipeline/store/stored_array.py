@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import operator
 import os
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ import zarr
 
 from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import seal
-from xct_pipeline.store.files import HEALED, STATE, StoreError, marker_file, read_attributes, store_root
+from xct_pipeline.store.files import HEALED, StoreError, marker_file, read_attributes, store_root
+from xct_pipeline.store.holder import holder_of
 from xct_pipeline.store.marker import Marker, problem_of, read_marker
 
 Shard = tuple[int, ...]
@@ -108,11 +108,12 @@ class StoredArray:
     def _unfinished(self) -> str:
         """Say that a shard is not finished, and who is at it."""
         assert self._root is not None
-        try:
-            who = json.loads(read_bytes(self._root / STATE / "lock.json"))
-            return f"is being computed by process {int(who['pid'])} on {who['host']}; wait for it"
-        except (OSError, ValueError, TypeError, KeyError):
+        holder = holder_of(self._root)
+        if holder is None:
             return "is not computed; xct run computes it"
+        if holder.held:
+            return f"is being computed by {holder}; wait for it"
+        return f"is not computed, for {holder} was killed; xct run goes on"
 
     def _grid(self) -> Iterator[Shard]:
         sizes = self.shards or self.chunks
