@@ -30,7 +30,7 @@ class _LogFile(logging.FileHandler):
         if not self.lost:
             super().emit(record)
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+    def handleError(self, record: logging.LogRecord) -> None:
         """Say what is wrong with the file, once."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
