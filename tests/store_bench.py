@@ -24,7 +24,7 @@ from xct_pipeline import demo, pipeline
 from xct_pipeline.config.file import load_config
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.report import is_current, write_report
-from xct_pipeline.store.files import RefusedError, StoreError
+from xct_pipeline.store.files import RefusedError, StoreError, out_of_memory
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.store.verify import image_paths, repair, verify
@@ -120,9 +120,11 @@ def in_child(
             code, text = 2, str(error)
         except (ValueError, StoreError) as error:
             code, text = 1, str(error)
-        except (OSError, MemoryError) as error:  # told by the command in one line as well
+        except OSError as error:  # told by the command in one line as well
             code, text = WITHHELD, str(error)
-        except BaseException:
+        except BaseException as error:
+            if out_of_memory(error):
+                os._exit(WITHHELD)
             text = traceback.format_exc()
         finally:
             os.write(writing, text[-9000:].encode())

@@ -111,8 +111,8 @@ def make_sparse(folder: Path, planes=1600, side=1600, times=7) -> Path:
     return folder
 
 
-def begin_lock(folder: Path) -> None:
-    """Make a store look as if a run were writing it."""
+def leave_lock(folder: Path) -> None:
+    """Make a store look as if a run that wrote it had been killed."""
     state = folder / ".xct"
     state.mkdir(exist_ok=True)
     (state / "lock.json").write_text(json.dumps({"pid": 4711, "host": "beamline"}))

@@ -30,6 +30,23 @@ def test_verify_finds_repairs_and_the_next_run_computes_exactly_that(capsys, don
     assert xct(capsys, "verify", store).code == 0
 
 
+def test_a_whole_image_of_another_store_is_found_and_computed_anew(capsys, done, finished):
+    """With its markers and what is noted of it: only the record of the last run tells that it is not its own."""
+    store, other, image = done / "store.zarr", done / "other.zarr", "scans/scan_01/volume"
+    config = write_config(done, {"reconstruction": 'center = "auto"\nfilter = "hann"'}, output="other.zarr")
+    assert xct(capsys, "run", config).code == 0
+    for place in (image, f".xct/markers/{image}"):
+        shutil.rmtree(store / place)
+        shutil.copytree(other / place, store / place)
+    note = f".xct/markers/{image}.pass.json"
+    shutil.copy2(other / note, store / note)
+    assert [problem["place"] for problem in xct(capsys, "verify", store, "--json").json["problems"]] == [note]
+    assert xct(capsys, "verify", store, "--repair").code == 0
+    assert xct(capsys, "run", write_config(done)).code == 0
+    assert shards(store) == shards(finished / "store.zarr")
+    assert xct(capsys, "verify", store).code == 0
+
+
 def test_every_file_that_is_removed_or_ruined_is_made_again(capsys, done, finished):
     """One after the other: groups, arrays, markers, tables, notes; the same run makes the store whole."""
     store = done / "store.zarr"

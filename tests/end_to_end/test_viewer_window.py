@@ -289,8 +289,8 @@ def test_a_raw_scan_is_opened_and_turned_into_sinograms(opened, cell):
 def test_a_damaged_store_being_written_leaves_the_window_alive(opened, tmp_path, told):
     folder = viewer_store.make_store(tmp_path / "store.zarr")
     viewer_store.damage(folder, "registered")
-    viewer_store.begin_lock(folder)
-    viewer = opened(folder)
+    with Store(folder).lock():
+        viewer = opened(folder)
     viewer.dims.set_current_step(0, 1)
     viewer.dims.set_current_step(0, 0)
     picture(viewer, "damaged")

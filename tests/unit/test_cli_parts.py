@@ -42,6 +42,7 @@ def test_rows():
         (StoreError("damaged"), 1, "damaged"),
         (RefusedError("no"), 2, "no"),
         (MemoryError(), 2, "--memory"),
+        (RuntimeError("can't start new thread"), 2, "--memory"),
         (OSError(errno.ENOSPC, "No space left on device", "f"), 2, "f: No space left"),
         (PermissionError(errno.EACCES, "Permission denied", "f"), 2, "f: Permission denied"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "f"), 1, "f: No such file"),

@@ -96,7 +96,7 @@ def test_what_was_not_measured_is_none(tmp_path):
     np.testing.assert_array_equal(series.noise_ratio("b"), [1, 1, 1])  # the reference, without noise
     assert series.noise_ratio("a") is None
     assert series.center("b") == {}
-    assert series.writer is None
+    assert series.holder is None
 
 
 def test_a_store_that_was_only_begun_has_no_scans(tmp_path):

@@ -189,6 +189,23 @@ def test_a_valid_shard_copied_over_another_is_found(store, to):
     assert not verify(store).problems
 
 
+def test_a_shard_with_the_marker_of_another_store_is_found(store, tmp_path):
+    """Both are whole and belong to that place, so it is what the image was made of that tells."""
+    other = Store(tmp_path / "other.zarr")
+    other.claim(SCANS)
+    run_passes(other, [step(seed=9)], LIMITS)
+    shard, marker = "scans/a/volume/0/c/1/0/0", marker_file(Path(), "scans/a/volume", (1, 0, 0))
+    for place in (shard, marker):
+        shutil.copy2(other.path / place, store.path / place)
+    array = StoredArray(store.path / "scans/a/volume/0")
+    assert array[0, 0, 0] == 1
+    with pytest.raises(StoreError, match="written for another image"):
+        array[20]
+    assert [problem.place for problem in verify(store).problems] == [str(marker)]
+    run_passes(store, [step()], LIMITS)
+    assert array[20, 0, 0] == 21
+
+
 def test_a_copied_store_is_digested_once(store, tmp_path):
     shutil.copytree(store.path, tmp_path / "copy.zarr", copy_function=shutil.copyfile)  # other times
     copy = Store(tmp_path / "copy.zarr")

@@ -22,6 +22,7 @@ from xct_pipeline.planning.preview import preview
 from xct_pipeline.report.sheets import with_value
 from xct_pipeline.scan import ArrayFrames, Scan, ScanError
 from xct_pipeline.store.files import RefusedError, StoreError
+from xct_pipeline.store.store import Store
 from xct_pipeline.viewer import layers, ome, plugin, raw, window
 from xct_pipeline.viewer.times import duration, label_of
 
@@ -179,15 +180,18 @@ def test_a_store_being_written_opens_with_a_note(store, tmp_path, told):
 
     folder = tmp_path / "store.zarr"
     shutil.copytree(store, folder)
-    viewer_store.begin_lock(folder)
+    viewer_store.leave_lock(folder)
     shutil.rmtree(folder / "registered" / "0" / "c")
     shutil.rmtree(folder / "registered" / "1" / "c")
     (folder / "variation" / "density" / "zarr.json").write_text('{"zarr_format": 3, "node_')
     viewer = model(layers.store_layers(folder))
     assert "density change, g/cm3" not in viewer.layers
     assert np.isnan(np.asarray(viewer.layers["registered, 1/cm"].data[0][0, 0])).all()
-    assert any("being written by process 4711 on beamline" in text for text in told())
+    assert any("was left by process 4711 on beamline, which was killed" in text for text in told())
     assert any("variation/density is left out" in text for text in told())
+    with Store(folder).lock():
+        layers.store_layers(folder)
+    assert any("being written by process" in text for text in told())
 
 
 def test_a_damaged_shard_is_told_once_and_shown_empty(store, tmp_path, told):

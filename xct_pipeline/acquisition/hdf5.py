@@ -23,6 +23,9 @@ MOST_PIXELS = 1_000_000  # along a side of a frame
 MOST_CHUNK = 2**30  # bytes that are unpacked together
 MOST_GROUPS, DEEPEST = 10_000, 32  # that are looked through for links, and in each other: the library slows down there
 MOST_LINKS = 100  # behind one link; the library follows 16
+SUM_BYTES = 4  # of the checksum behind a piece
+SPARE = 65_536  # bytes that a packed piece may have beside twice its values
+UNSAFE = {307: "bzip2", 32017: "SZ", 32024: "SZ3"}  # a damaged byte ends the process, or is unpacked for ever
 
 
 def one_line(text: str) -> str:
@@ -48,7 +51,7 @@ def _remedy(reason: str) -> str:
     """Return what to do about a filter or a package that is not here."""
     if "imagecodecs" in reason:
         return ": install imagecodecs, pip install 'xct-pipeline[formats]'"
-    if "filter" in reason and "registered" in reason:
+    if ("filter" in reason and "registered" in reason) or "lib/plugin" in reason:
         return (
             ": hdf5plugin has no such filter; set HDF5_PLUGIN_PATH to one that has, or rewrite it, h5repack -f GZIP=4"
         )
@@ -124,7 +127,41 @@ def resolve(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:
         except Exception as error:
             home = node.file.filename
             raise ScanError(one_line(f"{home}: {_join(node, part)} {_dangling(node, part)}")) from error
+    if isinstance(node, h5py.Dataset):
+        require_unpackable(node)
     return node
+
+
+def require_unpackable(dataset: h5py.Dataset) -> None:
+    """Refuse a dataset that the library cannot unpack without harm where it is damaged, which no exception tells.
+
+    Raises
+    ------
+    ScanError
+        It is packed by a filter that crashes, or one of its pieces is shorter than its own checksum or far longer
+        than what it unpacks to.
+    """
+    where = f"{dataset.file.filename}: {dataset.name}"
+    made = dataset.id.get_create_plist()
+    codes = [made.get_filter(k)[0] for k in range(made.get_nfilters())]
+    unsafe = next((UNSAFE[code] for code in codes if code in UNSAFE), None)
+    if unsafe:
+        raise ScanError(
+            one_line(
+                f"{where}: is packed with {unsafe}, which crashes or never ends where a byte is damaged: "
+                f"rewrite it, h5repack -f GZIP=4"
+            )
+        )
+    if not codes or dataset.chunks is None:
+        return
+    least = SUM_BYTES if h5py.h5z.FILTER_FLETCHER32 in codes else 0
+    most = 2 * math.prod(dataset.chunks) * dataset.dtype.itemsize + SPARE
+    wrong: list[int] = []
+    with reading(where):
+        dataset.id.chunk_iter(lambda piece: None if least <= piece.size <= most else wrong.append(piece.size))
+    if wrong:
+        what = "shorter than its checksum" if wrong[0] < least else "more than it can hold"
+        raise ScanError(one_line(f"{where}: a piece of {wrong[0]} bytes is {what}: the file is damaged"))
 
 
 def child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:

@@ -49,6 +49,8 @@ for command in (
 ):
     app.command()(command)
 
+NO_MEMORY = "out of memory; lower --workers or --memory"
+
 
 def _version(asked: bool) -> None:
     if asked:
@@ -89,7 +91,7 @@ def execute() -> int:
 def _verdict(error: Exception) -> tuple[str, int]:
     """Return what to tell about an error, and the exit code."""
     if isinstance(error, MemoryError):
-        return "out of memory; lower --workers or --memory", REFUSED
+        return NO_MEMORY, REFUSED
     if isinstance(error, OSError):
         refused = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
         named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
@@ -100,8 +102,10 @@ def _verdict(error: Exception) -> tuple[str, int]:
         return str(error), WRONG
     if hasattr(error, "format_message"):  # of the command line itself
         return str(error.format_message()), WRONG
-    from xct_pipeline.store.files import RefusedError, StoreError  # here because it imports zarr
+    from xct_pipeline.store.files import RefusedError, StoreError, out_of_memory  # here because it imports zarr
 
+    if out_of_memory(error):
+        return NO_MEMORY, REFUSED
     if isinstance(error, RefusedError):
         return str(error), REFUSED
     if isinstance(error, StoreError):

@@ -18,7 +18,7 @@ from xct_pipeline.electrochemistry.dates import read_stamps
 from xct_pipeline.electrochemistry.readers import gamry_tables, read_table, reader
 from xct_pipeline.electrochemistry.roles import start_text
 from xct_pipeline.electrochemistry.spectrum import FEWEST, Spectrum, spectrum_of
-from xct_pipeline.electrochemistry.table import Table, read_text
+from xct_pipeline.electrochemistry.table import Table, lines_of, read_text
 from xct_pipeline.electrochemistry.units import UNITS, unit_of
 from xct_pipeline.electrochemistry.zones import Question
 
@@ -180,7 +180,7 @@ def _table(path: Path) -> Table | None:
     """Return the table of a file's spectra: for a Gamry file that of its impedance, None where it has none."""
     if path.suffix.lower() in (".mpr", ".nda", ".ndax", ".xlsx", ".xlsm", ".mpt"):
         return read_table(path)
-    lines = read_text(path).splitlines() if path.is_file() else []
+    lines = lines_of(path, read_text(path)) if path.is_file() else []
     if lines and lines[0].strip() == "EXPLAIN":
         tables = gamry_tables(path.name, lines, "ZCURVE")
         return tables[0] if tables else None
@@ -331,7 +331,7 @@ def _named(name: str, parts: Sequence[npt.NDArray[np.intp]]) -> list[tuple[str, 
 
 def _read_zview(path: Path, turned: bool) -> list[Spectrum]:
     """Read a ZView file: numbers behind "End Comments", frequency first, Z' and Z'' in columns 5 and 6."""
-    lines = read_text(path).splitlines()
+    lines = lines_of(path, read_text(path))
     begin = next(
         (k for k, line in enumerate(lines) if line.strip().lower().startswith(("end comments", "end header"))), None
     )

@@ -10,18 +10,21 @@ from typing import Any
 
 from xct_pipeline.electrochemistry.aligned import with_tabs
 from xct_pipeline.electrochemistry.table import (
+    MOST_BYTES,
     NO_TABLE,
     Table,
     frame_table,
     header_row,
     is_data,
     is_units,
+    lines_of,
     read_text,
     separator_of,
     split,
     text_table,
     unique,
 )
+from xct_pipeline.inputs import require_regular
 
 EXTRAS = {"yadg": "biologic", "fastnda": "cycler", "openpyxl": "cycler", "pyimpspec": "impedance"}
 """Extra of this package that installs a reader."""
@@ -58,7 +61,7 @@ def read_table(path: Path, expected: str | None = None) -> Table:
         case ".xlsx" | ".xlsm":
             return read_workbook(path, expected)
     text = read_text(path)
-    lines, cut = text.splitlines(), not text.endswith(("\n", "\r"))
+    lines, cut = lines_of(path, text), not text.endswith(("\n", "\r"))
     if path.suffix.lower() == ".mpt" or (lines and lines[0].startswith("EC-Lab ASCII FILE")):
         return read_mpt(path.name, lines, cut)
     if lines and lines[0].strip() == "EXPLAIN":
@@ -164,9 +167,15 @@ def read_workbook(path: Path, expected: str | None = None) -> Table:
 
     reader("openpyxl", path)
     try:
+        require_regular(path)
+        with zipfile.ZipFile(path) as packed:
+            nbytes = sum(part.file_size for part in packed.infolist())
+        if nbytes > MOST_BYTES:
+            raise ValueError(f"it unpacks to {nbytes} bytes, more than the {MOST_BYTES} that a log can have")
         sheets = pd.read_excel(path, sheet_name=None, header=None, dtype=object)
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path.name} is no workbook that can be read ({error}); save it again as .xlsx") from None
+    except (ValueError, KeyError, OSError, SyntaxError, zipfile.BadZipFile) as error:  # of XML, too
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path.name} is no workbook that can be read ({reason}); save it again as .xlsx") from None
     parts = list(_sheets(sheets, expected))
     if not parts:
         raise ValueError(f"{path.name} {NO_TABLE}; no sheet of it does")

@@ -10,6 +10,7 @@ import gzip
 import io
 import itertools
 import re
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +20,14 @@ import numpy as np
 
 from xct_pipeline.electrochemistry.decimals import is_number
 from xct_pipeline.electrochemistry.units import UNITS, size_of
-from xct_pipeline.inputs import read_bytes
+from xct_pipeline.inputs import MOST_TEXT, read_bytes
 
 MOST_BYTES = 2**30
 """Of a file and of what is packed in it: a year of seconds with twenty columns."""
+MOST_PACKED = 200
+"""Bytes of a log that one byte of it when packed can hold."""
+MOST_LINE = 2**20
+"""Characters of a line: of tens of thousands of columns."""
 PADDING = 16
 """Zeros at the end of a file that are no text."""
 HEADER_ROWS = 300
@@ -142,13 +147,7 @@ def read_text(path: Path) -> str:
     """
     data = read_bytes(path, MOST_BYTES)
     if data[:2] == b"\x1f\x8b":
-        try:
-            with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
-                data = packed.read(MOST_BYTES + 1)
-        except (OSError, EOFError) as error:
-            raise ValueError(f"{path.name} is packed with gzip and damaged ({error}): copy it again") from None
-        if len(data) > MOST_BYTES:
-            raise ValueError(f"{path.name} unpacks to more than {MOST_BYTES} bytes, which no log has: check the file")
+        data = _unpacked(path, data)
     if data[:4] == b"PK\x03\x04":
         raise ValueError(f"{path.name} is a packed file (a workbook?), not text; name a workbook .xlsx")
     if data[:4] in (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"):
@@ -167,6 +166,36 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("gb18030" if _is_chinese(sample) else "latin-1", errors="replace")
+
+
+def lines_of(path: Path, text: str) -> list[str]:
+    """Return the lines of a text.
+
+    Raises
+    ------
+    ValueError
+        One of them is longer than a row of any table.
+    """
+    lines = text.splitlines()
+    longest = max(map(len, lines), default=0)
+    if longest > MOST_LINE:
+        raise ValueError(f"{path.name} has a line of {longest} characters, which is no row of a table")
+    return lines
+
+
+def _unpacked(path: Path, packed: bytes) -> bytes:
+    """Return what is packed with gzip, as far as a text can have been packed so."""
+    most = min(MOST_BYTES, max(MOST_TEXT, MOST_PACKED * len(packed)))
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+            data = stream.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path.name} is packed with gzip and damaged ({error}): copy it again") from None
+    if len(data) > most:
+        raise ValueError(
+            f"{path.name} unpacks to more than {most} bytes, which no log of {len(packed)} bytes has: check the file"
+        )
+    return data
 
 
 def _is_chinese(data: bytes) -> bool:
@@ -260,8 +289,8 @@ def _refuse_bare_commas(source: str, separator: str, names: Sequence[str], row: 
     cells = [cell for cell in split(row, separator) if cell]
     if separator == "," and len(cells) > len(names) and all(re.fullmatch(r"[+-]?\d+", cell) for cell in cells):
         raise ValueError(
-            f"{source}: {row.strip()!r} holds {len(cells)} cells below {len(names)} names: commas stand both between "
-            f"cells and for decimals; write it with semicolons or tabs, or with decimal points"
+            f"{source}: {row.strip()[:80]!r} holds {len(cells)} cells below {len(names)} names: commas stand both "
+            f"between cells and for decimals; write it with semicolons or tabs, or with decimal points"
         )
 
 

@@ -26,7 +26,15 @@ from xct_pipeline.engine.steps import Estimate, Outcome, Steps
 from xct_pipeline.names import check_path
 from xct_pipeline.store import provenance
 from xct_pipeline.store.arrays import write_level
-from xct_pipeline.store.files import RefusedError, StoreError, marker_file, read_attributes, unwritable, write_atomic
+from xct_pipeline.store.files import (
+    RefusedError,
+    StoreError,
+    marker_file,
+    out_of_memory,
+    read_attributes,
+    unwritable,
+    write_atomic,
+)
 from xct_pipeline.store.image import Image
 from xct_pipeline.store.marker import Marker, Written, read_marker, read_note, write_marker, write_note
 from xct_pipeline.store.records import estimate_bytes, read_estimate
@@ -62,7 +70,7 @@ def run_shard(root: str, step: Pass, shard: tuple[int, ...], digest: str) -> Sha
         return ShardResult(step.name, shard, 0.0, {}, _sentence(error), unwritable(error))
     except Exception as error:  # a poisonous block must not take the other scans with it
         log.debug("shard %s of %s", shard, step.name, exc_info=True)
-        return ShardResult(step.name, shard, 0.0, {}, _sentence(error), isinstance(error, MemoryError))
+        return ShardResult(step.name, shard, 0.0, {}, _sentence(error), out_of_memory(error))
     return ShardResult(step.name, shard, seconds, counts)
 
 

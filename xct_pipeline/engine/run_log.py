@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shlex
 import socket
@@ -19,11 +20,36 @@ from xct_pipeline.store import provenance
 log = logging.getLogger("xct")
 
 
+class _LogFile(logging.FileHandler):
+    """A log file; where it can be written no more, that is said once and the run goes on without it."""
+
+    lost = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append a record."""
+        if not self.lost:
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say what is wrong with the file, once."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.lost:
+            self.lost = True
+            log.warning("%s: %s; the run goes on without its log", self.baseFilename, error.strerror)
+
+    def close(self) -> None:
+        """Let go of the file, though what is left to be written may not fit on the disk."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 class RunLog:
     """Append what is logged to the store's ``run.log``, between what was run where and how it ended."""
 
     def __init__(self, store: Path, config: Config, limits: Resources, scans: int) -> None:
-        self.handler = logging.FileHandler(store / "run.log", encoding="utf-8", delay=True)
+        self.handler = _LogFile(store / "run.log", encoding="utf-8", delay=True)
         self.handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
         self.config, self.limits, self.scans = config, limits, scans
         self.started, self.failed = time.monotonic(), 0

@@ -5,10 +5,7 @@ A run writes ``.xct/plan.json`` when it begins. Whoever asks needs neither the r
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,6 +19,7 @@ from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Stage
 from xct_pipeline.store import layout, seal
 from xct_pipeline.store.files import StoreError, marker_file, write_atomic
+from xct_pipeline.store.holder import holder_of
 from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
 
@@ -119,7 +117,8 @@ def status_of(store: Store, now: datetime | None = None) -> Status:
         raise StoreError(f"{store.path}: no such folder")
     if not store.exists():
         raise StoreError(f"{store.path} is no store of xct; give the folder that a run writes")
-    holder, held = _holder(store)
+    holder = holder_of(store.path)
+    held = holder is not None and holder.held
     record = read_record(store)
     state: State = "running" if held else "killed" if holder else "stopped" if record is None else "finished"
     series = _series(store)
@@ -134,7 +133,7 @@ def status_of(store: Store, now: datetime | None = None) -> Status:
     return Status(
         str(store.path),
         state,
-        holder,
+        {} if holder is None else {"pid": holder.pid, "host": holder.host, "since": _text(holder.since)},
         None if started is None else _text(started),
         _text(end) if end is not None and state == "running" else None,
         share,
@@ -160,38 +159,6 @@ def _series(store: Store) -> Series | None:
         return Series.open(store)
     except StoreError:
         return None
-
-
-def _holder(store: Store) -> tuple[dict[str, Any], bool]:
-    """Return who holds the store, or held it when it was killed, and whether the lock is held."""
-    import filelock
-
-    file = store.path / layout.HOLDER
-    try:
-        found = dict(json.loads(file.read_text()))
-        since = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    except (OSError, ValueError, TypeError):
-        return {}, False  # a run writes it as soon as it has the lock, and takes it away before it lets go
-    holder = {"pid": found.get("pid"), "host": found.get("host"), "since": _text(since)}
-    lock = filelock.FileLock(store.state / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        return holder, True
-    except OSError:  # somebody else's store, to be read only
-        return holder, holder["host"] != socket.gethostname() or _is_alive(holder["pid"])
-    lock.release()
-    return holder, False
-
-
-def _is_alive(pid: Any) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except PermissionError:
-        return True
-    except (OSError, ValueError, TypeError, OverflowError):
-        return False
-    return True
 
 
 def _plan(store: Store) -> tuple[datetime | None, list[PlannedStep]]:

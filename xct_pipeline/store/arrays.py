@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
+from zarr.abc.store import ByteRequest
 from zarr.abc.store import Store as ZarrStore
 from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore
 
 from xct_pipeline.store import seal
 from xct_pipeline.store.image import Image
 from xct_pipeline.store.marker import Written, digest_of
+
+SHARDS = "c/"
 
 
 def array_bytes(image: Image, level: int) -> bytes:
@@ -47,7 +50,11 @@ def _create(store: ZarrStore, image: Image, level: int) -> None:
 
 
 class _Digesting(LocalStore):
-    """A folder of files that keeps the digest of each file that was written to it."""
+    """A folder of files that keeps the digest of each shard that was written to it, over one that is not looked at.
+
+    What lies in the place of a shard may be damaged, and stays there until the new one takes its name: whoever reads
+    the folder by itself meets the one or the other.
+    """
 
     def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
         super().__init__(root, read_only=read_only)
@@ -58,6 +65,18 @@ class _Digesting(LocalStore):
         other = type(self)(self.root, read_only=read_only)
         other.digests = self.digests
         return other
+
+    async def get(
+        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return a file of metadata; there are no shards."""
+        return None if key.startswith(SHARDS) else await super().get(key, prototype, byte_range)
+
+    def get_sync(
+        self, key: str, *, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return a file of metadata; there are no shards."""
+        return None if key.startswith(SHARDS) else super().get_sync(key, prototype=prototype, byte_range=byte_range)
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write a file whole."""
@@ -83,9 +102,8 @@ def write_level(
         All values of the shard that lie in the level.
     """
     folder = root / image.path / str(level)
-    key = "/".join(["c", *map(str, shard)])
+    key = SHARDS + "/".join(map(str, shard))
     file = folder / key
-    file.unlink(missing_ok=True)  # else zarr reads it, and may find it damaged
     store = _Digesting(folder)
     array: Any = zarr.open_array(store=store, mode="r+")
     array = array.with_config({"write_empty_chunks": True})  # a finished shard is a file, whatever it holds

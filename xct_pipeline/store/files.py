@@ -32,6 +32,11 @@ def unwritable(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether there was no memory; where it lacks for a thread's own, Python says so by a RuntimeError."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error))
+
+
 def write_atomic(file: Path, data: bytes) -> None:
     """Write a file so that it is either whole or absent, even after a kill: temporary, fsync, rename."""
     try:

@@ -109,6 +109,25 @@ def expected_fingerprint(note: Mapping[str, Any], shard: Sequence[int]) -> str:
     return provenance.fingerprint([identity, planes[shard[0]] if planes else None])
 
 
+def is_of_image(root: Path, name: str, shard: Sequence[int], marker: Marker) -> bool:
+    """Tell whether a marker vouches for the image that it lies with; so it does where nothing is noted of that."""
+    file = note_file(root, name)
+    try:
+        status = file.stat()
+        times = status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+        return marker.fingerprint == _noted(str(file), place_of(file), shard[0], status.st_size, *times)
+    except (OSError, ValueError, TypeError, KeyError):
+        return True  # told as damage of the note
+    except IndexError:
+        return False
+
+
+@functools.lru_cache(maxsize=4096)
+def _noted(file: str, place: str, first: int, *_status: int) -> str:
+    """Return the fingerprint that follows from a note for shards of one plane along the first axis."""
+    return expected_fingerprint(seal.loads(read_bytes(Path(file)), place), (first,))
+
+
 def shard_files(root: Path, image: Image, shard: Sequence[int]) -> list[Path]:
     """Return the files of one shard, one for each level that it covers."""
     files = []

@@ -7,7 +7,6 @@ along t. Whoever shows, exports or goes on from a store asks here; nobody else t
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
 import zipfile
@@ -25,6 +24,7 @@ from xct_pipeline.inputs import read_bytes
 from xct_pipeline.names import shown
 from xct_pipeline.store import layout
 from xct_pipeline.store.files import HEALED, StoreError, read_attributes
+from xct_pipeline.store.holder import Holder, holder_of
 from xct_pipeline.store.store import Store
 
 if TYPE_CHECKING:
@@ -97,13 +97,9 @@ class Series:
         return [(str(scan or ""), str(sentence)) for scan, sentence in pairs]
 
     @property
-    def writer(self) -> str | None:
-        """The run that is writing the store, None where none is."""
-        try:
-            holder = json.loads(read_bytes(self.store.path / layout.HOLDER))
-            return f"process {int(holder['pid'])} on {holder['host']}"
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
+    def holder(self) -> Holder | None:
+        """Whose run is writing the store, or was killed while it did; None where nothing is left unfinished so."""
+        return holder_of(self.store.path)
 
     # -------------------------------------------------------------------------------------------- its scans
 

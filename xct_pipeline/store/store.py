@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import shlex
-import socket
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from xct_pipeline.store.files import (
     write_changed,
     write_group,
 )
+from xct_pipeline.store.holder import held
 from xct_pipeline.store.image import CHUNK, SPATIAL, Image, level_count, ome_metadata
 from xct_pipeline.store.marker import Marker, problem_of, read_marker, shard_files, write_marker
 from xct_pipeline.store.opened import open_image
@@ -199,28 +199,10 @@ class Store:
         RefusedError
             Another run is alive on the store, or a part of it lies elsewhere by a link.
         """
-        import filelock
-
         ownership.require_unlinked(self.path)
         self.state.mkdir(parents=True, exist_ok=True)
-        holder = self.state / "lock.json"
-        lock = filelock.FileLock(self.state / "lock", timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            try:
-                who = json.loads(read_bytes(holder))
-                text = f"process {who['pid']} on {who['host']}"
-            except (OSError, ValueError, KeyError):
-                text = "another process"
-            raise RefusedError(f"{self.path} is in use by {text}; wait for it or stop it") from None
-        try:
-            write_atomic(holder, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+        with held(self.path):
             yield
-        finally:
-            with contextlib.suppress(OSError):
-                holder.unlink()
-            lock.release()
 
     def prepare(self, image: Image) -> bool:
         """Create an image's group and arrays, or continue those that are there.

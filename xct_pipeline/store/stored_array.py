@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import operator
 import os
 from collections.abc import Iterator
@@ -17,8 +16,9 @@ import zarr
 
 from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import seal
-from xct_pipeline.store.files import HEALED, STATE, StoreError, marker_file, read_attributes, store_root
-from xct_pipeline.store.marker import Marker, problem_of, read_marker
+from xct_pipeline.store.files import HEALED, StoreError, marker_file, out_of_memory, read_attributes, store_root
+from xct_pipeline.store.holder import holder_of
+from xct_pipeline.store.marker import Marker, is_of_image, problem_of, read_marker
 
 Shard = tuple[int, ...]
 
@@ -72,9 +72,11 @@ class StoredArray:
         before = [_state(file) for file in files]
         try:
             values = np.asarray(self._array[index])
-        except (IndexError, MemoryError):
+        except IndexError:
             raise
         except Exception as error:
+            if out_of_memory(error):
+                raise
             raise self._told(error) from error
         for file, state in zip(files, before, strict=True):
             if _state(file) != state:
@@ -90,29 +92,38 @@ class StoredArray:
         reason = " ".join(str(error).split()) or type(error).__name__
         return StoreError(f"{file}{more}: damaged on the disk ({reason}); xct run computes it anew")
 
+    @property
+    def _name(self) -> str:
+        assert self._root is not None
+        return self.folder.parent.relative_to(self._root).as_posix()
+
     def _marker(self, shard: Shard) -> Marker | None:
         assert self._root is not None
-        return read_marker(self._root, self.folder.parent.relative_to(self._root).as_posix(), shard)
+        return read_marker(self._root, self._name, shard)
 
     def _checked(self, shard: Shard) -> Path:
         """Return the file of a shard that is finished and what its marker vouches for."""
         file, marker = self._file(shard), self._marker(shard)
+        assert self._root is not None
         level = int(self.folder.name)
         if marker is None or marker.files is None or level >= len(marker.files):
             raise StoreError(f"{file}: {self._unfinished()}")
         problem = problem_of(file, marker.files[level])
         if problem:  # its marker stays: the next run compares as well
             raise StoreError(f"{file}: damaged on the disk (it {problem}); xct run computes it anew")
+        if not is_of_image(self._root, self._name, shard, marker):
+            raise StoreError(f"{file}: was written for another image, as its marker says; xct run computes it anew")
         return file
 
     def _unfinished(self) -> str:
         """Say that a shard is not finished, and who is at it."""
         assert self._root is not None
-        try:
-            who = json.loads(read_bytes(self._root / STATE / "lock.json"))
-            return f"is being computed by process {int(who['pid'])} on {who['host']}; wait for it"
-        except (OSError, ValueError, TypeError, KeyError):
+        holder = holder_of(self._root)
+        if holder is None:
             return "is not computed; xct run computes it"
+        if holder.held:
+            return f"is being computed by {holder}; wait for it"
+        return f"is not computed, for {holder} was killed; xct run goes on"
 
     def _grid(self) -> Iterator[Shard]:
         sizes = self.shards or self.chunks
@@ -140,9 +151,9 @@ class StoredArray:
         for shard in self._grid():
             try:
                 self._array[tuple(slice(k * size, (k + 1) * size) for k, size in zip(shard, sizes, strict=True))]
-            except MemoryError:
-                raise
-            except Exception:
+            except Exception as error:
+                if out_of_memory(error):
+                    raise
                 found.append(shard)
         return found
 
@@ -152,9 +163,8 @@ class StoredArray:
     def _forget(self, shard: Shard) -> None:
         """Remove the marker that calls a shard finished."""
         if self._root is not None:
-            name = self.folder.parent.relative_to(self._root).as_posix()
             with contextlib.suppress(OSError):
-                marker_file(self._root, name, shard).unlink()
+                marker_file(self._root, self._name, shard).unlink()
 
 
 def _span(part: Any, n: int) -> tuple[int, int] | None:

@@ -90,6 +90,7 @@ def verify(store: Store, deep: bool = False) -> Verdict:
     paths = image_paths(store.path)
     for path in paths:
         verdict.problems += _image(store, path, deep, verdict)
+    verdict.problems += _replaced(store.path, paths)
     verdict.problems += _strays(store.path, paths)
     verdict.problems += _groups(store.path, paths)
     verdict.problems += _tables(store.path)
@@ -280,6 +281,25 @@ def _decoded(root: Path, image: Image, shard: tuple[int, ...]) -> Iterator[Probl
             place = file.relative_to(root).as_posix()
             own = marker_file(root, image.path, shard).relative_to(root).as_posix()
             yield Problem(place, _reason(error, file), (own, place))
+
+
+def _replaced(root: Path, paths: Sequence[str]) -> Iterator[Problem]:
+    """Yield images that are whole but not those that the last run made or found: of another store, for instance."""
+    try:
+        made = seal.loads(read_bytes(root / layout.STEPS), layout.STEPS)["digests"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return  # it has not ended, or is told as damaged
+    for path in paths:
+        try:
+            note = read_note(root, path)
+            found = [expected_fingerprint(note, (plane,)) for plane in range(len(made[path]))]
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        except IndexError:
+            found = []
+        if found != made[path]:
+            place = note_file(root, path).relative_to(root).as_posix()
+            yield Problem(place, "is of another image than the last run made", (place, *_markers(root, path)))
 
 
 def _strays(root: Path, paths: Sequence[str]) -> Iterator[Problem]:

@@ -108,9 +108,11 @@ def store_layers(path: str | os.PathLike[str]) -> list[Layer]:
     found = dict(_open_all(series))
     if not found:
         raise StoreError(f"{path} holds no image yet: run the pipeline, then open it again")
-    if series.writer is not None:
-        note = f"{path} is being written by {series.writer}: what is not finished is empty. Open it again to see more."
-        ome.tell(note)
+    holder = series.holder
+    if holder is not None:
+        begun = f"is being written by {holder}" if holder.held else f"was left by {holder}, which was killed"
+        more = "Open it again to see more." if holder.held else "xct run goes on."
+        ome.tell(f"{path} {begun}: what is not finished is empty. {more}")
     return _drawn(found, str(store.path), {key: _scans(key, series) for key in found})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from xct_pipeline.acquisition.hdf5 import reading
+from xct_pipeline.acquisition.hdf5 import MOST_CHUNK, reading
 from xct_pipeline.acquisition.volumes.arrays import Box
 from xct_pipeline.acquisition.volumes.found import Found, axis_letters, length_um, value_unit
 from xct_pipeline.engine.blocks import Array
@@ -69,6 +70,12 @@ def _zarr_array(folder: Path, node: zarr.Array[Any]) -> ZarrArray:
     dtype = np.dtype(node.dtype).newbyteorder("=")
     if dtype.kind not in "uif":
         raise ScanError(f"{folder}: holds {dtype}, expected numbers")
+    piece = math.prod(node.chunks) * dtype.itemsize
+    if piece > MOST_CHUNK:  # one voxel is read by unpacking all of it
+        raise ScanError(
+            f"{folder}: is stored in pieces of {piece / 1e9:.1f} GB, of which one is read for every voxel: "
+            "write it in smaller chunks"
+        )
     return ZarrArray(folder, tuple(int(n) for n in node.shape), dtype)
 
 
