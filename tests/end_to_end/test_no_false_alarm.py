@@ -72,3 +72,31 @@ def test_a_flat_cell_seen_edge_on_is_told_nothing_of(tmp_path, light):
 def test_a_flat_cell_in_little_light_is_told_nothing_of(tmp_path, seed):
     """The second centre is several times noisier than the first here."""
     assert flat_cell(tmp_path, 500.0, seed) == []
+
+
+@pytest.mark.parametrize("light", [500.0, 50000.0])
+def test_an_edge_of_two_voxels_is_told_nothing_of(tmp_path, light):
+    """The noise of the flats is a pattern as strong as rings, the second centre is off, and few pixels are deep."""
+    assert flat_cell(tmp_path, light, seed=9, thickness=2.0) == []
+
+
+@pytest.mark.parametrize("seed", [9, 10])
+def test_a_cell_in_little_light_is_told_nothing_of(tmp_path, seed):
+    """A defect beside the edge, whose columns are alike, is no end of the noise; nor is a second centre far off."""
+    assert cell(tmp_path, 500.0, seed) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("light", [500.0, 2000.0, 10000.0, 50000.0])
+@pytest.mark.parametrize("scene", ["cell", "flat cell", "flat cell with a thin edge"])
+def test_twenty_sound_scans_are_told_nothing_of(tmp_path, scene, light):
+    for seed in range(20):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        match scene:
+            case "cell":
+                told = cell(folder, light, seed)
+            case _:
+                told = flat_cell(folder, light, seed, 2.0 if "thin" in scene else 6.0)
+        assert told == [], seed

@@ -23,10 +23,19 @@ def savu_config(data_folder, tmp_path, more: str = "", angles: str = "lines = [1
     return file
 
 
-def test_savu_from_tiff(capsys, data_folder, tmp_path):
-    config = savu_config(data_folder, tmp_path, "pixel_size_um = 10.0\nenergy_keV = 53.0\n")
+def ran_without_a_warning(capsys, config):
+    """Check and run a sound scan."""
+    checked = xct(capsys, "check", config, "--json")
+    assert checked.code == 0, checked.err
+    (scan,) = checked.json["scans"]
+    assert [scan["warnings"], scan["facts"]["warnings"], scan["frames"]["findings"]] == [[], [], []]
     ended = xct(capsys, "run", config)
     assert ended.code == 0, ended.err
+    assert "warning" not in (ended.out + ended.err).lower()
+
+
+def test_savu_from_tiff(capsys, data_folder, tmp_path):
+    ran_without_a_warning(capsys, savu_config(data_folder, tmp_path, "pixel_size_um = 10.0\nenergy_keV = 53.0\n"))
     table = pd.read_csv(tmp_path / "savu.zarr/tables/reconstruction.csv").iloc[0]
     assert abs(table.center - 85.83) < 0.15
     assert table.center_sigma < 0.1
@@ -82,8 +91,9 @@ def test_k11_diad_loads_with_one_warning(capsys, data_folder, tmp_path):
 def test_tooth_volume(capsys, data_folder, tmp_path):
     (tmp_path / "tooth.toml").write_text(
         f'output = "tooth.zarr"\n[acquisition]\nscans = {json.dumps([str(data_folder / "tooth.h5")])}\n'
+        "pixel_size_um = 5.0\n"  # which the file does not tell
     )
-    assert xct(capsys, "run", tmp_path / "tooth.toml").code == 0
+    ran_without_a_warning(capsys, tmp_path / "tooth.toml")
     table = pd.read_csv(tmp_path / "tooth.zarr/tables/reconstruction.csv").iloc[0]
     assert 295.3 < table.center < 296.5
     assert open_volume(tmp_path / "tooth.zarr", "tooth").shape == (2, 640, 640)

@@ -67,7 +67,7 @@ def consistency(transmission: Floats, angles: Floats, left: int, right: int) -> 
     if n < 12 or min(left, right) < 1:
         return None
     p = -np.log(np.maximum(transmission, 1e-5))
-    lowest = np.quantile(transmission.reshape(n, -1)[:, ::3], 0.02, axis=1)
+    lowest = lowest_transmission(transmission)
     bands = np.array_split(np.arange(rows), 2 if rows > 1 else 1)
     u = np.arange(columns) - (columns - 1) / 2
     allowed = 0.1 + 0.5 * partial_volume(lowest)
@@ -107,6 +107,16 @@ def _shared(upper: Floats, lower: Floats) -> float:
     shared = together**2 - apart**2
     error = 2 * 1.17 / np.sqrt(len(upper)) * float(np.hypot(together**2, apart**2))  # 1.17: of a median deviation
     return float(np.sqrt(shared) / 2) if shared > JITTER_SIGMAS * error else 0.0
+
+
+def lowest_transmission(transmission: Floats) -> Floats:
+    """Return the lowest transmission of each projection (angle, row, column), were it of half a column only.
+
+    Every few pixels are looked at, at a distance that shares no factor with the columns: it meets all of them.
+    """
+    n, _, columns = transmission.shape
+    step = next(step for step in (3, 5, 7, 11, 13, 1) if columns % step)
+    return np.asarray(np.quantile(transmission.reshape(n, -1)[:, ::step], min(0.02, 0.5 / columns), axis=1))
 
 
 def partial_volume(lowest: Floats) -> Floats:

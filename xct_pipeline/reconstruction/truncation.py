@@ -10,6 +10,8 @@ import numpy as np
 from xct_pipeline.device import Array, array_namespace, is_cupy
 from xct_pipeline.reconstruction.packing import mean_edges
 
+NOISE_COLUMNS = 8  # at an edge, that tell its noise
+
 
 def edge_columns(n_columns: int) -> int:
     """Number of columns whose mean stands for the edge of the detector."""
@@ -42,8 +44,13 @@ def is_truncated(
     for name in sides:
         side = sinograms[..., :n] if name == "left" else sinograms[..., -n:]
         mean = side.mean(axis=-1)
-        # Neighbours differ by the noise times the square root of two, and the mean of n has 1 / sqrt(n) of it.
-        noise = xp.median(xp.abs(xp.diff(side, axis=-1)), axis=(0, 2)) * (1.05 / np.sqrt(n))
+        # Second differences hold the noise times the square root of six. More columns than the mean's tell it, and a
+        # column of a defect, filled from its neighbour, is not one more in the mean.
+        strip = max(NOISE_COLUMNS, n)
+        wide = sinograms[..., :strip] if name == "left" else sinograms[..., -strip:]
+        single = xp.median(xp.abs(xp.diff(wide, n=2, axis=-1)), axis=(0, 2)) * (1.483 / np.sqrt(6))
+        filled = (xp.diff(side, axis=-1) == 0).all(axis=0).sum(axis=-1)
+        noise = single / xp.sqrt(n - filled)
         high = mean > xp.maximum(xp.maximum(level * scale, 4.0 * noise), least)[None]
         flagged |= (high & (scale > 0)[None]).mean(axis=0) > 0.02
     return flagged

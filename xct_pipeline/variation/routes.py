@@ -129,6 +129,16 @@ def drift_of(trend: float, sigma: float) -> float:
     return abs(trend) / 2 if abs(trend) > TREND * sigma else 0.0
 
 
+def error_of_trend(scatter: float, fixed: float, level: float) -> float:
+    """Return the standard error of a change from the first angle to the last.
+
+    Flats of before and after a scan share in every projection by its time. What each has wrong moves the mean by half
+    of both, and the change by their difference: twice the error of the mean, which `fixed` (to the detector) and
+    `level` (of air) are.
+    """
+    return math.hypot(scatter, 2 * fixed, 2 * level)
+
+
 def _outside(rows: Route, volume: Route, count: int, scans: int) -> str:
     outside, joint = rows.mass_mg - volume.mass_mg, math.hypot(rows.sigma_mg, volume.sigma_mg)
     share = f" ({abs(outside / rows.mass_mg):.0%} of all)" if rows.mass_mg else ""

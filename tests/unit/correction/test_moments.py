@@ -7,7 +7,7 @@ import pytest
 from cases import CENTER, WIDTH, transmission
 
 from xct_pipeline.acquisition import levels
-from xct_pipeline.correction.moments import consistency
+from xct_pipeline.correction.moments import consistency, lowest_transmission
 
 
 def slab(angles: np.ndarray, half_width: float = 34.0, half_height: float = 3.3, mu: float = 0.042) -> np.ndarray:
@@ -75,6 +75,15 @@ def test_a_thick_slab_seen_edge_on_belongs():
     told = consistency(rng.poisson(50000 * np.repeat(t, 12, axis=1)) / 50000, angles, 8, 8)
     assert told is not None
     assert not len(told.outliers)
+
+
+@pytest.mark.parametrize("columns", [90, 96, 105, 128, 1155])
+def test_the_darkest_column_is_met_at_any_width(columns):
+    """One in three pixels is the same third of the columns where their number divides by three."""
+    for dark in range(0, columns, 7):
+        t = np.ones((2, 16, columns))
+        t[1, :, dark] = 0.05
+        assert lowest_transmission(t) == pytest.approx([1.0, 0.05])
 
 
 @pytest.mark.parametrize("light", [500, 2000])

@@ -260,6 +260,18 @@ def test_a_disagreement_is_a_warning_and_no_average():
     assert found.agreement == abs(found.center - found.metric_center)
 
 
+def test_a_tilt_that_is_known_is_not_told_from_a_few_rows():
+    angles = angle_set("closed")
+    data = simulate(angles, 94.4, tilt=0.1)
+    asked = find_center(data, angles)
+    assert asked.tilted
+    assert any("the rotation axis is tilted" in text for text in asked.warnings)
+    known = find_center(data, angles, known_tilt=(5.7, 0.01))
+    assert known.warnings == ()
+    assert (known.tilt_deg, known.tilt_sigma) == (5.7, 0.01)
+    assert known.center == asked.center
+
+
 def test_rows_are_chosen_for_content():
     angles = angle_set("open")[::20]
     data = np.random.default_rng(1).normal(0, 0.02, (len(angles), 40, WIDTH)).astype(np.float32)

@@ -178,6 +178,17 @@ def test_a_sample_inside_the_detector_is_not_flagged_and_not_changed():
     np.testing.assert_array_equal(edge, zero)
 
 
+def test_columns_that_were_interpolated_do_not_hide_the_noise_of_an_edge():
+    """A defect beside the edge is filled from its neighbour: the two are alike, and no less noisy for that."""
+    for seed in range(20):
+        data = np.random.default_rng(seed).normal(0, 0.045, (150, 3, 96)).astype(np.float32)
+        data[..., 40:60] += 0.1
+        data[..., 0], data[..., -2] = data[..., 1], data[..., -1]
+        assert not truncation.is_truncated(data, least=0.1).any()
+        data[..., :10] += 0.3
+        assert truncation.is_truncated(data, least=0.1).all()
+
+
 def test_circle_mask():
     volume = np.ones((2, 8, 8), np.float32)
     masked = fourier.mask_circle(volume)

@@ -20,7 +20,7 @@ from xct_pipeline.reconstruction.center.matching import (
     facing_pairs,
     register_despite_rings,
 )
-from xct_pipeline.reconstruction.center.metric import center_from_metric
+from xct_pipeline.reconstruction.center.metric import center_from_metric, excess_of_metric
 from xct_pipeline.reconstruction.center.pair import PairCenter, coarse_center, small_sample
 from xct_pipeline.reconstruction.center.rows import choose_rows, clean, outlying_columns, row_content, values_of_rows
 from xct_pipeline.reconstruction.center.values import center_from_values
@@ -30,6 +30,8 @@ __all__ = ["CenterEstimate", "center_from_overlap", "choose_rows", "find_center"
 
 Array = npt.NDArray[Any]
 METRIC_ROWS = 4
+DISAGREEMENT = 0.5  # pixels; the metric alone is off by up to a third of one where a thin plate is seen edge on
+EXCESS = 6.0  # standard errors, of four rows, by which the metric is to be larger at the centre of registration
 LEAST_ANGLES, LEAST_COLUMNS = 3, 32
 
 
@@ -170,7 +172,8 @@ def find_center(
     rows: Array | None = None,
     *,
     search: tuple[float, float] | None = None,
-    disagreement: float = 0.25,
+    disagreement: float = DISAGREEMENT,
+    known_tilt: tuple[float, float] | None = None,
 ) -> CenterEstimate:
     """Find the centre of rotation of a scan.
 
@@ -190,6 +193,9 @@ def find_center(
         Columns between which the centre must lie; the whole detector by default.
     disagreement : float
         Difference of the two methods, pixels, from which a warning is given.
+    known_tilt : (float, float), optional
+        The axis's tilt and its standard error, degrees, where whole projections told them: these few rows tell it
+        far less well, and are not asked.
 
     Returns
     -------
@@ -205,11 +211,16 @@ def find_center(
     where = np.arange(data.shape[1]) if rows is None and data.ndim == 3 else np.asarray(rows, np.float64)
     check(data, theta, where)
     with threadpool_limits(1):  # the matrix products are small: threads of BLAS would mostly wait, at full load
-        return _find(data, theta, where, search, disagreement)
+        return _find(data, theta, where, search, disagreement, known_tilt)
 
 
 def _find(
-    data: Array, theta: Array, where: Array, search: tuple[float, float] | None, disagreement: float
+    data: Array,
+    theta: Array,
+    where: Array,
+    search: tuple[float, float] | None,
+    disagreement: float,
+    known_tilt: tuple[float, float] | None,
 ) -> CenterEstimate:
     """Find the centre from what was checked; see `find_center`."""
     turns = half_turns(theta)
@@ -226,11 +237,11 @@ def _find(
         found = by_values_if_better(found, *facing_pairs(table, turns, PAIRS))
     slope, slope_error, tilted, sigma, row = tilt_of(found, where)
     sigma = float(np.hypot(np.hypot(sigma, rings), error_of_jitter(table, turns, found)))
-    if abs(found.center - second) > max(disagreement, 3 * sigma) and (
-        half_acquisition or abs(found.center - second) > 4 * np.hypot(sigma, scatter_of_metric(table, theta, found))
-    ):
+    apart = abs(found.center - second)
+    if apart > max(disagreement, 3 * sigma) and (half_acquisition or is_other(table, theta, found, second, sigma)):
         warnings.append(disagreement_warning(found.center, second))
-    if tilted:
+    tilt_deg, tilt_sigma = known_tilt or (float(np.degrees(np.arctan(slope))), float(np.degrees(slope_error)))
+    if tilted and known_tilt is None:
         warnings.append(tilt_warning(slope, slope * float(np.ptp(where))))
     return CenterEstimate(
         center=found.center,
@@ -239,8 +250,8 @@ def _find(
         method="overlap" if half_acquisition else "registration",
         metric_center=second,
         second_method="none" if np.isnan(second) else "overlap" if half_acquisition else "metric",
-        tilt_deg=float(np.degrees(np.arctan(slope))),
-        tilt_sigma=float(np.degrees(slope_error)),
+        tilt_deg=tilt_deg,
+        tilt_sigma=tilt_sigma,
         tilted=tilted,
         row=row,
         side=side_of(found.center, columns) if half_acquisition else "",
@@ -285,6 +296,19 @@ def cross_check(
     except ValueError as error:
         warnings.append(f"no cross-check of the centre: {error}")
         return float("nan"), np.zeros((2, 0))
+
+
+def is_other(table: Array, angles: Array, found: PairCenter, second: float, sigma: float) -> bool:
+    """Tell whether the metric's centre is another one beyond noise: by its scatter, and in how far its rows agree.
+
+    With few counts the lowest metric may lie anywhere: it is lowest for one row and not for the next.
+    """
+    if abs(found.center - second) <= 4 * np.hypot(sigma, scatter_of_metric(table, angles, found)):
+        return False
+    best = np.argsort(-found.row_weight, kind="stable")[:METRIC_ROWS]
+    excess = np.array([excess_of_metric(table[:, [row]], angles, found.center, second) for row in best])
+    error = float(np.std(excess, ddof=1)) / np.sqrt(len(excess)) if len(excess) > 2 else 0.0
+    return float(excess.mean()) > EXCESS * error
 
 
 def scatter_of_metric(table: Array, angles: Array, found: PairCenter) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from xct_pipeline.reconstruction.center.half_turns import HalfTurns, resample
 from xct_pipeline.reconstruction.center.jitter import counts_of_projections, jitter_of
 from xct_pipeline.reconstruction.center.pair import PairCenter, center_from_pair, center_from_turns, coarse_center
-from xct_pipeline.reconstruction.center.pattern import FINE, WIDTHS, fixed_pattern, unlike_mirrored
+from xct_pipeline.reconstruction.center.pattern import FINE, WIDTHS, fixed_pattern, noise_beside, unlike_mirrored
 from xct_pipeline.reconstruction.center.rows import clean, outlying_columns, unlike_mirror_image, values_of_rows
 from xct_pipeline.reconstruction.center.values import center_from_values, misfit
 
@@ -60,8 +61,12 @@ def register_despite_rings(
         if found is None:
             raise problem or ValueError("the centre of rotation was not found") from None
         return found, table, [], 0.0
-    strength, _ = unlike_mirrored(fixed_pattern(data, FINE), data, without.center)
+    patterns = {width: fixed_pattern(data, width) for width in (FINE, WIDTHS[0])}
+    strengths = {width: unlike_mirrored(rings, data, without.center)[0] for width, rings in patterns.items()}
+    strength = strengths[FINE]
     error = float(np.hypot(without.center - other.center, 0.1 + 2 * strength))
+    if all(math.sqrt(2) * strengths[w] < noise_beside(data, patterns[w], w) for w in patterns):
+        return without, table, [], error  # the noise of even one flat makes as much
     warning = (
         f"strong rings: columns differ by {100 * strength:.2g} % of the sample's line integrals at all angles alike; "
         f"the centre was found without them, to about {error:.1g} pixels"

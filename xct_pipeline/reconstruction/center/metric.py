@@ -76,6 +76,26 @@ def center_from_metric(
     return center, np.stack([trial, metric(samples, trial)])
 
 
+def excess_of_metric(sinograms: Array, angles: Array, center: float, other: float) -> float:
+    """Return by how much the metric at `center` exceeds that at `other`, on the part of the detector symmetric
+    about `other`.
+
+    Parameters
+    ----------
+    sinograms : array
+        (angle, row, column) line integrals.
+    angles : array
+        Radians.
+    center, other : float
+        Columns.
+    """
+    data, bins = np.asarray(to_host(sinograms), np.float32), binning(sinograms.shape[-1])
+    halves = [half_turn(data[:, r], np.asarray(angles)) for r in range(data.shape[1])]
+    samples = [outside_samples(half, bins, other, (6.0, 1.0), SAMPLES // 3) for half in halves]
+    at, there = metric(samples, np.array([center, other]))
+    return float(at - there)
+
+
 def lowest(trial: Array, values: Array) -> float:
     """Minimum of a sampled curve, by a parabola through the lowest three samples."""
     best = int(np.clip(np.argmin(values), 1, len(trial) - 2))

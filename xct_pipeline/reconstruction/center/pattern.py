@@ -34,9 +34,31 @@ def fixed_pattern(sinograms: Array, width: float) -> Array:
     -------
     array (row, column)
     """
+    return np.asarray(np.median(_finer(sinograms, width), axis=0), np.float32)
+
+
+def noise_beside(sinograms: Array, pattern: Array, width: float) -> float:
+    """Return how much single projections scatter about a pattern, as a share of the sample's line integrals.
+
+    That of the quietest columns: as much light as there comes through them fell on the flats everywhere.
+    """
+    noise = 1.4826 * np.median(np.abs(_finer(sinograms, width) - pattern), axis=0)
+    return float(np.quantile(noise, 0.1)) / _usual(sinograms)
+
+
+def _finer(sinograms: Array, width: float) -> Array:
     few = np.nan_to_num(sinograms[:: max(1, len(sinograms) // MOST_ANGLES)], posinf=0.0, neginf=0.0)
-    smooth = scipy.ndimage.gaussian_filter1d(few, width, axis=-1, mode="nearest")
-    return np.asarray(np.median(few - smooth, axis=0), np.float32)
+    return np.asarray(few - scipy.ndimage.gaussian_filter1d(few, width, axis=-1, mode="nearest"))
+
+
+def _usual(sinograms: Array) -> float:
+    """Return the line integrals of the sample; not finite where there are none."""
+    few = sinograms[:: max(1, len(sinograms) // MOST_ANGLES)]
+    finite = few[np.isfinite(few)]
+    if not finite.size:
+        return float("inf")
+    low, high = np.quantile(finite, [0.05, 0.95])  # where air is put below zero, the sample reaches up from there
+    return max(float(np.quantile(np.abs(finite), 0.95)), float(high - low), 1e-6)
 
 
 def unlike_mirrored(pattern: Array, sinograms: Array, center: float) -> tuple[float, float]:
@@ -48,13 +70,10 @@ def unlike_mirrored(pattern: Array, sinograms: Array, center: float) -> tuple[fl
     columns = np.arange(pattern.shape[1])
     mirror = 2 * center - columns
     seen = (mirror >= 0) & (mirror <= len(columns) - 1)
-    few = sinograms[:: max(1, len(sinograms) // MOST_ANGLES)]
-    finite = few[np.isfinite(few)]
-    if seen.sum() < 16 or not finite.size:
+    usual = _usual(sinograms)
+    if seen.sum() < 16 or not np.isfinite(usual):
         return 0.0, 0.0
     odd = np.stack([row[seen] - np.interp(mirror[seen], columns, row) for row in pattern]) / 2
-    low, high = np.quantile(finite, [0.05, 0.95])  # where air is put below zero, the sample reaches up from there
-    usual = max(float(np.quantile(np.abs(finite), 0.95)), float(high - low), 1e-6)
     single, mean = (1.4826 * float(np.median(np.abs(part))) / usual for part in (odd, odd.mean(axis=0)))
     if len(odd) == 1:
         return single, single

@@ -24,7 +24,7 @@ from xct_pipeline.engine.blocks import (
 from xct_pipeline.reconstruction import half_acquisition, truncation
 from xct_pipeline.reconstruction.steps.stage import GROUP, LEAST_EDGE, Geometry
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

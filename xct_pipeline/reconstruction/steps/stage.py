@@ -31,7 +31,6 @@ from xct_pipeline.store.store import Store
 GROUP = 16  # slices that a run computes together; aligned to detector row 0
 CONTENT_ANGLES = 8  # projections from which rows are chosen for the centre
 CENTER_ROWS = 12
-TILTED = "the rotation axis is tilted"  # how a warning of the rows' centres begins
 CENTER_BYTES = 24  # for each value of the rows that it is found in, measured on simulated scans
 CENTER_S, CENTER_VALUE_S = 1.5, 5e-7  # CPU-seconds of a scan, and per value of a sinogram more
 GRID_S, VOXEL_S = 1e-8, 3e-8  # CPU-seconds per voxel of a row and angle, and per voxel
@@ -239,20 +238,13 @@ def estimate_center(
             content = row_content(integrals_of_angles(scan, frame, fields, CONTENT_ANGLES))
             rows = choose_rows(content, CENTER_ROWS)
             sinograms = integrals_of_rows(settings, scan, frame, fields, rows.tolist(), after)
-            found = _with_tilt(find_center(sinograms, scan.angles, rows), tilt)
+            known = None if tilt is None or tilt.found is None else (tilt.found.tilt_deg, tilt.found.tilt_sigma)
+            found = find_center(sinograms, scan.angles, rows, known_tilt=known)
         except ValueError as error:
             raise ScanError(f"{scan.name}: {error}") from None
         return {name: np.asarray(value) for name, value in vars(found).items()}
 
     return restored_center(estimated(store, center_step(scan, frame, key), search, steps), frame)
-
-
-def _with_tilt(found: CenterEstimate, tilt: AxisTilt | None) -> CenterEstimate:
-    """Put the tilt that whole projections tell in the place of what the chosen rows tell."""
-    if tilt is None or tilt.found is None:
-        return found
-    warnings = tuple(text for text in found.warnings if not text.startswith(TILTED))
-    return replace(found, tilt_deg=tilt.found.tilt_deg, tilt_sigma=tilt.found.tilt_sigma, warnings=warnings)
 
 
 def restored_center(values: Mapping[str, Array], frame: Frame) -> CenterEstimate:

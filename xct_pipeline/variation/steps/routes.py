@@ -104,7 +104,8 @@ def _of_rows(
         (routes.ROWS, planes, region, region_scaled),
         (routes.ALL_ROWS, slice(0, count), whole, scaled),
     ):
-        drift, jump = routes.drift_of(totals.trend, totals.trend_sigma), _jump(fixed["sums"], part)
+        trend_sigma = routes.error_of_trend(totals.trend_sigma, totals.fixed, level * totals.seen)
+        drift, jump = routes.drift_of(totals.trend, trend_sigma), _jump(fixed["sums"], part)
         causes = (totals.scatter, totals.fixed, level * totals.seen, drift, shift * jump)
         scatter_mg, fixed_mg, level_mg, drift_mg, motion_mg = (abs(to_mg) * error for error in causes)
         complete = totals.seen == part.stop - part.start or route == routes.ALL_ROWS
@@ -121,7 +122,7 @@ def _of_rows(
                 motion_mg,
                 base_mg + to_mg * other.total if complete else math.nan,
                 to_mg * totals.trend,
-                abs(to_mg) * totals.trend_sigma,
+                abs(to_mg) * trend_sigma,
                 totals.seen,
                 _truncated(moving, fixed, part),
             )
