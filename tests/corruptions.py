@@ -174,6 +174,43 @@ def _flat_among(raw: Raw, draw: Draw) -> None:
     raw.projections[_frames(draw, 3)] = raw.flats[0]
 
 
+def _stood_still(raw: Raw, draw: Draw) -> None:
+    first, count = draw(st.integers(20, 60)), draw(st.integers(36, 44))
+    lag = np.concatenate([raw.angles[:first], np.full(count, raw.angles[first]), raw.angles[first:]])[:N]
+    raw.projections = Raw.make(lag).projections
+
+
+def _another_range(raw: Raw, draw: Draw) -> None:
+    raw.angles = raw.angles * draw(st.sampled_from([0.25, 0.5, 1.5, 2.0, 2.5]))
+
+
+def _drifting(raw: Raw, draw: Draw) -> None:
+    way = draw(st.floats(5, 9)) * np.linspace(0, 1, N)
+    for frame, shift in zip(raw.projections, way, strict=True):
+        whole, part = int(np.floor(shift)), shift - np.floor(shift)
+        frame[:] = (1 - part) * np.roll(frame, whole, axis=1) + part * np.roll(frame, whole + 1, axis=1)
+
+
+def _clipped(raw: Raw, draw: Draw) -> None:
+    np.minimum(raw.projections, round(draw(st.floats(12000, 18000))), out=raw.projections)
+
+
+def _dark_rows(raw: Raw, draw: Draw) -> None:
+    rows = sorted(draw(st.sets(st.integers(0, 3), min_size=1, max_size=2)))
+    for frames in (raw.projections, raw.flats):
+        frames[:, rows] = raw.darks[0][rows]
+
+
+def _digits_lost(raw: Raw, draw: Draw) -> None:
+    step = draw(st.sampled_from([256, 512, 1000]))
+    for frames in (raw.projections, raw.flats, raw.darks):
+        frames[:] = np.round(frames / step) * step
+
+
+def _another_scale(raw: Raw, draw: Draw) -> None:
+    raw.projections = raw.projections * draw(st.sampled_from([0.0625, 0.25, 0.5, 2.0, 3.0]))
+
+
 CORRUPTIONS = (
     Corruption("a lit dark", _lit_dark, "darks? .*light"),
     Corruption("no beam", _no_beam, "no beam"),
@@ -198,5 +235,12 @@ CORRUPTIONS = (
     Corruption("shifted frames", _shifted, "shifted|jumps"),
     Corruption("gap of the detector", _gap, "no value|gap of the detector"),
     Corruption("dead pixels", _dead_pixels, "no value|saturated|zero"),
+    Corruption("a stage that stood still", _stood_still, "circle|jumps|place|order|repeat"),
+    Corruption("angles of another range", _another_range, "circle|angles cover|place"),
+    Corruption("a sample that drifts", _drifting, "circle|beyond the detector|no margin"),
+    Corruption("clipped projections", _clipped, "clipped|saturated"),
+    Corruption("rows without light", _dark_rows, "rows? .* light"),
+    Corruption("lost digits", _digits_lost, "steps of"),
+    Corruption("projections of another scale", _another_scale, "expos"),
     Corruption("a flat among projections", _flat_among, "not projections|mass"),
 )

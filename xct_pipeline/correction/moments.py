@@ -21,6 +21,8 @@ MASS_CHANGE = 0.3  # a slab seen edge on changes by a tenth within one step, whe
 DEEP = 0.1  # transmission below which the mass is not kept: counts near the dark, hard rays, scatter
 SIGMAS = 8.0
 BREAK = 3.0  # change of the profile from one projection to the next, against the largest of the two before and after
+SLOW = 8  # projections in a row whose mean tells what is slow
+WANDER_SHARE = 1e-3  # of the columns, that a centre of mass may leave its path by
 JITTER_SIGMAS = 4.0  # of its own error, from which on what two bands share is a shift and not their noise
 
 
@@ -38,12 +40,16 @@ class Consistency:
         Columns by which single projections are shifted at random, rms; with one row, noise included.
     worst : float
         The largest departure of an outlier's centre of mass, columns.
+    wander : float
+        The largest departure of the mean centre of mass of several projections in a row from its sinusoid, columns;
+        0 where noise, or a part of a pixel that is covered, explains it.
     """
 
     outliers: npt.NDArray[np.intp]
     jumps: npt.NDArray[np.intp]
     jitter: float
     worst: float
+    wander: float = 0.0
 
 
 def consistency(transmission: Floats, angles: Floats, left: int, right: int) -> Consistency | None:
@@ -98,7 +104,8 @@ def consistency(transmission: Floats, angles: Floats, left: int, right: int) -> 
         return None
     jumped &= ~outlying
     shared = _shared(*rests) if len(rests) == 2 else jitter[0]
-    return Consistency(np.flatnonzero(outlying), np.flatnonzero(jumped), shared, worst)
+    wander = _wander(np.mean(rests, axis=0), outlying, allowed, columns)
+    return Consistency(np.flatnonzero(outlying), np.flatnonzero(jumped), shared, worst, wander)
 
 
 def _shared(upper: Floats, lower: Floats) -> float:
@@ -109,6 +116,24 @@ def _shared(upper: Floats, lower: Floats) -> float:
     return float(np.sqrt(shared) / 2) if shared > JITTER_SIGMAS * error else 0.0
 
 
+def _wander(rest: Floats, wrong: npt.NDArray[np.bool_], allowed: Floats, columns: int) -> float:
+    """Return by how much means over a few projections in a row leave the sinusoid; 0 where that is to be expected.
+
+    Hard rays, scatter and the beam's own drift move the centre of mass of a dense sample a little, and slowly.
+    """
+    kept = np.flatnonzero(~wrong)
+    if len(kept) < 4 * SLOW:
+        return 0.0
+    values = rest[kept]
+    means = np.convolve(values, np.full(SLOW, 1 / SLOW), mode="valid")
+    noise = 1.483 * float(np.median(np.abs(np.diff(values)))) / np.sqrt(2 * SLOW)
+    expected = np.convolve(allowed[kept], np.full(SLOW, 1 / SLOW), mode="valid")
+    beyond = np.abs(means) > np.maximum.reduce(
+        [np.full(len(means), max(SIGMAS * noise, WANDER_SHARE * columns)), expected]
+    )
+    return float(np.abs(means[beyond]).max(initial=0.0))
+
+
 def lowest_transmission(transmission: Floats) -> Floats:
     """Return the lowest transmission of each projection (angle, row, column), were it of half a column only.
 
@@ -116,7 +141,8 @@ def lowest_transmission(transmission: Floats) -> Floats:
     """
     n, _, columns = transmission.shape
     step = next(step for step in (3, 5, 7, 11, 13, 1) if columns % step)
-    return np.asarray(np.quantile(transmission.reshape(n, -1)[:, ::step], min(0.02, 0.5 / columns), axis=1))
+    some = transmission.reshape(n, -1)[:, ::step]
+    return np.asarray(np.quantile(some, min(0.02, 0.5 / columns), axis=1, method="lower"))
 
 
 def partial_volume(lowest: Floats) -> Floats:

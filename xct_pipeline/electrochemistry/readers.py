@@ -171,7 +171,9 @@ def read_workbook(path: Path, expected: str | None = None) -> Table:
         with zipfile.ZipFile(path) as packed:
             nbytes = sum(part.file_size for part in packed.infolist())
         if nbytes > MOST_BYTES:
-            raise ValueError(f"it unpacks to {nbytes} bytes, more than the {MOST_BYTES} that a log can have")
+            raise ValueError(
+                f"it unpacks to {nbytes} bytes, more than the {MOST_BYTES} that a log can have: export less of it"
+            )
         sheets = pd.read_excel(path, sheet_name=None, header=None, dtype=object)
     except (ValueError, KeyError, OSError, SyntaxError, zipfile.BadZipFile) as error:  # of XML, too
         reason = " ".join(str(error).split())

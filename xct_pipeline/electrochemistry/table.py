@@ -179,7 +179,7 @@ def lines_of(path: Path, text: str) -> list[str]:
     lines = text.splitlines()
     longest = max(map(len, lines), default=0)
     if longest > MOST_LINE:
-        raise ValueError(f"{path.name} has a line of {longest} characters, which is no row of a table")
+        raise ValueError(f"{path.name} has a line of {longest} characters, which is no row of a table: export it anew")
     return lines
 
 

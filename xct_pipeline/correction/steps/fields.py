@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from xct_pipeline.acquisition import counts
 from xct_pipeline.acquisition.levels import Finding, Shares, count_shares
 from xct_pipeline.acquisition.selection import without
 from xct_pipeline.acquisition.steps import Frame, RawSource, scan_identity
@@ -27,7 +28,7 @@ from xct_pipeline.correction.steps.frames import (
     shadow_in_flats,
     strange_at_edges,
 )
-from xct_pipeline.correction.steps.references import measure_references
+from xct_pipeline.correction.steps.references import References, measure_references
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import estimated
 from xct_pipeline.engine.resources import Need
@@ -101,7 +102,7 @@ def fields_step(scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = Non
     margin = len(sample_rows(frame, frame.columns, MARGIN_BYTES)) * sinogram * 40
     level = min(frame.rows * sinogram, max(LEVEL_BYTES // 8, 4 * sinogram)) * 10
     need = Need("", 1, int(max(averaging, margin, level)), alone=True, cpu_s=FIELDS_S + FIELDS_VALUE_S * sinogram)
-    return Estimate(f"{scan.name}/fields", 7, need, inputs or {})
+    return Estimate(f"{scan.name}/fields", 8, need, inputs or {})
 
 
 def measure_fields(
@@ -193,6 +194,7 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
         ]  # told once, with its cause
         findings, notes, jitter = [*findings, *whole.findings], [*notes, *shadow, *about], whole.jitter
         left_out = refuse_many(scan, [*dark.findings, *whole.findings], most_left_out)
+        notes += _counts(scan, frame, references)
     del sample
     if margin is not None:
         kept = without(scan, projections=left_out)
@@ -202,6 +204,7 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
         rows = sample_rows(frame, margin.left + margin.right, LEVEL_BYTES)
         edges = _transmission(kept, smaller, _fields_of(found), rows, margin)
         found |= {"air": air.air_scale(edges, margin), "margin": np.array([margin.left, margin.right])}
+        notes += counts.exposure_note(found["air"])
     elif left_out and references.position is not None:
         found["flat_position"] = np.interp(references.position, *_clock(frame.angles, left_out))
         found["angles"] = np.array(frame.angles - len(left_out))
@@ -209,6 +212,20 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
     found["findings"] = np.array(json.dumps([asdict(each) for each in findings]))
     found["warnings"] = np.array([*map(str, findings), *notes])
     return found
+
+
+def _counts(scan: Scan, frame: Frame, references: References) -> list[str]:
+    """Return what a few projections and the flats tell of how counts were written, and rows without light."""
+    assert references.flats is not None
+    dark = 0.0 if references.dark is None else references.dark
+    notes = counts.rows_without_light(references.flats.mean(axis=0) - dark)
+    if frame.binning > 1 or scan.flats is None:  # sums of pixels tell neither
+        return notes
+    whole = (slice(0, frame.rows), slice(0, frame.columns))
+    source, flats = RawSource(scan.projections, frame), RawSource(scan.flats, frame)
+    some = sorted({0, frame.angles // 2, frame.angles - 1})
+    read = np.concatenate([source.read((slice(k, k + 1), *whole)) for k in some])
+    return notes + counts.count_notes(read, flats.read((slice(0, min(2, scan.flats.shape[0])), *whole)))
 
 
 def _clock(angles: int, left_out: Sequence[int]) -> tuple[Array, Array]:
@@ -299,9 +316,9 @@ def _sample(
     scan: Scan, frame: Frame, fields: Fields, angles: slice, rows: Sequence[int], read: slice, columns: Sequence[slice]
 ) -> tuple[Array, Shares]:
     """Return the transmission of rows (angle, row, column) out of the rows that are read together."""
-    counts = RawSource(scan.projections, frame).read((angles, read, slice(0, frame.columns)))
-    kept = [counts[:, np.subtract(rows, read.start), part] for part in columns]
-    del counts
+    raw = RawSource(scan.projections, frame).read((angles, read, slice(0, frame.columns)))
+    kept = [raw[:, np.subtract(rows, read.start), part] for part in columns]
+    del raw
     parts = [integrals_of(fields, each, angles, rows, part) for each, part in zip(kept, columns, strict=True)]
     usable = None if fields.flats is None or len(columns) > 1 else np.isfinite(fields.flats[0][rows])
     shares = [count_shares(each, fields.saturation, usable) for each in kept]

@@ -132,6 +132,12 @@ def judge_whole(scan: Scan, sample: Array, margin: air.Margin | None, left_out: 
             f"the sample jumps sideways at projections {text}: frames in another order than their angles, "
             "frames lost, or the sample moved"
         )
+    elif told.wander:
+        notes.append(
+            f"the sample's centre of mass leaves its circle by up to {told.wander:.2g} columns, slowly: angles that "
+            "are not those of the projections (another range, a stage that stood still, frames lost), or a sample that "
+            "moved"
+        )
     if told.jitter > TELLING_JITTER:
         notes.append(
             f"projections are shifted at random by {told.jitter:.2g} columns rms: the stage wobbles; details are "

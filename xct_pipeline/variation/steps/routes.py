@@ -104,8 +104,12 @@ def _of_rows(
         (routes.ROWS, planes, region, region_scaled),
         (routes.ALL_ROWS, slice(0, count), whole, scaled),
     ):
+        # a drift that the flats' noise explains is not told, but it is an error of the mass all the same
         trend_sigma = routes.error_of_trend(totals.trend_sigma, totals.fixed, level * totals.seen)
-        drift, jump = routes.drift_of(totals.trend, trend_sigma), _jump(fixed["sums"], part)
+        drift, jump = (
+            routes.drift_of(totals.trend, totals.trend_sigma),
+            _jump(fixed["sums"], part),
+        )  # either way an error
         causes = (totals.scatter, totals.fixed, level * totals.seen, drift, shift * jump)
         scatter_mg, fixed_mg, level_mg, drift_mg, motion_mg = (abs(to_mg) * error for error in causes)
         complete = totals.seen == part.stop - part.start or route == routes.ALL_ROWS
