@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +91,8 @@ def test_a_cell_in_little_light_is_told_nothing_of(tmp_path, seed):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("light", [500.0, 2000.0, 10000.0, 50000.0])
 @pytest.mark.parametrize("scene", ["cell", "flat cell", "flat cell with a thin edge"])
-def test_twenty_sound_scans_are_told_nothing_of(tmp_path, scene, light):
-    for seed in range(20):
+def test_sound_scans_are_told_nothing_of(tmp_path, scene, light):
+    for seed in range(20 if "XCT_SOAK" in os.environ else 6):
         folder = tmp_path / str(seed)
         folder.mkdir()
         match scene:
