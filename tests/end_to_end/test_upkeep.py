@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from command import shards, write_config, xct
 
 
@@ -47,6 +48,7 @@ def test_a_whole_image_of_another_store_is_found_and_computed_anew(capsys, done,
     assert xct(capsys, "verify", store).code == 0
 
 
+@pytest.mark.slow
 def test_every_file_that_is_removed_or_ruined_is_made_again(capsys, done, finished):
     """One after the other: groups, arrays, markers, tables, notes; the same run makes the store whole."""
     store = done / "store.zarr"

@@ -34,6 +34,7 @@ def run_on_imitation(*selection: str) -> None:
     assert "skipped" not in done.stdout.splitlines()[-1], done.stdout[-1000:]
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_the_raw_kernel_grids_as_numpy_does() -> None:
     run_on_imitation(str(GPU / "test_fourier_gpu.py"), "-k", "reconstruct and 5-edge-4")
