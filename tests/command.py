@@ -62,6 +62,19 @@ def start(
     )
 
 
+def read_terminal(leader: int) -> bytes:
+    """Read what is shown on a terminal until its other end is closed."""
+    shown = b""
+    while True:
+        try:
+            part = os.read(leader, 4096)
+        except OSError:  # the other end was closed
+            return shown
+        if not part:
+            return shown
+        shown += part
+
+
 def shell(*args: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 300) -> Ended:
     """Run a command in a process of its own; no traceback whatever happens."""
     process = start(*args, cwd=cwd, env=env)

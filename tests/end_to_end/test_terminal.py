@@ -8,7 +8,7 @@ import pty
 import subprocess
 
 import pytest
-from command import executable, write_config, xct
+from command import executable, read_terminal, write_config, xct
 
 from xct_pipeline.inputs import clean
 
@@ -24,15 +24,7 @@ def under_pty(*arguments: object, **env: str) -> tuple[int, str, str]:
         env={**os.environ, "COLUMNS": "100", "TERM": "xterm", **env},
     )
     os.close(follower)
-    shown = b""
-    while True:
-        try:
-            part = os.read(leader, 4096)
-        except OSError:  # the other end was closed
-            break
-        if not part:
-            break
-        shown += part
+    shown = read_terminal(leader)
     out, _ = process.communicate(timeout=120)
     os.close(leader)
     return process.returncode, out.decode(), shown.decode(errors="replace")

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from command import executable, heeded
+from command import executable, heeded, read_terminal
 
 TEXTS = Path(__file__).parent / "transcripts"
 MISTAKES = """\
@@ -57,15 +57,7 @@ def typed(folder: Path, columns: int, *arguments: str) -> tuple[int, str]:
         preexec_fn=heeded,
     )
     os.close(follower)
-    shown = b""
-    while True:
-        try:
-            part = os.read(leader, 4096)
-        except OSError:  # the other end was closed
-            break
-        if not part:
-            break
-        shown += part
+    shown = read_terminal(leader)
     os.close(leader)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r\n", "\n")
     text = re.sub(r"(?m)^.*\r", "", text)  # what the bar has drawn over
