@@ -26,7 +26,7 @@ ELECTROCHEMISTRY = Section(
             "Spreading",
             "Share of the ceramic's surface that liquid, carbon and gas touch, on the axis of the voltage: how far a "
             "liquid spreads, and where it withdraws. Below, the same of the whole surface of each partner "
-            "(carbon cloth, housing) that `segmentation.interface.partners` names.",
+            "(carbon cloth, housing) that segmentation.interface.partners names.",
             chart(echem.spreading),
         ),
         Panel("Impedance", "Spectra from dark to bright with time.", chart(echem.spectra)),
