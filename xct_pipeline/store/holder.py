@@ -17,6 +17,7 @@ from xct_pipeline.store import layout
 from xct_pipeline.store.files import STATE, RefusedError, write_atomic
 
 LOCK = f"{STATE}/lock"
+PATIENCE_S = 0.5  # that a run waits for the lock: whoever asks about a run that was killed takes it for a moment
 _asking = threading.Lock()  # whoever asks takes the lock for a moment, which another who asks would see
 
 
@@ -67,7 +68,7 @@ def held(root: Path) -> Iterator[None]:
     import filelock
 
     note = root / layout.HOLDER
-    lock = filelock.FileLock(root / LOCK, timeout=0)
+    lock = filelock.FileLock(root / LOCK, timeout=PATIENCE_S)
     try:
         lock.acquire()
     except filelock.Timeout:

@@ -142,7 +142,6 @@ class _Smoothed:
     def __init__(self, contents: Contents, shape: tuple[int, ...]) -> None:
         self.contents = contents
         self.shape = (len(contents.scans), *shape)
-        self.chunks = (1, *shape)
         self.dtype, self.ndim = np.dtype(np.float32), 4
 
     def __getitem__(self, key: tuple[slice, ...]) -> ome.Array:

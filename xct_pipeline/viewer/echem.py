@@ -9,6 +9,7 @@ from xct_pipeline.report.contents import AbsentError, Contents, read_contents
 from xct_pipeline.report.echem import CHARTS, scan_marks
 from xct_pipeline.viewer.charts import draw_chart, mark_time
 from xct_pipeline.viewer.panel import NameBox, Panel, plot, show_plot
+from xct_pipeline.viewer.times import time_axis
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -73,8 +74,8 @@ class EchemPanel(Panel):
         """Return the name of the scan at the slider, "" where no layer lies along time."""
         for layer in reversed(self.viewer.layers):
             names = layer.metadata.get("xct", {}).get("scans") or []
-            if layer.visible and "t" in tuple(layer.axis_labels):
-                axis = tuple(layer.axis_labels).index("t") + self.viewer.dims.ndim - layer.ndim
+            axis = time_axis(self.viewer, layer)
+            if layer.visible and axis is not None:
                 step = self.viewer.dims.current_step[axis]
                 return str(names[step]) if step < len(names) else ""
         return ""

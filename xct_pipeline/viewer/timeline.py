@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from magicgui.widgets import CheckBox, Container
 
+from xct_pipeline.report.charts import abscissa
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.drawing import BLUE, GREY, INK, VERMILION, time_unit
 from xct_pipeline.report.maps import voltage_of
 from xct_pipeline.viewer.layers import Layer
+from xct_pipeline.viewer.times import time_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,10 +63,8 @@ class Timeline(Container):  # type: ignore[misc]
     @property
     def axis(self) -> int | None:
         """The viewer's axis along t."""
-        for layer in self.viewer.layers:
-            if "t" in tuple(layer.axis_labels):
-                return int(tuple(layer.axis_labels).index("t") + self.viewer.dims.ndim - layer.ndim)
-        return None
+        axes = (time_axis(self.viewer, layer) for layer in self.viewer.layers)
+        return next((axis for axis in axes if axis is not None), None)
 
     def follow(self, event: object = None) -> None:
         """Mark the scan at the slider."""
@@ -97,11 +97,8 @@ class Timeline(Container):  # type: ignore[misc]
 
 def scan_places(contents: Contents) -> tuple[list[float], str]:
     """Return where scans stand on the abscissa and its label: their times, their numbers where one has none."""
-    times = contents.times_s
-    if not np.isfinite(times).all():
-        return [float(k + 1) for k in range(len(times))], "scan"
-    divisor, unit = time_unit(times)
-    return [t / divisor for t in times], f"time, {unit}"
+    places, label = abscissa(contents, contents.scans)
+    return (places, label) if label.startswith("time") else ([k + 1.0 for k in range(len(places))], label)
 
 
 def draw_series(axes: Axes, contents: Contents, places: Sequence[float], label: str) -> Axes:

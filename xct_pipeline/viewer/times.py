@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+
+def time_axis(viewer: Viewer, layer: Any) -> int | None:
+    """Return the viewer's axis along which a layer's t lies, None where it has none."""
+    names = tuple(layer.axis_labels)
+    return names.index("t") + int(viewer.dims.ndim - layer.ndim) if "t" in names else None
 
 
 def label_of(note: Mapping[str, Any], index: int) -> str:

@@ -130,14 +130,14 @@ def fill(viewer: Viewer, layers: list[Any]) -> list[Any]:
 
 def time_text(viewer: Viewer) -> str:
     """Return which scan is shown and when it was taken, or which value of a sweep."""
-    from xct_pipeline.viewer.times import label_of
+    from xct_pipeline.viewer.times import label_of, time_axis
 
     for layer in reversed(viewer.layers):
         note = layer.metadata.get("xct", {})
         if layer.visible and "steps" in note:
             return str(note["steps"][viewer.dims.current_step[viewer.dims.ndim - layer.ndim]])
-        if layer.visible and "t" in tuple(layer.axis_labels):
-            axis = tuple(layer.axis_labels).index("t") + viewer.dims.ndim - layer.ndim
+        axis = time_axis(viewer, layer)
+        if layer.visible and axis is not None:
             return label_of(note, viewer.dims.current_step[axis])
     names = [layer.metadata.get("xct", {}).get("scans") for layer in viewer.layers if layer.visible]
     return next((name[0] for name in names if name), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from itertools import groupby, pairwise
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.acquisition import counts
-from xct_pipeline.acquisition.levels import Finding, Shares, count_shares
+from xct_pipeline.acquisition.levels import ROWS, Finding, Shares, count_shares
 from xct_pipeline.acquisition.selection import without
 from xct_pipeline.acquisition.steps import Frame, RawSource, scan_identity
 from xct_pipeline.config import Air, Correction
@@ -33,7 +33,7 @@ from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import estimated
 from xct_pipeline.engine.resources import Need
 from xct_pipeline.engine.steps import Estimate, Steps
-from xct_pipeline.scan import Scan
+from xct_pipeline.scan import Frames, Scan
 from xct_pipeline.store.store import Store
 
 MARGIN_BYTES = 24e6  # of the rows that the margin of air is looked for in
@@ -221,11 +221,17 @@ def _counts(scan: Scan, frame: Frame, references: References) -> list[str]:
     notes = counts.rows_without_light(references.flats.mean(axis=0) - dark)
     if frame.binning > 1 or scan.flats is None:  # sums of pixels tell neither
         return notes
-    whole = (slice(0, frame.rows), slice(0, frame.columns))
-    source, flats = RawSource(scan.projections, frame), RawSource(scan.flats, frame)
     some = sorted({0, frame.angles // 2, frame.angles - 1})
-    read = np.concatenate([source.read((slice(k, k + 1), *whole)) for k in some])
-    return notes + counts.count_notes(read, flats.read((slice(0, min(2, scan.flats.shape[0])), *whole)))
+    return notes + counts.count_notes(
+        _some_rows(scan.projections, frame, some), _some_rows(scan.flats, frame, range(min(2, scan.flats.shape[0])))
+    )
+
+
+def _some_rows(frames: Frames, frame: Frame, which: Iterable[int]) -> Array:
+    """Return rows of single frames that are enough to judge their counts by."""
+    source, rows, columns = RawSource(frames, frame), slice(0, frame.rows), slice(0, frame.columns)
+    step = max(1, frame.rows // ROWS)
+    return np.concatenate([source.read((slice(k, k + 1), rows, columns))[:, ::step] for k in which])
 
 
 def _clock(angles: int, left_out: Sequence[int]) -> tuple[Array, Array]:
