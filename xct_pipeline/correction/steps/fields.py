@@ -26,7 +26,7 @@ from xct_pipeline.correction.steps.frames import (
     refuse_counts,
     refuse_many,
     shadow_in_flats,
-    strange_at_edges,
+    strange_to_air,
 )
 from xct_pipeline.correction.steps.references import References, measure_references
 from xct_pipeline.engine.blocks import Array
@@ -174,11 +174,13 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
     refuse_counts(scan, sample, fields.flats is None)
     findings, notes = [*references.findings, *dark.findings], [*references.notes, *dark.notes]
     left_out = refuse_many(scan, dark.findings, most_left_out)
-    margin, strange = _margin(settings.air, np.delete(sample, left_out, axis=0) if left_out else sample, fields, notes)
+    belonging = np.setdiff1d(np.arange(frame.angles), left_out)
+    margin, strange = _margin(
+        settings.air, sample[belonging] if left_out else sample, scan.angles[belonging], fields, notes
+    )
     if strange:
-        among = np.setdiff1d(np.arange(frame.angles), left_out)[strange]
-        text = "show something else at the edges of the frame than their neighbours: shifted or torn frames"
-        dark.findings.append(Finding("projections", tuple(int(k) for k in among), text, True))
+        text = "show something else in the frame or at its edges than their neighbours: shifted or torn frames"
+        dark.findings.append(Finding("projections", tuple(int(k) for k in belonging[strange]), text, True))
         findings.append(dark.findings[-1])
         left_out = refuse_many(scan, dark.findings, most_left_out)
     jitter = float("nan")
@@ -271,23 +273,30 @@ def _listed(found: Mapping[str, Array]) -> list[dict[str, Any]]:
     return list(json.loads(str(found["findings"]))) if "findings" in found else []
 
 
-def _margin(settings: Air, sample: Array, fields: Fields, notes: list[str]) -> tuple[air.Margin | None, list[int]]:
-    """Return the margin of air, and the projections without which alone there is one."""
+def _margin(
+    settings: Air, sample: Array, angles: Array, fields: Fields, notes: list[str]
+) -> tuple[air.Margin | None, list[int]]:
+    """Return the margin of air, and the projections without which alone there is one, or one at both edges."""
     if settings.method == "none" or fields.flats is None:
         return None, []
     if settings.margin is not None:
         return air.Margin(*settings.margin), []
     margin = air.find_margin(sample)
-    if margin is None:
-        strange = strange_at_edges(sample)
+    if _edges(margin) < 2:
+        strange = strange_to_air(sample, angles)
         without_them = air.find_margin(np.delete(sample, strange, axis=0)) if strange else None
-        if without_them is not None:
+        if _edges(without_them) > _edges(margin):
             return without_them, strange
+    if margin is None:
         notes.append(
             "no margin of air at the detector's edges: projections are not scaled to air; "
             "drift of the beam stays in the result"
         )
     return margin, []
+
+
+def _edges(margin: air.Margin | None) -> int:
+    return 0 if margin is None else (margin.left > 0) + (margin.right > 0)
 
 
 def _transmission(

@@ -25,6 +25,8 @@ STEP = 0.2  # change of the log of the light between neighbours that no sample m
 CHANGE, LEAST_CHANGE = 6.0, 0.01  # from one projection to the next, against those beside, and of the mean transmission
 AS_BRIGHT = 0.6  # change of the logarithm of the mean transmission, against that of how it is spread
 TELLING_JITTER = 0.3  # columns
+CLEAR_EDGES = 0.15  # change of the logarithm of the light at one edge against the other where both are air
+MOSTLY = 0.9  # share of the projections that are as they should be
 NOTHING_THERE = 0.99  # mean transmission that no part of the frame falls below where nothing is in the beam
 DOUBT = "attenuation is wrong"  # of what makes every value doubtful
 
@@ -155,25 +157,37 @@ def _outliers(kept: Array, told: Consistency) -> list[Finding]:
     return [Finding("projections", tuple(int(k) for k in kept[told.outliers]), text, True, told.worst)]
 
 
-def strange_at_edges(sample: Array) -> list[int]:
-    """Return projections, few of all, at whose edges something else is seen than just before and after.
+def strange_to_air(sample: Array, angles: Array) -> list[int]:
+    """Return projections, few of all, that may be why an edge is not air in all of them.
+
+    Either something else is seen at an edge than just before and after; or both edges are clear, but mass or place of
+    the sample are those of another frame, with which the pattern of the flats may have moved.
 
     Parameters
     ----------
     sample : array (angle, row, column)
         Transmission, not scaled to air.
+    angles : (angle,)
+        Radians.
     """
     n, _, columns = sample.shape
     strip = max(6, columns // 64)
-    odd = np.zeros(n, bool)
     if n < 20:
         return []
-    for part in (sample[:, :, :strip], sample[:, :, -strip:]):
-        level = np.log(np.maximum(part.reshape(n, -1).mean(axis=1, dtype=np.float64), 1e-5))
+    parts = (sample[:, :, :strip], sample[:, :, -strip:])
+    levels = [np.log(np.maximum(part.reshape(n, -1).mean(axis=1, dtype=np.float64), 1e-5)) for part in parts]
+    odd = np.zeros(n, bool)
+    for level in levels:
         change = np.abs(level - median_filter(level, size=15, mode="nearest"))
         odd |= change > max(0.1, 10 * 1.483 * float(np.median(change)))
+    between = levels[0] - levels[1]
+    clear = np.flatnonzero(~odd & (np.abs(between - np.median(between)) < CLEAR_EDGES))
+    if len(clear) > MOSTLY * n:
+        light = np.exp(np.add(*levels)[clear] / 2).astype(sample.dtype)
+        told = consistency(sample[clear] / light[:, None, None], angles[clear], 1, 1)
+        odd[clear[told.outliers if told else []]] = True
     found = np.flatnonzero(odd).tolist()
-    return found if len(found) <= 0.1 * n else []
+    return found if len(found) <= (1 - MOSTLY) * n else []
 
 
 def shadow_in_flats(sample: Array) -> list[str]:
