@@ -211,6 +211,16 @@ def _another_scale(raw: Raw, draw: Draw) -> None:
     raw.projections = raw.projections * draw(st.sampled_from([0.0625, 0.25, 0.5, 2.0, 3.0]))
 
 
+def _rings(raw: Raw, draw: Draw) -> None:
+    """Dirt that came after the flats, but for where it may be the sample: at walls, the axis, and images about it."""
+    for first, last in draw(st.sets(st.sampled_from([(4, 11), (28, 35), (57, 62)]), min_size=1)):
+        width = draw(st.integers(1, 3))
+        columns = slice(left := draw(st.integers(first, last - width)), left + width)
+        raw.projections[:, :, columns] = 200 + np.exp(draw(st.floats(0.15, 0.4)) * draw(st.sampled_from([-1, 1]))) * (
+            raw.projections[:, :, columns] - 200
+        )
+
+
 CORRUPTIONS = (
     Corruption("a lit dark", _lit_dark, "darks? .*light"),
     Corruption("no beam", _no_beam, "no beam"),
@@ -242,5 +252,6 @@ CORRUPTIONS = (
     Corruption("rows without light", _dark_rows, "rows? .* light"),
     Corruption("lost digits", _digits_lost, "steps of"),
     Corruption("projections of another scale", _another_scale, "expos"),
+    Corruption("rings", _rings, "rings:"),
     Corruption("a flat among projections", _flat_among, "not projections|mass"),
 )

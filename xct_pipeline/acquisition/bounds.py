@@ -116,7 +116,16 @@ def sweeps(angles: Angles) -> list[tuple[int, int]]:
     whole = [(a, b) for a, b in found if abs(path[b] - path[a]) >= SWEEP]
     if len(whole) == 1 and abs(path[whole[0][1]] - path[whole[0][0]]) > 1.25 * 2 * np.pi:
         return whole
-    return whole if len(whole) > 1 else []
+    return whole if len(whole) > 1 and not _interlaced(angles, whole) else []
+
+
+def _interlaced(angles: Angles, passes: list[tuple[int, int]]) -> bool:
+    """Tell whether passes in one direction, with rewinds between, share the angles of one rotation among them."""
+    taken = [angles[b] - angles[a] for a, b in passes if b - a > 3]
+    if not (all(way > 0 for way in taken) or all(way < 0 for way in taken)):
+        return False
+    apart = np.diff(np.sort(np.mod(angles, 2 * np.pi)))
+    return bool(np.quantile(apart, 0.25) > 0.5 * np.mean(apart))
 
 
 def plausible(scan: Scan) -> list[str]:

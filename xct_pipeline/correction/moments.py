@@ -173,9 +173,10 @@ def _breaks(p: Floats, angles: Floats) -> npt.NDArray[np.bool_]:
     beside = [np.roll(change, shift) for shift in (-2, -1, 1, 2)]
     near[2:-2] = np.max(beside, axis=0)[2:-2]
     near[1], near[-2] = np.max(change[[0, 2, 3]]), np.max(change[[-4, -3, -1]])
-    turn = np.abs(np.diff(np.unwrap(angles, period=np.pi)))
-    usual = turn < 1.5 * float(np.median(turn)) + 1e-9
-    return np.append(False, (change > BREAK * near) & usual)
+    turn = np.abs(np.mod(np.diff(angles) + np.pi, 2 * np.pi) - np.pi)
+    even = np.abs(turn - np.median(turn)) < 0.5 * float(np.median(turn)) + 1e-9
+    alike = np.all([np.roll(even, shift) for shift in (-2, -1, 0, 1, 2)], axis=0)  # or views differ more by themselves
+    return np.append(False, (change > BREAK * near) & alike)
 
 
 def sinusoid_residuals(center: Floats, angles: Floats, wrong: npt.NDArray[np.bool_]) -> tuple[Floats, float]:

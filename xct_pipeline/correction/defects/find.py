@@ -92,6 +92,24 @@ def segment_bounds(angles: int) -> list[int]:
     return [int(k) for k in np.linspace(0, angles, SEGMENTS + 1).astype(np.int64)]
 
 
+def order_in_angle(angles: Floats) -> npt.NDArray[np.intp] | None:
+    """Return the order in which projections turn evenly, None where they were taken in it.
+
+    Statistics of a column compare successive projections; of angles by the golden section, or interlaced, these are of
+    quite different views.
+
+    Parameters
+    ----------
+    angles : (angle,)
+        Radians.
+    """
+    folded = np.mod(angles, 2 * np.pi)
+    order = np.argsort(folded, kind="stable")
+    even = float(np.median(np.diff(folded[order])))
+    steps = np.abs(np.mod(np.diff(angles) + np.pi, 2 * np.pi) - np.pi)
+    return order if float(np.median(steps)) > 1.5 * even + 1e-9 else None
+
+
 def joined_statistics(means: Array, rough: Array, angles: int) -> Any:
     """Return `column_statistics` from the means and the roughness of each part, (SEGMENTS, row, column)."""
     xp = array_namespace(means)

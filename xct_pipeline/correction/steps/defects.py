@@ -98,15 +98,18 @@ def _columns(
 ) -> Reduction:
     source, regions, partial_bytes = _parts(settings, scan, frame, ops)
     bands = isinstance(source, _Corrected)
+    order = defects.order_in_angle(scan.angles)
+    if order is not None:
+        inputs = {**inputs, "order": "angle"}
     return Reduction(
         f"{scan.name}/columns",
         DEFECTS_VERSION,
-        _band_chunk if bands else _segment_chunk,
+        partial(_band_chunk, order=order) if bands else _segment_chunk,
         _bands_combine if bands else partial(_segments_combine, angles=frame.angles),
         source=source,
         regions=regions,
         inputs=inputs,
-        scratch=STATISTICS_SCRATCH if bands else 0.0,  # parts of the rotation count theirs themselves
+        scratch=STATISTICS_SCRATCH + (order is not None) if bands else 0.0,  # parts of the rotation count their own
         partial_bytes=partial_bytes,
         cpu_s=float(frame.angles * frame.rows * frame.columns) / STATISTICS_RATE,
         held_bytes=3 * statistics_bytes(frame),  # its parts, their sum and the cache
@@ -119,14 +122,15 @@ def _parts(
     """Return what the statistics are measured on, part by part, and the bytes of one partial result.
 
     Bands of rows with all their projections; where that would decode whole compressed frames once for every band,
-    parts of the rotation, whose frames are read once.
+    parts of the rotation, whose frames are read once (not so of projections that were taken in another order).
     """
     corrected = _Corrected(RawSource(scan.projections, frame), ops)
     rows, columns = slice(0, frame.rows), slice(0, frame.columns)
     zinger = settings.zinger
     by_projection = isinstance(zinger, NoMethod) or zinger.plane == "projection"
+    in_order = defects.order_in_angle(scan.angles) is None
     regions: list[Region]
-    if whole_frames(scan, frame) and by_projection and frame.rows > GROUP:
+    if whole_frames(scan, frame) and by_projection and in_order and frame.rows > GROUP:
         regions = [(slice(a, b), rows, columns) for a, b in pairwise(defects.segment_bounds(frame.angles))]
         return _Streamed(corrected), regions, 16 * frame.rows * frame.columns
     regions = [
@@ -144,9 +148,9 @@ def search_bytes(frame: Frame, scans: int) -> int:
     return int(max(SEARCH_COPIES * band + 40.0 * pixels, ALONG_ROWS * pixels))
 
 
-def _band_chunk(block: Array, region: Region) -> dict[str, Array]:
+def _band_chunk(block: Array, region: Region, *, order: Array | None) -> dict[str, Array]:
     del region
-    return {"statistics": np.asarray(defects.column_statistics(block))}
+    return {"statistics": np.asarray(defects.column_statistics(block if order is None else block[order]))}
 
 
 def _bands_combine(parts: list[dict[str, Array]]) -> dict[str, Array]:

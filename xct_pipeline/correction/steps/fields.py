@@ -16,7 +16,7 @@ from xct_pipeline.acquisition import counts
 from xct_pipeline.acquisition.levels import ROWS, Finding, Shares, count_shares
 from xct_pipeline.acquisition.selection import without
 from xct_pipeline.acquisition.steps import Frame, RawSource, scan_identity
-from xct_pipeline.config import Air, Correction
+from xct_pipeline.config import Air, Correction, NoMethod
 from xct_pipeline.correction import air, flatfield
 from xct_pipeline.correction.steps.frames import (
     MOST_LEFT_OUT,
@@ -25,6 +25,7 @@ from xct_pipeline.correction.steps.frames import (
     judge_whole,
     refuse_counts,
     refuse_many,
+    rings_left,
     shadow_in_flats,
     strange_to_air,
 )
@@ -102,7 +103,7 @@ def fields_step(scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = Non
     margin = len(sample_rows(frame, frame.columns, MARGIN_BYTES)) * sinogram * 40
     level = min(frame.rows * sinogram, max(LEVEL_BYTES // 8, 4 * sinogram)) * 10
     need = Need("", 1, int(max(averaging, margin, level)), alone=True, cpu_s=FIELDS_S + FIELDS_VALUE_S * sinogram)
-    return Estimate(f"{scan.name}/fields", 8, need, inputs or {})
+    return Estimate(f"{scan.name}/fields", 9, need, inputs or {})
 
 
 def measure_fields(
@@ -145,7 +146,11 @@ def measure_fields(
         "most_left_out": most_left_out,
     }
     step = fields_step(scan, frame, key)
-    return _fields_of(estimated(store, step, lambda: _measure(settings, scan, frame, most_left_out), steps))
+    found = estimated(store, step, lambda: _measure(settings, scan, frame, most_left_out), steps)
+    fields = _fields_of(found)
+    if isinstance(settings.stripe, NoMethod):  # else they are removed
+        fields = replace(fields, warnings=(*fields.warnings, *map(str, found.get("rings", ()))))
+    return fields
 
 
 def sound(scan: Scan, frame: Frame, fields: Fields) -> tuple[Scan, Frame]:
@@ -196,6 +201,8 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
         ]  # told once, with its cause
         findings, notes, jitter = [*findings, *whole.findings], [*notes, *shadow, *about], whole.jitter
         left_out = refuse_many(scan, [*dark.findings, *whole.findings], most_left_out)
+        sure = np.setdiff1d(belonging, [*left_out, *partly])
+        found["rings"] = np.array(rings_left(scaled[sure], scan.angles[sure]), str)
         notes += _counts(scan, frame, references)
     del sample
     if margin is not None:

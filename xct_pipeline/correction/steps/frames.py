@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import median_filter
+from scipy.signal import correlate
 
 from xct_pipeline.acquisition import levels
 from xct_pipeline.acquisition.levels import Finding, Shares
 from xct_pipeline.acquisition.repeats import repeated
 from xct_pipeline.acquisition.selection import runs_in_words
 from xct_pipeline.correction import air
+from xct_pipeline.correction.defects import find as defects
 from xct_pipeline.correction.moments import Consistency, consistency
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.scan import Scan, ScanError
@@ -26,6 +28,7 @@ CHANGE, LEAST_CHANGE = 6.0, 0.01  # from one projection to the next, against tho
 AS_BRIGHT = 0.6  # change of the logarithm of the mean transmission, against that of how it is spread
 TELLING_JITTER = 0.3  # columns
 CLEAR_EDGES = 0.15  # change of the logarithm of the light at one edge against the other where both are air
+RING, RING_SHARE = 0.02, 1e-3  # line integral, and share of the pixels, from which rings are told
 MOSTLY = 0.9  # share of the projections that are as they should be
 NOTHING_THERE = 0.99  # mean transmission that no part of the frame falls below where nothing is in the beam
 DOUBT = "attenuation is wrong"  # of what makes every value doubtful
@@ -188,6 +191,48 @@ def strange_to_air(sample: Array, angles: Array) -> list[int]:
         odd[clear[told.outliers if told else []]] = True
     found = np.flatnonzero(odd).tolist()
     return found if len(found) <= (1 - MOSTLY) * n else []
+
+
+def rings_left(sample: Array, angles: Array) -> list[str]:
+    """Say that some columns stand out at every angle, as what belongs to the detector does and no sample.
+
+    Parameters
+    ----------
+    sample : array (angle, row, column)
+        Transmission of the projections that belong.
+    angles : (angle,)
+        Radians.
+    """
+    order = defects.order_in_angle(angles)
+    p = -np.log(np.maximum(sample if order is None else sample[order], 1e-5)).astype(np.float32)
+    angles = angles if order is None else np.mod(angles[order], 2 * np.pi)
+    axis = _axis_of(p.mean(axis=1, dtype=np.float64), angles)
+    if len(sample) < 3 * defects.SEGMENTS or axis is None:
+        return []
+    found = defects.find_defects([defects.column_statistics(p)], centers=[axis], minimum=RING)
+    odd = found.dead | (found.offset != 0)
+    if odd.sum() < max(2, RING_SHARE * odd.size):
+        return []
+    columns = runs_in_words(np.flatnonzero(odd.any(axis=0)))
+    worst = "more than 0.5" if found.dead.any() else f"up to {np.abs(found.offset).max():.2g}"
+    return [
+        f"rings: in {int(odd.any(axis=1).sum())} of {len(odd)} rows looked at, line integrals at columns {columns} "
+        f'are {worst} off at every angle; values about them are wrong, correction.stripe.method = "defects" mends that'
+    ]
+
+
+def _axis_of(profiles: Array, angles: Array) -> float | None:
+    """Return the column about which two profiles half a turn apart are each other's mirror image, to a tenth."""
+    turn = np.abs(np.abs(angles - angles[0]) - np.pi)
+    other = int(np.argmin(turn))
+    if turn[other] > 3 * float(np.median(np.abs(np.diff(angles)))):
+        return None
+    one, mirrored = profiles[0], profiles[other][::-1]
+    rough = float(np.argmax(correlate(one - one.mean(), mirrored - mirrored.mean()))) - (len(one) - 1)
+    columns = np.arange(len(one))
+    shifts = rough + np.linspace(-2, 2, 41)  # mean absolute differences, as rings stand in both and match nowhere
+    unlike = [np.mean(np.abs(one - np.interp(columns - shift, columns, mirrored))) for shift in shifts]
+    return float(shifts[int(np.argmin(unlike))] + len(one) - 1) / 2
 
 
 def shadow_in_flats(sample: Array) -> list[str]:
