@@ -124,7 +124,7 @@ def _interlaced(angles: Angles, passes: list[tuple[int, int]]) -> bool:
     taken = [angles[b] - angles[a] for a, b in passes if b - a > 3]
     if not (all(way > 0 for way in taken) or all(way < 0 for way in taken)):
         return False
-    apart = np.diff(np.sort(np.mod(angles, 2 * np.pi)))
+    apart = np.sort(np.diff(np.sort(np.mod(angles, 2 * np.pi))))[:-1]  # without the half turn that may be left out
     return bool(np.quantile(apart, 0.25) > 0.5 * np.mean(apart))
 
 
@@ -136,6 +136,7 @@ def plausible(scan: Scan) -> list[str]:
         told.append(f"a pixel of {pixel:g} um is hardly one of a tomography{_unit_hint(pixel, 'um', PIXEL_UM)}")
     if energy is not None and not ENERGY_KEV[0] <= energy <= ENERGY_KEV[1]:
         told.append(f"photons of {energy:g} keV hardly pass a sample{_unit_hint(energy, 'keV', ENERGY_KEV)}")
+    told += _angles_in_rarer_unit(scan.angles)
     repeated = sweeps(scan.angles)
     if len(repeated) == 1:
         turns = float(np.ptp(np.unwrap(scan.angles))) / (2 * np.pi)
@@ -147,6 +148,15 @@ def plausible(scan: Scan) -> list[str]:
             f"{' ...' if len(repeated) > 3 else ''}): all are taken as one volume; what changed between them is mixed"
         )
     return told
+
+
+def _angles_in_rarer_unit(angles: Angles) -> list[str]:
+    span = float(np.degrees(np.ptp(angles))) if len(angles) >= 20 else 0.0
+    for unit, size in (("milliradian", np.degrees(1e-3)), ("turns", 360.0)):
+        for turn, words in ((180.0, "half a turn"), (360.0, "a turn")):
+            if 0.94 * turn <= span * size <= 1.02 * turn:
+                return [f"the angles span {span:.4g} degrees, in {unit} {words}: is their unit right?"]
+    return []
 
 
 def _unit_hint(value: float, unit: str, bounds: tuple[float, float]) -> str:

@@ -21,8 +21,8 @@ SAME = np.radians(2.0)  # to which two scans miss the same
 def holes(angles: Angles) -> list[tuple[float, float]]:
     """Return where each hole begins and how wide it is beyond the usual step, radians modulo half a turn.
 
-    A hole is a gap above four times the usual one, which is that below which the shorter gaps cover a quarter of the
-    half turn.
+    A hole is a gap above four times the usual one, which is that below which the shorter gaps cover a quarter of what
+    the largest gap leaves of the half turn.
     """
     folded = np.unique(np.mod(np.asarray(angles, np.float64), np.pi))
     gaps = np.diff(folded, append=folded[:1] + np.pi)
@@ -30,7 +30,7 @@ def holes(angles: Angles) -> list[tuple[float, float]]:
     if len(gaps) < 3:
         return []
     by_length = np.sort(gaps)
-    usual = float(by_length[np.searchsorted(np.cumsum(by_length), 0.25 * by_length.sum())])
+    usual = float(by_length[np.searchsorted(np.cumsum(by_length), 0.25 * by_length[:-1].sum())])
     return [(float(folded[k]), float(gaps[k] - usual)) for k in np.flatnonzero(gaps > 4 * usual)]
 
 

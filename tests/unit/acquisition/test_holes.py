@@ -83,3 +83,9 @@ def test_the_error_is_as_large_as_stated(width):
             r, t = rng.uniform(0, 28), rng.uniform(0, 2 * np.pi)
             off.append(change[np.hypot(x - r * np.cos(t), y - r * np.sin(t)) < 6].mean())
     assert 0.5 < np.std(off) / scale_error(without(60, width)) < 1.5
+
+
+@pytest.mark.parametrize("span", [0.5, 5.0, 40.0, 100.0])
+def test_angles_that_cover_little_leave_the_scale_uncertain(span):
+    missing = 1 - span / 180
+    assert scale_error(np.radians(np.linspace(0, span, 121))) == pytest.approx(0.32 * missing, rel=0.05)
