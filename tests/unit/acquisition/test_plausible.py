@@ -31,17 +31,9 @@ def test_a_usual_span_is_not(tmp_path, span):
 
 
 @settings(deadline=None, max_examples=60)
-@given(
-    count=st.integers(24, 900),
-    passes=st.integers(2, 16),
-    turn=st.sampled_from([180.0, 360.0]),
-    way=st.sampled_from([-1, 1]),
-    start=st.floats(-400, 400),
-)
-def test_interlaced_passes_are_one_rotation_and_repeated_ones_are_not(count, passes, turn, way, start):
-    passes = min(passes, count // 12)
-    even = np.radians(start + way * np.linspace(0, turn, count, endpoint=False))
+@given(count=st.integers(60, 900), passes=st.integers(2, 12), way=st.sampled_from([-1, 1]), start=st.floats(-40, 40))
+def test_interlaced_passes_are_one_rotation_and_repeated_ones_are_not(count, passes, way, start):
+    passes = min(passes, count // 24)
+    even = np.radians(start + way * np.linspace(0, 170, count))
     assert sweeps(np.concatenate([even[k::passes] for k in range(passes)])) == []
-    each = np.radians(start + way * np.linspace(0, turn, count))
-    repeated = np.concatenate([each] * passes)
-    assert len(sweeps(repeated)) >= (passes if turn == 180 else 1)  # whole turns go on, and are one sweep
+    assert len(sweeps(np.concatenate([even] * passes))) >= passes
