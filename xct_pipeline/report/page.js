@@ -96,6 +96,24 @@ for (const panel of document.querySelectorAll("article")) {
       give(base + (k ? "_" + (k + 1) : "") + ".png", canvas.toDataURL("image/png"));
     });
   });
+  for (const held of panel.querySelectorAll("script.maps")) {
+    add("CSV", "maps", () => {
+      const data = JSON.parse(held.textContent);
+      const rows = [["map", "x [" + data.length + "]", "y [" + data.length + "]", "change [" + data.unit + "]"]];
+      data.maps.forEach((map, k) => map.forEach((line, j) => line.forEach((value, i) => {
+        if (value !== null) rows.push([data.names[k], (i + 0.5) * data.step, (j + 0.5) * data.step, value]);
+      })));
+      giveTable(base, rows);
+    });
+  }
+  for (const slice of panel.querySelectorAll("img.slice")) {
+    add(slice.alt.slice(0, 3) + " PNG", "section " + slice.alt, () => {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [slice.naturalWidth, slice.naturalHeight];
+      canvas.getContext("2d").drawImage(slice, 0, 0);
+      give(base + "_" + slice.alt.slice(0, 3) + ".png", canvas.toDataURL("image/png"));
+    });
+  }
   panel.querySelectorAll("table").forEach((table, k) => {
     const [name, what] = [base + "_table" + (k ? "_" + (k + 1) : ""), "table " + (k + 1)];
     const folded = table.closest("details:not(.part)");
