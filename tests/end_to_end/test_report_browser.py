@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -235,26 +233,3 @@ def test_no_width_cuts_the_page(browser: Any, opened: tuple[Any, list[str]], wid
     for tab, trouble in _open(browser, Path(opened[0].url.removeprefix("file://").partition("#")[0]), width):
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         assert trouble == []
-
-
-def _axe() -> Path | None:
-    """Return axe-core where npm has it: globally, or in a folder that XCT_NODE_MODULES names."""
-    npm = shutil.which("npm")
-    roots = [os.environ.get("XCT_NODE_MODULES")]
-    if npm is not None:
-        roots.append(subprocess.run([npm, "root", "-g"], capture_output=True, text=True, check=False).stdout.strip())
-    found = [Path(root) / "axe-core" / "axe.min.js" for root in roots if root]
-    return next((file for file in found if file.exists()), None)
-
-
-def test_nothing_keeps_anybody_from_reading(opened: tuple[Any, list[str]]) -> None:
-    axe = _axe()
-    if axe is None:
-        pytest.skip("npm has no axe-core (npm install -g axe-core, or XCT_NODE_MODULES)")
-    tab, _ = opened
-    tab.add_script_tag(path=str(axe))
-    found = tab.evaluate("axe.run(document, {resultTypes: ['violations']}).then((r) => r.violations)")
-    serious = [
-        f"{v['id']}: {n['html'][:120]}" for v in found if v["impact"] in ("serious", "critical") for n in v["nodes"]
-    ]
-    assert serious == []
