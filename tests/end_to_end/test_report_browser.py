@@ -215,6 +215,22 @@ def test_charts_and_tables_can_be_saved(opened: tuple[Any, list[str]]) -> None:
     assert Path(chosen.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
+def test_maps_and_sections_can_be_saved(opened: tuple[Any, list[str]]) -> None:
+    tab, trouble = opened
+    panel = tab.locator("article[data-panel='Between consecutive scans']")
+    with tab.expect_download() as chosen:
+        panel.locator(".save button", has_text="CSV").click()
+    head, *lines = Path(chosen.value.path()).read_text().splitlines()
+    assert head == "map,x [\N{MICRO SIGN}m],y [\N{MICRO SIGN}m],change [mg/cm2]"
+    assert {line.split(",")[0] for line in lines} == {"scan_01 - scan_00", "scan_02 - scan_01"}
+    assert min(float(line.split(",")[3]) for line in lines) < 0
+    panel = tab.locator("article[data-panel='Virtual cross-sections']")
+    with tab.expect_download() as chosen:
+        panel.locator(".save button", has_text="x\N{EN DASH}z PNG").click()
+    assert Path(chosen.value.path()).read_bytes().startswith(b"\x89PNG")
+    assert trouble == []
+
+
 def test_paper_has_a_page_for_every_section_and_cuts_no_panel(opened: tuple[Any, list[str]]) -> None:
     tab, trouble = opened
     tab.emulate_media(media="print")
