@@ -237,10 +237,16 @@ def test_paper_has_a_page_for_every_section_and_cuts_no_panel(opened: tuple[Any,
     tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     tall = tab.evaluate("Math.max(...[...document.querySelectorAll('article .pan')].map((p) => p.offsetHeight))")
     assert tall < 700  # pixels of a page of A4 on its side between margins
+    whole = tab.evaluate(
+        "[...document.querySelectorAll('article')].filter((a) => !a.querySelector('table') && a.querySelector('.pan'))"
+        ".map((a) => [a.dataset.panel, a.offsetHeight])"
+    )
+    assert [panel for panel in whole if panel[1] > 640] == []  # words and figure on one page, below a section's title
     pages = tab.pdf(prefer_css_page_size=True).count(b"/Type /Page\n")
     assert pages >= tab.locator("main > section").count()
     tab.evaluate("window.dispatchEvent(new Event('afterprint'))")
     tab.emulate_media(media="screen")
+    assert tab.evaluate("[...document.querySelectorAll('.chart')].every((d) => d.style.height === d.dataset.tall)")
     assert trouble == []
 
 

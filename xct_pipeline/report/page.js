@@ -126,13 +126,21 @@ for (const panel of document.querySelectorAll("article")) {
   }
 }
 // --------------------------------------------------------------------------------------------------- on paper
-const PAPER = 1000; // pixels between the margins of a page of A4 on its side
+const [PAPER, TALLEST] = [1000, 520]; // pixels: between the margins of a page of A4 on its side; of a chart with its words
 window.addEventListener("beforeprint", () => {
   for (const part of document.querySelectorAll("details.part")) part.open = true;
-  for (const div of document.querySelectorAll(".chart")) Plotly.relayout(div, { width: PAPER, autosize: false });
+  for (const div of document.querySelectorAll(".chart")) {
+    div.dataset.tall = div.dataset.tall || div.style.height;
+    const height = Math.min(parseFloat(div.dataset.tall), TALLEST);
+    div.style.height = height + "px";
+    Plotly.relayout(div, { width: PAPER, height, autosize: false });
+  }
 });
 window.addEventListener("afterprint", () => {
-  for (const div of document.querySelectorAll(".chart")) Plotly.relayout(div, { width: null, autosize: true });
+  for (const div of document.querySelectorAll(".chart")) {
+    div.style.height = div.dataset.tall;
+    Plotly.relayout(div, { width: null, height: parseFloat(div.dataset.tall), autosize: true });
+  }
 });
 for (const part of document.querySelectorAll("details.part")) {
   part.addEventListener("toggle", () => {
