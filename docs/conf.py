@@ -47,8 +47,16 @@ def magnitudes(_app: object, _what: str, _name: str, _thing: object, _options: o
     lines[:] = [bars.sub(lambda m: m[1] or rf"\|{m[2]}\|", line) for line in lines]
 
 
+def levels(_app: object, _page: str, _template: str, context: dict[str, object], _doctree: object) -> None:
+    """Give the captions of the contents, which the theme calls headings, the level that a screen reader asks for."""
+    for key in ("body", "furo_navigation_tree"):
+        if isinstance(context.get(key), str):
+            context[key] = str(context[key]).replace(' role="heading">', ' role="heading" aria-level="2">')
+
+
 def setup(app: object) -> None:
     """Make the reference pages before anything is read."""
     made.write(Path(__file__).parent / "generated")
     app.connect("source-read", outside)
     app.connect("autodoc-process-docstring", magnitudes)
+    app.connect("html-page-context", levels, priority=900)  # behind the theme's own

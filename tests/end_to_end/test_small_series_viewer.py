@@ -97,3 +97,47 @@ def test_the_registration_widget_compares_the_scans_that_were_chosen(store):
     inner = (slice(4, -4), slice(4, -4))
     np.testing.assert_allclose(moving[inner], volume[9, 20][inner], rtol=1e-5)
     assert (step, unit) == (pytest.approx(100 / 3), "1/cm")
+
+
+def test_what_the_run_found_is_what_widgets_begin_with(store):
+    from xct_pipeline.pipeline import plan
+    from xct_pipeline.store.series import Series
+    from xct_pipeline.viewer import found
+
+    series = Series.open(store)
+    table = xct.open_table(store, "reconstruction").set_index("scan")
+    items = {item.name: item for item in plan(load_config(store.parent / "run.toml")).scans}
+    for name in SCANS:
+        assert found.used_center(series, name) == pytest.approx(table.loc[name, "center"])
+        estimate = found.found_center(series, name, items[name].frame)
+        assert estimate.center == pytest.approx(table.loc[name, "center"])
+        assert estimate.curve[0, estimate.curve[1].argmax()] == pytest.approx(estimate.center, abs=0.6)
+        assert abs(estimate.center - 23.5) > 0.05  # not just the middle of 48 columns
+    assert found.used_center(series, "no such scan") is None
+    last = xct.open_table(store, "mass_balance").iloc[-1]
+    assert found.mass_found(series).startswith(f"{last['scan']}: \N{MINUS SIGN}{abs(last['mass_change_mg']):.2g}"[:14])
+    assert found.series_at(store.parent) is None
+
+
+def test_the_nudge_that_a_widget_begins_with_brings_a_scan_onto_the_reference(store):
+    pytest.importorskip("qtpy.QtWidgets", reason="no Qt binding", exc_type=Exception)
+    from xct_pipeline.registration import transform as tf
+    from xct_pipeline.registration.steps.motions import start_transform
+    from xct_pipeline.store.series import Series
+    from xct_pipeline.viewer.found import MOTION, found_motion
+    from xct_pipeline.viewer.register import planes_of
+
+    series = Series.open(store)
+    table = xct.open_table(store, "registration").set_index("scan")
+    assert found_motion(series, SCANS[0]) is None
+    shape = series.volume(SCANS[0]).shape
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1).T
+    for name in SCANS[1:]:
+        motion = found_motion(series, name)
+        true = tf.voxels_to_um(table.loc[name, MOTION].to_numpy(float).reshape(3, 4), 3 / 100)
+        assert tf.largest_distance(start_transform(motion, shape), true, corners) < 0.05  # voxels
+        moved = []
+        for shift, turn in (((0.0, 0.0, 0.0), 0.0), (motion.shift, motion.rotation[0])):
+            fixed, plane, *_ = planes_of(store, (SCANS[0], name), False, 20, shift, turn)
+            moved.append(np.sqrt(np.nanmean((fixed - plane)[6:-6, 6:-6] ** 2)))
+        assert moved[1] < moved[0]

@@ -480,7 +480,12 @@ def test_closing_the_window_in_the_middle_of_a_run_leaves_a_store_that_resumes(o
 def test_register_compares_nudges_masks_and_runs_as_the_command_line(opened, finished, tmp_path, told):
     viewer = opened(finished / "store.zarr")
     panel = panel_of(viewer, register.RegisterPanel, finished / "run.toml")
+    found = float(panel.status.value.split()[4])
+    for box in (*panel.nudge.values(), panel.turn):
+        box.value = 0
+    idle(panel)
     raw = float(panel.status.value.split()[4])
+    assert found < raw
     panel.source.value = register.DONE
     idle(panel)
     aligned = float(panel.status.value.split()[4])
@@ -513,7 +518,10 @@ def test_register_compares_nudges_masks_and_runs_as_the_command_line(opened, fin
     assert viewer.layers[register.MASK].data.mean() == pytest.approx(48 * 56 * 56 / (64 * 96 * 96))
     panel.source.value = register.RAW
     idle(panel)
-    panel.nudge["x"].value, panel.begin.value = 0.5, True
+    assert panel.nudge["x"].value != 0  # what the run found
+    for axis, value in (("z", 0.0), ("y", 0.0), ("x", 0.5)):
+        panel.nudge[axis].value = value
+    panel.turn.value, panel.begin.value = 0.0, True
     idle(panel)
     before = Store(finished / "store.zarr").read_table("registration")
     panel.control.start()
@@ -661,6 +669,45 @@ def test_electrochemistry_is_drawn_as_in_the_report_and_follows_the_slider(opene
     viewer.dims.set_current_step(0, 5)
     pump()
     assert [line.get_xdata()[0] for line in panel.line] == pytest.approx([times[5]] * len(panel.axes))
+
+
+def test_every_widget_begins_with_what_the_run_found(opened, small_series):
+    from qtpy.QtWidgets import QAbstractSpinBox, QLineEdit, QTabBar
+
+    viewer = opened(small_series)
+    table = Store(small_series).read_table("reconstruction").set_index("scan")
+    first = {
+        "Centre": f"{table.loc['scan_1', 'center']:.3f} +- ",
+        "Stripes and phase": "root mean square of the difference",
+        "Reconstruct": "scan_11: 40 x 48 x 48 1/cm",
+        "Register": "% of the volume",
+        "Segment": "gas ",
+        "Mass variation": "configured region, scan_11: \N{MINUS SIGN}",
+        "Electrochemistry": "",
+    }
+    assert set(first) == {kind.title for kind in docks.PANELS}
+    for title, words in first.items():
+        panel = viewer.window.dock_widgets[title]
+        panel.native.parent().raise_()
+        idle(panel)
+        assert words in panel.status.value, title
+        for field in panel.native.findChildren(QLineEdit):  # those of boxes of numbers too
+            text = field.text()
+            box = field.parent() if isinstance(field.parent(), QAbstractSpinBox) else None
+            if box is not None and field.isVisible():
+                assert field.fontMetrics().horizontalAdvance(text) <= field.width(), (title, text, field.width())
+        picture(viewer, f"first_{title.split()[0].lower()}")
+    centre, mass_tab = (viewer.window.dock_widgets[title] for title in ("Centre", "Mass variation"))
+    assert centre.center.value == pytest.approx(table.loc["scan_1", "center"], abs=0.006)
+    assert len(centre.axes.lines) == 4
+    assert len(mass_tab.measured["mass_mg"]) == 11
+    assert any(viewer.window.dock_widgets["Register"].nudge[axis].value for axis in "zyx")
+    names = [bar for bar in viewer.window._qt_window.findChildren(QTabBar) if bar.count() == len(docks.PANELS)]
+    assert [names[0].tabText(k) for k in range(names[0].count())] == list(first)
+    assert all(
+        names[0].tabRect(k).height() >= names[0].fontMetrics().horizontalAdvance(names[0].tabText(k))
+        for k in range(names[0].count())
+    )
 
 
 def test_widgets_without_a_usable_configuration_say_so(opened, cell, told):

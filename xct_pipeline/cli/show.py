@@ -317,7 +317,9 @@ def center_facts(estimate: CenterEstimate) -> dict[str, Any]:
 
 def print_centers(found: Mapping[str, CenterEstimate]) -> None:
     """Print a table of centres."""
-    table = Table("scan", "centre", "sigma", "other method", "difference", "tilt", "method")
+    table = Table(
+        "scan", "centre, column", "sigma, columns", "other method, column", "difference, columns", "tilt, deg", "method"
+    )
     for name, estimate in found.items():
         table.add_row(
             escape(name),

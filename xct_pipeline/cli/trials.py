@@ -23,7 +23,7 @@ def center(
     """
     from xct_pipeline.cli import show
     from xct_pipeline.planning import preview as previewing
-    from xct_pipeline.report.sheets import center_sheet
+    from xct_pipeline.report.center_sheet import center_sheet
 
     start_logging()
     settings = load(config)

@@ -23,6 +23,15 @@ PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, "#56B4E9", "#000000", "#F0E44
 DIVERGING = "RdBu_r"
 NOTHING = "#e4e6e8"
 INK = "#20262d"
+CLOSURES = {
+    "na_only": "only the species changes",
+    "const_k": "the host stays, voids fill",
+    "filled": "the voxel stays full of liquid",
+    "same_composition": "liquid of the initial composition moves",
+    "well_mixed": "liquid of one composition",
+    "dual_energy": "two energies",
+}
+"""What a closure assumes, by its name in the configuration."""
 SMALL = 7.5
 
 
@@ -201,3 +210,9 @@ def show(ax: Axes, plane: Array, **style: Any) -> Any:
 def plain_unit(unit: str) -> str:
     """Return a unit with raised digits."""
     return unit.replace("cm3", "cm³").replace("cm2", "cm²")
+
+
+def closure_words(closure: object) -> str:
+    """Return what a closure of the configuration assumes."""
+    name = str(closure.get("method", "") if isinstance(closure, dict) else closure)
+    return CLOSURES.get(name, name.replace("_", " "))

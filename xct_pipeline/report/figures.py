@@ -11,6 +11,7 @@ from xct_pipeline.report.contents import AbsentError, Array, Contents, Level, la
 from xct_pipeline.report.drawing import (
     INK,
     PALETTE,
+    SMALL,
     bar_length,
     canvas,
     colour_bar,
@@ -203,6 +204,9 @@ def labels(contents: Contents) -> str:
             present |= set(np.unique(plane).tolist())
             plain_axes(ax, f"{contents.scans[k]}, {name}")
             scale_bar(ax, plane.shape[1] * level.step, level.length)
+        if any(under is not None for under in below):
+            scale = f"beneath: black {tone[0]:.2g} to white {tone[1]:.2g} {values.unit}".replace("-", "−")
+            row[0].set_ylabel(scale, fontsize=SMALL)
     handles = [Patch(color=table[v], label=names[v]) for v in sorted(names) if v in present]
     figure.legend(handles=handles, loc="outside lower center", ncols=max(len(handles), 1), fontsize=8.5, frameon=False)
     return data_uri(figure)

@@ -135,17 +135,19 @@ def _pristine(axes: Sequence[Any], contents: Contents, t: int, view: View) -> No
     """Draw the reference, whose change is 0: the region's outline, and what it looks like in grey."""
     part = view.part
     _solid(axes[0], view, 1.0, 0.5)
-    _title(axes[0], contents, t, "reference: the attenuation, in grey")
     sizes = [length_text(float(f"{n * part.step:.3g}"), part.level.length) for n in reversed(_extent(part.inside))]
     left, right, bottom, _ = window(view.field.shape)
     axes[0].text((left + right) / 2, bottom, " × ".join(sizes), fontsize=SMALL, color=GREY, ha="center", va="top")
+    unit = ""
     try:
         cell = read_part(contents, "registered", t, PART_SIDE)
-        planes = _means(smoothed(cell, BLUR), cell.inside)
+        planes, unit = _means(smoothed(cell, BLUR), cell.inside), cell.level.unit
     except AbsentError:
         planes = tuple(np.full(p.shape, np.nan) for p in view.planes)
     known = np.concatenate([p[np.isfinite(p)] for p in planes])
     tone = (min(0.0, float(known.min())), 1.3 * float(np.percentile(known, 99)), 1.0) if known.size else (0.0, 1.0, 1.0)
+    scale = f"black {tone[0]:.2g} to white {tone[1]:.2g} {unit}".replace("-", "−")
+    _title(axes[0], contents, t, f"reference, {scale}" if known.size else "reference")
     for ax, plane in zip(axes[1:], planes, strict=True):
         show(ax, plane, **grey(tone))
         plain_axes(ax)
@@ -253,12 +255,7 @@ def _profile(ax: Axes, contents: Contents, voltage: tuple[Array, Array, str], ch
 
 def consecutive(contents: Contents) -> str:
     """Draw the areal change between consecutive scans."""
-    open_level(contents, "variation/areal_consecutive", MAP_SIDE, 0)
-    scans = list(range(1, len(contents.scans)))
-    chosen = [scans[k] for k in shown_scans(len(scans), ROWS)]
-    if not chosen:
-        raise AbsentError("there is only one scan")
-    levels = [open_level(contents, "variation/areal_consecutive", 1_000_000, k) for k in chosen]
+    chosen, levels = _consecutive_levels(contents)
     size = _bin_size(contents, levels[0])
     maps = [_framed(level.read(slice(None), slice(None)), size) for level in levels]
     limit = symmetric(maps, 99.0)
@@ -275,6 +272,33 @@ def consecutive(contents: Contents) -> str:
         ax.set_visible(False)
     colour_bar(figure, shown, axes[: len(maps)], f"change, {plain_unit(levels[0].unit)}", extend="both")
     return data_uri(figure)
+
+
+def consecutive_data(contents: Contents) -> dict[str, Any]:
+    """Return the numbers of `consecutive`: what each map is of, the edge of its squares and their mean changes."""
+    chosen, levels = _consecutive_levels(contents)
+    size = _bin_size(contents, levels[0])
+    grids = []
+    for level in levels:
+        mean, count = average(level.read(slice(None), slice(None)), size)
+        kept = np.where(count >= 0.5 * size * size, mean, np.nan)
+        grids.append([[None if np.isnan(v) else float(f"{v:.4g}") for v in line] for line in kept])
+    return {
+        "names": [f"{contents.scans[k]} - {contents.scans[k - 1]}" for k in chosen],
+        "step": size * levels[0].step,
+        "length": levels[0].length,
+        "unit": levels[0].unit,
+        "maps": grids,
+    }
+
+
+def _consecutive_levels(contents: Contents) -> tuple[list[int], list[Level]]:
+    open_level(contents, "variation/areal_consecutive", MAP_SIDE, 0)
+    scans = list(range(1, len(contents.scans)))
+    chosen = [scans[k] for k in shown_scans(len(scans), ROWS)]
+    if not chosen:
+        raise AbsentError("there is only one scan")
+    return chosen, [open_level(contents, "variation/areal_consecutive", 1_000_000, k) for k in chosen]
 
 
 def _framed(plane: Array, size: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 
 TABLE_ROWS = 200
+SCROLLS = Markup('tabindex="0" role="group" aria-label="{}"')
+"""Of a box that scrolls by itself where the page is narrow: reached by the keyboard."""
 
 
 def chart(draw: Callable[..., Any], *arguments: object) -> Callable[[Contents], Markup]:
@@ -30,15 +33,26 @@ def chart_markup(figure: go.Figure) -> Markup:
     data = figure.to_json().replace("<", "\\u003c")
     kind = "chart wide" if "xaxis2" in figure.layout else "chart"
     return Markup(
-        '<div class="pan"><div class="{}" style="height:{}px"></div><script type="application/json">{}</script></div>'
-    ).format(kind, figure.layout.height or 380, Markup(data))
+        '<div class="pan" {}><div class="{}" style="height:{}px"></div>'
+        '<script type="application/json">{}</script></div>'
+    ).format(SCROLLS.format("chart"), kind, figure.layout.height or 380, Markup(data))
 
 
-def picture(draw: Callable[[Contents], str], alt: str) -> Callable[[Contents], Markup]:
-    """Return the panel of a static picture."""
-    return lambda contents: Markup('<div class="pan"><img class="picture" alt="{}" src="{}"></div>').format(
-        alt, draw(contents)
-    )
+def picture(
+    draw: Callable[[Contents], str], alt: str, data: Callable[[Contents], dict[str, Any]] | None = None
+) -> Callable[[Contents], Markup]:
+    """Return the panel of a static picture; `data` gives the numbers behind it, for the page's script to save."""
+
+    def drawn(contents: Contents) -> Markup:
+        shown = Markup('<div class="pan" {}><img class="picture" alt="{}" src="{}"></div>').format(
+            SCROLLS.format("picture"), alt, draw(contents)
+        )
+        if data is None:
+            return shown
+        text = json.dumps(data(contents)).replace("<", "\\u003c")
+        return shown + Markup('<script type="application/json" class="maps">{}</script>').format(Markup(text))
+
+    return drawn
 
 
 def both(*parts: Callable[[Contents], Markup]) -> Callable[[Contents], Markup]:
@@ -63,7 +77,9 @@ def frame_markup(table: pd.DataFrame, units: dict[str, str] | None = None) -> Ma
     units = units or {}
     numeric = {c for c in table.columns if pd.api.types.is_numeric_dtype(table[c])}
     head = Markup("").join(
-        Markup("<th>{}{}</th>").format(c, Markup("<small>{}</small>").format(units[c]) if units.get(c) else "")
+        Markup('<th scope="col">{}{}</th>').format(
+            c, Markup("<small>{}</small>").format(units[c]) if units.get(c) else ""
+        )
         for c in map(str, table.columns)
     )
     rows = []
@@ -74,8 +90,8 @@ def frame_markup(table: pd.DataFrame, units: dict[str, str] | None = None) -> Ma
         rows.append(Markup("<tr>{}</tr>").format(Markup("").join(cells)))
     more = len(table) - TABLE_ROWS
     note = Markup('<p class="note">{} more rows in the file</p>').format(more) if more > 0 else ""
-    return Markup('<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>{}').format(
-        head, Markup("").join(rows), note
+    return Markup('<div class="scroll" {}><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>{}').format(
+        SCROLLS.format("table"), head, Markup("").join(rows), note
     )
 
 

@@ -96,6 +96,24 @@ for (const panel of document.querySelectorAll("article")) {
       give(base + (k ? "_" + (k + 1) : "") + ".png", canvas.toDataURL("image/png"));
     });
   });
+  for (const held of panel.querySelectorAll("script.maps")) {
+    add("CSV", "maps", () => {
+      const data = JSON.parse(held.textContent);
+      const rows = [["map", "x [" + data.length + "]", "y [" + data.length + "]", "change [" + data.unit + "]"]];
+      data.maps.forEach((map, k) => map.forEach((line, j) => line.forEach((value, i) => {
+        if (value !== null) rows.push([data.names[k], (i + 0.5) * data.step, (j + 0.5) * data.step, value]);
+      })));
+      giveTable(base, rows);
+    });
+  }
+  for (const slice of panel.querySelectorAll("img.slice")) {
+    add(slice.alt.slice(0, 3) + " PNG", "section " + slice.alt, () => {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [slice.naturalWidth, slice.naturalHeight];
+      canvas.getContext("2d").drawImage(slice, 0, 0);
+      give(base + "_" + slice.alt.slice(0, 3) + ".png", canvas.toDataURL("image/png"));
+    });
+  }
   panel.querySelectorAll("table").forEach((table, k) => {
     const [name, what] = [base + "_table" + (k ? "_" + (k + 1) : ""), "table " + (k + 1)];
     const folded = table.closest("details:not(.part)");
@@ -108,13 +126,21 @@ for (const panel of document.querySelectorAll("article")) {
   }
 }
 // --------------------------------------------------------------------------------------------------- on paper
-const PAPER = 1000; // pixels between the margins of a page of A4 on its side
+const [PAPER, TALLEST] = [1000, 520]; // pixels: between the margins of a page of A4 on its side; of a chart with its words
 window.addEventListener("beforeprint", () => {
   for (const part of document.querySelectorAll("details.part")) part.open = true;
-  for (const div of document.querySelectorAll(".chart")) Plotly.relayout(div, { width: PAPER, autosize: false });
+  for (const div of document.querySelectorAll(".chart")) {
+    div.dataset.tall = div.dataset.tall || div.style.height;
+    const height = Math.min(parseFloat(div.dataset.tall), TALLEST);
+    div.style.height = height + "px";
+    Plotly.relayout(div, { width: PAPER, height, autosize: false });
+  }
 });
 window.addEventListener("afterprint", () => {
-  for (const div of document.querySelectorAll(".chart")) Plotly.relayout(div, { width: null, autosize: true });
+  for (const div of document.querySelectorAll(".chart")) {
+    div.style.height = div.dataset.tall;
+    Plotly.relayout(div, { width: null, height: parseFloat(div.dataset.tall), autosize: true });
+  }
 });
 for (const part of document.querySelectorAll("details.part")) {
   part.addEventListener("toggle", () => {

@@ -11,10 +11,11 @@ from markupsafe import Markup
 from xct_pipeline.report import charts
 from xct_pipeline.report.conclusions import balance_says, mass_says
 from xct_pipeline.report.contents import AbsentError, Contents, warnings_of
-from xct_pipeline.report.drawing import time_unit
+from xct_pipeline.report.drawing import closure_words, time_unit
 from xct_pipeline.report.markup import plus_minus
 from xct_pipeline.report.panel import Panel
 from xct_pipeline.report.sections import SECTIONS
+from xct_pipeline.report.verdicts import says
 
 
 def render(contents: Contents) -> str:
@@ -72,18 +73,39 @@ def title(contents: Contents) -> str:
 
 
 def draw_panel(panel: Panel, contents: Contents) -> dict[str, Any]:
-    """Return a panel's title, text and body, or why it is left out."""
+    """Return a panel's title, text, body and what it concludes, or why it is left out."""
     try:
-        return {"title": panel.title, "text": panel.text, "body": panel.draw(contents), "absent": ""}
+        body = panel.draw(contents)
     except AbsentError as reason:
-        return {"title": panel.title, "text": "", "body": "", "absent": str(reason)}
+        return {"title": panel.title, "text": "", "body": "", "said": [], "absent": str(reason)}
+    return {"title": panel.title, "text": panel.text, "body": body, "said": says(panel.title, contents), "absent": ""}
+
+
+TOLD = {"sample": ("sample", "sample_name"), "beamline": ("instrument",), "date": ("start",), "operator": ("operator",)}
+"""What the head of the page begins with, and what the raw files call it."""
+
+
+def told_facts(contents: Contents) -> list[tuple[str, str]]:
+    """Return sample, beamline, date and operator: as the configuration says, else as all raw files do."""
+    experiment, facts_of = contents.config.get("experiment") or {}, contents.series.facts
+    files = [facts_of[name] for name in contents.scans if facts_of.get(name)]
+    found = []
+    for name, keys in TOLD.items():
+        if experiment.get(name):
+            found.append((name, str(experiment[name])))
+            continue
+        shared = ({str(f.get(key) or "")[: 10 if name == "date" else None] for f in files} for key in keys)
+        alike = next((value for values in shared if len(values) == 1 for value in values if value), "")
+        if name == "date" and not alike and files:
+            days = sorted(str(f["start"])[:10] for f in files if f.get("start"))
+            alike = f"{days[0]} to {days[-1]}" if days else ""
+        found += [(name, alike)] if alike else []
+    return found
 
 
 def facts(contents: Contents) -> list[tuple[str, str]]:
     """Return the numbers at the head of the page."""
-    experiment = contents.config.get("experiment") or {}
-    told = ("sample", "beamline", "date", "operator")
-    found = [(name, str(experiment[name])) for name in told if experiment.get(name)]
+    found = told_facts(contents)
     try:
         level = contents.volume(contents.reference, 10**9)
         found.append(("volume", " × ".join(map(str, level.full)) + " voxels"))
@@ -95,7 +117,7 @@ def facts(contents: Contents) -> list[tuple[str, str]]:
         found.append(("species", str(variation["species"])))
     closure = variation.get("closure")
     if closure:
-        found.append(("closure", str(closure.get("method", "") if isinstance(closure, dict) else closure)))
+        found.append(("closure", closure_words(closure)))
     try:
         row = contents.table("mass_balance", "scan", "mass_change_mg", "sigma_mg").iloc[-1]
         found.append((f"mass change, {row['scan']}", plus_minus(row["mass_change_mg"], row["sigma_mg"]) + " mg"))

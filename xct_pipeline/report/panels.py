@@ -12,7 +12,7 @@ from markupsafe import Markup
 from xct_pipeline.report import areal, charts, figures, solid
 from xct_pipeline.report.conclusions import balance_says
 from xct_pipeline.report.contents import AbsentError, Array, Contents, label_names, open_level
-from xct_pipeline.report.markup import chart_markup, frame_markup, plus_minus, table
+from xct_pipeline.report.markup import SCROLLS, chart_markup, frame_markup, plus_minus, table
 
 MAX_CONFIG = 200_000
 FIT_NAMES = {"slope": "slope of measured against Faraday's mass", "leakage": "share of the charge that leaks"}
@@ -87,7 +87,9 @@ def configuration(contents: Contents) -> Markup:
     if not contents.config:
         raise AbsentError("no configuration is kept in the store")
     text = tomlkit.dumps(_tables_last(contents.config))[:MAX_CONFIG]
-    return Markup("<details><summary>Configuration with every default</summary><pre>{}</pre></details>").format(text)
+    return Markup("<details><summary>Configuration with every default</summary><pre {}>{}</pre></details>").format(
+        SCROLLS.format("configuration"), text
+    )
 
 
 def _tables_last(value: object) -> Any:

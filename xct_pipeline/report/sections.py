@@ -63,7 +63,7 @@ SECTIONS: Sequence[Section] = (
             Panel(
                 "Between consecutive scans",
                 "What changed from each scan to the next, in the same bins.",
-                picture(maps.consecutive, "areal change between consecutive scans"),
+                picture(maps.consecutive, "areal change between consecutive scans", maps.consecutive_data),
             ),
         ),
     ),

@@ -1,8 +1,8 @@
-"""Pictures to look at before believing: the centre's contact sheet, a slice of each scan."""
+"""Pictures to look at before believing: a slice of each scan, what registration did, several values of a setting."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ from xct_pipeline.config import Config
 from xct_pipeline.outputs import written_whole
 from xct_pipeline.planning import preview as previewing
 from xct_pipeline.planning.plan import STAGES, plan
-from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.store import layout
 
 if TYPE_CHECKING:
@@ -21,31 +20,12 @@ if TYPE_CHECKING:
 
 
 Array = npt.NDArray[Any]
-OFFSETS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)
 
 
 def middle_row(config: Config) -> int:
     """Return the row in the middle of what is reconstructed, in rows of the binned detector."""
     step = plan(config, until=STAGES[0]).good[0].passes[-1]
     return int(step.offset[0] + step.image.shape[0] // 2)
-
-
-def center_sheet(config: Config, found: Mapping[str, CenterEstimate], file: Path, z: int | None = None) -> None:
-    """Draw slices reconstructed with centres around each estimate, those of a scan on one grey scale."""
-    z = middle_row(config) if z is None else z
-    columns = len(OFFSETS)
-    figure, axes = _sheet(len(found), columns)
-    tried = {name: [estimate.center + offset for offset in OFFSETS] for name, estimate in found.items()}
-    drawn = previewing.slices_at_centers(config, z, tried)
-    for row, (name, estimate) in zip(axes, found.items(), strict=True):
-        slices = drawn[name]
-        low, high = contrast(slices[columns // 2])
-        for ax, offset, plane in zip(row, OFFSETS, slices, strict=True):
-            ax.imshow(plane, cmap="gray", vmin=low, vmax=high)
-            ax.set_title(f"{estimate.center + offset:.2f}", color="tab:red" if offset == 0 else "black", fontsize=8)
-        row[0].set_ylabel(f"{name}, row {z}", fontsize=8)
-    figure.suptitle("reconstructed with these centres (detector column); red is the estimate", fontsize=10)
-    _save(figure, file)
 
 
 def preview_sheet(config: Config, z: int | None, scans: Sequence[str] | None, file: Path) -> tuple[str, ...]:

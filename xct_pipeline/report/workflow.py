@@ -16,6 +16,7 @@ from xct_pipeline.report.drawing import (
     ORANGE,
     SMALL,
     canvas,
+    closure_words,
     colour_bar,
     contrast,
     data_uri,
@@ -175,6 +176,7 @@ def _draw(figure: Figure, ax: Axes, step: Step, k: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
     signed = "vmin" in step.style
+    ax.set_anchor("N")  # pictures of one row begin at one height, with or without a scale below
     shown = show(ax, step.plane, **step.style)
     plain_axes(ax, f"{'→ ' if k else ''}{k + 1}. {step.title}").title.set_fontsize(10)
     if step.outline is not None:
@@ -196,7 +198,9 @@ def _draw(figure: Figure, ax: Axes, step: Step, k: int) -> None:
         )
         return
     ax.set_xlabel(step.note, fontsize=SMALL + 0.5, color=GREY)
-    bar = colour_bar(figure, shown, ax, plain_unit(step.unit), location="bottom", shrink=0.8, aspect=30, pad=0.02)
+    label = f"{step.title if signed else 'attenuation'}, {plain_unit(step.unit)}"
+    place = {"location": "bottom", "shrink": 0.8, "aspect": 30, "pad": 0.02, "panchor": (0.5, 1.0)}
+    bar = colour_bar(figure, shown, ax, label, **place)
     if signed:
         bar.locator = MaxNLocator(5)
         bar.update_ticks()
@@ -209,5 +213,5 @@ def _draw(figure: Figure, ax: Axes, step: Step, k: int) -> None:
 def _species(contents: Contents) -> str:
     variation = contents.config.get("variation") or {}
     closure = variation.get("closure")
-    closure = closure.get("method", "") if isinstance(closure, dict) else closure
-    return ", closure ".join(str(part) for part in (variation.get("species"), closure) if part) or "of the species"
+    parts = (variation.get("species"), closure_words(closure) if closure else "")
+    return ": ".join(str(part) for part in parts if part) or "of the species"

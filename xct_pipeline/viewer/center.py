@@ -15,8 +15,19 @@ from xct_pipeline.config.edit import update_config
 from xct_pipeline.device import Array
 from xct_pipeline.planning import preview as previewing
 from xct_pipeline.planning.scan import given_axis
+from xct_pipeline.viewer.found import found_center, series_at, used_center
 from xct_pipeline.viewer.ome import contrast
-from xct_pipeline.viewer.panel import NameBox, Panel, placed, plot, scan_names, set_picture, show_plot, volume_image
+from xct_pipeline.viewer.panel import (
+    NameBox,
+    Panel,
+    placed,
+    plot,
+    readable,
+    scan_names,
+    set_picture,
+    show_plot,
+    volume_image,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +50,7 @@ class CenterPanel(Panel):
         self.scan = NameBox("scan")
         self.row = SpinBox(label="row", min=0, max=1_000_000, value=0)
         self.center = FloatSlider(label="centre", min=0, max=1, step=0.01, value=0)
+        readable(self.center)
         self.find = PushButton(text="Find by two methods")
         self.accept_one = PushButton(text="Accept for this scan")
         self.accept_all = PushButton(text="Accept for all scans")
@@ -76,11 +88,21 @@ class CenterPanel(Panel):
             self.image = volume_image(config, item.name)
             columns, first = item.scan.shape[2], int(self.image.origin[0])
             given = given_axis(config, index)
-            start = given.column if given is not None else (columns - 1) / 2
+            series = series_at(config.store_path)
+            used = None if series is None else used_center(series, item.name)
+            known = used if given is None else given.column
+            start = (columns - 1) / 2 if known is None else known
             with self.row.changed.blocked():
                 self.row.min, self.row.max = first, first + self.image.shape[0] - 1
                 self.row.value = first + self.image.shape[0] // 2
             self._range(start, columns)
+            estimate = None if series is None or item.frame is None else found_center(series, item.name, item.frame)
+            if estimate is not None:
+                self._tell(item.name, estimate)
+            else:
+                self.say(
+                    "given by the configuration" if given is not None else "not searched for yet: the middle is shown"
+                )
             self.look()
 
     def _range(self, center: float, columns: int) -> None:
@@ -93,7 +115,6 @@ class CenterPanel(Panel):
     def look(self) -> None:
         """Reconstruct the slice with the centre of the slider."""
         with self.guard():
-            self.center.label = f"centre {self.center.value:.2f}"
             job = (self.load(), str(self.scan.value), float(self.center.value), int(self.row.value))
             self._slice.start(f"slice with centre {job[2]:.2f}", self._show, slice_with_center, *job)
 
@@ -114,12 +135,15 @@ class CenterPanel(Panel):
 
     def _found(self, found: dict[str, Any]) -> None:
         ((name, estimate),) = found.items()
-        self.found[name] = estimate
-        self.say(describe(estimate))
-        draw(self.axes, estimate)
+        self._tell(name, estimate)
         if name == self.scan.value:
             self._range(estimate.center, int(max(self.center.max, estimate.center)) + 1000)
             self.look()
+
+    def _tell(self, name: str, estimate: CenterEstimate) -> None:
+        self.found[name] = estimate
+        self.say(describe(estimate))
+        draw(self.axes, estimate)
 
     def accept(self, for_all: bool) -> None:
         """Write the centre into the configuration: for this scan (others keep or get theirs), or for all."""

@@ -41,6 +41,7 @@ def dock_all(viewer: Viewer, path: Path) -> dict[str, Panel]:
                 panel.file.value = config
         docks[kind.title] = viewer.window.add_dock_widget(panel, name=kind.title, area="right", tabify=bool(panels))
         panels[kind.title] = panel
+    _names_along_the_edge(viewer)
     if config is not None:
         docks[ReconstructPanel.title].raise_()
         panels[ReconstructPanel.title].refresh()
@@ -48,6 +49,15 @@ def dock_all(viewer: Viewer, path: Path) -> dict[str, Panel]:
             if title != ReconstructPanel.title:
                 _refresh_once(docks[title], panel)
     return panels
+
+
+def _names_along_the_edge(viewer: Viewer) -> None:
+    """Put the names of the tabs one below the other: side by side they would be cut to two letters."""
+    from qtpy.QtCore import Qt
+    from qtpy.QtWidgets import QTabWidget
+
+    window = viewer.window._qt_window  # napari offers no other way to its docks
+    window.setTabPosition(Qt.DockWidgetArea.RightDockWidgetArea, QTabWidget.TabPosition.East)
 
 
 def _refresh_once(dock: Any, panel: Panel) -> None:

@@ -18,6 +18,7 @@ from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.opened import open_image
 from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
+from xct_pipeline.viewer.found import mass_found
 from xct_pipeline.viewer.panel import Panel, plot, show_plot
 from xct_pipeline.viewer.running import RunControl
 
@@ -75,8 +76,12 @@ class MassPanel(Panel):
             with self.first.changed.blocked(), self.stop.changed.blocked():
                 self.first.max, self.stop.max = frame[0] - 1, frame[0]
                 self.first.value, self.stop.value = span or (0, frame[0])
-            if "mass_balance" in Series.open(config.store_path).tables:
+            series = Series.open(config.store_path)
+            if "mass_balance" in series.tables:
                 self.draw_table()
+                self.say(f"configured region, {mass_found(series)}")
+            else:
+                self.say("no mass was measured yet: draw a region, or run")
 
     def _store(self) -> Path:
         return self.load().store_path

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("xct")
+NUMBER = 64  # pixels that the box of a number has at least
 EXPECTED = (ValueError, OSError, RuntimeError, MemoryError, KeyError, IndexError)  # what a user can mend or wait out
 
 
@@ -46,6 +47,7 @@ class Panel(Container):  # type: ignore[misc]
         self.file = FileEdit(label="configuration", mode="r", filter="*.toml", value=config or "")
         self.status = Label(value="")
         self.status.native.setWordWrap(True)
+        fill_width(self.status)
         self.native.destroyed.connect(self._close)
         self.append(self.file)
 
@@ -249,6 +251,24 @@ def volume_image(config: Config, scan: str) -> Any:
     if item is None or item.taken is None:
         raise ValueError(item.problem if item and item.problem else f"there is no scan {scan}")
     return next(step.image for step in item.passes if step.image.path.endswith("volume"))
+
+
+def readable(widget: Any) -> None:
+    """Give the box of the number beside a slider the width of the numbers that it holds."""
+    from qtpy.QtWidgets import QAbstractSpinBox, QLineEdit
+
+    for kind in (QAbstractSpinBox, QLineEdit):
+        for box in widget.native.findChildren(kind):
+            box.setMinimumWidth(NUMBER)
+
+
+def fill_width(label: Any) -> None:
+    """Let a line of words begin at the left and take all the width there is."""
+    from qtpy.QtCore import Qt
+    from qtpy.QtWidgets import QSizePolicy
+
+    label.native.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+    label.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
 
 
 def plot(panel: Panel, height: int = 220) -> Any:

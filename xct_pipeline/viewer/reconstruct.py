@@ -17,6 +17,8 @@ from xct_pipeline.viewer.running import RunControl
 if TYPE_CHECKING:
     from napari import Viewer
 
+    from xct_pipeline.config import Config
+
 
 class ReconstructPanel(Panel):
     """Edit, check, run, stop, resume."""
@@ -47,6 +49,7 @@ class ReconstructPanel(Panel):
         with self.guard():
             self.text.value = self.path.read_text(encoding="utf-8")
             self.say(f"loaded {self.path}")
+            self._checking.start("check", self.say, checked, self.load(), str(self.until.value))
 
     def save_text(self) -> bool:
         """Write the text into the file, if it is right."""
@@ -66,6 +69,14 @@ class ReconstructPanel(Panel):
             self._checking.start(
                 "check", lambda plan: self.say(summary(plan)), pipeline.plan, config, None, self.until.value
             )
+
+
+def checked(config: Config, until: str) -> str:
+    """Return what a run would take, or why it cannot: told, not raised, as nobody has asked for it yet."""
+    try:
+        return summary(pipeline.plan(config, None, until))
+    except (ValueError, OSError) as error:
+        return str(error).splitlines()[0]
 
 
 def summary(plan: pipeline.Plan) -> str:

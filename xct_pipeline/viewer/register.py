@@ -21,6 +21,7 @@ from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.opened import open_image
 from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
+from xct_pipeline.viewer.found import found_motion, series_at
 from xct_pipeline.viewer.layers import diverging, label_colours
 from xct_pipeline.viewer.ome import contrast, signed_contrast
 from xct_pipeline.viewer.panel import NameBox, Panel, set_picture
@@ -42,6 +43,7 @@ BOARD, DIFFERENCE, PAINT, MASK = (
 )
 RAW, DONE = "as reconstructed", "registered"
 FIELDS = ("method", "reference", "order", "smoothing", "max_shift", "max_rotation")
+LIMIT_VOXELS = 500_000  # of the level that the range of values is taken from
 PAINT_VOXELS = 30_000_000  # a painted layer lies in memory; a coarser level is taken beyond
 
 
@@ -122,29 +124,50 @@ class RegisterPanel(Panel):
                 self.plane.max, self.plane.value = depth - 1, depth // 2
             self.form.show(config.registration or Registration())
             mask = config.registration.mask if config.registration else "auto"
+            self._limit(coarse(config.store_path / layout.VOLUME(scan=names[0]), LIMIT_VOXELS))
             if isinstance(mask, MaskSettings):
                 self._take_mask(mask)
             self.take_start()
             self.look()
 
+    def _limit(self, volume: Any) -> None:
+        """Let the boxes of the mask's range end where the values of a volume do: at its end a box says no limit."""
+        values = np.asarray(volume)
+        known = values[np.isfinite(values)]
+        if known.size:
+            with self.low.changed.blocked(), self.high.changed.blocked():
+                self.low.min, self.high.value = (
+                    math.floor(min(0.0, known.min())),
+                    math.ceil(1.2 * max(1.0, known.max())),
+                )
+                self.high.max = self.high.value
+
     def _take_mask(self, mask: MaskSettings) -> None:
         given = mask.model_dump(mode="json", exclude_unset=True, exclude_none=True)
         self.shapes = {key: value for key, value in given.items() if not key.endswith("attenuation")}
         self.masked.value = True
+        for box, edge in ((self.low, mask.min_attenuation), (self.high, mask.max_attenuation)):
+            if edge is not None:
+                box.min, box.max = min(box.min, edge), max(box.max, edge)
         self.low.value = mask.min_attenuation if mask.min_attenuation is not None else self.low.min
         self.high.value = mask.max_attenuation if mask.max_attenuation is not None else self.high.max
 
     def take_start(self) -> None:
-        """Nudge the compared scan by where its search begins; what is registered already lies where it should."""
+        """Nudge the compared scan by where its search begins, else by the motion that a run found.
+
+        What is registered already lies where it should.
+        """
         with self.guard():
-            saved, raw = self.load().registration, self.source.value == RAW
-            start = saved.start.get(str(self.moving.value)) if saved and raw else None
-            nudge = start.shift if start else (0.0, 0.0, 0.0)
+            config, raw, name = self.load(), self.source.value == RAW, str(self.moving.value)
+            saved = config.registration
+            start = saved.start.get(name) if saved and raw else None
+            series = series_at(config.store_path) if raw and start is None else None
+            motion = start or (None if series is None else found_motion(series, name)) or StartMotion()
             boxes = (*self.nudge.values(), self.turn)
             with contextlib.ExitStack() as still:
                 for box in boxes:
                     still.enter_context(box.changed.blocked())
-                for box, value in zip(boxes, (*nudge, start.rotation[0] if start else 0.0), strict=True):
+                for box, value in zip(boxes, (*motion.shift, motion.rotation[0]), strict=True):
                     box.value = value
             self.begin.value, self.begin.enabled = start is not None, raw
 

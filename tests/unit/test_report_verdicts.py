@@ -1,0 +1,91 @@
+"""What panels conclude is computed from the numbers of their store, and follows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xct_pipeline.report.contents import read_contents
+from xct_pipeline.report.page import draw_panel, told_facts
+from xct_pipeline.report.sections import SECTIONS
+from xct_pipeline.report.verdicts import VERDICTS, says
+from xct_pipeline.store.store import Store
+
+PANELS = {panel.title: panel for section in SECTIONS for panel in section.panels}
+
+
+def test_panels_that_conclude_say_something_of_a_finished_store(small_series: Path) -> None:
+    contents = read_contents(small_series)
+    assert set(VERDICTS) <= set(PANELS)
+    for title in VERDICTS:
+        for sentence in says(title, contents):
+            assert sentence.endswith("."), sentence
+            assert "nan" not in sentence, sentence
+            assert "_mg" not in sentence, sentence
+    assert {title for title in VERDICTS if not says(title, contents)} == set()
+    balance = Store(small_series).read_table("mass_balance")
+    assert draw_panel(PANELS["Maps beside the voltage profile"], contents)["said"][0].startswith("By scan_11, ")
+    largest = balance.loc[balance["mass_change_consecutive_mg"].abs().idxmax()]
+    (step,) = says("Between consecutive scans", contents)
+    assert f"the one to {largest['scan']}: " in step
+    size = abs(largest["mass_change_consecutive_mg"]) / largest["sigma_consecutive_mg"]
+    assert f"({size:.1f} σ" in step
+    last = balance.iloc[-1]
+    terms = {c: last[c] ** 2 for c in balance.columns if c.startswith("sigma_") and c.split("_")[1] in TERMS}
+    (budget,) = says("What the error consists of", contents)
+    assert f" is {100 * max(terms.values()) / sum(terms.values()):.0f} % of the variance" in budget
+
+
+TERMS = ("noise", "registration", "calibration", "table", "energy", "closure")
+
+BY_TABLE = [
+    ("mass_balance", "sigma_mg", 100.0, "Maps beside the voltage profile", "below the decision limit"),
+    ("mass_balance", "sigma_consecutive_mg", 100.0, "Between consecutive scans", "below the decision limit"),
+    ("mass_routes", "sigma_difference_mg", 0.01, "Routes to the mass", "an error is larger than stated"),
+    ("mass_routes", "sigma_difference_mg", 100.0, "Routes to the mass", "they agree"),
+    ("depth_profile", "sigma_density_g_cm3", 100.0, "Depth", "below the decision limit"),
+    ("radial_profile", "sigma_density_g_cm3", 100.0, "Radius", "below the decision limit"),
+    ("reconstruction", "center_agreement", 0.01, "Centre of rotation", "they agree"),
+    ("reconstruction", "center_agreement", 100.0, "Centre of rotation", "they disagree there"),
+    ("registration", "gain_sigma", 1e-6, "Residuals", "differ from the reference's in 10 of 10 scans"),
+    ("registration", "gain_sigma", 1e6, "Residuals", "are the reference's"),
+]
+
+
+@pytest.mark.parametrize(("table", "column", "factor", "panel", "words"), BY_TABLE)
+def test_a_conclusion_follows_its_table(
+    small_series_copy: Path, table: str, column: str, factor: float, panel: str, words: str
+) -> None:
+    store = Store(small_series_copy)
+    rows = store.read_table(table)
+    rows[column] = rows[column] * factor
+    store.write_table(table, rows)
+    assert words in " ".join(says(panel, read_contents(small_series_copy)))
+    rows[column] = np.nan
+    store.write_table(table, rows)
+    assert "nan" not in " ".join(says(panel, read_contents(small_series_copy)))
+    (small_series_copy / "tables" / f"{table}.csv").unlink()
+    assert says(panel, read_contents(small_series_copy)) == []
+
+
+def test_frames_that_were_left_out_are_counted(small_series_copy: Path) -> None:
+    store = Store(small_series_copy)
+    rows = store.read_table("frames")
+    assert says("Frames", read_contents(small_series_copy)) == ["All frames belong."]
+    rows["left_out"] = rows["left_out"].astype(object)
+    rows.loc[0, ["first", "last", "left_out", "finding"]] = [3, 5, True, "are empty"]
+    rows.loc[1, ["first", "last", "left_out", "finding"]] = [0, 0, False, "are darker"]
+    store.write_table("frames", rows)
+    assert says("Frames", read_contents(small_series_copy)) == ["3 frames left out; 1 told and kept."]
+
+
+def test_the_head_tells_what_the_files_tell_where_the_configuration_does_not(small_series_copy: Path) -> None:
+    told = dict(told_facts(read_contents(small_series_copy)))
+    assert told == {"sample": "simulated Na | NASICON | NaK cell", "date": "2025-01-01"}
+    store = Store(small_series_copy)
+    kept = store.attributes()["facts"]
+    kept["scan_2"] |= {"sample": "another", "start": "2025-01-03T08:00:00+00:00"}
+    store.update({"facts": kept})
+    assert dict(told_facts(read_contents(small_series_copy))) == {"date": "2025-01-01 to 2025-01-03"}
