@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from xct_pipeline.acquisition.checks import frame_counts
 from xct_pipeline.config import Config, Registration
 from xct_pipeline.electrochemistry.steps import stage as electrochemistry
 from xct_pipeline.engine.blocks import Pass
-from xct_pipeline.engine.execution import PassResult, Progress, measure, run_passes, silent
-from xct_pipeline.engine.record import finished, record_file, write_record
+from xct_pipeline.engine.execution import PassResult, Progress, is_complete, measure, run_passes, silent
+from xct_pipeline.engine.record import Ended, finished, forget_ended, read_ended, record_file, write_ended, write_record
 from xct_pipeline.engine.resources import disk_problem
 from xct_pipeline.engine.run_log import RunLog
 from xct_pipeline.engine.scheduling import cluster_of, share_one_heap
@@ -29,6 +30,7 @@ from xct_pipeline.engine.status import write_plan
 from xct_pipeline.engine.steps import Outcome, Steps, Watch
 from xct_pipeline.planning.estimates import Prepared, prepare
 from xct_pipeline.planning.finished import finished_centers, run_key
+from xct_pipeline.planning.one_scan import digests_of, part_of, scan_key, scan_named, shares_estimates
 from xct_pipeline.planning.plan import STAGES, Plan, last_stage, plan
 from xct_pipeline.planning.scan import ScanPlan, pixel_um
 from xct_pipeline.reconstruction.center.find import CenterEstimate
@@ -46,8 +48,20 @@ from xct_pipeline.store.store import Store
 from xct_pipeline.variation.steps import stage as variation
 
 log = logging.getLogger("xct")
+NOT_RECONSTRUCTED = "it is not reconstructed: the run of this scan ended before; the same command goes on"
 
-__all__ = ["STAGES", "Plan", "RunResult", "ScanResult", "last_stage", "plan", "refuse", "refuse_disk", "run"]
+__all__ = [
+    "STAGES",
+    "Plan",
+    "RunResult",
+    "ScanResult",
+    "last_stage",
+    "plan",
+    "refuse",
+    "refuse_disk",
+    "run",
+    "run_scan",
+]
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,7 @@ def run(
     on_device: bool = False,
     note: Callable[[str], None] = log.info,
     watch: Watch | None = None,
+    only_reconstructed: bool = False,
 ) -> RunResult:
     """Execute a plan, or what an earlier run left of it.
 
@@ -101,6 +116,8 @@ def run(
         Told in words what happens.
     watch : callable, optional
         Told of every step that begins and ends.
+    only_reconstructed : bool
+        A scan whose volume is not finished has failed; it is not computed.
 
     Returns
     -------
@@ -142,7 +159,8 @@ def run(
         write_plan(store, plan.stages, plan.limits)
         told = _beside_the_scans(plan, store)
         steps = Steps(plan.steps, watch)
-        result = RunResult(store, _volumes(plan, store, progress, note, steps), warnings=told)
+        volumes = _volumes(plan, store, progress, note, steps, only_reconstructed)
+        result = RunResult(store, volumes, warnings=told)
         result = _over_time(plan, result, progress or silent, note, steps)
         record.failed = len(result.failed)
         store.update(
@@ -153,7 +171,62 @@ def run(
         )
         write_collection(store.path)
         write_record(store, key, steps, not result.failed, result.refused)
+        if not result.failed:
+            forget_ended(store)
         return replace(result, outcomes=dict(steps.outcomes))
+
+
+def run_scan(
+    plan: Plan,
+    name: str,
+    progress: Progress | None = None,
+    on_device: bool = False,
+    note: Callable[[str], None] = log.info,
+    watch: Watch | None = None,
+) -> ScanResult:
+    """Bring one scan of a plan to its volume, beside others who do so with other scans of the store.
+
+    Nothing is written but what is the scan's own: tables and metadata of the series are left to `run`, which finds the
+    volumes and takes them as they are.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the whole series.
+    name : str
+        Of the scan.
+    progress, on_device, note, watch
+        As `run` takes them.
+
+    Returns
+    -------
+    ScanResult
+        With its problem where it has no volume.
+
+    Raises
+    ------
+    RefusedError
+        Memory, disk, a store that is not this experiment's, or one that a run holds, or the scan.
+    ValueError
+        There is no such scan.
+    """
+    share_one_heap()  # before any thread has a heap of its own
+    plan = replace(plan, limits=replace(plan.limits, on_device=on_device))
+    item, store = scan_named(plan, name), Store(plan.config.store_path)
+    if item.taken is None:
+        return ScanResult(name, problem=item.problem)
+    part = part_of(plan, item)
+    refuse(part)
+    with store.lock(name):
+        store.join(_raw_files(plan, store), plan.config.acquisition.excluded_scans)
+        steps = Steps(part.steps, watch)
+        among = plan.scans if shares_estimates(plan) else (item,)
+        prepared = prepare(plan.config, among, plan.limits, store, note, steps, first=name)
+        own = [entry for entry in prepared if entry.item.name == name]
+        (result,) = _reconstruct(part, own, store, progress, steps)
+        images = digests_of(steps, [step.name for step in item.passes])
+        write_ended(store, name, Ended(scan_key(plan, item), result.problem, images))
+        return result
 
 
 def beside_problems(config: Config, scans: Sequence[tuple[str, AnyScan | None]] | None = None) -> list[str]:
@@ -268,7 +341,12 @@ def _register(
 
 
 def _volumes(
-    plan: Plan, store: Store, progress: Progress | None, note: Callable[[str], None], steps: Steps
+    plan: Plan,
+    store: Store,
+    progress: Progress | None,
+    note: Callable[[str], None],
+    steps: Steps,
+    only_reconstructed: bool = False,
 ) -> tuple[ScanResult, ...]:
     """Bring every scan to its volume; what is held for it (flats, defects) is let go of at the end."""
     note(_stage(plan, "reconstruction"))
@@ -277,6 +355,8 @@ def _volumes(
     write_frames(
         store, [(e.item.name, frame_counts(raw[e.item.name]), e.fields.findings) for e in prepared if e.fields]
     )
+    if only_reconstructed:
+        _leave_out_unfinished(plan, prepared, store)
     results = _reconstruct(plan, prepared, store, progress, steps)
     write_table(store, [_table_row(plan.config, *both) for both in zip(prepared, results, strict=True)])
     return results
@@ -319,6 +399,21 @@ def _reconstruct(
         told = tuple(entry.warnings)
         results.append(ScanResult(entry.item.name, entry.center, steps_done, told, problem, digest, rays))
     return tuple(results)
+
+
+def _leave_out_unfinished(plan: Plan, prepared: Sequence[Prepared], store: Store) -> None:
+    """Let the scans fail whose volumes are not finished, with the problem that their own runs met."""
+    for entry in prepared:
+        if entry.problem is not None:
+            continue
+        try:
+            done = all(is_complete(store, step) for step in entry.passes(plan.config, plan.limits, store))
+        except (ScanError, ValueError):  # told where its passes are laid out to be run
+            continue
+        if not done:
+            ended = read_ended(store, entry.item.name)
+            known = ended is not None and ended.key == scan_key(plan, entry.item)
+            entry.problem = (ended.problem if known and ended is not None else None) or NOT_RECONSTRUCTED
 
 
 def _maps_mass(plan: Plan) -> bool:
@@ -381,10 +476,18 @@ def _raw_files(plan: Plan, store: Store) -> dict[str, list[str]]:
 
 def refuse_disk(plan: Plan, store: Store) -> None:
     """Refuse a run whose images cannot fit, counting what is there already."""
-    there = sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file()) if store.path.is_dir() else 0
+    there = sum(_size(Path(folder, name)) for folder, _, names in os.walk(store.path) for name in names)
     problem = disk_problem(store.path, max(0, int(0.9 * plan.disk_bytes) - there))
     if problem:
         raise RefusedError(problem)
+
+
+def _size(file: Path) -> int:
+    """Return the bytes of a file, none of one that was renamed meanwhile by another run of a scan."""
+    try:
+        return file.stat().st_size if file.is_file() else 0
+    except OSError:
+        return 0
 
 
 def _times(items: Sequence[ScanPlan]) -> dict[str, list[float | None]]:
