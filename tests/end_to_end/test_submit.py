@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 from command import xct
@@ -141,3 +142,39 @@ def test_a_second_submission_waits_for_the_first(capsys, tmp_path, slurm):
     for ruined in (b"{", b"[]", json.dumps({**json.loads(file.read_text()), "series": "1; x"}).encode()):
         file.write_bytes(ruined)
         assert xct(capsys, "submit", config).code == 0
+
+
+def jobs(capsys, store: Path) -> tuple[str, dict[str, str]]:
+    """Return the state of a store and those of its jobs."""
+    ended = xct(capsys, "status", store, "--json")
+    assert ended.code == 0, ended.err
+    return ended.json["state"], {job["what"]: job["state"] for job in ended.json["jobs"]}
+
+
+def test_status_tells_the_jobs(capsys, tmp_path, slurm, monkeypatch):
+    config, store = tiny(tmp_path, 0, 1, 2), tmp_path / "store.zarr"
+    assert xct(capsys, "submit", config).code == 0
+    slurm.answer(job_101_0="PENDING", job_101_1="PENDING", job_101_2="PENDING", job_102="PENDING")
+    waiting = dict.fromkeys(("s0", "s1", "s2", "the series"), "waiting")
+    assert jobs(capsys, store) == ("submitted", waiting)
+    assert not store.exists()
+    with Store(store).lock("s1"):
+        slurm.answer(job_101_0="RUNNING", job_101_2="CANCELLED", job_102="PENDING")
+        assert jobs(capsys, store) == ("submitted", {**waiting, "s0": "running", "s1": "running", "s2": "failed"})
+        ended = xct(capsys, "status", store)
+        assert f"{store} is submitted to SLURM: 2 running, 1 waiting, 1 failed" in ended.out
+        assert "expected end" in ended.out
+        assert f"failed: SLURM says cancelled; see {store}.slurm/101_2.log" in ended.out.replace("\n", "")
+    for name in ("s0", "s1"):
+        assert xct(capsys, "run", config, "--scan", name).code == 0
+    slurm.answer(job_102="RUNNING")
+    assert jobs(capsys, store) == ("submitted", {"s0": "done", "s1": "done", "s2": "failed", "the series": "running"})
+    assert xct(capsys, "run", config, "--reconstructed").code == 3
+    slurm.answer()
+    told = {"s0": "done", "s1": "done", "s2": "failed", "the series": "done"}
+    assert jobs(capsys, store) == ("incomplete", told)
+    assert xct(capsys, "submit", config).code == 0
+    monkeypatch.setenv("PATH", str(tmp_path))  # elsewhere, without SLURM
+    assert jobs(capsys, store) == ("incomplete", {"s2": "unknown", "the series": "unknown"})
+    assert xct(capsys, "run", config).code == 0
+    assert jobs(capsys, store) == ("finished", {})

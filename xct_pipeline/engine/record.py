@@ -112,13 +112,13 @@ def finished(store: Store, key: str, planned: Sequence[Step]) -> tuple[Record, M
 
 def write_ended(store: Store, scan: str, ended: Ended) -> None:
     """Keep how the run of a scan ended; its lease is held."""
-    file = _ended_file(store, scan)
+    file = ended_file(store, scan)
     write_atomic(file, seal.dumps(asdict(ended), file.relative_to(store.path).as_posix()))
 
 
 def read_ended(store: Store, scan: str) -> Ended | None:
     """Return how the last run of a scan by itself ended, None where that is not known."""
-    file = _ended_file(store, scan)
+    file = ended_file(store, scan)
     try:
         return Ended(**seal.loads(read_bytes(file), file.relative_to(store.path).as_posix()))
     except (OSError, ValueError, TypeError):
@@ -131,5 +131,6 @@ def forget_ended(store: Store) -> None:
         ownership.remove(store.path, layout.LEASES)
 
 
-def _ended_file(store: Store, scan: str) -> Path:
+def ended_file(store: Store, scan: str) -> Path:
+    """Return the file of how the last run of a scan by itself ended."""
     return lease_folder(store.path, scan) / "ended.json"
