@@ -9,10 +9,8 @@ one slice with the same functions.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,18 +19,25 @@ from xct_pipeline.acquisition.checks import frame_counts
 from xct_pipeline.config import Config, Registration
 from xct_pipeline.electrochemistry.steps import stage as electrochemistry
 from xct_pipeline.engine.blocks import Pass
-from xct_pipeline.engine.execution import PassResult, Progress, is_complete, measure, run_passes, silent
-from xct_pipeline.engine.record import Ended, finished, forget_ended, read_ended, record_file, write_ended, write_record
-from xct_pipeline.engine.resources import disk_problem
+from xct_pipeline.engine.execution import PassResult, Progress, measure, run_passes, silent
+from xct_pipeline.engine.record import Ended, finished, forget_ended, record_file, write_ended, write_record
 from xct_pipeline.engine.run_log import RunLog
 from xct_pipeline.engine.scheduling import cluster_of, share_one_heap
 from xct_pipeline.engine.status import write_plan
 from xct_pipeline.engine.steps import Outcome, Steps, Watch
+from xct_pipeline.planning.beginning import raw_facts, raw_files, refuse, refuse_disk, times_of
 from xct_pipeline.planning.estimates import Prepared, prepare
 from xct_pipeline.planning.finished import finished_centers, run_key
-from xct_pipeline.planning.one_scan import digests_of, part_of, scan_key, scan_named, shares_estimates
+from xct_pipeline.planning.one_scan import (
+    digests_of,
+    leave_out_unfinished,
+    part_of,
+    scan_key,
+    scan_named,
+    shares_estimates,
+)
 from xct_pipeline.planning.plan import STAGES, Plan, last_stage, plan
-from xct_pipeline.planning.scan import ScanPlan, pixel_um
+from xct_pipeline.planning.scan import pixel_um
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.reconstruction.steps.row_sums import Rays
@@ -42,13 +47,12 @@ from xct_pipeline.scan import AnyScan, ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
 from xct_pipeline.store import derived
 from xct_pipeline.store.collection import listing_problem, write_collection
-from xct_pipeline.store.files import RefusedError, StoreError
+from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.steps import stage as variation
 
 log = logging.getLogger("xct")
-NOT_RECONSTRUCTED = "it is not reconstructed: the run of this scan ended before; the same command goes on"
 
 __all__ = [
     "STAGES",
@@ -135,7 +139,7 @@ def run(
     if plan.config.electrochemistry is not None:  # before anything is written
         electrochemistry.check(plan.config, [s.name for s in plan.scans], [s.taken for s in plan.scans])
     config, store = plan.config, Store(plan.config.store_path)
-    scans = _raw_files(plan, store)
+    scans = raw_files(plan, store)
     with store.lock(), RunLog(store.path, config, plan.limits, len(plan.scans)) as record, cluster_of(plan.limits):
         key = run_key(plan)
         try:
@@ -152,8 +156,8 @@ def run(
             {
                 "config": config.model_dump(mode="json"),
                 "order": [item.name for item in plan.scans],
-                "times_s": _times(plan.good),
-                "facts": {item.name: _raw_facts(item) for item in plan.good},
+                "times_s": times_of(plan.good),
+                "facts": {item.name: raw_facts(item) for item in plan.good},
             }
         )
         write_plan(store, plan.stages, plan.limits)
@@ -218,7 +222,7 @@ def run_scan(
     part = part_of(plan, item)
     refuse(part)
     with store.lock(name):
-        store.join(_raw_files(plan, store), plan.config.acquisition.excluded_scans)
+        store.join(raw_files(plan, store), plan.config.acquisition.excluded_scans)
         steps = Steps(part.steps, watch)
         among = plan.scans if shares_estimates(plan) else (item,)
         prepared = prepare(plan.config, among, plan.limits, store, note, steps, first=name)
@@ -356,7 +360,7 @@ def _volumes(
         store, [(e.item.name, frame_counts(raw[e.item.name]), e.fields.findings) for e in prepared if e.fields]
     )
     if only_reconstructed:
-        _leave_out_unfinished(plan, prepared, store)
+        leave_out_unfinished(plan, prepared, store)
     results = _reconstruct(plan, prepared, store, progress, steps)
     write_table(store, [_table_row(plan.config, *both) for both in zip(prepared, results, strict=True)])
     return results
@@ -401,21 +405,6 @@ def _reconstruct(
     return tuple(results)
 
 
-def _leave_out_unfinished(plan: Plan, prepared: Sequence[Prepared], store: Store) -> None:
-    """Let the scans fail whose volumes are not finished, with the problem that their own runs met."""
-    for entry in prepared:
-        if entry.problem is not None:
-            continue
-        try:
-            done = all(is_complete(store, step) for step in entry.passes(plan.config, plan.limits, store))
-        except (ScanError, ValueError):  # told where its passes are laid out to be run
-            continue
-        if not done:
-            ended = read_ended(store, entry.item.name)
-            known = ended is not None and ended.key == scan_key(plan, entry.item)
-            entry.problem = (ended.problem if known and ended is not None else None) or NOT_RECONSTRUCTED
-
-
 def _maps_mass(plan: Plan) -> bool:
     return last_stage(plan.config, plan.until) == STAGES.index("variation")
 
@@ -453,56 +442,3 @@ def _table_row(config: Config, entry: Prepared, result: ScanResult) -> dict[str,
     pixel = None if scan is None else pixel_um(config, scan)
     known = scan is not None
     return table_row(result.name, known, result.center, entry.tilt, margin, pixel, result.passes, result.problem)
-
-
-def refuse(plan: Plan) -> None:
-    """Refuse a run that could not end well, before anything is written.
-
-    Raises
-    ------
-    RefusedError
-        One task does not fit in the memory, or the images not on the disk, or the store is another experiment's.
-    """
-    store = Store(plan.config.store_path)
-    log.debug("%d bytes at most", plan.memory_bytes)  # telling it refuses what does not fit in the memory
-    store.refuse_foreign(_raw_files(plan, store), plan.config.acquisition.excluded_scans)
-    refuse_disk(plan, store)
-
-
-def _raw_files(plan: Plan, store: Store) -> dict[str, list[str]]:
-    """Return the main raw file of each scan, relative to the store."""
-    return {item.name: [os.path.relpath(f, store.path) for f in item.files[:1]] for item in plan.scans}
-
-
-def refuse_disk(plan: Plan, store: Store) -> None:
-    """Refuse a run whose images cannot fit, counting what is there already."""
-    there = sum(_size(Path(folder, name)) for folder, _, names in os.walk(store.path) for name in names)
-    problem = disk_problem(store.path, max(0, int(0.9 * plan.disk_bytes) - there))
-    if problem:
-        raise RefusedError(problem)
-
-
-def _size(file: Path) -> int:
-    """Return the bytes of a file, none of one that was renamed meanwhile by another run of a scan."""
-    try:
-        return file.stat().st_size if file.is_file() else 0
-    except OSError:
-        return 0
-
-
-def _times(items: Sequence[ScanPlan]) -> dict[str, list[float | None]]:
-    """Return start and end of each scan in seconds since the first scan's start."""
-    starts = [item.taken.start for item in items if item.taken is not None and item.taken.start is not None]
-    zero = min(starts) if starts else None
-    times: dict[str, list[float | None]] = {}
-    for item in items:
-        assert item.taken is not None
-        stamps = (item.taken.start, item.taken.end)
-        times[item.name] = [None if t is None or zero is None else (t - zero).total_seconds() for t in stamps]
-    return times
-
-
-def _raw_facts(item: ScanPlan) -> dict[str, object]:
-    """Return what the raw scan was, for the record: no paths, which change when an experiment is moved."""
-    left_out = ("name", "files", "file_count", "warnings")
-    return {key: value for key, value in item.facts().items() if key not in left_out}

@@ -16,6 +16,7 @@ import typer
 
 from xct_pipeline.cli.options import ConfigPath, Memory, Workers, plan_of
 from xct_pipeline.cli.terminal import start_logging, tell
+from xct_pipeline.inputs import first_of
 
 if TYPE_CHECKING:
     from xct_pipeline.planning.jobs import Job
@@ -172,7 +173,8 @@ def _refuse_living(store: Path, folder: Path) -> None:
     states = None if before is None else slurm.states_of(before.jobs)
     jobs = slurm.living(states or {})
     if jobs:
-        raise RefusedError(f"{store} is submitted, and these jobs have not ended: {', '.join(jobs)}; see xct status")
+        told = ", ".join(first_of(jobs))
+        raise RefusedError(f"{store} is submitted, and these jobs have not ended: {told}; see xct status")
     holder = holder_of(store)
     if holder is not None and holder.held:
         raise RefusedError(f"{store} is in use by {holder}; wait for it or stop it")

@@ -156,8 +156,9 @@ def states_of(jobs: Sequence[str]) -> dict[str, str] | None:
 
 
 def living(states: dict[str, str]) -> list[str]:
-    """Return the jobs that have not ended."""
-    return [job for job, state in states.items() if state in LIVING]
+    """Return the jobs that have not ended, in the order of their numbers."""
+    found = [job for job, state in states.items() if state in LIVING]
+    return sorted(found, key=lambda job: [int(number) for number in re.findall(r"\d+", job)])
 
 
 def now() -> str:

@@ -10,13 +10,17 @@ import xct_pipeline
 from xct_pipeline.acquisition.steps import scan_identity
 from xct_pipeline.config import StripeDefects
 from xct_pipeline.engine.blocks import Pass
-from xct_pipeline.engine.execution import PassResult, finished_pass
+from xct_pipeline.engine.execution import PassResult, finished_pass, is_complete
 from xct_pipeline.engine.record import read_ended, read_record
 from xct_pipeline.engine.steps import Stage, Step, Steps
+from xct_pipeline.planning.estimates import Prepared
 from xct_pipeline.planning.plan import STAGES, Plan, last_stage
 from xct_pipeline.planning.scan import ScanPlan, held_bytes, reconstruction_steps, with_held
+from xct_pipeline.scan import ScanError
 from xct_pipeline.store import provenance
 from xct_pipeline.store.store import Store
+
+NOT_RECONSTRUCTED = "it is not reconstructed: the run of this scan ended before; the same command goes on"
 
 
 def scan_named(plan: Plan, name: str) -> ScanPlan:
@@ -91,6 +95,21 @@ def unfinished(plan: Plan, store: Store, run_key: str) -> list[ScanPlan]:
         if finished_images(store, item, digests) is None:
             found.append(item)
     return found
+
+
+def leave_out_unfinished(plan: Plan, prepared: Sequence[Prepared], store: Store) -> None:
+    """Let the scans fail whose volumes are not finished, with the problem that their own runs met."""
+    for entry in prepared:
+        if entry.problem is not None:
+            continue
+        try:
+            done = all(is_complete(store, step) for step in entry.passes(plan.config, plan.limits, store))
+        except (ScanError, ValueError):  # told where its passes are laid out to be run
+            continue
+        if not done:
+            ended = read_ended(store, entry.item.name)
+            known = ended is not None and ended.key == scan_key(plan, entry.item)
+            entry.problem = (ended.problem if known and ended is not None else None) or NOT_RECONSTRUCTED
 
 
 def finished_images(store: Store, item: ScanPlan, digests: dict[str, list[str]]) -> tuple[PassResult, ...] | None:
