@@ -21,16 +21,34 @@ def state(store: Path) -> list[str]:
     return sorted(file.relative_to(store).as_posix() for file in store.rglob("*"))
 
 
-def test_two_processes_on_two_scans_end_as_one_run(work, finished):
-    """With defects of the detector found from all scans together."""
-    config, store = work / "run.toml", work / "store.zarr"
-    both = [start("run", config, "--scan", name) for name in ("scan_00", "scan_01")]
-    for process in both:
+def reconstruct_apart(config: Path, *names: str) -> None:
+    """Bring scans to their volumes, each in a process of its own, at the same time."""
+    processes = [start("run", config, "--scan", name) for name in names]
+    for process in processes:
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
-        assert f"of {store} is reconstructed after" in out
-    assert shards(store) == shards(finished / "store.zarr")
+        assert f"of {config.with_name('store.zarr')} is reconstructed after" in out
+
+
+def test_two_processes_on_two_scans_end_as_one_run(capsys, tmp_path):
+    config, store = tiny(tmp_path, 0, 1), tmp_path / "store.zarr"
+    reconstruct_apart(config, "s0", "s1")
     assert not (store / "tables").exists()
+    ended = xct(capsys, "run", config, "--reconstructed", "--json")
+    assert ended.code == 0, ended.err
+    assert [image["computed"] for scan in ended.json["scans"] for image in scan["images"].values()] == [0, 0]
+    apart = store.rename(tmp_path / "apart.zarr")
+    assert xct(capsys, "run", config).code == 0
+    assert kept(apart) == kept(store)
+    assert state(apart) == state(store)
+
+
+@pytest.mark.slow
+def test_scans_that_share_estimates_end_as_one_run(work, finished):
+    """With defects of the detector found from all scans together."""
+    config, store = work / "run.toml", work / "store.zarr"
+    reconstruct_apart(config, "scan_00", "scan_01")
+    assert shards(store) == shards(finished / "store.zarr")
     ended = shell("run", config, "--reconstructed", "--json")
     assert ended.code == 0, ended.err
     images = [image for scan in ended.json["scans"] for image in scan["images"].values()]

@@ -104,8 +104,7 @@ class _Order:
         if not names:
             return None
         job = scan_jobs(plan, [item for item in plan.scans if item.name in names])
-        quoted = "".join(f"  {shlex.quote(name)}\n" for name in names)
-        script = f'scans=(\n{quoted})\n{self._run(job)} --scan "${{scans[$SLURM_ARRAY_TASK_ID]}}"\n'
+        script = script_of_scans(names, self._run(job))
         array = [f"--array=0-{len(names) - 1}"]
         return self._task("scans.sh", "%A_%a.log", "an element for each scan", script, array, job)
 
@@ -114,13 +113,13 @@ class _Order:
         from xct_pipeline.planning.jobs import series_job
 
         job = series_job(plan)
-        script = f"{self._run(job)} --reconstructed\n"
+        script = f"exec {shlex.join([*self._run(job), '--reconstructed'])}\n"
         return self._task("series.sh", "%j.log", "the stages over the series and the report", script, [], job)
 
-    def _run(self, job: Job) -> str:
+    def _run(self, job: Job) -> list[str]:
         until = [] if self.until is None else ["--until", self.until]
         limits = ["--workers", str(job.cores), "--memory", f"{job.memory}B"]
-        return "exec " + shlex.join([*_command(), "run", str(self.config), *limits, *until])
+        return [*_command(), "run", str(self.config), *limits, *until]
 
     def _task(self, name: str, log: str, what: str, script: str, array: list[str], job: Job) -> _Task:
         minutes = max(LEAST_MIN, math.ceil(self.time_margin * job.seconds / 60))
@@ -136,6 +135,12 @@ class _Order:
             *self.more,
         ]
         return _Task(self.folder / name, f"#!/bin/bash\n# written by xct submit: {what}\n{script}", arguments, job)
+
+
+def script_of_scans(names: Sequence[str], command: Sequence[str]) -> str:
+    """Return a script that runs a command with ``--scan`` and the name that is the element's of an array."""
+    quoted = "".join(f"  {shlex.quote(name)}\n" for name in names)
+    return f'scans=(\n{quoted})\nexec {shlex.join(command)} --scan "${{scans[$SLURM_ARRAY_TASK_ID]}}"\n'
 
 
 def _print(task: _Task, after: list[str]) -> None:

@@ -16,9 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from xct_pipeline.inputs import read_bytes
+from xct_pipeline.names import check_name
 from xct_pipeline.store.files import write_atomic
 
 PATIENCE_S = 60.0  # that a command of SLURM may take
+LONGEST_S = 1e9  # that a job may be predicted to take
 LIVING = {"PENDING", "RUNNING", "SUSPENDED", "CONFIGURING", "COMPLETING", "REQUEUED", "REQUEUE_HOLD", "RESIZING"}
 LIVING |= {"SIGNALING", "STAGE_OUT", "STOPPED", "SPECIAL_EXIT", "REQUEUE_FED", "RESV_DEL_HOLD"}
 
@@ -87,9 +89,10 @@ def read_submission(folder: Path) -> Submission | None:
 
 
 def _are_jobs(found: Submission) -> bool:
-    texts = isinstance(found.scans, list) and all(isinstance(scan, str) for scan in found.scans)
-    numbers = all(isinstance(s, (int, float)) for s in (found.scan_s, found.series_s))
-    return texts and numbers and all(isinstance(job, str) and job.isdecimal() for job in found.jobs)
+    named = isinstance(found.scans, list) and all(check_name(scan) == scan for scan in found.scans)
+    known = bool(found.scans) == (found.array is not None)
+    durations = all(isinstance(s, (int, float)) and 0 <= s < LONGEST_S for s in (found.scan_s, found.series_s))
+    return named and known and durations and all(re.fullmatch("[0-9]{1,18}", job) for job in found.jobs)
 
 
 def require_sbatch() -> None:

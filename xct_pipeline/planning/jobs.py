@@ -33,19 +33,20 @@ class Job:
 
 def scan_jobs(plan: Plan, items: Sequence[ScanPlan]) -> Job:
     """Return what each of some scans takes at most."""
-    jobs = [_job([step.need for step in part_of(plan, item).steps], plan.limits) for item in items]
+    jobs = [job_of([step.need for step in part_of(plan, item).steps], plan.limits) for item in items]
     return Job(max(job.cores for job in jobs), max(job.memory for job in jobs), max(job.seconds for job in jobs))
 
 
 def series_job(plan: Plan) -> Job:
     """Return what the stages over the series take; estimates of scans that failed are tried once more."""
     over = [step.need for stage in plan.stages[1:] for step in stage.steps]
-    job = _job([*(step.need for step in estimating_steps(plan)), *over], plan.limits)
+    job = job_of([*(step.need for step in estimating_steps(plan)), *over], plan.limits)
     least = max(need.peak_bytes(_one(plan.limits)) for need in _needs(plan))
     return Job(job.cores, max(job.memory, least), job.seconds)  # a run is refused that has no memory for a step of its
 
 
-def _job(needs: Sequence[Need], limits: Resources) -> Job:
+def job_of(needs: Sequence[Need], limits: Resources) -> Job:
+    """Return what steps take one after the other, with as many tasks at a time as the limits allow."""
     if not needs:
         needs = [Need("", 1, 0)]
     cores = max(need.workers(limits) for need in needs)

@@ -32,7 +32,7 @@ from xct_pipeline.store.files import (
     write_changed,
     write_group,
 )
-from xct_pipeline.store.holder import held
+from xct_pipeline.store.holder import held, lease_folder
 from xct_pipeline.store.image import CHUNK, SPATIAL, Image, level_count, ome_metadata
 from xct_pipeline.store.marker import Marker, problem_of, read_marker, shard_files, write_marker
 from xct_pipeline.store.opened import open_image
@@ -206,6 +206,8 @@ class Store:
         """
         ownership.require_unlinked(self.path)
         self.state.mkdir(parents=True, exist_ok=True)
+        if scan is not None:
+            ownership.inside(self.path, lease_folder(self.path, scan).relative_to(self.path))
         with held(self.path, scan):
             yield
 
