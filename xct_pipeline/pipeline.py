@@ -9,7 +9,6 @@ one slice with the same functions.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,16 +20,24 @@ from xct_pipeline.config import Config, Registration
 from xct_pipeline.electrochemistry.steps import stage as electrochemistry
 from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.execution import PassResult, Progress, measure, run_passes, silent
-from xct_pipeline.engine.record import finished, record_file, write_record
-from xct_pipeline.engine.resources import disk_problem
+from xct_pipeline.engine.record import Ended, finished, forget_ended, record_file, write_ended, write_record
 from xct_pipeline.engine.run_log import RunLog
 from xct_pipeline.engine.scheduling import cluster_of, share_one_heap
 from xct_pipeline.engine.status import write_plan
 from xct_pipeline.engine.steps import Outcome, Steps, Watch
+from xct_pipeline.planning.beginning import raw_facts, raw_files, refuse, refuse_disk, times_of
 from xct_pipeline.planning.estimates import Prepared, prepare
 from xct_pipeline.planning.finished import finished_centers, run_key
+from xct_pipeline.planning.one_scan import (
+    digests_of,
+    leave_out_unfinished,
+    part_of,
+    scan_key,
+    scan_named,
+    shares_estimates,
+)
 from xct_pipeline.planning.plan import STAGES, Plan, last_stage, plan
-from xct_pipeline.planning.scan import ScanPlan, pixel_um
+from xct_pipeline.planning.scan import pixel_um
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.reconstruction.steps.row_sums import Rays
@@ -40,14 +47,25 @@ from xct_pipeline.scan import AnyScan, ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
 from xct_pipeline.store import derived
 from xct_pipeline.store.collection import listing_problem, write_collection
-from xct_pipeline.store.files import RefusedError, StoreError
+from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.steps import stage as variation
 
 log = logging.getLogger("xct")
 
-__all__ = ["STAGES", "Plan", "RunResult", "ScanResult", "last_stage", "plan", "refuse", "refuse_disk", "run"]
+__all__ = [
+    "STAGES",
+    "Plan",
+    "RunResult",
+    "ScanResult",
+    "last_stage",
+    "plan",
+    "refuse",
+    "refuse_disk",
+    "run",
+    "run_scan",
+]
 
 
 @dataclass(frozen=True)
@@ -87,6 +105,7 @@ def run(
     on_device: bool = False,
     note: Callable[[str], None] = log.info,
     watch: Watch | None = None,
+    only_reconstructed: bool = False,
 ) -> RunResult:
     """Execute a plan, or what an earlier run left of it.
 
@@ -101,6 +120,8 @@ def run(
         Told in words what happens.
     watch : callable, optional
         Told of every step that begins and ends.
+    only_reconstructed : bool
+        A scan whose volume is not finished has failed; it is not computed.
 
     Returns
     -------
@@ -118,7 +139,7 @@ def run(
     if plan.config.electrochemistry is not None:  # before anything is written
         electrochemistry.check(plan.config, [s.name for s in plan.scans], [s.taken for s in plan.scans])
     config, store = plan.config, Store(plan.config.store_path)
-    scans = _raw_files(plan, store)
+    scans = raw_files(plan, store)
     with store.lock(), RunLog(store.path, config, plan.limits, len(plan.scans)) as record, cluster_of(plan.limits):
         key = run_key(plan)
         try:
@@ -135,14 +156,15 @@ def run(
             {
                 "config": config.model_dump(mode="json"),
                 "order": [item.name for item in plan.scans],
-                "times_s": _times(plan.good),
-                "facts": {item.name: _raw_facts(item) for item in plan.good},
+                "times_s": times_of(plan.good),
+                "facts": {item.name: raw_facts(item) for item in plan.good},
             }
         )
         write_plan(store, plan.stages, plan.limits)
         told = _beside_the_scans(plan, store)
         steps = Steps(plan.steps, watch)
-        result = RunResult(store, _volumes(plan, store, progress, note, steps), warnings=told)
+        volumes = _volumes(plan, store, progress, note, steps, only_reconstructed)
+        result = RunResult(store, volumes, warnings=told)
         result = _over_time(plan, result, progress or silent, note, steps)
         record.failed = len(result.failed)
         store.update(
@@ -153,7 +175,62 @@ def run(
         )
         write_collection(store.path)
         write_record(store, key, steps, not result.failed, result.refused)
+        if not result.failed:
+            forget_ended(store)
         return replace(result, outcomes=dict(steps.outcomes))
+
+
+def run_scan(
+    plan: Plan,
+    name: str,
+    progress: Progress | None = None,
+    on_device: bool = False,
+    note: Callable[[str], None] = log.info,
+    watch: Watch | None = None,
+) -> ScanResult:
+    """Bring one scan of a plan to its volume, beside others who do so with other scans of the store.
+
+    Nothing is written but what is the scan's own: tables and metadata of the series are left to `run`, which finds the
+    volumes and takes them as they are.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the whole series.
+    name : str
+        Of the scan.
+    progress, on_device, note, watch
+        As `run` takes them.
+
+    Returns
+    -------
+    ScanResult
+        With its problem where it has no volume.
+
+    Raises
+    ------
+    RefusedError
+        Memory, disk, a store that is not this experiment's, or one that a run holds, or the scan.
+    ValueError
+        There is no such scan.
+    """
+    share_one_heap()  # before any thread has a heap of its own
+    plan = replace(plan, limits=replace(plan.limits, on_device=on_device))
+    item, store = scan_named(plan, name), Store(plan.config.store_path)
+    if item.taken is None:
+        return ScanResult(name, problem=item.problem)
+    part = part_of(plan, item)
+    refuse(part)
+    with store.lock(name):
+        store.join(raw_files(plan, store), plan.config.acquisition.excluded_scans)
+        steps = Steps(part.steps, watch)
+        among = plan.scans if shares_estimates(plan) else (item,)
+        prepared = prepare(plan.config, among, plan.limits, store, note, steps, first=name)
+        own = [entry for entry in prepared if entry.item.name == name]
+        (result,) = _reconstruct(part, own, store, progress, steps)
+        images = digests_of(steps, [step.name for step in item.passes])
+        write_ended(store, name, Ended(scan_key(plan, item), result.problem, images))
+        return result
 
 
 def beside_problems(config: Config, scans: Sequence[tuple[str, AnyScan | None]] | None = None) -> list[str]:
@@ -268,7 +345,12 @@ def _register(
 
 
 def _volumes(
-    plan: Plan, store: Store, progress: Progress | None, note: Callable[[str], None], steps: Steps
+    plan: Plan,
+    store: Store,
+    progress: Progress | None,
+    note: Callable[[str], None],
+    steps: Steps,
+    only_reconstructed: bool = False,
 ) -> tuple[ScanResult, ...]:
     """Bring every scan to its volume; what is held for it (flats, defects) is let go of at the end."""
     note(_stage(plan, "reconstruction"))
@@ -277,6 +359,8 @@ def _volumes(
     write_frames(
         store, [(e.item.name, frame_counts(raw[e.item.name]), e.fields.findings) for e in prepared if e.fields]
     )
+    if only_reconstructed:
+        leave_out_unfinished(plan, prepared, store)
     results = _reconstruct(plan, prepared, store, progress, steps)
     write_table(store, [_table_row(plan.config, *both) for both in zip(prepared, results, strict=True)])
     return results
@@ -358,48 +442,3 @@ def _table_row(config: Config, entry: Prepared, result: ScanResult) -> dict[str,
     pixel = None if scan is None else pixel_um(config, scan)
     known = scan is not None
     return table_row(result.name, known, result.center, entry.tilt, margin, pixel, result.passes, result.problem)
-
-
-def refuse(plan: Plan) -> None:
-    """Refuse a run that could not end well, before anything is written.
-
-    Raises
-    ------
-    RefusedError
-        One task does not fit in the memory, or the images not on the disk, or the store is another experiment's.
-    """
-    store = Store(plan.config.store_path)
-    log.debug("%d bytes at most", plan.memory_bytes)  # telling it refuses what does not fit in the memory
-    store.refuse_foreign(_raw_files(plan, store), plan.config.acquisition.excluded_scans)
-    refuse_disk(plan, store)
-
-
-def _raw_files(plan: Plan, store: Store) -> dict[str, list[str]]:
-    """Return the main raw file of each scan, relative to the store."""
-    return {item.name: [os.path.relpath(f, store.path) for f in item.files[:1]] for item in plan.scans}
-
-
-def refuse_disk(plan: Plan, store: Store) -> None:
-    """Refuse a run whose images cannot fit, counting what is there already."""
-    there = sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file()) if store.path.is_dir() else 0
-    problem = disk_problem(store.path, max(0, int(0.9 * plan.disk_bytes) - there))
-    if problem:
-        raise RefusedError(problem)
-
-
-def _times(items: Sequence[ScanPlan]) -> dict[str, list[float | None]]:
-    """Return start and end of each scan in seconds since the first scan's start."""
-    starts = [item.taken.start for item in items if item.taken is not None and item.taken.start is not None]
-    zero = min(starts) if starts else None
-    times: dict[str, list[float | None]] = {}
-    for item in items:
-        assert item.taken is not None
-        stamps = (item.taken.start, item.taken.end)
-        times[item.name] = [None if t is None or zero is None else (t - zero).total_seconds() for t in stamps]
-    return times
-
-
-def _raw_facts(item: ScanPlan) -> dict[str, object]:
-    """Return what the raw scan was, for the record: no paths, which change when an experiment is moved."""
-    left_out = ("name", "files", "file_count", "warnings")
-    return {key: value for key, value in item.facts().items() if key not in left_out}

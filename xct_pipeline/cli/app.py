@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from xct_pipeline.cli import echem, examples, inputs, results, runs, signals, trials, upkeep, watch
+from xct_pipeline.cli import echem, examples, inputs, results, runs, signals, submit, trials, upkeep, watch
 from xct_pipeline.cli.options import DONE, INTERRUPTED, REFUSED, WRONG
 from xct_pipeline.cli.terminal import complain, set_level, tell
 
@@ -34,6 +34,7 @@ for command in (
     trials.sweep,
     runs.run,
     watch.watch,
+    submit.submit,
     results.view,
     results.report,
     results.info,

@@ -27,6 +27,7 @@ from xct_pipeline.cli.terminal import start_logging, tell
 
 if TYPE_CHECKING:
     from xct_pipeline.pipeline import RunResult
+    from xct_pipeline.planning.plan import Plan
 
 
 def run(
@@ -39,6 +40,12 @@ def run(
     workers: Workers = None,
     cluster: Cluster = None,
     device: Device = "cpu",
+    scan: Annotated[
+        str | None, typer.Option(help="Bring only this scan to its volume, beside other such runs on the same store.")
+    ] = None,
+    reconstructed: Annotated[
+        bool, typer.Option("--reconstructed", help="Take scans as they are: one without a whole volume has failed.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run the pipeline, or go on where a run ended. Finished work is never repeated.
@@ -49,9 +56,16 @@ def run(
     from xct_pipeline.cli import answer, progress, show
 
     start_logging()
+    if scan is not None and (cluster is not None or reconstructed or as_json):
+        raise ValueError("--scan goes with neither --cluster nor --reconstructed nor --json")
     layout, started = plan_of(config, memory, workers, cluster, rows, until), time.monotonic()
+    if scan is not None:
+        _run_scan(layout, scan, use_device(device))
+        return
     with progress.shown(layout) as course:
-        result = pipeline.run(layout, course, on_device=use_device(device), watch=course.step)
+        result = pipeline.run(
+            layout, course, on_device=use_device(device), watch=course.step, only_reconstructed=reconstructed
+        )
     page = drawn_report(result)
     if as_json:
         print_json(show.run_facts(result) | {"answer": answer.run_answer(result)})
@@ -69,6 +83,21 @@ def run(
         raise RefusedError(f"no mass was written: {'; '.join(result.refused)}")
     if result.failed:
         raise typer.Exit(PARTIAL)
+
+
+def _run_scan(layout: Plan, name: str, on_device: bool) -> None:
+    """Bring one scan to its volume, and say so."""
+    from xct_pipeline import pipeline
+    from xct_pipeline.cli import progress
+    from xct_pipeline.planning.one_scan import part_of, scan_named
+    from xct_pipeline.scan import ScanError
+
+    started = time.monotonic()
+    with progress.shown(part_of(layout, scan_named(layout, name))) as course:
+        result = pipeline.run_scan(layout, name, course, on_device=on_device, watch=course.step)
+    if result.problem is not None:
+        raise ScanError(result.problem if name in result.problem else f"{name}: {result.problem}")
+    tell(f"{name} of {layout.config.store_path} is reconstructed after {time.monotonic() - started:.1f} s")
 
 
 def drawn_report(result: RunResult) -> Path | None:

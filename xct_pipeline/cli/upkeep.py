@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -95,6 +96,7 @@ WORDS = {
     "finished": "is finished",
     "incomplete": "is finished but for what failed; xct run tries that again",
     "stopped": "was stopped; xct run goes on",
+    "submitted": "is submitted to SLURM: {jobs}",
     "killed": "was left by process {pid} on {host}, which was killed; xct run goes on",
 }
 
@@ -103,9 +105,11 @@ def _print_status(found: Status) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    tell(f"{found.store} {WORDS[found.state].format(**found.holder)}")
+    counts = Counter(job.state for job in found.jobs)
+    jobs = ", ".join(f"{counts[state]} {state}" for state in ("done", "running", "waiting", "failed") if counts[state])
+    tell(f"{found.store} {WORDS[found.state].format(**found.holder, jobs=jobs)}")
     if found.started is not None:
-        begun = f"the last run began {_local(found.started)}"
+        begun = f"{'submitted' if found.state == 'submitted' else 'the last run began'} {_local(found.started)}"
         share = "" if found.share is None or found.state == "finished" else f"; {100 * found.share:.0f} % is done"
         end = "" if found.expected_end is None else f"; expected end {_local(found.expected_end)}"
         tell(f"{begun}{share}{end}")
@@ -116,6 +120,13 @@ def _print_status(found: Status) -> None:
         for part in parts:
             words = part.state if part.problem is None else f"{part.state}: {part.problem}"
             table.add_row(escape(part.name), escape(words), f"{part.done}/{part.total}" if part.total else "")
+        console().print(table)
+
+    if found.jobs:
+        table = Table("job", "of", "state")
+        for job in found.jobs:
+            words = job.state if job.problem is None else f"{job.state}: {job.problem}"
+            table.add_row(escape(job.job), escape(job.what), escape(words))
         console().print(table)
 
 

@@ -1,7 +1,8 @@
 """What a run leaves behind of itself: its steps with their outcome, and by what a later run sees that nothing is left.
 
 The record is ``.xct/steps.json``. A run whose key (configuration, raw data, steps, code) is that of the record, and
-whose images and tables are as the record says, has nothing to do.
+whose images and tables are as the record says, has nothing to do. How runs of single scans ended is kept beside their
+leases, until a run over the series has ended with all scans.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.execution import PassResult, finished_pass
 from xct_pipeline.engine.steps import Step, Steps
 from xct_pipeline.inputs import read_bytes
-from xct_pipeline.store import layout, provenance, seal
+from xct_pipeline.store import layout, ownership, provenance, seal
 from xct_pipeline.store.files import write_atomic
+from xct_pipeline.store.holder import lease_folder
 from xct_pipeline.store.store import Store
 
 
@@ -46,6 +48,25 @@ class Record:
     digests: dict[str, list[str]] = field(default_factory=dict)
     tables: list[list[Any]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the last run of a scan by itself ended.
+
+    Attributes
+    ----------
+    key : str
+        Changes with everything that its volume is made from.
+    problem : str or None
+        Why it has no volume.
+    digests : dict
+        Under which its images are kept.
+    """
+
+    key: str
+    problem: str | None = None
+    digests: dict[str, list[str]] = field(default_factory=dict)
 
 
 def record_file(store: Store) -> Path:
@@ -87,3 +108,29 @@ def finished(store: Store, key: str, planned: Sequence[Step]) -> tuple[Record, M
                 return None
             images[step.name] = image
     return record, images
+
+
+def write_ended(store: Store, scan: str, ended: Ended) -> None:
+    """Keep how the run of a scan ended; its lease is held."""
+    file = ended_file(store, scan)
+    write_atomic(file, seal.dumps(asdict(ended), file.relative_to(store.path).as_posix()))
+
+
+def read_ended(store: Store, scan: str) -> Ended | None:
+    """Return how the last run of a scan by itself ended, None where that is not known."""
+    file = ended_file(store, scan)
+    try:
+        return Ended(**seal.loads(read_bytes(file), file.relative_to(store.path).as_posix()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def forget_ended(store: Store) -> None:
+    """Let go of how runs of single scans ended, and of their leases; the whole store is held."""
+    if (store.path / layout.LEASES).is_dir():
+        ownership.remove(store.path, layout.LEASES)
+
+
+def ended_file(store: Store, scan: str) -> Path:
+    """Return the file of how the last run of a scan by itself ended."""
+    return lease_folder(store.path, scan) / "ended.json"

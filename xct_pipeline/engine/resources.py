@@ -88,7 +88,7 @@ class Need:
                 f"{self.name} needs {format_bytes(least)} for one task"
                 f" but the limit is {format_bytes(limits.memory)}; raise --memory, crop columns or bin"
             )
-        return int(min(wanted, room // max(self.task_bytes, 1)))
+        return wanted if not self.task_bytes else int(min(wanted, room // self.task_bytes))
 
     def peak_bytes(self, limits: Resources) -> int:
         """Return the memory that the step takes on this machine, libraries included."""

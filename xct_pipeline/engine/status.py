@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.execution import kept_file
+from xct_pipeline.engine.jobs import Job, Jobs, jobs_of
 from xct_pipeline.engine.record import read_record
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Stage
 from xct_pipeline.store import layout, seal
 from xct_pipeline.store.files import StoreError, marker_file, write_atomic
-from xct_pipeline.store.holder import holder_of
+from xct_pipeline.store.holder import Holder, holder_of
 from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
 
-State = Literal["running", "finished", "incomplete", "stopped", "killed"]
+State = Literal["running", "finished", "incomplete", "stopped", "killed", "submitted"]
 PRIOR_S = 5.0  # of work as fast as predicted, beside what has been measured
 
 
@@ -68,7 +69,7 @@ class Status:
     store : str
     state : str
         running; finished; incomplete where scans or steps of a run that has ended failed; stopped where it was told
-        to end or ended by an error; killed.
+        to end or ended by an error; killed; submitted while jobs of a cluster have not ended.
     holder : dict
         ``pid`` and ``host`` of the process that holds the store, or held it when it was killed; else empty.
     started : str or None
@@ -78,6 +79,8 @@ class Status:
     share : float or None
         Of the predicted work that is done.
     stages, scans : tuple of Part
+    jobs : tuple of Job
+        That were submitted to a cluster last, unless all is finished.
     """
 
     store: str
@@ -88,6 +91,7 @@ class Status:
     share: float | None = None
     stages: tuple[Part, ...] = ()
     scans: tuple[Part, ...] = ()
+    jobs: tuple[Job, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -113,6 +117,10 @@ def status_of(store: Store, now: datetime | None = None) -> Status:
     StoreError
         There is no store.
     """
+    now = now or datetime.now(UTC)
+    jobs = jobs_of(store, now)
+    if jobs is not None and not store.path.exists():
+        return _with_jobs(Status(str(store.path), "stopped"), jobs)
     if not store.path.exists():
         raise StoreError(f"{store.path}: no such folder")
     if not store.exists():
@@ -128,18 +136,28 @@ def status_of(store: Store, now: datetime | None = None) -> Status:
     failed = {entry["name"] for entry in record.steps if entry["outcome"] == "failed"} if record and not held else set()
     # a run that has ended says by itself that nothing is left: steps that were not needed keep nothing
     found = {s.name: _Found(s.tasks, 0) if state == "finished" else _found(store, s, started) for s in steps}
-    now = now or datetime.now(UTC)
     share, end = _forecast(steps, found, started, now)
-    return Status(
+    found_so_far = Status(
         str(store.path),
         state,
-        {} if holder is None else {"pid": holder.pid, "host": holder.host, "since": _text(holder.since)},
+        {} if holder is None else _holder_facts(holder),
         None if started is None else _text(started),
         _text(end) if end is not None and state == "running" else None,
         share,
         tuple(_stages(steps, found, failed, state)),
         tuple(_scans(store, series, steps, found, state)),
     )
+    return found_so_far if jobs is None else _with_jobs(found_so_far, jobs)
+
+
+def _with_jobs(found: Status, jobs: Jobs) -> Status:
+    """Add what was submitted: while it goes on, the store is as far as its jobs are."""
+    if not jobs.living:
+        return found if found.state == "finished" else replace(found, jobs=jobs.jobs)
+    end = found.expected_end  # of a run over the series, by the pace of its tasks
+    if jobs.expected_end is not None and (end is None or found.holder.get("scan") is not None):
+        end = _text(jobs.expected_end)
+    return replace(found, state="submitted", started=jobs.submitted, expected_end=end, jobs=jobs.jobs)
 
 
 @dataclass(frozen=True)
@@ -148,6 +166,11 @@ class _Found:
 
     done: int
     new: int
+
+
+def _holder_facts(holder: Holder) -> dict[str, Any]:
+    about = {"pid": holder.pid, "host": holder.host, "since": _text(holder.since)}
+    return about | ({"scan": holder.scan} if holder.scan else {}) | ({"job": holder.job} if holder.job else {})
 
 
 def _text(moment: datetime) -> str:

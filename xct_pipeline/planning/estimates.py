@@ -73,10 +73,16 @@ def prepare(
     store: Store | None,
     note: Callable[[str], None],
     steps: Steps | None = None,
+    first: str | None = None,
 ) -> list[Prepared]:
-    """Estimate flats, air, detector defects and centres; what fails is noted at its scan, the rest in `steps`."""
+    """Estimate flats, air, detector defects and centres; what fails is noted at its scan, the rest in `steps`.
+
+    With the name of a scan in `first`, that one is the first to be estimated and those before it are the last: where
+    several machines need the estimates of all scans, each finds most of them kept by the others.
+    """
     prepared = [Prepared(item, warnings=list(item.warnings), problem=item.problem) for item in scans]
-    for entry in prepared:
+    begin = next((k for k, item in enumerate(scans) if item.name == first), 0)
+    for entry in (*prepared[begin:], *prepared[:begin]):
         if entry.item.scan is None or entry.item.frame is None:
             continue
         try:

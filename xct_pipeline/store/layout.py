@@ -33,6 +33,7 @@ STATE = ".xct"
 STEPS = ".xct/steps.json"
 PLAN = ".xct/plan.json"
 HOLDER = ".xct/lock.json"
+LEASES = ".xct/leases"
 
 
 @dataclass(frozen=True)

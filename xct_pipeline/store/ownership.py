@@ -19,9 +19,12 @@ FORMAT = 2
 MARK = f"{STATE}/store.json"
 OURS = {
     *("store.json", "lock", "lock.json", "markers", "estimates", "parcels"),
-    *("files.json", "inputs.json", "steps.json", "plan.json"),
+    *("files.json", "inputs.json", "steps.json", "plan.json", "leases"),
 }
-FOLDERS = (STATE, f"{STATE}/markers", f"{STATE}/estimates", "tables", "OME", "scans", "registered", "variation")
+FOLDERS = (
+    *(STATE, f"{STATE}/markers", f"{STATE}/estimates", f"{STATE}/leases"),
+    *("tables", "OME", "scans", "registered", "variation"),
+)
 FILES = (f"{STATE}/lock", "run.log")  # that are opened where they lie; all others are replaced
 OUTSIDE = {
     "zarr.json",

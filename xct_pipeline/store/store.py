@@ -32,7 +32,7 @@ from xct_pipeline.store.files import (
     write_changed,
     write_group,
 )
-from xct_pipeline.store.holder import held
+from xct_pipeline.store.holder import held, lease_folder
 from xct_pipeline.store.image import CHUNK, SPATIAL, Image, level_count, ome_metadata
 from xct_pipeline.store.marker import Marker, problem_of, read_marker, shard_files, write_marker
 from xct_pipeline.store.opened import open_image
@@ -145,6 +145,11 @@ class Store:
             ownership.remove(self.path, path)
         self.update({"scans": dict(scans), "format": FORMAT, "versions": provenance.versions()})
 
+    def join(self, scans: Mapping[str, list[str]], exclude: Collection[str] = ()) -> None:
+        """Make the directory the store of these scans, or refuse, beside others who do so; hold the lease of a scan."""
+        self.refuse_foreign(scans, exclude)
+        ownership.write_mark(self.path, {**self.known_scans(), **scans})
+
     def begin(self) -> None:
         """Mark a new or empty folder as a store.
 
@@ -191,17 +196,19 @@ class Store:
         write_group(self.path, {**others, "xct": {**before, **provenance.plain(attributes)}})
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the store for one run. The lock is the kernel's, so that it ends with the process that held it.
+    def lock(self, scan: str | None = None) -> Iterator[None]:
+        """Hold the store for one run, or a scan of it. The lock is the kernel's, so that it ends with its process.
 
         Raises
         ------
         RefusedError
-            Another run is alive on the store, or a part of it lies elsewhere by a link.
+            Another run is alive on the store, or on that scan, or a part of it lies elsewhere by a link.
         """
         ownership.require_unlinked(self.path)
         self.state.mkdir(parents=True, exist_ok=True)
-        with held(self.path):
+        if scan is not None:
+            ownership.inside(self.path, lease_folder(self.path, scan).relative_to(self.path))
+        with held(self.path, scan):
             yield
 
     def prepare(self, image: Image) -> bool:
