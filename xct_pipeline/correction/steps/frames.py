@@ -28,7 +28,7 @@ CHANGE, LEAST_CHANGE = 6.0, 0.01  # from one projection to the next, against tho
 AS_BRIGHT = 0.6  # change of the logarithm of the mean transmission, against that of how it is spread
 TELLING_JITTER = 0.3  # columns
 CLEAR_EDGES = 0.15  # change of the logarithm of the light at one edge against the other where both are air
-RING, RING_SHARE = 0.02, 1e-3  # line integral, and share of the pixels, from which rings are told
+RING, RING_ROWS = 0.02, 0.5  # line integral, and share of the rows looked at, from which a column is told
 MOSTLY = 0.9  # share of the projections that are as they should be
 NOTHING_THERE = 0.99  # mean transmission that no part of the frame falls below where nothing is in the beam
 DOUBT = "attenuation is wrong"  # of what makes every value doubtful
@@ -211,13 +211,15 @@ def rings_left(sample: Array, angles: Array) -> list[str]:
         return []
     found = defects.find_defects([defects.column_statistics(p)], centers=[axis], minimum=RING)
     odd = found.dead | (found.offset != 0)
-    if odd.sum() < max(2, RING_SHARE * odd.size):
+    rings = odd.mean(axis=0) >= RING_ROWS
+    if not rings.any():
         return []
-    columns = runs_in_words(np.flatnonzero(odd.any(axis=0)))
-    worst = "more than 0.5" if found.dead.any() else f"up to {np.abs(found.offset).max():.2g}"
+    dead = found.dead[:, rings].any()
+    worst = "more than 0.5" if dead else f"up to {np.abs(found.offset[:, rings]).max():.2g}"
     return [
-        f"rings: in {int(odd.any(axis=1).sum())} of {len(odd)} rows looked at, line integrals at columns {columns} "
-        f'are {worst} off at every angle; values about them are wrong, correction.stripe.method = "defects" mends that'
+        f"rings: in {int(odd[:, rings].any(axis=1).sum())} of {len(odd)} rows looked at, line integrals at columns "
+        f"{runs_in_words(np.flatnonzero(rings))} are {worst} off at every angle; values about them are wrong, "
+        'correction.stripe.method = "defects" mends that'
     ]
 
 
