@@ -173,10 +173,15 @@ def _breaks(p: Floats, angles: Floats) -> npt.NDArray[np.bool_]:
     beside = [np.roll(change, shift) for shift in (-2, -1, 1, 2)]
     near[2:-2] = np.max(beside, axis=0)[2:-2]
     near[1], near[-2] = np.max(change[[0, 2, 3]]), np.max(change[[-4, -3, -1]])
-    turn = np.abs(np.mod(np.diff(angles) + np.pi, 2 * np.pi) - np.pi)
+    turn = turned(angles)
     even = np.abs(turn - np.median(turn)) < 0.5 * float(np.median(turn)) + 1e-9
     alike = np.all([np.roll(even, shift) for shift in (-2, -1, 0, 1, 2)], axis=0)  # or views differ more by themselves
     return np.append(False, (change > BREAK * near) & alike)
+
+
+def turned(angles: Floats) -> Floats:
+    """Return by how much the sample is turned from each projection to the next, radians, at most half a turn."""
+    return np.asarray(np.abs(np.mod(np.diff(angles) + np.pi, 2 * np.pi) - np.pi))
 
 
 def sinusoid_residuals(center: Floats, angles: Floats, wrong: npt.NDArray[np.bool_]) -> tuple[Floats, float]:

@@ -63,10 +63,6 @@ class Submission:
         """Return the job id of a scan's element."""
         return f"{self.array}_{self.scans.index(scan)}"
 
-    def log(self, folder: Path, job: str) -> Path:
-        """Return the log of a job."""
-        return folder / f"{job}.log"
-
 
 def folder_of(store: Path) -> Path:
     """Return the folder of scripts, logs and the submission of a store: beside it."""

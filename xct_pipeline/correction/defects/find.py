@@ -22,6 +22,7 @@ import numpy.typing as npt
 from xct_pipeline.compiled import njit
 from xct_pipeline.correction.defects.search import isolated_offsets, local_scatter, mirror_maximum
 from xct_pipeline.correction.defects.templates import FLANK
+from xct_pipeline.correction.moments import turned
 from xct_pipeline.device import Array, array_namespace, is_cupy, to_host
 
 Floats = npt.NDArray[np.float64]
@@ -106,8 +107,7 @@ def order_in_angle(angles: Floats) -> npt.NDArray[np.intp] | None:
     folded = np.mod(angles, 2 * np.pi)
     order = np.argsort(folded, kind="stable")
     even = float(np.median(np.diff(folded[order])))
-    steps = np.abs(np.mod(np.diff(angles) + np.pi, 2 * np.pi) - np.pi)
-    return order if float(np.median(steps)) > 1.5 * even + 1e-9 else None
+    return order if float(np.median(turned(angles))) > 1.5 * even + 1e-9 else None
 
 
 def joined_statistics(means: Array, rough: Array, angles: int) -> Any:

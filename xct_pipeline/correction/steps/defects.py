@@ -96,9 +96,9 @@ def column_statistics(
 def _columns(
     settings: Correction, scan: Scan, frame: Frame, ops: tuple[BlockOp, ...], inputs: Mapping[str, Any]
 ) -> Reduction:
-    source, regions, partial_bytes = _parts(settings, scan, frame, ops)
-    bands = isinstance(source, _Corrected)
     order = defects.order_in_angle(scan.angles)
+    source, regions, partial_bytes = _parts(settings, scan, frame, ops, order is None)
+    bands = isinstance(source, _Corrected)
     if order is not None:
         inputs = {**inputs, "order": "angle"}
     return Reduction(
@@ -117,7 +117,7 @@ def _columns(
 
 
 def _parts(
-    settings: Correction, scan: Scan, frame: Frame, ops: tuple[BlockOp, ...]
+    settings: Correction, scan: Scan, frame: Frame, ops: tuple[BlockOp, ...], in_order: bool
 ) -> tuple[_Corrected | _Streamed, list[Region], int]:
     """Return what the statistics are measured on, part by part, and the bytes of one partial result.
 
@@ -128,7 +128,6 @@ def _parts(
     rows, columns = slice(0, frame.rows), slice(0, frame.columns)
     zinger = settings.zinger
     by_projection = isinstance(zinger, NoMethod) or zinger.plane == "projection"
-    in_order = defects.order_in_angle(scan.angles) is None
     regions: list[Region]
     if whole_frames(scan, frame) and by_projection and in_order and frame.rows > GROUP:
         regions = [(slice(a, b), rows, columns) for a, b in pairwise(defects.segment_bounds(frame.angles))]

@@ -203,11 +203,13 @@ def rings_left(sample: Array, angles: Array) -> list[str]:
     angles : (angle,)
         Radians.
     """
+    if len(sample) < 3 * defects.SEGMENTS:
+        return []
     order = defects.order_in_angle(angles)
     p = -np.log(np.maximum(sample if order is None else sample[order], 1e-5)).astype(np.float32)
     angles = angles if order is None else np.mod(angles[order], 2 * np.pi)
     axis = _axis_of(p.mean(axis=1, dtype=np.float64), angles)
-    if len(sample) < 3 * defects.SEGMENTS or axis is None:
+    if axis is None:
         return []
     found = defects.find_defects([defects.column_statistics(p)], centers=[axis], minimum=RING)
     odd = found.dead | (found.offset != 0)
