@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xct_pipeline.report.contents import Array
+from xct_pipeline.variation.closures import CLOSURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,15 +24,6 @@ PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, "#56B4E9", "#000000", "#F0E44
 DIVERGING = "RdBu_r"
 NOTHING = "#e4e6e8"
 INK = "#20262d"
-CLOSURES = {
-    "na_only": "only the species changes",
-    "const_k": "the host stays, voids fill",
-    "filled": "the voxel stays full of liquid",
-    "same_composition": "liquid of the initial composition moves",
-    "well_mixed": "liquid of one composition",
-    "dual_energy": "two energies",
-}
-"""What a closure assumes, by its name in the configuration."""
 SMALL = 7.5
 
 
@@ -215,4 +207,4 @@ def plain_unit(unit: str) -> str:
 def closure_words(closure: object) -> str:
     """Return what a closure of the configuration assumes."""
     name = str(closure.get("method", "") if isinstance(closure, dict) else closure)
-    return CLOSURES.get(name, name.replace("_", " "))
+    return CLOSURES[name].words if name in CLOSURES else name

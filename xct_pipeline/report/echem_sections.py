@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xct_pipeline.report import echem
+from xct_pipeline.report import echem, verdicts
 from xct_pipeline.report.markup import chart, table
 from xct_pipeline.report.panel import Panel, Section
 
@@ -35,6 +35,7 @@ ELECTROCHEMISTRY = Section(
             "Resistance per unit of ln τ against time, by regularisation without negative parts; circles are the peaks "
             "fitted to the spectra themselves. Above, on the same axis, voltage and change of mass.",
             chart(echem.waterfall),
+            verdicts.resistances,
         ),
         Panel("Peaks", "Row 0 of each spectrum is the whole of it.", table("drt_peaks")),
         Panel("Voltammetry", "Current against voltage, by cycle.", chart(echem.voltammograms)),

@@ -15,7 +15,6 @@ from xct_pipeline.report.drawing import closure_words, time_unit
 from xct_pipeline.report.markup import plus_minus
 from xct_pipeline.report.panel import Panel
 from xct_pipeline.report.sections import SECTIONS
-from xct_pipeline.report.verdicts import says
 
 
 def render(contents: Contents) -> str:
@@ -78,7 +77,7 @@ def draw_panel(panel: Panel, contents: Contents) -> dict[str, Any]:
         body = panel.draw(contents)
     except AbsentError as reason:
         return {"title": panel.title, "text": "", "body": "", "said": [], "absent": str(reason)}
-    return {"title": panel.title, "text": panel.text, "body": body, "said": says(panel.title, contents), "absent": ""}
+    return {"title": panel.title, "text": panel.text, "body": body, "said": panel.says(contents), "absent": ""}
 
 
 TOLD = {"sample": ("sample", "sample_name"), "beamline": ("instrument",), "date": ("start",), "operator": ("operator",)}

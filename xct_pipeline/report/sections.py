@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xct_pipeline.report import charts, figures, maps, routes, workflow
+from xct_pipeline.report import charts, conclusions, figures, maps, routes, verdicts, workflow
 from xct_pipeline.report.echem_sections import ELECTROCHEMISTRY
 from xct_pipeline.report.frames import frames
 from xct_pipeline.report.markup import both, chart, picture, table
@@ -35,6 +35,7 @@ SECTIONS: Sequence[Section] = (
                 "averaged over neighbours to still the noise of single voxels. One scale for all: losses blue, gains "
                 "red. The reference, whose change is zero, is shown as it looks.",
                 picture(maps.time_series, "time series of mass-variation maps below the voltage profile"),
+                conclusions.mass_says,
             ),
             Panel(
                 "The same in 3-D",
@@ -59,11 +60,13 @@ SECTIONS: Sequence[Section] = (
                 "Mass per area along the stack, its standard error, and their ratio; the black line holds what "
                 "exceeds the decision limit, 1.645 σ. Point at a square to read it.",
                 areal_maps,
+                verdicts.significant_bins,
             ),
             Panel(
                 "Between consecutive scans",
                 "What changed from each scan to the next, in the same bins.",
                 picture(maps.consecutive, "areal change between consecutive scans", maps.consecutive_data),
+                verdicts.largest_step,
             ),
         ),
     ),
@@ -81,12 +84,14 @@ SECTIONS: Sequence[Section] = (
                 "What the error consists of",
                 "Standard deviation of each scan's mass by cause; the bar across is their root sum of squares.",
                 chart(charts.budget),
+                verdicts.main_error,
             ),
             Panel(
                 "Routes to the mass",
                 "The sum over the region against what its detector rows lost, from sinograms: the scatter over "
                 "the angles is that route's error. A difference beyond the joint error changed beside the region.",
                 chart(routes.routes),
+                verdicts.routes_agree,
             ),
             Panel(
                 "Mass along the detector's rows",
@@ -104,11 +109,13 @@ SECTIONS: Sequence[Section] = (
                 "Depth",
                 "Mean change of density against depth from the ceramic's surface; depths of few voxels are left out.",
                 chart(charts.profile, "depth_profile", "depth_um", "depth, µm"),
+                verdicts.peak("depth_profile", "depth_um", "depth"),
             ),
             Panel(
                 "Radius",
                 "Mean change of density against distance from the axis; radii of few voxels are left out.",
                 chart(charts.profile, "radial_profile", "radius_um", "radius, µm"),
+                verdicts.peak("radial_profile", "radius_um", "radius"),
             ),
         ),
     ),
@@ -120,6 +127,7 @@ SECTIONS: Sequence[Section] = (
                 "Contact with the ceramic",
                 "Share of the ceramic's surface that each material covers, this many voxels into the anode.",
                 chart(charts.contact),
+                verdicts.contact_change,
             ),
         ),
     ),
@@ -167,6 +175,7 @@ SECTIONS: Sequence[Section] = (
                 "Residuals",
                 "How well each scan lies on the reference and how its grey scale differs.",
                 both(chart(charts.residuals), motion),
+                verdicts.match,
             ),
         ),
     ),
@@ -178,12 +187,14 @@ SECTIONS: Sequence[Section] = (
                 "Centre of rotation",
                 "Score of trial centres by two independent methods, about the one that was taken.",
                 chart(charts.centres),
+                verdicts.centres_agree,
             ),
             Panel(
                 "Frames",
                 "The projections, flats and darks of each scan, and which of them deviate from their kind. "
                 "Point at a mark to read what was seen there.",
                 chart(frames),
+                verdicts.frames_left_out,
             ),
             Panel(
                 "Numbers",

@@ -6,33 +6,20 @@ One function a panel. A number that is not there, or has no error, gives no sent
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from xct_pipeline.report import areal
 from xct_pipeline.report.charts import FEW, TERMS
-from xct_pipeline.report.conclusions import AGREES, SURE, mass_says
-from xct_pipeline.report.contents import AbsentError, Contents
+from xct_pipeline.report.conclusions import AGREES, SURE
+from xct_pipeline.report.contents import Contents
 from xct_pipeline.report.echem import related_peaks
 from xct_pipeline.report.markup import plus_minus
 from xct_pipeline.variation.uncertainty import DECISION
 
 NEAR = 0.5
 """Pixels that the two methods of the centre may lie apart: beyond it a run warns."""
-
-
-def says(title: str, contents: Contents) -> list[str]:
-    """Return the sentences of the panel of this title."""
-    try:
-        return [text for text in VERDICTS.get(title, _nothing)(contents) if text]
-    except AbsentError:
-        return []
-
-
-def _nothing(contents: Contents) -> Sequence[str]:
-    del contents
-    return ()
 
 
 def significant_bins(contents: Contents) -> Sequence[str]:
@@ -88,7 +75,7 @@ def routes_agree(contents: Contents) -> Sequence[str]:
     return (f"{last['scan']}: the two routes differ by {away:.1f} joint σ: {verdict}.",)
 
 
-def _peak(name: str, x: str, word: str) -> Callable[[Contents], Sequence[str]]:
+def peak(name: str, x: str, word: str) -> Callable[[Contents], Sequence[str]]:
     """Return the verdict on a profile: where the last scan changed most, and in how many errors."""
 
     def verdict(contents: Contents) -> Sequence[str]:
@@ -197,20 +184,3 @@ def resistances(contents: Contents) -> Sequence[str]:
         if best is None
         else (f"From the first scan to the last the largest change of resistance is that of {best[1]}.",)
     )
-
-
-VERDICTS: Mapping[str, Callable[[Contents], Sequence[str]]] = {
-    "Maps beside the voltage profile": mass_says,
-    "Change, error and significance": significant_bins,
-    "Between consecutive scans": largest_step,
-    "What the error consists of": main_error,
-    "Routes to the mass": routes_agree,
-    "Depth": _peak("depth_profile", "depth_um", "depth"),
-    "Radius": _peak("radial_profile", "radius_um", "radius"),
-    "Contact with the ceramic": contact_change,
-    "Residuals": match,
-    "Centre of rotation": centres_agree,
-    "Frames": frames_left_out,
-    "Relaxation times": resistances,
-}
-"""Panels that conclude something; that of the Faraday balance says it beside the fit."""

@@ -83,6 +83,8 @@ class Closure:
     ----------
     name : str
         As the configuration says it.
+    words : str
+        What it assumes, in a few words for the report.
     density : callable
         ``(dmu, anode, given) -> DensityChange`` of an array of changes of attenuation, 1/cm.
     slopes : callable
@@ -103,6 +105,7 @@ class Closure:
     """
 
     name: str
+    words: str
     density: Callable[[Any, Anode, Given], DensityChange]
     slopes: Callable[[Anode, Given], Slopes]
     flags: int = 0

@@ -44,4 +44,6 @@ def _density_inside(xp: Any, anode: Anode, w: Any) -> Any:
     return alloy_density(xp.clip(w, *compositions(anode)), *model)
 
 
-CLOSURE = Closure("const_k", const_k, na_only.slopes, flags=DENSITY | FRACTION, composition=True)
+CLOSURE = Closure(
+    "const_k", "the host stays, voids fill", const_k, na_only.slopes, flags=DENSITY | FRACTION, composition=True
+)

@@ -86,4 +86,13 @@ def _follow(xp: Any, x: Any, nodes: Any, values: Any) -> Any:
     return y.astype(x.dtype)
 
 
-CLOSURE = Closure("filled", filled, _slopes, flags=COMPOSITION, linear=False, proportional=False, composition=True)
+CLOSURE = Closure(
+    "filled",
+    "the voxel stays full of liquid",
+    filled,
+    _slopes,
+    flags=COMPOSITION,
+    linear=False,
+    proportional=False,
+    composition=True,
+)

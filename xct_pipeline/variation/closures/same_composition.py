@@ -45,4 +45,11 @@ def _slopes(anode: Anode, given: Given) -> Slopes:
     return Slopes(((1 - w) / anode.mixture(w),))
 
 
-CLOSURE = Closure("same_composition", same_composition, _slopes, flags=DENSITY | FRACTION, composition=True)
+CLOSURE = Closure(
+    "same_composition",
+    "liquid of the initial composition moves",
+    same_composition,
+    _slopes,
+    flags=DENSITY | FRACTION,
+    composition=True,
+)

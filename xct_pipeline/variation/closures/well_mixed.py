@@ -54,4 +54,13 @@ def _slopes(anode: Anode, given: Given) -> Slopes:
     return Slopes(((1 - w) / anode.mixture(w),))
 
 
-CLOSURE = Closure("well_mixed", _density, _slopes, flags=FRACTION, proportional=False, composition=True, charge=True)
+CLOSURE = Closure(
+    "well_mixed",
+    "liquid of one composition",
+    _density,
+    _slopes,
+    flags=FRACTION,
+    proportional=False,
+    composition=True,
+    charge=True,
+)
