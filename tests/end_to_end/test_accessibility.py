@@ -11,14 +11,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import CHROMIUM
 from report_store import write_store
 from test_echem_browser import write_files
-from test_report_browser import CHROMIUM, FLAGS, _open
+from test_report_browser import _open
 
 from xct_pipeline.report import write_report
 
@@ -47,14 +47,6 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if ended.returncode or not (folder / "node_modules" / INSIDE).exists():
         pytest.skip(f"npm cannot fetch axe-core: {(ended.stderr.strip() or 'no reason given').splitlines()[-1]}")
     return folder / "node_modules" / INSIDE
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
 
 
 def serious(browser: Any, axe: Path, file: Path, width: int) -> list[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from chromium import CHROMIUM
 from command import shell
-from test_report_browser import CHROMIUM, FLAGS, _open, pixels, steady_pixels
+from test_report_browser import _open, pixels, steady_pixels
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -31,14 +31,6 @@ def write_files(folder: Path, *, series: float = 10, slow: float = 30, current_m
         rows = np.column_stack([np.full(len(F), 600.0 * k), F, z.real, -z.imag])
         name = "time/s,freq/Hz,Re(Z)/Ohm,-Im(Z)/Ohm"
         np.savetxt(folder / f"eis_{k}.csv", rows, "%.8g", ",", header=name, comments="")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
 
 
 def keep(chart: Any, name: str) -> None:
