@@ -6,7 +6,6 @@ run at a time follows from what one of them needs and what there is.
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import ctypes
 import functools
@@ -21,6 +20,7 @@ from typing import Any
 
 from dask.utils import format_bytes
 
+from xct_pipeline import threads
 from xct_pipeline.engine import parcels, waiting
 from xct_pipeline.engine.resources import BASE_BYTES, Need, Resources, local_processes
 from xct_pipeline.store.files import RefusedError
@@ -30,7 +30,6 @@ log = logging.getLogger("xct")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ARENA_MAX, MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -4, -3, -1  # of glibc's mallopt
 KEPT_SHARE = 0.8  # of the forecast, above which freed memory is given back: what a heap's holes take fits in the rest
-BEGIN_S = 10.0  # that a thread may take until it does something
 CLOSE_S = 20.0  # that closing a cluster may take
 _open: ContextVar[Any] = ContextVar("client of the run", default=None)
 
@@ -77,7 +76,7 @@ def run_threads(
     share_one_heap()
     process = psutil.Process()
     finished: queue.Queue[Any] = queue.Queue()
-    begun, stopped, ended = threading.Event(), threading.Event(), threading.Event()
+    stopped, ended = threading.Event(), threading.Event()
 
     def work(call: tuple[Any, ...]) -> None:
         if not stopped.is_set():
@@ -85,8 +84,7 @@ def run_threads(
             if process.memory_info().rss > KEPT_SHARE * memory:
                 release_memory()
 
-    def schedule(tasks: list[Any]) -> None:
-        begun.set()
+    def schedule() -> None:
         try:
             with threadpoolctl.threadpool_limits(1), kept_memory():
                 compute(*tasks, scheduler="threads", num_workers=workers)
@@ -96,11 +94,7 @@ def run_threads(
             ended.set()
 
     tasks = [delayed(work, pure=False)(call) for call in calls]
-    # not threading.Thread: its start waits for ever for a thread that finds no memory for its first step
-    _thread.start_new_thread(schedule, (tasks,))
-    if not begun.wait(BEGIN_S):
-        stopped.set()  # it may begin yet
-        raise MemoryError("no memory is left for a thread")
+    threads.begin(schedule)
     try:
         for _ in tasks:
             result = finished.get()
@@ -279,8 +273,8 @@ def _refuse_small_workers(client: Any, need: Need, limits: Resources, watch: wai
         sizes = waiting.within(waiting.SILENT_S, lambda: client.run_on_scheduler(_sizes))
     except Exception:  # of many kinds: closed, cancelled, timed out
         raise watch.lost() from None
-    for address, (threads, limit) in sizes.items():
-        wanted = BASE_BYTES + threads * need.task_bytes
+    for address, (count, limit) in sizes.items():
+        wanted = BASE_BYTES + count * need.task_bytes
         if 0 < limit < wanted:
             raise RefusedError(
                 f"--cluster {limits.cluster}: {need.name} needs {format_bytes(wanted)} for the {threads} threads of "

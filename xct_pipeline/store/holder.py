@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from xct_pipeline import threads
 from xct_pipeline.inputs import read_bytes
 from xct_pipeline.names import check_name
 from xct_pipeline.store import layout
@@ -166,9 +167,8 @@ def _noting(seat: _Seat) -> Iterator[None]:
             with contextlib.suppress(OSError):  # a file system that is away for a moment
                 os.utime(seat.note)
 
-    thread = threading.Thread(target=renew, daemon=True, name="xct lease")
     try:
-        thread.start()
+        threads.begin(renew)
         yield
     finally:
         ended.set()

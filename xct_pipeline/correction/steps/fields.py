@@ -20,12 +20,13 @@ from xct_pipeline.config import Air, Correction, NoMethod
 from xct_pipeline.correction import air, flatfield
 from xct_pipeline.correction.steps.frames import (
     MOST_LEFT_OUT,
+    column_statistics,
     full_camera,
     judge_projections,
     judge_whole,
     refuse_counts,
     refuse_many,
-    rings_left,
+    rings_in,
     shadow_in_flats,
     strange_to_air,
 )
@@ -148,8 +149,8 @@ def measure_fields(
     step = fields_step(scan, frame, key)
     found = estimated(store, step, lambda: _measure(settings, scan, frame, most_left_out), steps)
     fields = _fields_of(found)
-    if isinstance(settings.stripe, NoMethod):  # else they are removed
-        fields = replace(fields, warnings=(*fields.warnings, *map(str, found.get("rings", ()))))
+    if "columns" in found and isinstance(settings.stripe, NoMethod):  # else they are removed
+        fields = replace(fields, warnings=(*fields.warnings, *rings_in(found["columns"], float(found["axis"]))))
     return fields
 
 
@@ -202,7 +203,9 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
         findings, notes, jitter = [*findings, *whole.findings], [*notes, *shadow, *about], whole.jitter
         left_out = refuse_many(scan, [*dark.findings, *whole.findings], most_left_out)
         sure = np.setdiff1d(belonging, [*left_out, *partly])
-        found["rings"] = np.array(rings_left(scaled[sure], scan.angles[sure]), str)
+        columns = column_statistics(scaled[sure], scan.angles[sure])
+        if columns is not None:
+            found["columns"], found["axis"] = columns[0], np.array(columns[1])
         notes += _counts(scan, frame, references)
     del sample
     if margin is not None:

@@ -28,7 +28,8 @@ CHANGE, LEAST_CHANGE = 6.0, 0.01  # from one projection to the next, against tho
 AS_BRIGHT = 0.6  # change of the logarithm of the mean transmission, against that of how it is spread
 TELLING_JITTER = 0.3  # columns
 CLEAR_EDGES = 0.15  # change of the logarithm of the light at one edge against the other where both are air
-RING, RING_ROWS = 0.02, 0.5  # line integral, and share of the rows looked at, from which a column is told
+RING, RING_SNR = 0.02, 4.0  # line integral, and standard errors, from which a column stands out
+RING_ROWS, RING_LOOK = 0.5, 12  # share of the rows that must agree on it; rows looked at
 MOSTLY = 0.9  # share of the projections that are as they should be
 NOTHING_THERE = 0.99  # mean transmission that no part of the frame falls below where nothing is in the beam
 DOUBT = "attenuation is wrong"  # of what makes every value doubtful
@@ -193,8 +194,8 @@ def strange_to_air(sample: Array, angles: Array) -> list[int]:
     return found if len(found) <= (1 - MOSTLY) * n else []
 
 
-def rings_left(sample: Array, angles: Array) -> list[str]:
-    """Say that some columns stand out at every angle, as what belongs to the detector does and no sample.
+def column_statistics(sample: Array, angles: Array) -> tuple[Array, float] | None:
+    """Return what rings are told from: the statistics of the columns of a few rows, and the axis.
 
     Parameters
     ----------
@@ -202,16 +203,32 @@ def rings_left(sample: Array, angles: Array) -> list[str]:
         Transmission of the projections that belong.
     angles : (angle,)
         Radians.
+
+    Returns
+    -------
+    (array (part of the rotation, row, column), float) or None
+        None where there are too few projections, or none half a turn from the first.
     """
     if len(sample) < 3 * defects.SEGMENTS:
-        return []
+        return None
     order = defects.order_in_angle(angles)
+    sample = sample[:, :: -(-sample.shape[1] // RING_LOOK)]
     p = -np.log(np.maximum(sample if order is None else sample[order], 1e-5)).astype(np.float32)
     angles = angles if order is None else np.mod(angles[order], 2 * np.pi)
     axis = _axis_of(p.mean(axis=1, dtype=np.float64), angles)
-    if axis is None:
-        return []
-    found = defects.find_defects([defects.column_statistics(p)], centers=[axis], minimum=RING)
+    return None if axis is None else (np.asarray(defects.column_statistics(p)), axis)
+
+
+def rings_in(statistics: Array, axis: float) -> list[str]:
+    """Say that some columns stand out at every angle, as what belongs to the detector does and no sample.
+
+    Parameters
+    ----------
+    statistics : array (part of the rotation, row, column)
+    axis : float
+        The column that the sample turns about: what has an image on its other side is the sample's.
+    """
+    found = defects.find_defects([statistics], centers=[axis], snr=RING_SNR, minimum=RING)
     odd = found.dead | (found.offset != 0)
     rings = odd.mean(axis=0) >= RING_ROWS
     if not rings.any():
