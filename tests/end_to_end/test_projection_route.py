@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import h5py
+import pytest
 import small_series
 from command import shell
 
@@ -16,6 +17,7 @@ from xct_pipeline.store.store import Store
 SETTINGS = replace(small_series.SETTINGS, scans=2, flats=20, darks=4)
 
 
+@pytest.mark.slow
 def test_totals_by_projections(tmp_path):
     config = write_config(simulate(tmp_path, settings=SETTINGS, seed=0))
     truth = json.loads((tmp_path / "truth" / "truth.json").read_text())["mass_change_mg"][1]

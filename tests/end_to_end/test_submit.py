@@ -36,6 +36,7 @@ def run_script(script: str, **variables: str) -> int:
     return subprocess.run(["bash", "-c", script], env={**os.environ, **variables}, capture_output=True).returncode
 
 
+@pytest.mark.slow
 def test_submitted_jobs_make_what_a_run_makes(capsys, tmp_path, slurm):
     config, store = tiny(tmp_path, 0, 1), tmp_path / "store.zarr"
     ended = xct(capsys, "submit", config, "--partition", "short", "--account", "a1", "--sbatch", "--qos=x --nice=5")

@@ -236,6 +236,7 @@ def test_named_regions_calibrate_and_the_third_is_a_check(series):
         )
 
 
+@pytest.mark.slow
 def test_displacement_and_strain_on_nodes(series):
     run(series, settings(local={"window": 16, "spacing": 8}))
     table = series.read_table("displacement")
