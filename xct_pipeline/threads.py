@@ -9,7 +9,7 @@ from collections.abc import Callable
 BEGIN_S = 10.0  # that a thread may take to its first step
 
 
-def begin(work: Callable[[], None]) -> None:
+def begin_thread(work: Callable[[], None]) -> None:
     """Start a thread that does not keep the process alive.
 
     Not ``threading.Thread``: its start waits for ever for a thread that finds no memory for its first step.

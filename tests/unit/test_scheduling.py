@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 
-from xct_pipeline.engine import parcels, scheduling
+from xct_pipeline.engine import parcels, scheduling, waiting
 from xct_pipeline.engine.resources import BASE_BYTES, Need, Resources
 from xct_pipeline.engine.scheduling import cluster_of, run_tasks
 from xct_pipeline.store.files import RefusedError
@@ -80,6 +80,17 @@ def test_one_cluster_serves_all_steps_of_a_run(tmp_path):
         assert distributed.default_client() is first
     assert sorted(int(part["map"][0]) for part in found) == [0, 1, 2]
     assert not (tmp_path / "parcels").exists()
+
+
+def test_the_refusal_of_small_workers_says_how_many_threads_they_have():
+    class Client:  # what a scheduler answers
+        def run_on_scheduler(self, function):
+            return {"tcp://a:1": (3, 0), "tcp://b:2": (4, BASE_BYTES + 30 * MB)}
+
+    limits, watch = Resources(2, 10**10, "tcp://s:3"), waiting.Watch(None, "tcp://s:3")
+    with pytest.raises(RefusedError) as refused:
+        scheduling._refuse_small_workers(Client(), Need("x", 1, 10 * MB), limits, watch)
+    assert "x needs 578.15 MiB for the 4 threads of tcp://b:2, whose limit is" in str(refused.value)
 
 
 @pytest.mark.slow

@@ -20,10 +20,10 @@ from typing import Any
 
 from dask.utils import format_bytes
 
-from xct_pipeline import threads
 from xct_pipeline.engine import parcels, waiting
 from xct_pipeline.engine.resources import BASE_BYTES, Need, Resources, local_processes
 from xct_pipeline.store.files import RefusedError
+from xct_pipeline.threads import begin_thread
 
 log = logging.getLogger("xct")
 
@@ -94,7 +94,7 @@ def run_threads(
             ended.set()
 
     tasks = [delayed(work, pure=False)(call) for call in calls]
-    threads.begin(schedule)
+    begin_thread(schedule)
     try:
         for _ in tasks:
             result = finished.get()
@@ -277,6 +277,6 @@ def _refuse_small_workers(client: Any, need: Need, limits: Resources, watch: wai
         wanted = BASE_BYTES + count * need.task_bytes
         if 0 < limit < wanted:
             raise RefusedError(
-                f"--cluster {limits.cluster}: {need.name} needs {format_bytes(wanted)} for the {threads} threads of "
+                f"--cluster {limits.cluster}: {need.name} needs {format_bytes(wanted)} for the {count} threads of "
                 f"{address}, whose limit is {format_bytes(limit)}; start workers with fewer threads or more memory"
             )

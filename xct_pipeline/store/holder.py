@@ -22,11 +22,11 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from xct_pipeline import threads
 from xct_pipeline.inputs import read_bytes
 from xct_pipeline.names import check_name
 from xct_pipeline.store import layout
 from xct_pipeline.store.files import PARTIAL, STATE, RefusedError, write_atomic
+from xct_pipeline.threads import begin_thread
 
 LOCK = f"{STATE}/lock"
 PATIENCE_S = 0.5  # that a run waits for the lock: whoever asks about a run that was killed takes it for a moment
@@ -168,7 +168,7 @@ def _noting(seat: _Seat) -> Iterator[None]:
                 os.utime(seat.note)
 
     try:
-        threads.begin(renew)
+        begin_thread(renew)
         yield
     finally:
         ended.set()
