@@ -9,7 +9,7 @@ import typer
 
 from xct_pipeline.cli.kinds import kind_of
 from xct_pipeline.cli.options import JsonFlag, print_json
-from xct_pipeline.cli.terminal import tell
+from xct_pipeline.cli.terminal import complain, error_console, quiet, tell
 
 
 def info(
@@ -99,23 +99,52 @@ def cite(store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")
 def export(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")],
     format: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--format",
-            help="tiff (slices), imagej (hyperstack), hdf5, nexus (NXtomoproc), vtk (ParaView), nrrd, raw, npy.",
+            help="tiff (slices, the default), imagej (hyperstack), hdf5, nexus (NXtomoproc), vtk (ParaView), nrrd, "
+            "raw, npy.",
         ),
-    ] = "tiff",
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder (default: beside the store).")] = None,
     scan: Annotated[list[str] | None, typer.Option(help="Only these scans (names).")] = None,
     image: Annotated[
         list[str] | None, typer.Option(help="volumes (the default), registered, labels, density, areal ..., or all.")
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Write the whole store into a bucket, such as s3://bucket/name.zarr."),
     ] = None,
 ) -> None:
     """Write volumes and all other images in the formats of other tools, with voxel size, unit and time.
 
     Example: xct export store.zarr --format vtk --image registered --image areal
     """
+    if to is not None:
+        if format is not None or output is not None or scan or image:
+            raise ValueError("--to writes the whole store as it is: leave out --format, --output, --scan and --image")
+        _upload(store, to)
+        return
     from xct_pipeline.store.export import export_store
 
-    for written in export_store(store, format, output, scan, tuple(image or ("volumes",))):
+    for written in export_store(store, format or "tiff", output, scan, tuple(image or ("volumes",))):
         tell(f"wrote {written}")
+
+
+def _upload(store: Path, address: str) -> None:
+    """Write a store into a bucket, with a bar on a terminal."""
+    from dask.utils import format_bytes
+    from rich.progress import DownloadColumn, Progress
+
+    from xct_pipeline.store.upload import upload_store
+
+    hidden = quiet() or not error_console().is_terminal
+    with Progress(*Progress.get_default_columns(), DownloadColumn(), console=error_console(), disable=hidden) as bar:
+        task = bar.add_task("writing", total=None)
+        done = upload_store(store, address, lambda sent, total: bar.update(task, completed=sent, total=total))
+    for image in done.unfinished:
+        complain(f"not finished, and empty where it is not: {image}")
+    parts = [f"wrote {done.sent} files ({format_bytes(done.nbytes)})" if done.sent else "nothing to write"]
+    parts += [f"{done.kept} were there already"] if done.kept else []
+    parts += [f"{done.removed} of an earlier upload removed"] if done.removed else []
+    tell(f"{address}: {', '.join(parts)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -31,8 +30,6 @@ def verify(
 
     Example: xct verify store.zarr --repair
     """
-    import contextlib
-
     from xct_pipeline.store import verify as checks
     from xct_pipeline.store.files import StoreError
     from xct_pipeline.store.store import Store
@@ -40,7 +37,7 @@ def verify(
     there = Store(store)
     if not there.exists():
         raise StoreError(f"{store} is no store of xct")
-    with there.lock() if repair or os.access(there.state, os.W_OK) else contextlib.nullcontext():
+    with there.lock() if repair else there.still():
         verdict = checks.verify(there, deep)
         left = checks.repair(there, verdict.problems) if repair else verdict.problems
     if as_json:

@@ -9,17 +9,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import zarr
 
 from xct_pipeline.inputs import clean
 from xct_pipeline.outputs import written_whole
 from xct_pipeline.store import layout
-from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.files import RefusedError, StoreError
 
 SCHEMES = ("http", "https", "s3", "gs", "gcs", "abfs", "az")
-SILENT_S = 30.0  # without a byte, after which a web server is given up
+SILENT_S = 30.0  # without a byte, after which a server is given up
+RETRIES = 2  # of what an object server did not answer
 EXTRA = 'it needs fsspec and what speaks this protocol: pip install "xct-pipeline[remote]"'
 
 
@@ -29,9 +30,13 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
     return bool(mark) and scheme.lower() in SCHEMES
 
 
-def _options(url: str) -> dict[str, Any]:
+def options(url: str) -> dict[str, Any]:
     """Return options of fsspec with which a server that does not answer is not waited for without end."""
-    if not url.lower().startswith("http"):
+    scheme = url.partition("://")[0].lower()
+    if scheme == "s3":
+        silent = {"connect_timeout": SILENT_S, "read_timeout": SILENT_S, "retries": {"max_attempts": RETRIES}}
+        return {"config_kwargs": silent}
+    if not scheme.startswith("http"):
         return {}
     import aiohttp
 
@@ -39,17 +44,20 @@ def _options(url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _reaching(url: str) -> Iterator[None]:
+def reaching(url: str, verb: Literal["read", "written"] = "read") -> Iterator[None]:
     """Turn whatever goes wrong on the way into one line."""
     try:
         yield
-    except StoreError:
+    except (StoreError, RefusedError):
         raise
     except ImportError as error:
         raise StoreError(f"{url}: {EXTRA} ({error})") from None
     except Exception as error:
         reason = " ".join(clean(str(error)).split())[:200] or type(error).__name__
-        raise StoreError(f"{url}: cannot be read ({reason}); check the address and the rights to read it") from None
+        right = {"read": "read", "written": "write"}[verb]
+        raise StoreError(
+            f"{url}: cannot be {verb} ({reason}); check the address and the rights to {right} it"
+        ) from None
 
 
 def remote_attributes(url: str) -> dict[str, Any]:
@@ -60,8 +68,8 @@ def remote_attributes(url: str) -> dict[str, Any]:
     StoreError
         There is none at that address, or it cannot be reached.
     """
-    with _reaching(url):
-        return dict(zarr.open_group(url, mode="r", storage_options=_options(url)).attrs.asdict())
+    with reaching(url):
+        return dict(zarr.open_group(url, mode="r", storage_options=options(url)).attrs.asdict())
 
 
 def remote_array(url: str) -> Any:
@@ -72,8 +80,8 @@ def remote_array(url: str) -> Any:
     StoreError
         There is none at that address, or it cannot be reached.
     """
-    with _reaching(url):
-        return zarr.open_array(url, mode="r", storage_options=_options(url))
+    with reaching(url):
+        return zarr.open_array(url, mode="r", storage_options=options(url))
 
 
 def fetch_report(url: str, folder: Path) -> Path:
@@ -85,10 +93,10 @@ def fetch_report(url: str, folder: Path) -> Path:
         There is none, or it cannot be reached.
     """
     place = f"{url.rstrip('/')}/{layout.REPORT}"
-    with _reaching(place):
+    with reaching(place):
         import fsspec
 
-        with fsspec.open(place, "rb", **_options(place)) as stream:
+        with fsspec.open(place, "rb", **options(place)) as stream:
             data = stream.read()
     stem = url.rstrip("/").rsplit("/", 1)[-1].partition(".")[0]
     file = folder / f"{stem}_{layout.REPORT}"

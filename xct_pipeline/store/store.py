@@ -211,6 +211,16 @@ class Store:
         with held(self.path, scan):
             yield
 
+    def still(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which no run changes the store; one that cannot be written to has none.
+
+        Raises
+        ------
+        RefusedError
+            A run does.
+        """
+        return self.lock() if os.access(self.state, os.W_OK) else contextlib.nullcontext()
+
     def prepare(self, image: Image) -> bool:
         """Create an image's group and arrays, or continue those that are there.
 
