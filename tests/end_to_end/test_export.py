@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
+from datetime import datetime
 from pathlib import Path
 
 import h5py
@@ -97,9 +100,21 @@ def test_nexus_has_axes_units_and_provenance(small_series: Path, series: Series,
         assert data["time"][()] == pytest.approx(TIMES_S[0])
         process = entry["reconstruction"]
         assert process["program"][()] == b"xct-pipeline"
+        assert datetime.fromisoformat(process["date"][()].decode()).tzinfo is not None
         assert b"scan_1.nxs" in process["parameters/raw_file"][()]
         assert json.loads(process["parameters/configuration"][()])["variation"]["species"] == "Na"
         assert np.array_equal(data["data"][()], plane(series, "variation/density", "scan_1"), equal_nan=True)
+
+
+def test_a_validator_of_nexus_finds_no_fault(small_series: Path, tmp_path: Path) -> None:
+    """Its only words are of what is optional and absent."""
+    pytest.importorskip("punx")
+    files = list(export_store(small_series, "nexus", tmp_path, TWO[:1], ["volumes", "areal", "labels"]))
+    for file in files:
+        ended = subprocess.run([sys.executable, "-m", "punx.main", "validate", file], capture_output=True, text=True)
+        counts = dict(re.findall(r"^(OK|WARN|ERROR) +(\d+) ", ended.stdout, re.MULTILINE))
+        assert int(counts["OK"]) > 50, ended.stderr
+        assert (counts["WARN"], counts["ERROR"]) == ("0", "0"), ended.stdout
 
 
 def test_vtk_lists_times_and_says_spacing(small_series: Path, series: Series, tmp_path: Path) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import socket
 import sys
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command import xct
+from served import served
 
 from xct_pipeline import open_volume
 from xct_pipeline.store.files import StoreError
@@ -22,44 +20,10 @@ from xct_pipeline.store.remote import is_remote
 pytest.importorskip("aiohttp")
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-class WithRanges(Quiet):
-    """Serves parts of files, as every object server does and Python's own does not."""
-
-    def send_head(self):
-        asked = self.headers.get("Range", "")
-        path = Path(self.translate_path(self.path))
-        if not asked.startswith("bytes=") or not path.is_file():
-            return super().send_head()
-        size = path.stat().st_size
-        first, last = asked.removeprefix("bytes=").split("-")
-        start = int(first) if first else size - int(last)
-        stop = min(size, int(last) + 1) if first and last else size
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
-        self.send_header("Content-Length", str(stop - start))
-        self.end_headers()
-        stream = path.open("rb")
-        stream.seek(start)
-        import io
-
-        part = io.BytesIO(stream.read(stop - start))
-        stream.close()
-        return part
-
-
 @pytest.fixture(scope="module")
 def address(small_series: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(WithRanges, directory=str(small_series.parent)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/store.zarr"
-    server.shutdown()
-    server.server_close()
+    with served(small_series.parent) as root:
+        yield f"{root}/store.zarr"
 
 
 def test_values_coordinates_and_scans_are_those_on_the_disk(address: str, small_series: Path) -> None:

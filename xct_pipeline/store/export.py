@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -180,17 +181,19 @@ def _exported(series: Series, path: str, scan: str, t: int | None, name: str) ->
         scan,
         time if known else None,
         path,
-        _about(series, scan),
+        _about(series, path, scan),
     )
 
 
-def _about(series: Series, scan: str) -> dict[str, Any]:
+def _about(series: Series, path: str, scan: str) -> dict[str, Any]:
     facts = series.facts.get(scan, {})
+    written = (series.store.path / path / "zarr.json").stat().st_mtime
     return {
         "program": "xct-pipeline",
         "version": series.versions.get("xct-pipeline", ""),
         "files": series.files.get(scan, []),
         "config": series.config,
+        "date": datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds"),
         "start": facts.get("start"),
         "sample": facts.get("sample"),
         "store": series.store.path.name,

@@ -37,6 +37,7 @@ def _write(target: Path, images: Sequence[Exported]) -> None:
             data["time"].attrs["units"] = "s"
         values = data.create_dataset("data", shape=exported.shape, dtype=exported.dtype, chunks=exported.by_planes)
         values.attrs["units"] = exported.unit
+        values.attrs["transform"], values.attrs["offset"], values.attrs["scaling"] = "none", 0.0, 1.0  # as they stand
         values.attrs["interpretation"] = "scalar" if exported.axes == "zyx" else "image"
         for z, plane in enumerate(exported.planes()):
             values[z if exported.axes == "zyx" else ...] = plane
