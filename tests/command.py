@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -62,10 +63,10 @@ def start(
     )
 
 
-def read_terminal(leader: int) -> bytes:
-    """Read what is shown on a terminal until its other end is closed."""
+def read_terminal(leader: int, until: bytes = b"") -> bytes:
+    """Read what is shown on a terminal until its other end is closed, or until something is shown."""
     shown = b""
-    while True:
+    while not until or until not in re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown):
         try:
             part = os.read(leader, 4096)
         except OSError:  # the other end was closed
@@ -73,6 +74,7 @@ def read_terminal(leader: int) -> bytes:
         if not part:
             return shown
         shown += part
+    return shown
 
 
 def shell(*args: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 300) -> Ended:

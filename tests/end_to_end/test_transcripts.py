@@ -9,6 +9,7 @@ import fcntl
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import termios
@@ -42,8 +43,11 @@ region = { cylinder = { z = [24, 40], radius = -30.0 } }
 """
 
 
-def typed(folder: Path, columns: int, *arguments: str) -> tuple[int, str]:
-    """Type a command in a terminal of so many columns; return its exit code and what was shown, without colours."""
+def typed(folder: Path, columns: int, *arguments: str, until: str = "") -> tuple[int, str]:
+    """Type a command in a terminal of so many columns; return its exit code and what was shown, without colours.
+
+    With `until`, Ctrl-C is pressed as soon as that is shown.
+    """
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
@@ -54,15 +58,32 @@ def typed(folder: Path, columns: int, *arguments: str) -> tuple[int, str]:
         stdout=follower,
         stderr=follower,
         env={**env, "TERM": "xterm"},
-        preexec_fn=heeded,
+        preexec_fn=at_terminal,
     )
     os.close(follower)
-    shown = read_terminal(leader)
+    shown = read_terminal(leader, until.encode())
+    if until:
+        os.write(leader, b"\x03")
+        shown += read_terminal(leader)
     os.close(leader)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r\n", "\n")
     text = re.sub(r"(?m)^.*\r", "", text)  # what the bar has drawn over
     assert "\x1b" not in text
     return process.wait(timeout=120), text
+
+
+def at_terminal() -> None:
+    """Let a process be what the keys of its terminal reach."""
+    heeded()
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def steady(text: str) -> str:
+    """Return what a run says without what depends on the machine and on what was measured, such as rows that wrap."""
+    lines = text.splitlines()
+    kept = [line for line in lines if not re.match(r"INFO +compil|WARNING|  +\S|│|.* left\b", line)]
+    return without_figures("\n".join(line.rstrip() for line in kept) + "\n")
 
 
 def without_figures(text: str) -> str:
@@ -118,3 +139,26 @@ def test_what_is_said_of_a_finished_store(command: str, columns: int, small_seri
         assert text.splitlines()[-1].startswith("report: ")
         text = re.sub(r"(?ms)^\d+ warnings?:\n.*(?=^report: )", "", text)  # those depend on what was measured
     compare(command.split()[0], columns, without_figures(text))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [80, 140])
+def test_a_run_that_is_interrupted_and_resumed(columns: int, series: Path, tmp_path: Path) -> None:
+    """Ctrl-C ends it with one line and exit code 130, and the second one tells what was reused."""
+    for file in (*series.glob("*.nxs"), series / "run.toml", *series.glob("*.csv")):
+        shutil.copy(file, tmp_path)
+    ended, text = typed(tmp_path, columns, "run", "run.toml", until="2/4 registration: ")
+    assert ended == 130, text
+    compare("interrupted", columns, steady(text.replace(str(tmp_path), "FOLDER")))
+    ended, text = typed(tmp_path, columns, "run", "run.toml")
+    assert ended == 0, text
+    assert re.search(r"reused \d+ shards? and \d+ estimates?", text)
+    compare("resumed", columns, steady(text.replace(str(tmp_path), "FOLDER")))
+
+
+@pytest.mark.slow
+def test_the_demo_and_the_demo_again(tmp_path: Path) -> None:
+    for columns in (80, 140):
+        ended, text = typed(tmp_path, columns, "demo", "cell")
+        assert ended == 0, text
+        compare("demo", columns, steady(text.replace(str(tmp_path), "FOLDER")))
