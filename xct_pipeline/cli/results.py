@@ -59,19 +59,41 @@ def view(
     open_viewer(path)
 
 
-def report(store: Annotated[str, typer.Argument(metavar="STORE", help="A store, or its address (https, s3).")]) -> None:
+def report(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A store, or its address (https, s3).")],
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write its static pictures instead: SVG, PNG at 300 dpi, CSV of the values."),
+    ] = None,
+) -> None:
     """Write the HTML report of a store again, from the store alone; fetch that of a store elsewhere.
 
-    Example: xct report store.zarr
+    Example: xct report store.zarr --figures for_the_paper
     """
     from xct_pipeline.store.remote import fetch_report, is_remote
 
+    if figures is not None:
+        _write_figures(store, figures)
+        return
     if is_remote(store):
         tell(f"wrote {fetch_report(store, Path())}, the report that lies there")
         return
     from xct_pipeline.report import write_report
 
     tell(f"wrote {write_report(Path(store))}")
+
+
+def _write_figures(store: str, folder: Path) -> None:
+    from xct_pipeline.report.static import write_figures
+    from xct_pipeline.store.remote import is_remote
+
+    if is_remote(store):
+        raise ValueError(f"{store}: pictures are drawn from a store on a disk; copy it first")
+    for file, words in write_figures(Path(store), folder):
+        if file is None:
+            complain(f"left out: {words}")
+        else:
+            tell(f"wrote {file}")
 
 
 def cite(store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")], as_json: JsonFlag = False) -> None:

@@ -27,11 +27,17 @@ INK = "#20262d"
 SMALL = 7.5
 
 
-def canvas(width: float, height: float) -> Any:
+def canvas(width: float, height: float) -> Figure:
     """Return a figure that lays itself out; sizes in inches, drawn at 100 CSS pixels per inch."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def set_gaps(figure: Figure, **gaps: float) -> None:
+    """Set the gaps between the axes of a canvas, by the names of matplotlib's constrained layout."""
+    engine: Any = figure.get_layout_engine()
+    engine.set(**gaps)
 
 
 def data_uri(figure: Figure, dpi: int = 170) -> str:
@@ -196,7 +202,7 @@ def hue(position: int, count: int) -> str:
 
 def show(ax: Axes, plane: Array, **style: Any) -> Any:
     """Draw a plane with row 0 at the bottom and its voxels seen."""
-    return ax.imshow(plane, origin="lower", interpolation="nearest", **style)
+    return ax.imshow(plane, origin="lower", interpolation="none", **style)
 
 
 def plain_unit(unit: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from xct_pipeline.report.drawing import (
     canvas,
     colour_bar,
     contrast,
-    data_uri,
     diverging,
     grey,
     grey_uri,
@@ -29,6 +28,9 @@ from xct_pipeline.report.drawing import (
     shown_scans,
     symmetric,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SIDE = 400
 SLICES = 48
@@ -131,7 +133,7 @@ def label_colours(labels: Level) -> dict[int, tuple[int, int, int]]:
 # ------------------------------------------------------------------------------------------------ registration
 
 
-def differences(contents: Contents) -> str:
+def differences(contents: Contents) -> Figure:
     """Draw each scan minus the reference before and after registration, on one scale."""
     fixed = open_level(contents, "registered", SIDE, contents.reference)
     others = [k for k in range(len(contents.scans)) if k != contents.reference]
@@ -170,14 +172,14 @@ def differences(contents: Contents) -> str:
             plain_axes(ax, f"{text}, rms {spread:.3g}")
             scale_bar(ax, plane.shape[1] * fixed.step, fixed.length, INK)
         row[0].set_ylabel(contents.scans[k], fontsize=8.5)
-    colour_bar(figure, shown, axes, f"difference, {fixed.unit}", extend="both")
-    return data_uri(figure)
+    colour_bar(figure, shown, list(axes.flat), f"difference, {fixed.unit}", extend="both")
+    return figure
 
 
 # ------------------------------------------------------------------------------------------------------ labels
 
 
-def labels(contents: Contents) -> str:
+def labels(contents: Contents) -> Figure:
     """Draw the labels of the reference and of the last scan in three planes, the volume beneath."""
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
@@ -209,4 +211,4 @@ def labels(contents: Contents) -> str:
             row[0].set_ylabel(scale, fontsize=SMALL)
     handles = [Patch(color=table[v], label=names[v]) for v in sorted(names) if v in present]
     figure.legend(handles=handles, loc="outside lower center", ncols=max(len(handles), 1), fontsize=8.5, frameon=False)
-    return data_uri(figure)
+    return figure

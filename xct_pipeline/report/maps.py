@@ -18,13 +18,13 @@ from xct_pipeline.report.drawing import (
     canvas,
     colour_bar,
     curve_axes,
-    data_uri,
     diverging,
     grey,
     length_text,
     plain_axes,
     plain_unit,
     scale_bar,
+    set_gaps,
     show,
     shown_scans,
     symmetric,
@@ -56,7 +56,7 @@ class View:
     spread: float
 
 
-def time_series(contents: Contents) -> str:
+def time_series(contents: Contents) -> Figure:
     """Draw the maps of every scan below the voltage profile, all on one diverging scale."""
     open_level(contents, "variation/density", PART_SIDE, 0)
     chosen = shown_scans(len(contents.scans), ROWS)
@@ -70,7 +70,7 @@ def time_series(contents: Contents) -> str:
     ratios = [1.75, 0.3, 0.74 * width, *(max(p.shape[0] / p.shape[1], 0.18) * width for p in planes)]
     ratios = ratios if voltage is not None else ratios[2:]
     figure = canvas(11, sum(ratios) + 0.9)
-    figure.get_layout_engine().set(hspace=0.012, wspace=0.012)
+    set_gaps(figure, hspace=0.012, wspace=0.012)
     grid = figure.add_gridspec(len(ratios), columns, height_ratios=ratios)
     first = len(ratios) - 4
     axes = [[figure.add_subplot(grid[first + row, column]) for row in range(4)] for column in range(len(chosen))]
@@ -91,7 +91,7 @@ def time_series(contents: Contents) -> str:
         ax = figure.add_subplot(grid[0, :])
         _profile(ax, contents, voltage, chosen)
         _leads(figure, ax, [column[0] for column in axes], contents, chosen)
-    return data_uri(figure)
+    return figure
 
 
 def _view(contents: Contents, t: int) -> View:
@@ -253,7 +253,7 @@ def _profile(ax: Axes, contents: Contents, voltage: tuple[Array, Array, str], ch
     other.spines[["top", "left"]].set_visible(False)
 
 
-def consecutive(contents: Contents) -> str:
+def consecutive(contents: Contents) -> Figure:
     """Draw the areal change between consecutive scans."""
     chosen, levels = _consecutive_levels(contents)
     size = _bin_size(contents, levels[0])
@@ -271,7 +271,7 @@ def consecutive(contents: Contents) -> str:
     for ax in axes[len(maps) :]:
         ax.set_visible(False)
     colour_bar(figure, shown, axes[: len(maps)], f"change, {plain_unit(levels[0].unit)}", extend="both")
-    return data_uri(figure)
+    return figure
 
 
 def consecutive_data(contents: Contents) -> dict[str, Any]:

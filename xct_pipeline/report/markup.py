@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from xct_pipeline.report.contents import AbsentError, Contents
+from xct_pipeline.report.drawing import data_uri
 from xct_pipeline.store import layout
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+    from matplotlib.figure import Figure
 
 
 TABLE_ROWS = 200
@@ -38,21 +41,23 @@ def chart_markup(figure: go.Figure) -> Markup:
     ).format(SCROLLS.format("chart"), kind, figure.layout.height or 380, Markup(data))
 
 
-def picture(
-    draw: Callable[[Contents], str], alt: str, data: Callable[[Contents], dict[str, Any]] | None = None
-) -> Callable[[Contents], Markup]:
-    """Return the panel of a static picture; `data` gives the numbers behind it, for the page's script to save."""
+@dataclass(frozen=True)
+class Picture:
+    """The panel of a static picture; `data` gives the numbers behind it, for the page's script to save."""
 
-    def drawn(contents: Contents) -> Markup:
+    draw: Callable[[Contents], Figure]
+    alt: str
+    data: Callable[[Contents], dict[str, Any]] | None = None
+
+    def __call__(self, contents: Contents) -> Markup:
+        """Draw the panel."""
         shown = Markup('<div class="pan" {}><img class="picture" alt="{}" src="{}"></div>').format(
-            SCROLLS.format("picture"), alt, draw(contents)
+            SCROLLS.format("picture"), self.alt, data_uri(self.draw(contents))
         )
-        if data is None:
+        if self.data is None:
             return shown
-        text = json.dumps(data(contents)).replace("<", "\\u003c")
+        text = json.dumps(self.data(contents)).replace("<", "\\u003c")
         return shown + Markup('<script type="application/json" class="maps">{}</script>').format(Markup(text))
-
-    return drawn
 
 
 def both(*parts: Callable[[Contents], Markup]) -> Callable[[Contents], Markup]:

@@ -95,6 +95,9 @@ for (const panel of document.querySelectorAll("article")) {
       canvas.getContext("2d").drawImage(image, 0, 0);
       give(base + (k ? "_" + (k + 1) : "") + ".png", canvas.toDataURL("image/png"));
     });
+    const typed = document.createElement("code");
+    typed.textContent = "xct report STORE --figures DIR";
+    line.append(" SVG, 300 dpi and values: ", typed);
   });
   for (const held of panel.querySelectorAll("script.maps")) {
     add("CSV", "maps", () => {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xct_pipeline.report import charts, conclusions, figures, maps, routes, verdicts, workflow
 from xct_pipeline.report.echem_sections import ELECTROCHEMISTRY
 from xct_pipeline.report.frames import frames
-from xct_pipeline.report.markup import both, chart, picture, table
+from xct_pipeline.report.markup import Picture, both, chart, table
 from xct_pipeline.report.methods import methods_panel
 from xct_pipeline.report.panel import Panel, Section
 from xct_pipeline.report.panels import (
@@ -34,7 +34,7 @@ SECTIONS: Sequence[Section] = (
                 "and its sum; below: its mean over the region from above (x–y), the front (x–z) and the side (y–z), "
                 "averaged over neighbours to still the noise of single voxels. One scale for all: losses blue, gains "
                 "red. The reference, whose change is zero, is shown as it looks.",
-                picture(maps.time_series, "time series of mass-variation maps below the voltage profile"),
+                Picture(maps.time_series, "time series of mass-variation maps below the voltage profile"),
                 conclusions.mass_says,
             ),
             Panel(
@@ -47,7 +47,7 @@ SECTIONS: Sequence[Section] = (
                 "From slice to map",
                 "One section of the last scan at each stage. Single voxels of a difference are noise: these are "
                 "means over nine planes, and the map is an integral over the region, in bins.",
-                picture(workflow.workflow, "from the reconstructed slice to the areal map"),
+                Picture(workflow.workflow, "from the reconstructed slice to the areal map"),
             ),
         ),
     ),
@@ -65,7 +65,7 @@ SECTIONS: Sequence[Section] = (
             Panel(
                 "Between consecutive scans",
                 "What changed from each scan to the next, in the same bins.",
-                picture(maps.consecutive, "areal change between consecutive scans", maps.consecutive_data),
+                Picture(maps.consecutive, "areal change between consecutive scans", maps.consecutive_data),
                 verdicts.largest_step,
             ),
         ),
@@ -151,7 +151,7 @@ SECTIONS: Sequence[Section] = (
             Panel(
                 "Materials",
                 "Labels laid over the registered volume, in the middle planes.",
-                picture(figures.labels, "labels over sections"),
+                Picture(figures.labels, "labels over sections"),
             ),
             Panel(
                 "Volume of each material",
@@ -169,7 +169,7 @@ SECTIONS: Sequence[Section] = (
                 "Before and after",
                 "Each scan minus the reference. What the motion left at edges before is gone after; "
                 "what stays is change and noise. One scale; rms of each picture in its title.",
-                picture(figures.differences, "differences before and after registration"),
+                Picture(figures.differences, "differences before and after registration"),
             ),
             Panel(
                 "Residuals",

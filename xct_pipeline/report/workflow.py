@@ -19,12 +19,12 @@ from xct_pipeline.report.drawing import (
     closure_words,
     colour_bar,
     contrast,
-    data_uri,
     diverging,
     grey,
     plain_axes,
     plain_unit,
     scale_bar,
+    set_gaps,
     show,
     symmetric,
 )
@@ -57,7 +57,7 @@ class Step:
     names: tuple[tuple[str, Any], ...] = ()
 
 
-def workflow(contents: Contents) -> str:
+def workflow(contents: Contents) -> Figure:
     """Draw one section of the last scan at every stage from its volume to the areal map."""
     areal, height, t = _areal(contents)
     makers: Sequence[Callable[[], Step]] = (
@@ -157,18 +157,18 @@ def _signed(contents: Contents, path: str, t: int, height: float, title: str, no
     )
 
 
-def _chain(steps: Sequence[Step]) -> str:
+def _chain(steps: Sequence[Step]) -> Figure:
     columns = 3 if len(steps) > 4 else len(steps)
     rows = -(-len(steps) // columns)
     figure = canvas(11, 3.35 * rows)
-    figure.get_layout_engine().set(wspace=0.06, hspace=0.04)
+    set_gaps(figure, wspace=0.06, hspace=0.04)
     axes = figure.subplots(rows, columns, squeeze=False)
     for k, ax in enumerate(axes.flat):
         if k >= len(steps):
             ax.set_visible(False)
             continue
         _draw(figure, ax, steps[k], k)
-    return data_uri(figure)
+    return figure
 
 
 def _draw(figure: Figure, ax: Axes, step: Step, k: int) -> None:
