@@ -45,6 +45,8 @@ PART_SIDE = 110
 BLUR, BLUR_SOLID = 1.5, 2.0
 """Standard deviation, voxels of the picture, of the Gaussian that single noisy voxels are averaged with."""
 
+TITLE_IN = 0.42  # inches: two lines above a column
+
 
 @dataclass(frozen=True)
 class View:
@@ -147,10 +149,12 @@ def _pristine(axes: Sequence[Any], contents: Contents, t: int, view: View) -> No
     known = np.concatenate([p[np.isfinite(p)] for p in planes])
     tone = (min(0.0, float(known.min())), 1.3 * float(np.percentile(known, 99)), 1.0) if known.size else (0.0, 1.0, 1.0)
     scale = f"black {tone[0]:.2g} to white {tone[1]:.2g} {unit}".replace("-", "−")
-    _title(axes[0], contents, t, f"reference, {scale}" if known.size else "reference")
+    _title(axes[0], contents, t, "reference")
     for ax, plane in zip(axes[1:], planes, strict=True):
         show(ax, plane, **grey(tone))
         plain_axes(ax)
+    if known.size:
+        axes[-1].set_xlabel(scale, fontsize=SMALL)
     scale_bar(axes[1], planes[0].shape[1] * part.step, part.level.length, INK)
 
 
@@ -188,16 +192,18 @@ def _solid(ax: Axes, view: View, limit: float, threshold: float) -> None:
 def _leads(figure: Figure, profile: Axes, tops: Sequence[Any], contents: Contents, chosen: Sequence[int]) -> None:
     """Lead from each scan on the profile to its column."""
     from matplotlib.patches import ConnectionPatch
+    from matplotlib.transforms import ScaledTranslation
 
     divisor, _ = time_unit(contents.times_s)
+    above = ScaledTranslation(0, TITLE_IN, figure.dpi_scale_trans)
     for ax, t in zip(tops, chosen, strict=True):
         if np.isfinite(contents.times_s[t]):
             figure.add_artist(
                 ConnectionPatch(
                     (contents.times_s[t] / divisor, 0.0),
-                    (0.5, 1.18),
+                    (0.5, 1.0),
                     profile.get_xaxis_transform(),
-                    ax.transAxes,
+                    ax.transAxes + above,
                     color=PALETTE[0],
                     linewidth=0.8,
                     linestyle=(0, (2, 2)),
