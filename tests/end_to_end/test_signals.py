@@ -57,7 +57,7 @@ def long_run(work) -> Path:
         ("planning", signal.SIGTERM),
         ("compiling", signal.SIGHUP),
         ("computing", signal.SIGINT),
-        ("computing", signal.SIGTERM),
+        pytest.param("computing", signal.SIGTERM, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_ends_a_run(long_run, moment, number):
