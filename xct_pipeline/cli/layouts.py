@@ -95,7 +95,7 @@ def print_found(found: Folder) -> None:
 
     table = Table(title=escape(clean(f"scans in {found.root}")))
     for column in ("scan", "found by", "projections", "degrees", "flats", "darks", "start", "missing"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in ("projections", "degrees", "missing"))
     for scan in found.scans:
         table.add_row(*(escape(clean(text)) for text in _row(scan)))
     if found.scans:
@@ -112,8 +112,8 @@ def _row(scan: Found) -> list[str]:
         f"{scan.projections}{parts}" if scan.projections else "?",
         "?" if scan.span_deg is None else f"{scan.span_deg:.4g}",
         *(_count(scan, kind) for kind in ("flat", "dark")),
-        "not known" if scan.start is None else scan.start.isoformat(sep=" ", timespec="seconds"),
-        "; ".join(scan.missing) or "nothing",
+        "?" if scan.start is None else scan.start.isoformat(sep=" ", timespec="seconds"),
+        "see below" if scan.missing else "nothing",
     ]
 
 
@@ -121,8 +121,7 @@ def _count(scan: Found, kind: Any) -> str:
     if scan.own.get(kind):
         return f"{scan.own[kind]}, its own"
     paired = scan.paired.get(kind, [])
-    names = dict.fromkeys(_called(reference) for reference in paired)
-    return f"{sum(r.count for r in paired)} of {', '.join(names)}" if paired else "none"
+    return str(sum(reference.count for reference in paired)) if paired else "none"  # which, is told below the table
 
 
 def _called(reference: Reference) -> str:
