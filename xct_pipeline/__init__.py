@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from xct_pipeline.planning.preview import find_centers, preview
     from xct_pipeline.report import write_report
     from xct_pipeline.simulation.simulate import simulate
-    from xct_pipeline.store.opened import open_table, open_volume
+    from xct_pipeline.store.series import open_table, open_volume
     from xct_pipeline.viewer import view
 
 __all__ = [
@@ -44,9 +44,9 @@ _MODULES = {
     "find_centers": "planning.preview",
     "load_config": "config.file",
     "open_scan": "acquisition",
-    "open_table": "store.opened",
+    "open_table": "store.series",
     "open_tiff_scan": "acquisition",
-    "open_volume": "store.opened",
+    "open_volume": "store.series",
     "parse_config": "config.file",
     "plan": "planning.plan",
     "preview": "planning.preview",

@@ -54,7 +54,7 @@ def configuration(p: Problem, phase: bool, stripe: bool) -> Any:
 def _ours(p: Problem, phase: bool = False, stripe: bool = True) -> Job:
     from xct_pipeline import pipeline
     from xct_pipeline.engine.resources import Resources
-    from xct_pipeline.store.opened import open_volume
+    from xct_pipeline.store.series import open_volume
 
     def one(q: Problem) -> Path:
         config = configuration(q, phase, stripe)

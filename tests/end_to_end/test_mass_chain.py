@@ -114,7 +114,7 @@ def test_images_of_the_store(series):
     attenuation = open_image(store / "variation/attenuation").values
     assert not attenuation[0].any()
     registered = open_image(store / "registered").values
-    np.testing.assert_array_equal(registered[0], Store(store).open("scans/scan_00/volume").values)
+    np.testing.assert_array_equal(registered[0], open_image(Store(store).path / "scans/scan_00/volume").values)
     np.testing.assert_array_equal(attenuation[2], registered[2] - registered[0])
     flags = open_image(store / "variation/flags").values
     low, high = truth["region"]["z"][0] - 4, truth["region"]["z"][0] - 1  # the ceramic's upper face

@@ -15,6 +15,7 @@ import xct_pipeline as xct
 from xct_pipeline.config import RegionOfInterest
 from xct_pipeline.config.file import load_config
 from xct_pipeline.store import layout
+from xct_pipeline.store.opened import open_image
 from xct_pipeline.store.store import Store
 from xct_pipeline.viewer import layers, window
 from xct_pipeline.viewer.times import duration
@@ -67,7 +68,7 @@ def test_the_segmentation_widget_labels_the_plane_of_the_scan_that_was_chosen(st
     config = load_config(store.parent / "run.toml")
     labels, thresholds, _, _ = plane_labels(config, name, 24)
     assert thresholds == pytest.approx((0.12, 0.44, 4.0))
-    written = Store(store).open(layout.MATERIALS)
+    written = open_image(Store(store).path / layout.MATERIALS)
     np.testing.assert_array_equal(labels, written[SCANS.index(name), 24])
 
 

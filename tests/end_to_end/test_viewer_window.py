@@ -24,6 +24,7 @@ from xct_pipeline import pipeline
 from xct_pipeline.config.file import load_config
 from xct_pipeline.demo import simulate_folder
 from xct_pipeline.planning import preview as previewing
+from xct_pipeline.store.opened import open_image
 from xct_pipeline.store.store import Store
 from xct_pipeline.viewer import window
 
@@ -579,7 +580,7 @@ def test_segment_moves_thresholds_paints_and_runs_to_what_was_seen(opened, finis
     pump(lambda: panel.control.worker is None)
     assert "finished" in panel.status.value
     assert load_config(finished / "run.toml").segmentation.z == [plane]
-    stored = Store(finished / "store.zarr").open("registered/labels/materials")
+    stored = open_image(Store(finished / "store.zarr").path / "registered/labels/materials")
     assert np.array_equal(np.asarray(stored[0, plane]), trained)
     assert "materials" in viewer.layers
 

@@ -13,7 +13,7 @@ from xct_pipeline.config import Config
 from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.simulation.simulate import SimulationSettings, simulate
-from xct_pipeline.store.opened import open_volume
+from xct_pipeline.store.series import open_volume
 
 cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(device.cuda_problem() is not None, reason=str(device.cuda_problem()))]

@@ -12,6 +12,7 @@ from xct_pipeline.engine import execution
 from xct_pipeline.engine.blocks import BlockOp, Pass, Region, inside, regions_of, size_of, widen
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.opened import open_image
 from xct_pipeline.store.store import Store
 
 LIMITS = Resources(2, 2 * 10**9)
@@ -89,11 +90,11 @@ def test_result_is_that_of_the_whole(tmp_path_factory, case, seed):
     assert result.counts == {"voxels": values.size}
     everything = tuple(slice(0, n) for n in shape)
     whole, _ = step.ops[0].function(values, everything, everything)
-    np.testing.assert_array_equal(store.open("a").values, whole)
+    np.testing.assert_array_equal(open_image(store.path / "a").values, whole)
     for level in range(1, step.image.levels):
         z, y, x = step.image.level_shape(level)
         n = 2**level
         means = whole[: z * n, : y * n, : x * n].astype(float).reshape(z, n, y, n, x, n).mean(axis=(1, 3, 5))
-        np.testing.assert_allclose(store.open("a", level).values, means, atol=1e-5)
+        np.testing.assert_allclose(open_image(store.path / "a", level).values, means, atol=1e-5)
     (again,) = execution.run_passes(store, [replace(step)], LIMITS)
     assert (again.computed, again.reused) == (0, len(step.shards()))

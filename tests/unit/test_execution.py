@@ -13,6 +13,7 @@ from xct_pipeline.engine.blocks import BlockOp, ImageSource, Pass, Reduction, Re
 from xct_pipeline.engine.resources import Resources, resources
 from xct_pipeline.store.files import RefusedError, StoreError, marker_file
 from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.opened import open_image
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 
@@ -66,14 +67,14 @@ def test_values_do_not_depend_on_the_shard(tmp_path, thickness):
     (result,) = execution.run_passes(store, [make_pass(thickness)], LIMITS)
     assert result.problem is None
     assert result.counts == {"seen": int(np.prod(SHAPE))}
-    np.testing.assert_array_equal(store.open("scans/a/volume").values, expected())
+    np.testing.assert_array_equal(open_image(store.path / "scans/a/volume").values, expected())
 
 
 def test_levels_are_exact_means(tmp_path):
     store = Store(tmp_path / "s.zarr")
     execution.run_passes(store, [make_pass()], LIMITS)
-    full = store.open("scans/a/volume").values.astype(float)
-    level = store.open("scans/a/volume", 1)
+    full = open_image(store.path / "scans/a/volume").values.astype(float)
+    level = open_image(store.path / "scans/a/volume", 1)
     n = level.shape
     mean = full[: 2 * n[0], : 2 * n[1], : 2 * n[2]].reshape(n[0], 2, n[1], 2, n[2], 2).mean(axis=(1, 3, 5))
     np.testing.assert_allclose(level.values, mean, atol=2e-7)
@@ -89,7 +90,7 @@ def test_second_run_reuses_everything_and_a_parameter_recomputes(tmp_path):
     (other,) = execution.run_passes(store, [make_pass(ops=(smooth_op(weight=0.25),))], LIMITS)
     assert (other.computed, other.reused) == (3, 0)
     assert other.changed == ("ops.smooth.weight: 0.5 -> 0.25",)
-    np.testing.assert_array_equal(store.open("scans/a/volume").values, expected(0.25))
+    np.testing.assert_array_equal(open_image(store.path / "scans/a/volume").values, expected(0.25))
 
 
 def test_version_of_an_operation_recomputes(tmp_path):
@@ -107,7 +108,7 @@ def test_lost_shard_and_torn_marker_are_recomputed(tmp_path):
     marker_file(store.path, step.name, (2, 0, 0)).write_text('{"finger')
     (again,) = execution.run_passes(store, [step], LIMITS)
     assert (again.computed, again.reused) == (2, 1)
-    np.testing.assert_array_equal(store.open("scans/a/volume").values, expected())
+    np.testing.assert_array_equal(open_image(store.path / "scans/a/volume").values, expected())
 
 
 def test_an_emptied_shard_is_computed_anew(tmp_path):
@@ -116,7 +117,7 @@ def test_an_emptied_shard_is_computed_anew(tmp_path):
     store.shard_files(step.image, (1, 0, 0))[0].write_bytes(b"")  # as a loss of power may leave it
     assert not execution.is_complete(store, step)
     assert execution.run_passes(store, [step], LIMITS)[0].computed == 1
-    np.testing.assert_array_equal(store.open("scans/a/volume").values, expected())
+    np.testing.assert_array_equal(open_image(store.path / "scans/a/volume").values, expected())
 
 
 @pytest.mark.parametrize("how", ["flipped byte", "cut short"])
@@ -128,12 +129,12 @@ def test_a_damaged_shard_is_named_and_computed_anew(tmp_path, how):
     data[len(data) // 3] ^= 0x10
     file.write_bytes(data if how == "flipped byte" else data[: len(data) // 2])
     with pytest.raises(StoreError, match=r"volume/0/c/1/0/0: damaged on the disk .* xct run computes it anew$"):
-        store.open("scans/a/volume").compute()
+        open_image(store.path / "scans/a/volume").compute()
     with pytest.raises(StoreError, match="damaged on the disk"):
         ImageSource(str(store.path / "scans/a/volume/0"), SHAPE, 4).read((slice(10, 20), slice(0, 40), slice(0, 90)))
     again = execution.run_passes(store, [step], LIMITS)[0]
     assert (again.computed, again.reused) == (1, 2)
-    np.testing.assert_array_equal(store.open("scans/a/volume").values, expected())
+    np.testing.assert_array_equal(open_image(store.path / "scans/a/volume").values, expected())
 
 
 def test_want_of_memory_is_no_damage(tmp_path, monkeypatch):
@@ -163,7 +164,7 @@ def test_flipped_byte_is_an_error_at_reading(tmp_path):
     data[len(data) // 3] ^= 0x10
     file.write_bytes(data)
     with pytest.raises(Exception, match=r"(?i)crc|checksum"):
-        store.open("scans/a/volume").compute()
+        open_image(store.path / "scans/a/volume").compute()
 
 
 def test_failure_of_one_pass_leaves_the_other(tmp_path):
@@ -192,7 +193,7 @@ def test_shards_of_nothing_but_the_fill_value_are_written_once(tmp_path, value):
     step = make_pass(ops=(BlockOp("blank", 1, blank),))
     execution.run_passes(store, [step], LIMITS)
     assert all(f.exists() for shard in step.shards() for f in store.shard_files(step.image, shard))
-    np.testing.assert_array_equal(store.open("scans/a/volume").values, value)
+    np.testing.assert_array_equal(open_image(store.path / "scans/a/volume").values, value)
     (again,) = execution.run_passes(store, [step], LIMITS)
     assert (again.computed, again.reused) == (0, 3)
 

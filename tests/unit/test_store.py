@@ -58,12 +58,12 @@ def test_equal_image_is_continued_and_another_made_anew(tmp_path):
 def test_coordinates_are_those_of_the_detector(tmp_path):
     store = Store(tmp_path / "s.zarr")
     store.prepare(IMAGE)
-    volume = store.open(IMAGE.path)
+    volume = open_image(store.path / IMAGE.path)
     np.testing.assert_allclose(volume.z, 2.5 * np.arange(8, 28))
     assert volume.attrs["units"] == "1/cm"
     assert {volume[axis].attrs["units"] for axis in volume.dims} == {"µm"}
     with pytest.raises(StoreError, match="levels 0 to 0"):
-        store.open(IMAGE.path, 3)
+        open_image(store.path / IMAGE.path, 3)
     with pytest.raises(StoreError, match="no OME-Zarr image"):
         open_image(store.path)
 

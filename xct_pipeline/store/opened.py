@@ -1,4 +1,4 @@
-"""What readers open: images with coordinates, volumes and tables of a store, on a disk or behind an address."""
+"""What readers open: an image with its coordinates, on a disk or behind an address."""
 
 from __future__ import annotations
 
@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.names import check_path
-from xct_pipeline.store import layout
 from xct_pipeline.store.derived import DerivedArray, image_attributes, open_array, open_remote, with_ome
 from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.image import SPATIAL
 from xct_pipeline.store.remote import is_remote, remote_attributes
 from xct_pipeline.store.stored_array import StoredArray
-from xct_pipeline.store.table_files import read_table
 
 if TYPE_CHECKING:
-    import pandas as pd
     import xarray as xr
 
 
@@ -105,32 +101,11 @@ def _labelled(attributes: Mapping[str, Any], array: StoredArray | DerivedArray, 
             image[axis["name"]].attrs["units"] = "µm"
         elif axis["name"] == "t" and "time_s" in xct:
             image["t"].attrs["units"] = "s"
-    return _with_scans(image, scans)
+    return with_scans(image, scans)
 
 
-def _with_scans(image: xr.DataArray, scans: Sequence[str]) -> xr.DataArray:
+def with_scans(image: xr.DataArray, scans: Sequence[str]) -> xr.DataArray:
     """Name the planes along t, where there is a name for each."""
     if not scans or len(scans) != image.sizes.get("t"):
         return image
     return image.assign_coords(scan=("t", [str(name) for name in scans]))
-
-
-def open_volume(store: str | os.PathLike[str], scan: str | None = None, level: int = 0) -> xr.DataArray:
-    """Open a scan's volume (z, y, x), or without `scan` the registered series (t, z, y, x); see `open_image`.
-
-    Along t of the series stand the times of the scans and, as the coordinate ``scan``, their names.
-    """
-    from xct_pipeline.store.series import Series
-
-    if is_remote(store):
-        path = layout.REGISTERED if scan is None else check_path(layout.VOLUME(scan=scan))
-        return open_image(f"{os.fspath(store).rstrip('/')}/{path}", level)
-    if scan is not None:
-        return open_image(Path(store) / check_path(layout.VOLUME(scan=scan)), level)
-    image = open_image(Path(store) / layout.REGISTERED, level)
-    return image if "scan" in image.coords else _with_scans(image, Series.open(store).along(layout.REGISTERED))
-
-
-def open_table(store: str | os.PathLike[str], name: str) -> pd.DataFrame:
-    """Read one of the store's tables, ``reconstruction`` for instance."""
-    return read_table(Path(store), name)

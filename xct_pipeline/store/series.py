@@ -21,11 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.inputs import read_bytes
-from xct_pipeline.names import shown
+from xct_pipeline.names import check_path, shown
 from xct_pipeline.store import layout
 from xct_pipeline.store.files import HEALED, StoreError, read_attributes
 from xct_pipeline.store.holder import Holder, holder_of
+from xct_pipeline.store.opened import open_image, with_scans
+from xct_pipeline.store.remote import is_remote
 from xct_pipeline.store.store import Store
+from xct_pipeline.store.table_files import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,7 +203,7 @@ class Series:
 
     def image(self, path: str, level: int = 0) -> xr.DataArray:
         """Open an image; see `xct_pipeline.store.opened.open_image`."""
-        return self.store.open(path, level)
+        return open_image(self.store.path / path, level)
 
     def volume(self, scan: str, level: int = 0) -> xr.DataArray:
         """Open a scan's volume (z, y, x) in its own frame.
@@ -344,3 +347,22 @@ def _guessed_order(store: Store, attributes: Mapping[str, Any]) -> tuple[str, ..
     times = attributes.get("times_s") or {}
     starts = {name: _number((times.get(name) or [None])[0]) for name in names}
     return tuple(sorted(natsorted(names), key=lambda name: math.inf if math.isnan(starts[name]) else starts[name]))
+
+
+def open_volume(store: str | os.PathLike[str], scan: str | None = None, level: int = 0) -> xr.DataArray:
+    """Open a scan's volume (z, y, x), or without `scan` the registered series (t, z, y, x); see `open_image`.
+
+    Along t of the series stand the times of the scans and, as the coordinate ``scan``, their names.
+    """
+    if is_remote(store):
+        path = layout.REGISTERED if scan is None else check_path(layout.VOLUME(scan=scan))
+        return open_image(f"{os.fspath(store).rstrip('/')}/{path}", level)
+    if scan is not None:
+        return open_image(Path(store) / check_path(layout.VOLUME(scan=scan)), level)
+    image = open_image(Path(store) / layout.REGISTERED, level)
+    return image if "scan" in image.coords else with_scans(image, Series.open(store).along(layout.REGISTERED))
+
+
+def open_table(store: str | os.PathLike[str], name: str) -> pd.DataFrame:
+    """Read one of the store's tables, ``reconstruction`` for instance."""
+    return read_table(Path(store), name)

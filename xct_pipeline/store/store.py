@@ -35,13 +35,11 @@ from xct_pipeline.store.files import (
 from xct_pipeline.store.holder import held, lease_folder
 from xct_pipeline.store.image import CHUNK, SPATIAL, Image, level_count, ome_metadata
 from xct_pipeline.store.marker import Marker, problem_of, read_marker, shard_files, write_marker
-from xct_pipeline.store.opened import open_image
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.store.table_files import read_table, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
 
 FORMAT = ownership.FORMAT
 KINDS: dict[str, type] = {
@@ -354,7 +352,3 @@ class Store:
     def read_table(self, name: str) -> pd.DataFrame:
         """Read ``tables/<name>.csv``: names as text, whatever they look like."""
         return read_table(self.path, name)
-
-    def open(self, path: str, level: int = 0) -> xr.DataArray:
-        """Open an image lazily as an xarray.DataArray with coordinates in micrometre (or pixels)."""
-        return open_image(self.path / path, level)
