@@ -307,9 +307,10 @@ def _over_time(
     raw = tuple(item.taken for item in plan.scans)
     sums = tuple(scan.row_sums for scan in result.scans)
     rays = tuple(scan.rays for scan in result.scans) if _fits_projections(plan) else ()
+    halves = tuple(None if scan.halves is None else scan.halves.digest for scan in result.scans)
     motions = registered.motions
     series = variation.RegisteredSeries(
-        names, failed, registered.reference, registered.volume, motions, raw, sums, rays
+        names, failed, registered.reference, registered.volume, motions, raw, sums, rays, halves
     )
     found = variation.run(plan.config, series, result.store, plan.limits, progress, steps)
     return replace(_with(result, found.passes, found.warnings), refused=found.refused)

@@ -88,6 +88,10 @@ def test_the_small_series_has_curves_numbers_and_a_panel(small_series):
         below = part[(part["correlation"] < part["half_bit"]) & (part["independent"] >= 2)]
         first = below["frequency_per_voxel"].min() if len(below) else np.inf
         assert 1 / rows.loc[name, "resolution_voxel"] == pytest.approx(min(first, 0.5), abs=1 / 40)
+    both = open_table(small_series, "noise")
+    assert tuple(both["scan"]) == SCANS[1:]
+    assert both["ratio"].between(0.9, 1.2).all()  # measured at two places by two means
+    assert (both["ratio_sums"] > 1.5).all()  # of sums: the noise of four flats is the same in both halves
     contents = read_contents(small_series)
     drawn = draw_panel(panel(), contents)
     assert not drawn["absent"]

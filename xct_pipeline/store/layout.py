@@ -387,6 +387,18 @@ _AREAL_NOISE = Table(
     ),
 )
 
+_NOISE = Table(
+    "noise",
+    "scan",
+    (
+        SCAN,
+        quantity("noise_quiet", "1/cm", "of a voxel of the difference to the reference, where nothing changes"),
+        quantity("noise_halves", "1/cm", "the same from even and odd projections, brought to that place"),
+        quantity("ratio", "1", "of the two"),
+        quantity("ratio_sums", "1", "the same of the sum over 8 x 8 x 8 voxels: above 1 by what both halves share"),
+    ),
+)
+
 _ROUTES = (
     Table(
         "mass_routes",
@@ -529,6 +541,7 @@ TABLES: Mapping[str, Table] = {
         _THICKNESS,
         _MASS_BALANCE,
         _AREAL_NOISE,
+        _NOISE,
         *_ROUTES,
         Table(
             "null",
