@@ -36,8 +36,8 @@ LEAST_PROJECTIONS = 16  # of a scan that is split
 VIEWS = 24  # projections in whose shadow the box is laid
 SMOOTH = 5  # columns: single bad ones are no shadow
 TOO_SMALL = f"no square of {halves.LEAST_SIDE} voxels lies in the sample"
-WORK = 8  # copies of a box that are held while halves are compared
-COMPARE_S, VOXEL_S, SAMPLE_S = 0.3, 4e-7, 2e-8  # CPU-seconds of a scan, per voxel of the box, per value that is sampled
+WORK = 9  # copies of a box that are held while halves are compared
+COMPARE_S, VOXEL_S, SAMPLE_S = 0.1, 1e-7, 2e-8  # CPU-seconds of a scan, per voxel of the box, per value that is sampled
 
 Square = tuple[slice, slice]
 
