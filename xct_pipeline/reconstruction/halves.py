@@ -24,7 +24,6 @@ Floats = npt.NDArray[np.float64]
 LAG = (6, 4, 4)  # of the autocovariance of the noise
 TAPER = 0.25  # share of each side of a box over which its window rises
 LEAST_SIDE, MOST_SIDE = 16, 384  # of a box in a slice
-LEAST_ROWS = 8
 SHELLS = 128  # at most
 SEVENTH = 1 / 7
 FEW = 2.0  # independent coefficients, below which a shell tells nothing
