@@ -15,6 +15,7 @@ from small_series import SCANS
 from test_orders_of_angles import ORDERS
 
 from xct_pipeline import open_table, open_volume
+from xct_pipeline.planning import halves as planned
 from xct_pipeline.report.contents import read_contents
 from xct_pipeline.report.page import draw_panel
 from xct_pipeline.report.panel import Panel
@@ -189,6 +190,16 @@ def test_a_scan_of_few_projections_says_so(tmp_path, capsys):
     row = run_of(Raw.make(np.linspace(0, 180, 13)), tmp_path / "few", capsys)
     assert row["halves"] == "not available: 13 projections are too few to be split"
     assert np.isnan(row["noise_halves"])
+
+
+def test_a_scan_whose_halves_fail_keeps_its_volume_and_says_so(tmp_path, capsys, monkeypatch):
+    def refuse(*arguments):
+        raise ValueError("a shard of its projections is damaged")
+
+    monkeypatch.setattr(planned, "measure", refuse)
+    row = run_of(Raw.make(), tmp_path / "failing", capsys)
+    assert row["halves"] == "not available: a shard of its projections is damaged"
+    assert open_volume(tmp_path / "failing" / "store.zarr", "scan").shape[1] > 90
 
 
 def test_a_volume_of_another_program_has_none_and_says_so(tmp_path, capsys):

@@ -13,6 +13,7 @@ from xct_pipeline.engine.steps import Steps
 from xct_pipeline.planning.estimates import Prepared
 from xct_pipeline.planning.scan import geometry_of_scan, halves_of_scan
 from xct_pipeline.reconstruction.steps.halves import TOO_SMALL, find_square, hindrance, square_step
+from xct_pipeline.scan import ScanError
 from xct_pipeline.store.store import Store
 
 
@@ -63,12 +64,14 @@ def _measured(config: Config, entry: Prepared, step: Pass, store: Store, limits:
     assert entry.fields is not None
     geometry = geometry_of_scan(config, scan, frame, axis)
     problem, square = hindrance(config.reconstruction, geometry), None
-    if not problem:
-        square = find_square(scan, frame, entry.fields, geometry, step, store, steps)
-        problem = "" if square is not None else TOO_SMALL
-    if problem:
-        steps.leave_out(name for name in (square_step(scan, frame).name, f"{scan.name}/halves") if name in steps)
-        return Halves(problem=f"not available: {problem}")
-    reduction = halves_of_scan(config, scan, frame, axis, step, square)
-    found = measure(store, reduction, limits, steps)
-    return Halves(found, reduction.digests()[0])
+    try:
+        if not problem:
+            square = find_square(scan, frame, entry.fields, geometry, step, store, steps)
+            problem = "" if square is not None else TOO_SMALL
+        if square is not None:
+            reduction = halves_of_scan(config, scan, frame, axis, step, square)
+            return Halves(measure(store, reduction, limits, steps), reduction.digests()[0])
+    except (ScanError, ValueError) as error:  # its volume is there all the same
+        problem = str(error)
+    steps.leave_out(name for name in (square_step(scan, frame).name, f"{scan.name}/halves") if name in steps)
+    return Halves(problem=f"not available: {problem}")

@@ -97,6 +97,11 @@ def resolved(contents: Contents) -> Sequence[str]:
         noise = plus_minus(float(row["noise_halves"]), float(row["noise_halves_sigma"]))
         where = f"in the box {row['halves']} of its volume"
         said.append(f"The noisiest scan is {row['scan']}: a voxel is uncertain by {noise} {_unit(known)}, {where}.")
+    without = table[table["halves"].astype(str).str.startswith("not available")]
+    if len(without):
+        row = without.iloc[0]
+        more = f" and {len(without) - 1} more" if len(without) > 1 else ""
+        said.append(f"Of {row['scan']}{more} this is {row['halves']}.")
     return said
 
 
