@@ -23,8 +23,9 @@ from xct_pipeline.engine.blocks import BlockOp, Pass, Reduction
 from xct_pipeline.engine.execution import load_kept
 from xct_pipeline.engine.steps import Steps
 from xct_pipeline.reconstruction.projector import project_slices
+from xct_pipeline.reconstruction.steps.halves import halves_step
 from xct_pipeline.reconstruction.steps.row_sums import Integrals, Rays, row_sums_step
-from xct_pipeline.reconstruction.steps.stage import Geometry
+from xct_pipeline.reconstruction.steps.stage import Geometry, volume_pass
 from xct_pipeline.registration.steps.stage import Motion, series_pass
 from xct_pipeline.scan import Axis
 from xct_pipeline.segmentation.steps import stage as segmentation
@@ -218,6 +219,12 @@ def projected(folder: Path) -> Iterator[tuple[str, int, np.ndarray]]:
         rows.append(Rows((np.moveaxis(lines, 0, 1) + noise).astype(np.float32)))
     sums = row_sums_step("golden", rows[0], geometry, (4, 4), 1.0)
     yield "row_sums", sums.version, _reduced(sums)
+    settings = config_of(Store(folder / "rays.zarr"), reconstruction={"fft": "scipy"}).reconstruction
+    whole = volume_pass("golden", rows[0], (), settings, geometry, (0, shape[0]), {}, LIMITS)
+    split = halves_step("golden", whole, settings, geometry, (slice(10, 30), slice(10, 30)), 0.0)
+    found = split.combine([split.chunk(split.source.read(region), region) for region in split.regions])
+    yield "halves.correlation", split.version, found["correlation"]
+    yield "halves.covariance", split.version, found["covariance"]
     store = Store(folder / "rays.zarr")
     store.claim({name: [name] for name in NAMES[:2]})
     fixed = str(store.path / reference_volume(shape).path / "0")

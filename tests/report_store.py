@@ -262,10 +262,18 @@ def write_tables(store: Store, loss: float = 1.0, scans: tuple[str, ...] = SCANS
                 "center_method": "registration",
                 "unit": "1/cm",
                 "voxel_size_um": VOXEL_UM,
+                "noise_halves": [0.41, 0.4, 0.44][:n],
+                "noise_halves_sigma": 0.003,
+                "resolution_voxel": [3.1, 3.0, 3.6][:n],
+                "resolution_um": [3.1 * VOXEL_UM, 3.0 * VOXEL_UM, 3.6 * VOXEL_UM][:n],
+                "resolution_seventh_voxel": [2.8, 2.7, 3.2][:n],
+                "resolution_seventh_um": [2.8 * VOXEL_UM, 2.7 * VOXEL_UM, 3.2 * VOXEL_UM][:n],
+                "halves": "z 0 to 64, y 20 to 60, x 20 to 60",
                 "problem": None,
             }
         ),
     )
+    _shells(store, scans)
     matrix = {f"m{i}{j}": [float(i == j) if j < 3 else 7.5 * k for k in range(n)] for i in range(3) for j in range(4)}
     store.write_table(
         "registration",
@@ -283,6 +291,20 @@ def write_tables(store: Store, loss: float = 1.0, scans: tuple[str, ...] = SCANS
     )
     _profiles(store, loss, scans)
     _electrochemistry(store, scans)
+
+
+def _shells(store: Store, scans: tuple[str, ...]) -> None:
+    frequency = (np.arange(20) + 0.5) / 40
+    correlation = 1 / (1 + np.exp(30 * (frequency - 0.3)))
+    columns = {
+        "frequency_per_voxel": frequency,
+        "frequency_per_um": frequency / VOXEL_UM,
+        "correlation": correlation,
+        "correlation_sigma": 0.01,
+        "half_bit": 0.1716 + 0.4 * np.exp(-20 * frequency),
+        "independent": 500.0,
+    }
+    store.write_table("shell_correlation", pd.concat([pd.DataFrame({"scan": s, **columns}) for s in scans]))
 
 
 def _profiles(store: Store, loss: float, scans: tuple[str, ...]) -> None:

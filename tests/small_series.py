@@ -48,6 +48,7 @@ def run_series(folder: Path) -> Path:
     current = np.where((time_s // 100) % 2 == 0, 1.0, -1.0)
     cycles = {"time_s": time_s * 60, "Ewe/V": 3.5 + 0.2 * current, "I/mA": current}
     pd.DataFrame(cycles).to_csv(folder / "cycles.csv", index=False)
+    config.write_text(config.read_text().replace("[reconstruction]\n", "[reconstruction]\nhalves = true\n"))
     with config.open("a") as file:
         file.write(
             '[electrochemistry.voltammetry]\nfile = "sweep.csv"\n[electrochemistry.cycling]\nfile = "cycles.csv"\n'

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from xct_pipeline.engine.steps import Outcome, Steps, Watch
 from xct_pipeline.planning.beginning import raw_facts, raw_files, refuse, refuse_disk, times_of
 from xct_pipeline.planning.estimates import Prepared, prepare
 from xct_pipeline.planning.finished import finished_centers, run_key
+from xct_pipeline.planning.halves import Halves, measure_halves
 from xct_pipeline.planning.one_scan import (
     digests_of,
     leave_out_unfinished,
@@ -37,11 +37,11 @@ from xct_pipeline.planning.one_scan import (
     shares_estimates,
 )
 from xct_pipeline.planning.plan import STAGES, Plan, last_stage, plan
-from xct_pipeline.planning.scan import pixel_um
+from xct_pipeline.planning.tables import write_scans
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.reconstruction.steps.row_sums import Rays
-from xct_pipeline.reconstruction.steps.table import table_row, volume_row, write_frames, write_table
+from xct_pipeline.reconstruction.steps.table import write_frames
 from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import AnyScan, ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
@@ -78,6 +78,7 @@ class ScanResult:
     warnings: tuple[str, ...] = ()
     problem: str | None = None
     row_sums: str | None = None  # hash under which the store keeps the sums of its sinograms' rows
+    halves: Halves | None = None  # what its even and odd projections tell, where that was asked for
     rays: Rays | None = None  # its sinograms, where they are fitted
 
 
@@ -306,9 +307,10 @@ def _over_time(
     raw = tuple(item.taken for item in plan.scans)
     sums = tuple(scan.row_sums for scan in result.scans)
     rays = tuple(scan.rays for scan in result.scans) if _fits_projections(plan) else ()
+    halves = tuple(None if scan.halves is None else scan.halves.digest for scan in result.scans)
     motions = registered.motions
     series = variation.RegisteredSeries(
-        names, failed, registered.reference, registered.volume, motions, raw, sums, rays
+        names, failed, registered.reference, registered.volume, motions, raw, sums, rays, halves
     )
     found = variation.run(plan.config, series, result.store, plan.limits, progress, steps)
     return replace(_with(result, found.passes, found.warnings), refused=found.refused)
@@ -362,7 +364,8 @@ def _volumes(
     if only_reconstructed:
         leave_out_unfinished(plan, prepared, store)
     results = _reconstruct(plan, prepared, store, progress, steps)
-    write_table(store, [_table_row(plan.config, *both) for both in zip(prepared, results, strict=True)])
+    ended = [(entry, scan.passes, scan.problem, scan.halves) for entry, scan in zip(prepared, results, strict=True)]
+    write_scans(plan.config, store, ended)
     return results
 
 
@@ -385,6 +388,10 @@ def _reconstruct(
         for name, result in zip(left, found, strict=True):
             done[name].append(result)
     sums = {} if not _maps_mass(plan) else _row_sums(plan, prepared, passes, done, store, steps)
+    halves: dict[str, Halves] = {}
+    if plan.config.reconstruction.halves:
+        whole = {name: found[-1] for name, found in passes.items() if not any(r.problem for r in done[name])}
+        halves = measure_halves(plan.config, prepared, whole, store, plan.limits, steps)
     results = []
     for entry in prepared:
         steps_done = tuple(done.get(entry.item.name, ()))
@@ -400,8 +407,8 @@ def _reconstruct(
         rays = None
         if _fits_projections(plan) and entry.item.name in sums:
             rays = entry.rays(plan.config, passes[entry.item.name][-1])
-        told = tuple(entry.warnings)
-        results.append(ScanResult(entry.item.name, entry.center, steps_done, told, problem, digest, rays))
+        told, split = tuple(entry.warnings), halves.get(entry.item.name)
+        results.append(ScanResult(entry.item.name, entry.center, steps_done, told, problem, digest, split, rays))
     return tuple(results)
 
 
@@ -433,12 +440,3 @@ def _row_sums(
         measure(store, step, plan.limits, steps)
         (digests[name],) = step.digests()
     return digests
-
-
-def _table_row(config: Config, entry: Prepared, result: ScanResult) -> dict[str, Any]:
-    scan, margin = entry.item.scan, entry.fields.margin if entry.fields is not None else None
-    if entry.item.volume is not None:
-        return volume_row(result.name, entry.item.volume, result.passes, result.problem)
-    pixel = None if scan is None else pixel_um(config, scan)
-    known = scan is not None
-    return table_row(result.name, known, result.center, entry.tilt, margin, pixel, result.passes, result.problem)

@@ -35,7 +35,8 @@ def ran_without_a_warning(capsys, config):
 
 
 def test_savu_from_tiff(capsys, data_folder, tmp_path):
-    ran_without_a_warning(capsys, savu_config(data_folder, tmp_path, "pixel_size_um = 10.0\nenergy_keV = 53.0\n"))
+    more = "pixel_size_um = 10.0\nenergy_keV = 53.0\n[reconstruction]\nhalves = true\n"
+    ran_without_a_warning(capsys, savu_config(data_folder, tmp_path, more))
     table = pd.read_csv(tmp_path / "savu.zarr/tables/reconstruction.csv").iloc[0]
     assert abs(table.center - 85.83) < 0.15
     assert table.center_sigma < 0.1
@@ -44,6 +45,13 @@ def test_savu_from_tiff(capsys, data_folder, tmp_path):
     assert volume.shape == (135, 160, 160)
     assert volume.attrs["units"] == "1/cm"
     assert np.isfinite(volume.values).all()
+    assert table.halves == "z 32 to 96, y 61 to 113, x 42 to 94"
+    box = volume.values[32:96, 61:113, 42:94]  # a mixed difference over z, y and x leaves the noise of high frequency
+    white = np.diff(np.diff(np.diff(box, axis=0), axis=1), axis=2).std() / np.sqrt(8)
+    assert 0.8 * white < table.noise_halves < 1.6 * white
+    curve = pd.read_csv(tmp_path / "savu.zarr/tables/shell_correlation.csv")
+    assert curve.correlation[curve.frequency_per_voxel < 0.2].min() > 0.9
+    assert curve.correlation[curve.frequency_per_voxel > 0.4].min() < 0.5
 
 
 def test_savu_without_pixel_size(capsys, data_folder, tmp_path):

@@ -13,7 +13,7 @@ from xct_pipeline.config import Config
 from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.simulation.simulate import SimulationSettings, simulate
-from xct_pipeline.store.series import open_volume
+from xct_pipeline.store.series import open_table, open_volume
 
 cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(device.cuda_problem() is not None, reason=str(device.cuda_problem()))]
@@ -33,14 +33,16 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return simulate(tmp_path_factory.mktemp("cell"), settings=SimulationSettings(scans=2, rows=40, angles=121))
 
 
-def volumes(scans: Any, folder: Any, on_device: bool, until: str, **correction: Any) -> list[np.ndarray[Any, Any]]:
+def volumes(
+    scans: Any, folder: Any, on_device: bool, until: str, halves: bool = False, **correction: Any
+) -> list[np.ndarray[Any, Any]]:
     """Run to the volumes, or to the registered ones."""
     config = Config.model_validate(
         {
             "output": str(folder / f"{on_device}.zarr"),
             "acquisition": {"scans": [str(file) for file in scans.scans], "pixel_size_um": 10.0, "energy_keV": 30.0},
             "correction": correction,
-            "reconstruction": {"center": 79.3},
+            "reconstruction": {"center": 79.3, "halves": halves},
             "registration": {},
         }
     )
@@ -59,6 +61,16 @@ def test_volumes_agree_with_the_host(scans: Any, tmp_path: Any, stripe: dict[str
         assert np.sqrt(np.mean((a - b) ** 2)) < 1e-4 * np.abs(a).max()
         # behind the phase's transform, values that are equal but for rounding may change places when they are sorted
         assert np.abs(a - b).max() < (2e-3 if options["phase"] == PHASE else 1e-4) * np.abs(a).max()
+
+
+def test_halves_agree_with_the_host(scans: Any, tmp_path: Any) -> None:
+    found = []
+    for where in (False, True):
+        volumes(scans, tmp_path, where, "reconstruction", halves=True)
+        found.append(open_table(tmp_path / f"{where}.zarr", "reconstruction"))
+    for column in ("noise_halves", "resolution_seventh_voxel"):
+        assert found[1][column].to_numpy() == pytest.approx(found[0][column].to_numpy(), rel=1e-3)
+    assert (found[1]["halves"] == found[0]["halves"]).all()
 
 
 def test_registered_volumes_agree_with_the_host(scans: Any, tmp_path: Any) -> None:

@@ -23,7 +23,7 @@ def says(title: str, contents: Contents) -> list[str]:
 
 def test_panels_that_conclude_say_something_of_a_finished_store(small_series: Path) -> None:
     contents = read_contents(small_series)
-    assert len(CONCLUDING) == 12
+    assert len(CONCLUDING) == 13
     for title in CONCLUDING:
         for sentence in says(title, contents):
             assert sentence.endswith("."), sentence
@@ -46,6 +46,8 @@ def test_panels_that_conclude_say_something_of_a_finished_store(small_series: Pa
 TERMS = ("noise", "registration", "calibration", "table", "energy", "closure")
 
 BY_TABLE = [
+    ("reconstruction", "resolution_voxel", np.nan, "Noise and resolution", "At no period does a voxel hold half a bit"),
+    ("reconstruction", "resolution_voxel", 2.0, "Noise and resolution", "half a bit down to periods of "),
     ("mass_balance", "sigma_mg", 100.0, "Maps beside the voltage profile", "below the decision limit"),
     ("mass_balance", "sigma_consecutive_mg", 100.0, "Between consecutive scans", "below the decision limit"),
     ("mass_routes", "sigma_difference_mg", 0.01, "Routes to the mass", "an error is larger than stated"),

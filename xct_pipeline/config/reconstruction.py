@@ -38,6 +38,8 @@ class ReconstructionBase(Section):
     """Axis near the edge of the detector: "auto" where a whole turn was taken, or the side on which the axis lies."""
     circle: bool = False
     """Set voxels outside the inscribed circle to zero."""
+    halves: bool = False
+    """Measure noise and resolution of each scan from reconstructions of its even and of its odd projections."""
 
 
 FilterName = Literal["ram-lak", "shepp-logan", "cosine", "hann", "hamming", "butterworth"]

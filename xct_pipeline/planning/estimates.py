@@ -43,21 +43,22 @@ class Prepared:
         """Return the passes that run, with what was estimated."""
         if self.item.volume is not None:
             return self.item.passes
-        scan, frame, axis = self._known()
+        scan, frame, axis = self.known()
         assert self.fields is not None
         return scan_passes(config, scan, frame, self.fields, axis, limits, store)
 
     def row_sums(self, config: Config, step: Pass) -> Reduction:
         """Return the step that sums the sinograms that the pass to the volume, with what was estimated, is made of."""
-        scan, frame, axis = self._known()
+        scan, frame, axis = self.known()
         assert self.fields is not None
         return sums_of_rows(config, scan, frame, self.fields.margin, axis, step)
 
     def rays(self, config: Config, step: Pass) -> Rays | None:
         """Return the sinograms that the pass to the volume, with what was estimated, is made of."""
-        return rays_of_scan(config, self.item, self._known()[2], step)
+        return rays_of_scan(config, self.item, self.known()[2], step)
 
-    def _known(self) -> tuple[Scan, Frame, Axis]:
+    def known(self) -> tuple[Scan, Frame, Axis]:
+        """Return a scan that starts as projections, its working frame, and its axis in columns of that."""
         scan, frame = self.item.scan, self.item.frame
         assert scan is not None
         assert frame is not None

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from xct_pipeline.engine.resources import Need, Resources
-from xct_pipeline.planning.one_scan import estimating_steps, part_of
+from xct_pipeline.planning.one_scan import part_of
 from xct_pipeline.planning.plan import Plan
-from xct_pipeline.planning.scan import ScanPlan
+from xct_pipeline.planning.scan import ScanPlan, estimating_steps
 
 START_S = 120.0  # until a job's process computes: libraries from a shared file system, kernels that are compiled
 
@@ -40,7 +40,7 @@ def scan_jobs(plan: Plan, items: Sequence[ScanPlan]) -> Job:
 def series_job(plan: Plan) -> Job:
     """Return what the stages over the series take; estimates of scans that failed are tried once more."""
     over = [step.need for stage in plan.stages[1:] for step in stage.steps]
-    job = job_of([*(step.need for step in estimating_steps(plan)), *over], plan.limits)
+    job = job_of([*(step.need for step in estimating_steps(plan.config, plan.scans)), *over], plan.limits)
     least = max(need.peak_bytes(_one(plan.limits)) for need in _needs(plan))
     return Job(job.cores, max(job.memory, least), job.seconds)  # a run is refused that has no memory for a step of its
 

@@ -9,13 +9,12 @@ from pathlib import Path
 import xct_pipeline
 from xct_pipeline.acquisition.steps import scan_identity
 from xct_pipeline.config import StripeDefects
-from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.execution import PassResult, finished_pass, is_complete
 from xct_pipeline.engine.record import read_ended, read_record
 from xct_pipeline.engine.steps import Stage, Step, Steps
 from xct_pipeline.planning.estimates import Prepared
 from xct_pipeline.planning.plan import STAGES, Plan, last_stage
-from xct_pipeline.planning.scan import ScanPlan, held_bytes, reconstruction_steps, with_held
+from xct_pipeline.planning.scan import ScanPlan, estimating_steps, held_bytes, reconstruction_steps, with_held
 from xct_pipeline.scan import ScanError
 from xct_pipeline.store import provenance
 from xct_pipeline.store.store import Store
@@ -49,16 +48,11 @@ def part_of(plan: Plan, item: ScanPlan) -> Plan:
     own = reconstruction_steps(plan.config, [item], sums)
     steps: tuple[Step, ...] = own
     if shares_estimates(plan):
-        every = estimating_steps(plan)
+        every = estimating_steps(plan.config, plan.scans)
         known = {step.name for step in every}
         others = held_bytes(plan.scans) - held_bytes([item])
         steps = (*every, *(with_held(step, others) for step in own if step.name not in known))
     return replace(plan, stages=(Stage("reconstruction", steps),))
-
-
-def estimating_steps(plan: Plan) -> tuple[Step, ...]:
-    """Return the steps that find what the passes of all scans need."""
-    return tuple(step for step in reconstruction_steps(plan.config, plan.scans) if not isinstance(step, Pass))
 
 
 def scan_key(plan: Plan, item: ScanPlan) -> str:

@@ -21,6 +21,7 @@ from xct_pipeline.engine.rounding import at_precision
 from xct_pipeline.engine.steps import Estimate, Step
 from xct_pipeline.reconstruction.center.find import LEAST_ANGLES, LEAST_COLUMNS
 from xct_pipeline.reconstruction.steps import stage as reconstruction
+from xct_pipeline.reconstruction.steps.halves import Square, halves_step, planned_square, square_step
 from xct_pipeline.reconstruction.steps.row_sums import Rays, rays_of, row_sums_step
 from xct_pipeline.reconstruction.steps.upright import given_tilt, tilt_step, upright_op
 from xct_pipeline.scan import AnyScan, Axis, Scan, ScanError
@@ -165,7 +166,7 @@ def scan_passes(
     upright = upright_op(frame, axis.tilt)
     ops = (*first, *correction.on_sinograms(config.correction, scan, frame, fields))
     ops = ops if upright is None else (*ops, upright)
-    geometry = reconstruction.geometry_of(config.reconstruction, scan, frame, axis, pixel_um(config, scan))
+    geometry = geometry_of_scan(config, scan, frame, axis)
     passes.append(
         at_precision(
             reconstruction.volume_pass(
@@ -189,8 +190,28 @@ def sums_of_rows(
     axis : Axis
         In columns of the working frame.
     """
-    geometry = reconstruction.geometry_of(config.reconstruction, scan, frame, axis, pixel_um(config, scan))
+    geometry = geometry_of_scan(config, scan, frame, axis)
     return row_sums_step(scan.name, step, geometry, margin, correction.correction_s(frame))
+
+
+def geometry_of_scan(config: Config, scan: Scan, frame: Frame, axis: Axis) -> reconstruction.Geometry:
+    """Return the geometry of a scan; `axis` is in columns of the working frame."""
+    return reconstruction.geometry_of(config.reconstruction, scan, frame, axis, pixel_um(config, scan))
+
+
+def halves_of_scan(
+    config: Config, scan: Scan, frame: Frame, axis: Axis, step: Pass, square: Square | None = None
+) -> Reduction:
+    """Return the step that compares even and odd projections, from the pass to the volume, as large as it may get.
+
+    Parameters
+    ----------
+    square : (y, x), optional
+        Of a slice, where it is known.
+    """
+    geometry = geometry_of_scan(config, scan, frame, axis)
+    square, before_s = square or planned_square(geometry), correction.correction_s(frame)
+    return halves_step(scan.name, step, config.reconstruction, geometry, square, before_s)
 
 
 def rays_of_scan(config: Config, item: ScanPlan, axis: Axis | None = None, step: Pass | None = None) -> Rays | None:
@@ -198,9 +219,7 @@ def rays_of_scan(config: Config, item: ScanPlan, axis: Axis | None = None, step:
     if item.scan is None or item.frame is None:
         return None
     nominal = nominal_axis(config, item.axis, item.frame)
-    pixel = pixel_um(config, item.scan)
-    geometry = reconstruction.geometry_of(config.reconstruction, item.scan, item.frame, axis or nominal, pixel)
-    return rays_of(step or item.passes[-1], geometry)
+    return rays_of(step or item.passes[-1], geometry_of_scan(config, item.scan, item.frame, axis or nominal))
 
 
 def held_bytes(scans: Sequence[ScanPlan]) -> int:
@@ -211,9 +230,25 @@ def held_bytes(scans: Sequence[ScanPlan]) -> int:
 
 def reconstruction_steps(config: Config, scans: Sequence[ScanPlan], sums: bool = False) -> tuple[Step, ...]:
     """Return the steps from the counts of some scans to their volumes, and to `sums` of their rows, as executed."""
-    known = [(item, item.scan, item.frame) for item in scans if item.scan is not None and item.frame is not None]
+    known = _with_frames(scans)
+    over_projections = [item.passes[0] for item, _, _ in known if len(item.passes) > 1]
+    volumes = [item.passes[-1] for item in scans if item.taken is not None]
+    steps = [*side_by_side(over_projections), *side_by_side(volumes)]
+    more: list[Step] = []
+    for item, scan, frame in known if sums else []:
+        axis = nominal_axis(config, item.axis, frame)
+        more.append(sums_of_rows(config, scan, frame, None, axis, item.passes[-1]))
+    for item, scan, frame in known if config.reconstruction.halves else []:
+        axis = nominal_axis(config, item.axis, frame)
+        more += [square_step(scan, frame), halves_of_scan(config, scan, frame, axis, item.passes[-1])]
+    held = held_bytes(scans)
+    return (*estimating_steps(config, scans), *(with_held(step, held) for step in (*steps, *more)))
+
+
+def estimating_steps(config: Config, scans: Sequence[ScanPlan]) -> tuple[Step, ...]:
+    """Return the steps that find what the passes of some scans need."""
     steps: list[Step] = []
-    judged = isinstance(config.correction.stripe, StripeDefects)
+    known, judged = _with_frames(scans), isinstance(config.correction.stripe, StripeDefects)
     for item, scan, frame in known:
         steps.append(fields_step(scan, frame))
         steps += [tilt_step(scan, frame)] if config.reconstruction.tilt == "auto" else []
@@ -222,13 +257,12 @@ def reconstruction_steps(config: Config, scans: Sequence[ScanPlan], sums: bool =
     if judged and known:
         steps.append(defects_step([frame for _, _, frame in known]))
     held = held_bytes(scans)
-    over_projections = [item.passes[0] for item, _, _ in known if len(item.passes) > 1]
-    volumes = [item.passes[-1] for item in scans if item.taken is not None]
-    steps += [*side_by_side(over_projections), *side_by_side(volumes)]
-    for item, scan, frame in known if sums else []:
-        axis = nominal_axis(config, item.axis, frame)
-        steps.append(sums_of_rows(config, scan, frame, None, axis, item.passes[-1]))
     return tuple(with_held(step, held) for step in steps)
+
+
+def _with_frames(scans: Sequence[ScanPlan]) -> list[tuple[ScanPlan, Scan, Frame]]:
+    """Return the scans that start as projections and can be used."""
+    return [(item, item.scan, item.frame) for item in scans if item.scan is not None and item.frame is not None]
 
 
 def with_held(step: Step, held_bytes: int) -> Step:

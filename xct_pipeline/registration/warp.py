@@ -117,24 +117,44 @@ def variance_factor(fraction: ArrayLike, order: str = "cubic") -> NDArray[np.flo
     array (...): variance of an interpolated voxel over that of a measured one. A diagnostic: errors of sums come
     from the autocovariance measured on the registered difference.
     """
+    return np.asarray(np.prod((cardinal_weights(fraction, order) ** 2).sum(axis=-1), axis=-1))
+
+
+def cardinal_weights(fraction: ArrayLike, order: str = "cubic") -> NDArray[np.float64]:
+    """Return the weights that measured voxels have in an interpolated one, prefilter included.
+
+    Parameters
+    ----------
+    fraction : array (...), the fractional part of the position along an axis in voxels
+    order : "linear", "cubic" or "quintic"
+
+    Returns
+    -------
+    array (..., voxels along the axis)
+    """
     f = np.mod(np.asarray(fraction, np.float64), 1.0)
     taps = prefilter_taps(order)
     response = np.concatenate([taps[:0:-1], taps])
     kernel = weights(f, order)
-    per_axis = np.zeros(f.shape)
-    for k in range(kernel.shape[-1] + len(response) - 1):
+    found = np.zeros((*f.shape, kernel.shape[-1] + len(response) - 1))
+    for k in range(found.shape[-1]):
         reach = np.arange(kernel.shape[-1])
         inside = reach[(k - reach >= 0) & (k - reach < len(response))]
-        per_axis += (kernel[..., inside] @ response[k - inside]) ** 2
-    return np.asarray(np.prod(per_axis, axis=-1))
+        found[..., k] = kernel[..., inside] @ response[k - inside]
+    return found
+
+
+def positions(transform: ArrayLike, shape: Sequence[int], count: int) -> NDArray[np.float64]:
+    """Return where `count` points along each axis of the reference lie in a volume: (z, y, x, 3), voxels."""
+    axes = [np.unique(np.linspace(0, n - 1, count).round()) for n in shape]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    a = np.asarray(transform, np.float64)
+    return np.asarray(points @ a[:, :3].T + a[:, 3])
 
 
 def mean_variance_factor(transform: ArrayLike, shape: Sequence[int], order: str = "cubic") -> float:
     """Return `variance_factor` averaged over a volume warped by `transform` (a rotation meets every fraction)."""
-    axes = [np.unique(np.linspace(0, n - 1, 24).round()) for n in shape]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    a = np.asarray(transform, np.float64)
-    return float(variance_factor(points @ a[:, :3].T + a[:, 3], order).mean())
+    return float(variance_factor(positions(transform, shape, 24), order).mean())
 
 
 def _halo(order: str) -> int:

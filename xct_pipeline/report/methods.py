@@ -168,6 +168,11 @@ def _reconstruction(found: Methods, settings: Settings, series: Series) -> None:
     if (turned != 0).any():
         text += f"; a tilt of the axis of up to {turned.abs().max():.2g} degrees was taken out by turning projections"
     found.say(text + ".")
+    if len(series.tables.get("shell_correlation", ())):
+        found.say(
+            "Noise and resolution of each scan were measured from volumes of its even and of its odd projections, by "
+            f"Fourier shell correlation and the half-bit criterion{found.cite('harauz', 'vanheel')}."
+        )
 
 
 def _registration(found: Methods, settings: Settings, series: Series) -> None:

@@ -36,6 +36,7 @@ REFERENCES: Mapping[str, Reference] = {
     "elam": Reference(
         "W. T. Elam, B. D. Ravel and J. R. Sieber, Radiat. Phys. Chem. 63, 121 (2002)", "10.1016/S0969-806X(02)00227-4"
     ),
+    "harauz": Reference("G. Harauz and M. van Heel, Optik 73, 146 (1986)"),
     "herman": Reference("G. T. Herman, Phys. Med. Biol. 24, 81 (1979)", "10.1088/0031-9155/24/1/008"),
     "lotufo": Reference(
         "A. X. Falcão, J. Stolfi and R. de Alencar Lotufo, IEEE Trans. Pattern Anal. Mach. Intell. 26, 19 (2004)",
@@ -58,6 +59,7 @@ REFERENCES: Mapping[str, Reference] = {
         "S. Titarenko, P. J. Withers and A. Yagola, Appl. Math. Lett. 23, 1489 (2010)", "10.1016/j.aml.2010.08.022"
     ),
     "tomopy": Reference("D. Gürsoy et al., J. Synchrotron Rad. 21, 1188 (2014)", "10.1107/S1600577514013939"),
+    "vanheel": Reference("M. van Heel and M. Schatz, J. Struct. Biol. 151, 250 (2005)", "10.1016/j.jsb.2005.05.009"),
     "vo2014": Reference("N. T. Vo et al., Opt. Express 22, 19078 (2014)", "10.1364/OE.22.019078"),
     "vo2015": Reference(
         "N. T. Vo, R. C. Atwood and M. Drakopoulos, Opt. Express 23, 32859 (2015)", "10.1364/OE.23.032859"

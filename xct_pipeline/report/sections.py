@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xct_pipeline.report import charts, conclusions, figures, maps, routes, verdicts, workflow
+from xct_pipeline.report import charts, conclusions, figures, maps, resolution, routes, verdicts, workflow
 from xct_pipeline.report.echem_sections import ELECTROCHEMISTRY
 from xct_pipeline.report.frames import frames
 from xct_pipeline.report.markup import Picture, both, chart, table
@@ -188,6 +188,14 @@ SECTIONS: Sequence[Section] = (
                 "Score of trial centres by two independent methods, about the one that was taken.",
                 chart(charts.centres),
                 verdicts.centres_agree,
+            ),
+            Panel(
+                "Noise and resolution",
+                "Volumes from even and from odd projections, correlated in shells of spatial frequency: 1 where both "
+                "show the same structure, 0 where there is only noise. Dotted lines mark where a curve falls below "
+                "half a bit of information per voxel; rings are the same in both halves and count as structure.",
+                chart(resolution.resolution),
+                resolution.resolved,
             ),
             Panel(
                 "Frames",

@@ -32,6 +32,8 @@ SUFFIXES: Mapping[str, str] = {
     "_um3": "micrometre3",
     "_deg": "degree",
     "_voxel": "voxel",
+    "_per_voxel": "1/voxel",
+    "_per_um": "1/micrometre",
     "_A": "A",
     "_Hz": "Hz",
     "_ohm": "ohm",

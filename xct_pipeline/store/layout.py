@@ -135,6 +135,20 @@ CAUSES = {
 
 # ---------------------------------------------------------------------------------------------------- tables
 
+_HALVES = (
+    quantity(
+        "noise_halves",
+        "1/cm",
+        "standard deviation of a voxel's noise, from even and odd projections; 1/pixel where its size is unknown",
+    ),
+    quantity("noise_halves_sigma", "1/cm", "its standard error"),
+    quantity("resolution_voxel", "voxel", "period down to which a voxel holds half a bit (correlation of halves)"),
+    quantity("resolution_um", "micrometre", "the same"),
+    quantity("resolution_seventh_voxel", "voxel", "period at which that correlation falls below 1/7"),
+    quantity("resolution_seventh_um", "micrometre", "the same"),
+    text("halves", "box of the volume that these were measured in, or why they are not available"),
+)
+
 _RECONSTRUCTION = Table(
     "reconstruction",
     "scan",
@@ -165,10 +179,25 @@ _RECONSTRUCTION = Table(
         count("stripe_columns", "columns that were corrected for stripes"),
         count("untouched_rows", "rows in which nothing was corrected"),
         count("truncated_rows", "rows whose sample reaches beyond the detector"),
+        *_HALVES,
         quantity("seconds", "s", "of the tasks, added up"),
         text("starts_from", "the volume and its format, where a scan starts from one; empty for projections"),
         text("not_measured", "what only projections tell, where a scan starts from a volume"),
         PROBLEM,
+    ),
+)
+
+_SHELLS = Table(
+    "shell_correlation",
+    "scan and spatial frequency",
+    (
+        SCAN,
+        quantity("frequency_per_voxel", "1/voxel", "spatial frequency, middle of the shell"),
+        quantity("frequency_per_um", "1/micrometre", "the same"),
+        quantity("correlation", "1", "of the volumes from even and from odd projections in that shell"),
+        quantity("correlation_sigma", "1", "its standard error"),
+        quantity("half_bit", "1", "correlation at which a voxel of the whole volume holds half a bit"),
+        quantity("independent", "1", "independent pairs of Fourier coefficients in the shell"),
     ),
 )
 
@@ -358,6 +387,18 @@ _AREAL_NOISE = Table(
     ),
 )
 
+_NOISE = Table(
+    "noise",
+    "scan",
+    (
+        SCAN,
+        quantity("noise_quiet", "1/cm", "of a voxel of the difference to the reference, where nothing changes"),
+        quantity("noise_halves", "1/cm", "the same from even and odd projections, brought to that place"),
+        quantity("ratio", "1", "of the two"),
+        quantity("ratio_sums", "1", "the same of the sum over 8 x 8 x 8 voxels: above 1 by what both halves share"),
+    ),
+)
+
 _ROUTES = (
     Table(
         "mass_routes",
@@ -488,6 +529,7 @@ TABLES: Mapping[str, Table] = {
     for table in (
         _FRAMES,
         _RECONSTRUCTION,
+        _SHELLS,
         _REGISTRATION,
         _DISPLACEMENT,
         _FRAGMENTS,
@@ -499,6 +541,7 @@ TABLES: Mapping[str, Table] = {
         _THICKNESS,
         _MASS_BALANCE,
         _AREAL_NOISE,
+        _NOISE,
         *_ROUTES,
         Table(
             "null",

@@ -228,6 +228,8 @@ class Noise:
         Scatter of sums over windows over what the autocovariance predicts, at least 1.
     voxels : int
         That it was measured in.
+    quiet : float
+        High-frequency noise of the reference scan there, 1/cm; NaN where it is not known.
     """
 
     covariance: Array
@@ -235,6 +237,11 @@ class Noise:
     column_inflation: float
     region_inflation: float
     voxels: int = 0
+    quiet: float = math.nan
+
+    def identity(self) -> dict[str, Any]:
+        """Return what errors depend on."""
+        return {name: value for name, value in vars(self).items() if name != "quiet"}
 
     @property
     def lag(self) -> tuple[int, ...]:

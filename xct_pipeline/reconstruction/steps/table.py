@@ -6,18 +6,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from xct_pipeline.acquisition.levels import Finding
 from xct_pipeline.acquisition.selection import runs
 from xct_pipeline.acquisition.volumes.given import NOT_MEASURED, GivenVolume
 from xct_pipeline.correction.steps.stage import COUNTS
+from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import PassResult
 from xct_pipeline.reconstruction.center.find import CenterEstimate
+from xct_pipeline.reconstruction.steps.halves import crossings, noise_of, shells_of, where_of
 from xct_pipeline.reconstruction.steps.stage import unit_of
 from xct_pipeline.reconstruction.steps.upright import AxisTilt
+from xct_pipeline.store import layout
 from xct_pipeline.store.store import Store
 
+UNITS = ("voxel", "um")
 TILT = ("tilt_deg", "tilt_sigma", "lean_deg", "lean_sigma", "lift", "lift_sigma")
 
 
@@ -30,6 +35,7 @@ def table_row(
     pixel: float | None,
     passes: Sequence[PassResult],
     problem: str | None,
+    halves: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the row of one scan.
 
@@ -41,6 +47,8 @@ def table_row(
         Columns of air at the left and right edge.
     pixel : float or None
         Edge of a voxel in micrometre.
+    halves : mapping, optional
+        Columns from `halves_columns`.
     """
     counts: Counter[str] = Counter()
     for passed in passes:
@@ -57,6 +65,7 @@ def table_row(
         "margin_left": margin[0] if margin else None,
         "margin_right": margin[1] if margin else None,
         **{key: counts[key] for key in (*COUNTS, "truncated_rows")},
+        **(halves or {}),
         "seconds": round(sum(passed.seconds for passed in passes), 2),
         "problem": problem,
     }
@@ -73,13 +82,20 @@ def _tilt_columns(tilt: AxisTilt | None) -> dict[str, Any]:
     return {name: known.get(name) for name in TILT} | corrected
 
 
-def volume_row(name: str, volume: GivenVolume, passes: Sequence[PassResult], problem: str | None) -> dict[str, Any]:
+def volume_row(
+    name: str,
+    volume: GivenVolume,
+    passes: Sequence[PassResult],
+    problem: str | None,
+    halves: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return the row of a scan that starts as a volume: what projections would have told is empty, and named."""
     return {
         "scan": name,
         "center_method": "none: starts from a volume",
         "unit": "1/cm",
         "voxel_size_um": volume.voxel_um,
+        **(halves or {}),
         "seconds": round(sum(passed.seconds for passed in passes), 2),
         "starts_from": f"volume ({volume.format})",
         "not_measured": NOT_MEASURED,
@@ -90,6 +106,52 @@ def volume_row(name: str, volume: GivenVolume, passes: Sequence[PassResult], pro
 def write_table(store: Store, rows: Sequence[dict[str, Any]]) -> None:
     """Write the rows of all scans, in the order of the configuration."""
     store.write_table("reconstruction", pd.DataFrame(list(rows)))
+
+
+def halves_columns(found: Mapping[str, Array], problem: str, pixel: float | None) -> dict[str, Any]:
+    """Return what even and odd projections told of a scan, as columns of its row.
+
+    Parameters
+    ----------
+    found : mapping
+        The result of `halves_step`; empty where nothing is known, and `problem` says why.
+    pixel : float or None
+        Edge of a voxel in micrometre.
+    """
+    names = ("noise_halves", "noise_halves_sigma")
+    row: dict[str, Any] = dict.fromkeys((*names, *(f"resolution{c}_{u}" for c in ("", "_seventh") for u in UNITS)))
+    row["halves"] = problem
+    if not found:
+        return row
+    row |= zip(names, noise_of(found), strict=True)
+    for criterion, frequency in zip(("", "_seventh"), crossings(found), strict=True):
+        row[f"resolution{criterion}_voxel"] = 1 / frequency
+        row[f"resolution{criterion}_um"] = None if pixel is None else pixel / frequency
+    return row | {"halves": where_of(found)}
+
+
+def shells_table(scans: Sequence[tuple[str, Mapping[str, Array], float | None]]) -> pd.DataFrame:
+    """Return the correlation of halves in shells of spatial frequency, of all scans where it is known.
+
+    Parameters
+    ----------
+    scans : sequence of (name, result of `halves_step`, edge of a voxel in micrometre)
+    """
+    frames = [pd.DataFrame(columns=[column.name for column in layout.TABLES["shell_correlation"].columns])]
+    for name, found, pixel in scans:
+        if found:
+            shells = shells_of(found)
+            columns = {
+                "scan": name,
+                "frequency_per_voxel": shells.frequency,
+                "frequency_per_um": shells.frequency / (pixel or np.nan),
+                "correlation": shells.correlation,
+                "correlation_sigma": shells.sigma,
+                "half_bit": shells.half_bit,
+                "independent": shells.independent,
+            }
+            frames.append(pd.DataFrame(columns))
+    return pd.concat(frames[1:], ignore_index=True) if len(frames) > 1 else frames[0]
 
 
 def frames_table(scans: Sequence[tuple[str, Mapping[str, int], Sequence[Finding]]]) -> pd.DataFrame:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, size_of, unbound, widen
+from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, size_of, unbound
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
@@ -16,7 +16,7 @@ from xct_pipeline.region import RegionMask
 from xct_pipeline.registration.steps.stage import PATH
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
-from xct_pipeline.variation import cells, lags, mass
+from xct_pipeline.variation import lags, mass
 from xct_pipeline.variation import noise as noises
 from xct_pipeline.variation.steps.quiet import (
     ENOUGH,
@@ -36,7 +36,6 @@ from xct_pipeline.variation.steps.series import (
     RegisteredSeries,
     add_up,
     box_source,
-    boxes_of,
     pairs_of,
 )
 
@@ -46,7 +45,7 @@ LAG = (6, 4, 4)
 LEVEL_BIN = 16
 LEAST = 1000  # quiet voxels
 USED = 3  # voxels that are read for each quiet one
-MEAN_RATE, NOISE_RATE, LEVEL_RATE, PAIRS_RATE = 200e6, 20e6, 20e6, 60e6  # voxels per CPU-second
+MEAN_RATE, NOISE_RATE, LEVEL_RATE = 200e6, 20e6, 20e6  # voxels per CPU-second
 ABOUT = 1_000_000  # quiet voxels, of whose mean the deviations are taken
 
 
@@ -173,7 +172,7 @@ def measure_noise(
             continue
         covariance = noises.autocovariance(sums)
         column, whole = (_inflation(covariance, found[f"window{w}"][k], size) for w, size in enumerate(windows))
-        result[pair] = noises.Noise(covariance, spread, column, whole, int(sums.pairs[LAG]))
+        result[pair] = noises.Noise(covariance, spread, column, whole, int(sums.pairs[LAG]), quiet=pooled)
     return result
 
 
@@ -333,67 +332,3 @@ def _noise_chunk(
             found[f"window{k}"].append(lags.window_sums(values, use, size))
     result = {name: np.stack(parts) for name, parts in found.items()}
     return result | {"level": level.total.ravel(), "level_count": level.count.ravel()}
-
-
-@dataclass(frozen=True)
-class MaskSource:
-    """Reads nothing: masks read their labels themselves, with what a lag reaches."""
-
-    def read(self, region: Region) -> Array:
-        """Return nothing."""
-        del region
-        return np.empty(0)
-
-    def nbytes(self, region: Region) -> int:
-        """Return the bytes of a mask and of counting its pairs."""
-        return 10 * size_of(tuple(slice(p.start, p.stop + 2 * n) for p, n in zip(region, LAG, strict=True)))
-
-
-def pairs_step(masks: Sequence[RegionMask], name: str) -> Reduction:
-    """Return the step that counts voxel pairs of sets of voxels at each lag, and their voxels per column block."""
-    bounds = masks[0].bounds()
-    inputs = {
-        "frame": masks[0].frame,
-        "masks": [[m.region.model_dump(), m.values] for m in masks],
-        "labels": masks[0].identity,
-        "lag": LAG,
-    }
-    return Reduction(
-        f"{PREFIX}pairs/{name}",
-        VERSION,
-        partial(_pairs_chunk, masks=tuple(masks)),
-        add_up,
-        fold=True,
-        source=MaskSource(),
-        regions=boxes_of(bounds),
-        inputs=inputs,
-        scratch=1.0,
-        cpu_s=len(masks) * size_of(bounds) / PAIRS_RATE,
-    )
-
-
-def measure_pairs(
-    store: Store, masks: Sequence[RegionMask], limits: Resources, name: str, steps: Steps | None = None
-) -> cells.Pairs:
-    """Count the voxel pairs of sets of voxels at each lag, and their voxels per column block."""
-    found = measure(store, pairs_step(masks, name), limits, steps)
-    return cells.Pairs(found["pairs"], found["columns"], LEVEL_BIN)
-
-
-def _pairs_chunk(block: Array, region: Region, *, masks: tuple[RegionMask, ...]) -> dict[str, Array]:
-    del block
-    frame = masks[0].frame
-    wide = widen(region, LAG, frame)
-    wide = (slice(region[0].start, wide[0].stop), *wide[1:])  # what comes first in a pair lies in the region
-    own = inside(wide, region)
-    pairs, columns = [], []
-    for mask in masks:
-        wanted = mask.box(wide)
-        first = np.zeros_like(wanted)
-        first[own] = wanted[own]
-        pairs.append(lags.pair_counts(wanted, first, LAG))
-        count = wanted[own].sum(axis=0, dtype=np.float64)[None]
-        offset = (0, region[1].start, region[2].start)
-        sums = mass.bin_sums(count, np.ones(count.shape, bool), offset, (1, LEVEL_BIN, LEVEL_BIN))
-        columns.append(sums.full((1, *(-(-n // LEVEL_BIN) for n in frame[1:]))).total[0])
-    return {"pairs": np.stack(pairs), "columns": np.stack(columns)}

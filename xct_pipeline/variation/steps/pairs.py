@@ -171,7 +171,7 @@ class PairOfScans:
     def identity(self) -> dict[str, Any]:
         """Return everything that the maps depend on."""
         study, physics = self.study, self.study.physics
-        noise = [] if self.pair[0] == self.pair[1] else [vars(found[self.pair]) for found in study.noise]
+        noise = [] if self.pair[0] == self.pair[1] else [found[self.pair].identity() for found in study.noise]
         return {
             "sums": [sums.step().digests() for sums in self.sums],
             "noise": noise,

@@ -41,12 +41,15 @@ class RegisteredSeries(Registered):
         was not made from projections.
     rays : tuple of Rays or None
         Sinograms of the scans, where projections are fitted.
+    halves : tuple of str or None
+        Hash under which the store keeps what even and odd projections of each scan tell; empty where nothing does.
     """
 
     motions: tuple[Motion, ...]
     scans: tuple[AnyScan | None, ...]
     row_sums: tuple[str | None, ...] = ()
     rays: tuple[Rays | None, ...] = ()
+    halves: tuple[str | None, ...] = ()
 
 
 def pairs_of(series: RegisteredSeries, consecutive: bool) -> tuple[tuple[int, int], ...]:

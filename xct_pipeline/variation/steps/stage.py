@@ -25,6 +25,8 @@ from xct_pipeline.store.image import Image
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.closures import CLOSURES
 from xct_pipeline.variation.steps.charge import charge_of_series, compositions_of, series_times
+from xct_pipeline.variation.steps.halves import halves_of_series, write_comparison
+from xct_pipeline.variation.steps.halves import level_step as halves_level_step
 from xct_pipeline.variation.steps.images import change_pass, densities, density_passes, differences, has_formula
 from xct_pipeline.variation.steps.noise import noise_of_series, noise_steps
 from xct_pipeline.variation.steps.null import check_null
@@ -124,6 +126,7 @@ def plan_steps(
     for prefix, each, folder in study.energies:
         quiet = QuietMask(named, mask, 0.0, solid if prefix == PREFIX else None)
         steps += noise_steps(quiet, each, folder, mask, prefix)
+    steps += [halves_level_step(series)] if config.reconstruction.halves else []
     threshold = surface_threshold(settings, registration)
     looked_for = threshold is not None or registration.mask == "auto"
     surface = surface_step(series, store, settings, threshold) if looked_for else None
@@ -191,8 +194,10 @@ def run(
         noise_of_series(each, folder, study.region, part, limits, store, steps, prefix)
         for (prefix, each, folder), part in zip(study.energies, quiet, strict=True)
     ]
+    halves = halves_of_series(series, store, registration.order, steps) if config.reconstruction.halves else None
+    told = write_comparison(halves, store, noises[0])
     more, warnings = write_maps_and_tables(replace(study, noise=tuple(noises)), progress, steps)
-    return VariationResult((*done, *more), (), tuple(warnings))
+    return VariationResult((*done, *more), (), (*told, *warnings))
 
 
 def kept(settings: Variation, step: Pass, physics: Physics | None = None) -> bool:

@@ -17,8 +17,8 @@ from xct_pipeline.engine.steps import Estimate, Step, Steps, path_name
 from xct_pipeline.region import RegionMask
 from xct_pipeline.variation import areal_noise, budget, cells, mass
 from xct_pipeline.variation.steps.charge import offset_note
-from xct_pipeline.variation.steps.noise import measure_pairs, pairs_step
 from xct_pipeline.variation.steps.null import apply_null
+from xct_pipeline.variation.steps.pair_counts import measure_pairs, pairs_step
 from xct_pipeline.variation.steps.pairs import EVALUATE_BYTES, EVALUATE_S, PairOfScans, Study, areal_passes
 from xct_pipeline.variation.steps.physics import interpolation_of
 from xct_pipeline.variation.steps.projections import projection_routes, projections_step
