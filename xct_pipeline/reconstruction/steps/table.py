@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from xct_pipeline.acquisition.levels import Finding
 from xct_pipeline.acquisition.selection import runs
@@ -17,6 +15,9 @@ from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps.stage import unit_of
 from xct_pipeline.reconstruction.steps.upright import AxisTilt
 from xct_pipeline.store.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TILT = ("tilt_deg", "tilt_sigma", "lean_deg", "lean_sigma", "lift", "lift_sigma")
 
@@ -89,6 +90,8 @@ def volume_row(name: str, volume: GivenVolume, passes: Sequence[PassResult], pro
 
 def write_table(store: Store, rows: Sequence[dict[str, Any]]) -> None:
     """Write the rows of all scans, in the order of the configuration."""
+    import pandas as pd
+
     store.write_table("reconstruction", pd.DataFrame(list(rows)))
 
 
@@ -100,6 +103,8 @@ def frames_table(scans: Sequence[tuple[str, Mapping[str, int], Sequence[Finding]
     scans : sequence of (name, counts, findings)
         `counts` are the frames of each kind that were looked at.
     """
+    import pandas as pd
+
     rows: list[dict[str, Any]] = []
     for name, counts, findings in scans:
         for kind, count in counts.items():
