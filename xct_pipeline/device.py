@@ -14,8 +14,7 @@ from typing import Any, Protocol, TypeGuard, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-import scipy.ndimage
+import scipy
 
 Array = npt.NDArray[Any]
 """A numpy array, or a CuPy array of the same kind: what a kernel takes. Type checkers know no CuPy."""

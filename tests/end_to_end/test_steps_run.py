@@ -63,6 +63,18 @@ print(*sorted(loaded & {"plotly", "matplotlib", "sklearn", "napari", "IPython"})
 """
 
 
+FINISHED = """
+import sys
+from xct_pipeline.cli import main
+try:
+    main(last=False)
+except SystemExit as stop:
+    assert not stop.code
+heavy = {"numba", "sklearn", "skimage", "plotly", "matplotlib", "scipy.ndimage", "scipy.signal", "scipy.stats"}
+print(*sorted((heavy | {"dask.array", "xarray", "distributed", "sqlalchemy"}) & set(sys.modules)))
+"""
+
+
 @pytest.fixture(scope="module")
 def mapped(series, tmp_path_factory) -> tuple[Path, dict, str]:
     """A series run to its end as a program would, what was told of it before, and what it imported."""
@@ -126,6 +138,12 @@ def test_the_run_executes_what_was_told_in_that_order(mapped):
 
 def test_a_batch_run_imports_no_library_that_it_does_not_need(mapped):
     assert mapped[2].split() == []
+
+
+def test_a_run_with_nothing_to_do_imports_nothing_that_computes(mapped):
+    ended = python(FINISHED, "run", mapped[0] / "run.toml", "--workers", 2, "--memory", "8GB")
+    assert ended.stdout.splitlines()[0].startswith("nothing was to be done")
+    assert ended.stdout.splitlines()[-1] == ""
 
 
 def test_a_finished_store_takes_two_seconds_and_stays_as_it_is(mapped):

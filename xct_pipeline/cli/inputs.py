@@ -21,6 +21,7 @@ from xct_pipeline.cli.options import (
     Workers,
     plan_of,
     print_json,
+    uncollected,
 )
 from xct_pipeline.cli.terminal import tell
 from xct_pipeline.inputs import clean
@@ -94,9 +95,10 @@ def check(
 
     Example: xct check run.toml --memory 8GB
     """
-    from xct_pipeline import pipeline
-    from xct_pipeline.cli import echem, show
-    from xct_pipeline.planning.inspection import inspected
+    with uncollected():
+        from xct_pipeline import pipeline
+        from xct_pipeline.cli import echem, show
+        from xct_pipeline.planning.inspection import inspected
 
     layout, looks = inspected(plan_of(config, memory, workers, cluster, rows))
     clocks = echem.clocks_of(layout)

@@ -21,6 +21,7 @@ from xct_pipeline.cli.options import (
     parse_bytes,
     plan_of,
     print_json,
+    uncollected,
     use_device,
 )
 from xct_pipeline.cli.terminal import start_logging, tell
@@ -52,7 +53,8 @@ def run(
 
     Example: xct run run.toml --memory 16GB --until reconstruction
     """
-    from xct_pipeline import pipeline
+    with uncollected():
+        from xct_pipeline import pipeline
     from xct_pipeline.cli import answer, progress, show
 
     start_logging()
@@ -116,7 +118,8 @@ def demo(
 
     Example: xct demo
     """
-    from xct_pipeline import pipeline
+    with uncollected():
+        from xct_pipeline import pipeline
     from xct_pipeline.cli import answer, progress, show
     from xct_pipeline.demo import compare, plan_demo
 

@@ -319,13 +319,11 @@ def _fill_lines(out, lost):  # type: ignore[no-untyped-def]
             if not (known or (a == n_angles and previous >= 0)):
                 continue
             for k in range(previous + 1, a):
-                if previous < 0:
-                    out[k, r] = out[a, r]
-                elif a == n_angles:
-                    out[k, r] = out[previous, r]
-                else:
-                    share = np.float32((k - previous) / (a - previous))
-                    out[k, r] = out[previous, r] + share * (out[a, r] - out[previous, r])
+                before = out[a if previous < 0 else previous, r]
+                after = out[previous if a == n_angles else a, r]
+                share = np.float32((k - previous) / (a - previous)) if previous >= 0 and a < n_angles else np.float32(0)
+                for c in range(out.shape[2]):
+                    out[k, r, c] = before[c] + share * (after[c] - before[c])
             previous = a
 
 

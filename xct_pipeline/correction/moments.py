@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import median_filter
+import scipy
 
 Floats = npt.NDArray[np.floating[Any]]
 LEAST_MASS = 0.02  # mean line integral of a row below which it is noise
@@ -89,7 +89,7 @@ def consistency(transmission: Floats, angles: Floats, left: int, right: int) -> 
         if usual < LEAST_MASS * columns * 0.25:
             continue
         change = np.zeros(n)
-        change[order] = mass[order] / median_filter(mass[order], size=min(15, n), mode="wrap") - 1
+        change[order] = mass[order] / scipy.ndimage.median_filter(mass[order], size=min(15, n), mode="wrap") - 1
         spread = 1.483 * float(np.median(np.abs(change)))
         wrong = (np.abs(change) > max(SIGMAS * spread, MASS_CHANGE)) & (lowest > DEEP)
         center = (profile * u).sum(axis=1) / np.where(mass > 0.2 * usual, mass, np.inf)

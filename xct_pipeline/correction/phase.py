@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
-import scipy.fft
+import scipy
 
 from xct_pipeline.device import Array, array_namespace, fft_of
 

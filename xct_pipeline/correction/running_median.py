@@ -87,13 +87,16 @@ def _slide(lines: Array, positions: Array, size: int, result: Array) -> None:
         window[:] = np.inf
         for step in range(size):
             old[:] = np.inf  # an empty slot gives way
-            new[:width] = lines[positions[step], start : start + width]
+            for lane in range(width):
+                new[lane] = lines[positions[step], start + lane]
             _replace(window, old, new, below)
         for index in range(count):
-            result[index, start : start + width] = window[size // 2, :width]
+            for lane in range(width):
+                result[index, start + lane] = window[size // 2, lane]
             if index + 1 < count:
-                old[:width] = lines[positions[index], start : start + width]
-                new[:width] = lines[positions[index + size], start : start + width]
+                for lane in range(width):
+                    old[lane] = lines[positions[index], start + lane]
+                    new[lane] = lines[positions[index + size], start + lane]
                 _replace(window, old, new, below)
 
 

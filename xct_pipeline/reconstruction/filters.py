@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 import numpy as np
-import scipy.fft
+import scipy
 
 FilterName = Literal["ram-lak", "shepp-logan", "cosine", "hann", "hamming", "butterworth"]
 FILTERS: tuple[FilterName, ...] = get_args(FilterName)

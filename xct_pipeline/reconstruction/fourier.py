@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import scipy.fft
+import scipy
 
 from xct_pipeline.device import Array, array_namespace, fft_of, is_cupy
 from xct_pipeline.reconstruction.filters import FilterName, angular_weights, ramp, window

@@ -104,7 +104,12 @@ def unpack(image: Array, first_row: int, deapodise: Array, first_column: int, ou
         line = image[first_row + y]
         for c in range(n):
             factor[c] = deapodise[y] * deapodise[first_column + c]
-        for s in range(GROUP):
-            target = out[s, y, first_column : first_column + n]
+        if n < COLUMNS:
             for c in range(n):
+                for s in range(GROUP):
+                    out[s, y, first_column + c] = line[c * GROUP + s] * factor[c]
+            continue
+        for s in range(GROUP):
+            target = out[s, y, first_column : first_column + COLUMNS]
+            for c in range(COLUMNS):  # a length known to the compiler: with any length it took two seconds to compile
                 target[c] = line[c * GROUP + s] * factor[c]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
+import scipy
 
 from xct_pipeline.reconstruction import fourier
 from xct_pipeline.reconstruction.center.half_turns import half_turns

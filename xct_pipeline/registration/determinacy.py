@@ -13,7 +13,7 @@ from collections.abc import Collection
 from functools import partial
 
 import numpy as np
-import scipy.linalg
+import scipy
 from numpy.typing import NDArray
 
 from xct_pipeline.compiled import njit

@@ -336,7 +336,7 @@ def _shared_in_slab(p: PreparedLevel, s: Estimate, slab: tuple[int, int]) -> tup
     moving, first = _moving_slab(p, *slab, s.transform)
     fixed = _reference_slab(p, *slab)[1:-1]
     size = p.level.moving.shape[0]
-    residual = residual_slab(fixed, moving, s.transform, slab[0], first, size, s.gain, s.offset)
+    residual = residual_slab(fixed, moving, s.transform, slab[0], first, size, s.gain, s.offset, 1)
     kept = p.mask(*slab)[1:-1, 1:-1, 1:-1] > 0
     own = common = 0.0
     for axis in range(3):
@@ -355,7 +355,7 @@ def aligned_slab(p: PreparedLevel, s: Estimate, z0: int, z1: int) -> tuple[NDArr
     moving, first = _moving_slab(p, z0, z1, s.transform)
     fixed = _reference_slab(p, z0, z1)[1:-1]
     size = p.level.moving.shape[0]
-    return fixed, fixed - residual_slab(fixed, moving, s.transform, z0, first, size, s.gain, s.offset)
+    return fixed, fixed - residual_slab(fixed, moving, s.transform, z0, first, size, s.gain, s.offset, 1)
 
 
 def expect_changes(p: PreparedLevel, s: Estimate) -> PreparedLevel:
@@ -385,7 +385,7 @@ def unchanged_voxels(p: PreparedLevel, s: Estimate) -> NDArray[np.bool_]:
         differences = [0.5 * (reference[2:] - reference[:-2]), np.gradient(inner, axis=1), np.gradient(inner, axis=2)]
         gradient = np.sqrt(sum(d**2 for d in differences))
         size = p.level.moving.shape[0]
-        return residual_slab(inner, moving, s.transform, slab[0], first, size, s.gain, s.offset), gradient
+        return residual_slab(inner, moving, s.transform, slab[0], first, size, s.gain, s.offset, 1), gradient
 
     parts = list(p.parallel_map(one, _slabs(p.level.reference.shape)))
     residual, gradient = (np.concatenate([part[i] for part in parts]) for i in range(2))

@@ -316,21 +316,21 @@ def residual_slab(
     size: int,
     gain: float,
     offset: float,
-    every: int = 1,
+    every: int,
 ) -> Any:
     """Return ``R - gain M(T p) - offset`` on a slab of the reference (as in `accumulate`), NaN without data.
 
     Only on every `every`-th plane, NaN on the others.
     """
     nz, ny, nx = reference.shape
-    out = np.full((nz, ny, nx), np.nan, np.float32)
+    out, nan = np.empty((nz, ny, nx), np.float32), np.float32(np.nan)
     values = np.empty(nx, np.float32)
     used = np.empty(nx, np.bool_)
-    for z in range(0, nz, every):
+    for z in range(nz):
         for y in range(ny):
-            used[:] = True
+            for x in range(nx):
+                used[x] = z % every == 0
             sample_row(moving, transform, float(z + z_start), float(y), used, first, size, 1, values)
             for x in range(nx):
-                if used[x]:
-                    out[z, y, x] = reference[z, y, x] - gain * values[x] - offset
+                out[z, y, x] = reference[z, y, x] - gain * values[x] - offset if used[x] else nan
     return out

@@ -317,34 +317,35 @@ def _interpolate_plain(
     return out
 
 
+@njit(inline="always")
+def _set_weights(n_taps: int, f: float, w: Array) -> None:
+    g = 1.0 - f
+    if n_taps == 2:
+        w[0] = np.float32(g)
+        w[1] = np.float32(f)
+    elif n_taps == 4:
+        w[0] = np.float32(g * g * g / 6.0)
+        w[1] = np.float32(2.0 / 3.0 - f * f * (1.0 - 0.5 * f))
+        w[2] = np.float32(2.0 / 3.0 - g * g * (1.0 - 0.5 * g))
+        w[3] = np.float32(f * f * f / 6.0)
+    else:
+        f2, g2 = f * f, g * g
+        w[0] = np.float32(g2 * g2 * g / 120.0)
+        w[5] = np.float32(f2 * f2 * f / 120.0)
+        w[2] = np.float32(11.0 / 20.0 - f2 / 2.0 + f2 * f2 * (0.25 - f / 12.0))
+        w[3] = np.float32(11.0 / 20.0 - g2 / 2.0 + g2 * g2 * (0.25 - g / 12.0))
+        a, b = 1.0 + f, 1.0 + g
+        w[1] = np.float32(
+            17.0 / 40.0 + a * (5.0 / 8.0 + a * (-7.0 / 4.0 + a * (5.0 / 4.0 + a * (-3.0 / 8.0 + a / 24.0))))
+        )
+        w[4] = np.float32(
+            17.0 / 40.0 + b * (5.0 / 8.0 + b * (-7.0 / 4.0 + b * (5.0 / 4.0 + b * (-3.0 / 8.0 + b / 24.0))))
+        )
+
+
 def _interpolator(n_taps: int) -> Any:
     """Compile the interpolation for a number of taps known to the compiler."""
     half = n_taps // 2
-
-    @njit(inline="always")
-    def set_weights(f: float, w: Array) -> None:
-        g = 1.0 - f
-        if n_taps == 2:
-            w[0] = np.float32(g)
-            w[1] = np.float32(f)
-        elif n_taps == 4:
-            w[0] = np.float32(g * g * g / 6.0)
-            w[1] = np.float32(2.0 / 3.0 - f * f * (1.0 - 0.5 * f))
-            w[2] = np.float32(2.0 / 3.0 - g * g * (1.0 - 0.5 * g))
-            w[3] = np.float32(f * f * f / 6.0)
-        else:
-            f2, g2 = f * f, g * g
-            w[0] = np.float32(g2 * g2 * g / 120.0)
-            w[5] = np.float32(f2 * f2 * f / 120.0)
-            w[2] = np.float32(11.0 / 20.0 - f2 / 2.0 + f2 * f2 * (0.25 - f / 12.0))
-            w[3] = np.float32(11.0 / 20.0 - g2 / 2.0 + g2 * g2 * (0.25 - g / 12.0))
-            a, b = 1.0 + f, 1.0 + g
-            w[1] = np.float32(
-                17.0 / 40.0 + a * (5.0 / 8.0 + a * (-7.0 / 4.0 + a * (5.0 / 4.0 + a * (-3.0 / 8.0 + a / 24.0))))
-            )
-            w[4] = np.float32(
-                17.0 / 40.0 + b * (5.0 / 8.0 + b * (-7.0 / 4.0 + b * (5.0 / 4.0 + b * (-3.0 / 8.0 + b / 24.0))))
-            )
 
     @njit
     def interpolate(
@@ -370,9 +371,9 @@ def _interpolator(n_taps: int) -> Any:
                         out[z, y, x] = nan
                         continue
                     fz, fy, fx = np.floor(qz), np.floor(qy), np.floor(qx)
-                    set_weights(qz - fz, wz)
-                    set_weights(qy - fy, wy)
-                    set_weights(qx - fx, wx)
+                    _set_weights(n_taps, qz - fz, wz)
+                    _set_weights(n_taps, qy - fy, wy)
+                    _set_weights(n_taps, qx - fx, wx)
                     iz = int(fz) - first[0] + 1 - half
                     iy = int(fy) - first[1] + 1 - half
                     ix = int(fx) - first[2] + 1 - half

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import scipy
+
 from xct_pipeline.report import charts
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.markup import plus_minus
@@ -43,9 +45,7 @@ def balance_says(contents: Contents) -> list[str]:
         said.append(f"The slope {plus_minus(slope, sigma)} is {away:.1f} σ from 1: {verdict}.")
     chi2, degrees = found.get("chi2", (math.nan, 0.0))[0], round(found.get("degrees", (0.0, 0.0))[0])
     if degrees > 0 and math.isfinite(chi2):
-        from scipy.stats import chi2 as distribution
-
-        chance = float(distribution.sf(chi2, degrees))
+        chance = float(scipy.special.chdtrc(degrees, chi2))
         fits = "as their errors predict" if chance > 0.05 else "more than their errors predict"
         said.append(f"The points scatter {fits} (probability of this much or more: {chance:.2g}).")
     return said

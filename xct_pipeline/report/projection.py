@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from xct_pipeline.report.contents import Array
 from xct_pipeline.report.drawing import DIVERGING
@@ -66,20 +66,20 @@ def _turned(volume: Array, rotation: Array, size: int) -> Array:
     """Resample a volume on a cube of `size` along depth, up and right."""
     inverse = rotation.T
     offset = (np.array(volume.shape) - 1) / 2 - inverse @ np.full(3, (size - 1) / 2)
-    turned = ndimage.affine_transform(volume.astype(np.float32), inverse, offset, (size,) * 3, order=1, cval=0.0)
+    turned = scipy.ndimage.affine_transform(volume.astype(np.float32), inverse, offset, (size,) * 3, order=1, cval=0.0)
     return np.asarray(turned)
 
 
 def _lit(strength: Array) -> Array:
     """Return how bright each voxel's surface is, 0.72 to 1."""
-    slope = np.stack(np.gradient(ndimage.gaussian_filter(strength, 1.0)))
+    slope = np.stack(np.gradient(scipy.ndimage.gaussian_filter(strength, 1.0)))
     norm = np.sqrt((slope**2).sum(axis=0)) + 1e-6
     towards = LIGHT / np.linalg.norm(LIGHT)
     return np.asarray(0.72 + 0.28 * (-(np.tensordot(towards, slope, 1)) / norm).clip(0, 1))
 
 
 def _surface(body: Array) -> Array:
-    slope = np.stack(np.gradient(ndimage.gaussian_filter(body, 1.0)))
+    slope = np.stack(np.gradient(scipy.ndimage.gaussian_filter(body, 1.0)))
     return np.asarray((2 * np.sqrt((slope**2).sum(axis=0))).clip(0, 1))
 
 

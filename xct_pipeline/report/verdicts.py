@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import scipy
 
 from xct_pipeline.report import areal
 from xct_pipeline.report.charts import FEW, TERMS
@@ -24,12 +25,10 @@ NEAR = 0.5
 
 def significant_bins(contents: Contents) -> Sequence[str]:
     """Say how much of the last map is beyond the decision limit, and how much noise alone would put there."""
-    from scipy.stats import norm
-
     rows = areal.significance(contents)
     if not rows:
         return ()
-    chance = 100 * 2 * float(norm.sf(DECISION))
+    chance = 100 * 2 * float(scipy.special.ndtr(-DECISION))
     last = rows[-1]
     share = f"{last['bins beyond the decision limit, %']} % of the squares lie beyond the decision limit"
     return (f"{last['scan']}: {share}; noise alone puts {chance:.0f} % there.",)

@@ -73,7 +73,9 @@ def _find_runs(mask: Array, rows: Array, runs: Array) -> None:
 @njit
 def _label(rows: Array, runs: Array, before: Array, rank: int, labels: Array) -> int:
     nz, ny, _ = labels.shape
-    parent = np.arange(len(runs))
+    parent = np.empty(len(runs), np.int64)
+    for i in range(len(runs)):
+        parent[i] = i
     for z in range(nz):
         for y in range(ny):
             for dz, dy in before:
@@ -89,7 +91,8 @@ def _label(rows: Array, runs: Array, before: Array, rank: int, labels: Array) ->
             if root == i:  # its first run, for joined runs go by the least
                 count += 1
                 number[i] = count
-            row[runs[i, 0] : runs[i, 1]] = number[root]
+            for x in range(runs[i, 0], runs[i, 1]):
+                row[x] = number[root]
     return count
 
 

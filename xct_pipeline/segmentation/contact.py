@@ -159,9 +159,10 @@ def _normal(labels: Array, z: int, y: int, x: int, axis: Array, weights: Array, 
     along = 0 if axis[0] != 0 else 1 if axis[1] != 0 else 2
     first, second = (along + 1) % 3, (along + 2) % 3
     step = axis[along]
-    normal[:] = 0.0
-    at = np.array((z, y, x))
-    one, other = at.copy(), at.copy()
+    at, one, other = np.empty(3, np.int64), np.empty(3, np.int64), np.empty(3, np.int64)
+    at[0], at[1], at[2] = z, y, x
+    for k in range(3):
+        normal[k], one[k], other[k] = 0.0, at[k], at[k]
     for j in range(RADIUS + 1):  # pairs opposite each other about the middle of the face
         one[along], other[along] = at[along] - j * step, at[along] + (j + 1) * step
         for u in range(-RADIUS, RADIUS + 1):
@@ -180,9 +181,11 @@ def _normal(labels: Array, z: int, y: int, x: int, axis: Array, weights: Array, 
                 normal[along] += weight * (j + 0.5) * step
                 normal[first] -= weight * u
                 normal[second] -= weight * v
-    size = np.sqrt((normal**2).sum())
+    size = np.sqrt(normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2])
     if size < 1e-9 or normal[along] * step <= 0:
-        normal[:] = axis
+        for k in range(3):
+            normal[k] = axis[k]
         return MEAN_COSINE
-    normal /= size
+    for k in range(3):
+        normal[k] /= size
     return float(normal[along] * step)

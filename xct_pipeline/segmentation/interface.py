@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
+import scipy
 
 from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, to_host

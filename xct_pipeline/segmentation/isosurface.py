@@ -159,5 +159,8 @@ def _collect_undecided(field: Array, level: float, count: Array, cells: Array) -
             _code_rows(field, level, z, y, codes)
             for x in range(nx - 1):
                 if count[codes[x] + 2 * codes[x + 1]] < 0:
-                    cells[found] = field[z : z + 2, y : y + 2, x : x + 2]
+                    for i in range(2):
+                        for j in range(2):
+                            for k in range(2):
+                                cells[found, i, j, k] = field[z + i, y + j, x + k]
                     found += 1

@@ -107,7 +107,9 @@ def _mark_feet(
 ) -> None:
     """Mark voxels beside a denser material to which its tail, of a blurred step that far away, adds little."""
     nz, ny, nx = block.shape
-    densest = np.nanmax(means)
+    densest = np.float32(-np.inf)  # a material that is not there has no mean
+    for mean in means:
+        densest = mean if mean > densest else densest
     for z in range(1, nz - 1):
         for y in range(1, ny - 1):
             for x in range(1, nx - 1):
@@ -189,7 +191,8 @@ def _mark(
         below, above = max(z - 1, 0), min(z + 1, nz - 1)
         for y in range(ny):
             row, slope = block[z, y], gradient[z, y]
-            padded[1:-1] = row
+            for x in range(nx):
+                padded[x + 1] = row[x]
             padded[0], padded[nx + 1] = row[0], row[nx - 1]
             front, back = block[z, max(y - 1, 0)], block[z, min(y + 1, ny - 1)]
             take_bend_off(padded, block[below, y], block[above, y], front, back, strength, least_bend, sharp)

@@ -167,7 +167,8 @@ def _sharpen(soft: Array, first: tuple[int, ...], strength: np.float32, field: A
         z = first[0] + k
         for j in range(field.shape[1]):
             y = first[1] + j
-            padded[1:-1] = soft[z, y]
+            for x in range(nx):
+                padded[x + 1] = soft[z, y, x]
             padded[0], padded[nx + 1] = padded[1], padded[nx]
             take_bend_off(
                 padded[first[2] :],

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from xct_pipeline.segmentation.interface import contact_rows
 from xct_pipeline.segmentation.properties import property_table, summary, with_distance
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def label_rows(
@@ -56,6 +58,8 @@ def object_columns(
 
 def object_frame(scan: str, label: int, name: str, columns: Mapping[str, Any]) -> pd.DataFrame:
     """Return one row for each object."""
+    import pandas as pd
+
     rest = {key: value for key, value in columns.items() if key != "label"}
     count = len(columns["label"])
     first = {"scan": [scan] * count, "label": [label] * count, "material": [name] * count, "object": columns["label"]}

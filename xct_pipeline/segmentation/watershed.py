@@ -215,11 +215,17 @@ def _flood(bits: Array, open_: Array, steps: Array, reach: int, bounds: Array, l
     place, number = _list_open(open_, reach - 1, bounds)
     count = len(place)
     height, far, beside = np.empty(count, np.uint32), np.empty(count, np.uint16), np.zeros(count, np.uint32)
-    top, rest = np.full(count, FARTHEST), np.full(count, FARTHEST)
+    top, rest = np.empty(count, np.int64), np.empty(count, np.int64)
+    new_top, new_rest = np.empty(count, np.int64), np.empty(count, np.int64)
+    for i in range(count):
+        top[i], rest[i] = FARTHEST, FARTHEST
     changed, following = np.empty(count, np.int32), np.empty(count, np.int32)
     found = _look_around(bits, open_, steps, reach, bounds, label, place, height, far, beside, top, rest, changed)
-    new_top, new_rest = top.copy(), rest.copy()
-    jumps = steps[:, 0] * label.shape[1] * label.shape[2] + steps[:, 1] * label.shape[2] + steps[:, 2]
+    for i in range(count):
+        new_top[i], new_rest[i] = top[i], rest[i]
+    jumps = np.empty(len(steps), np.int64)
+    for s in range(len(steps)):
+        jumps[s] = (steps[s, 0] * label.shape[1] + steps[s, 1]) * label.shape[2] + steps[s, 2]
     flat = number.reshape(-1)
     for turn in range(2, reach + 1):
         pending = 0

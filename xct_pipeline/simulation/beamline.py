@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
+import scipy
 
 from xct_pipeline.simulation.cell import Cell, Change, attenuation_bodies
 from xct_pipeline.simulation.phantom import Array, project, rotation_matrix, transform
@@ -190,7 +190,7 @@ def make_detector(settings: SimulationSettings, rng: np.random.Generator) -> Det
     """Draw the detector and the beam's profile, the same for all scans of a series."""
     shape = (settings.rows, settings.columns)
     row, column = np.meshgrid(np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1]), indexing="ij")
-    bands = gaussian_filter(rng.normal(size=shape), (2.0, 12.0))  # a monochromator's lie along the rows
+    bands = scipy.ndimage.gaussian_filter(rng.normal(size=shape), (2.0, 12.0))  # a monochromator's lie along the rows
     bands /= np.abs(bands).max()
     depth = settings.flat_structure
     spots = rng.permutation(shape[0] * shape[1])[: settings.dead_pixels]
@@ -239,7 +239,7 @@ def detect(
         (frame, row, column) counts.
     """
     if settings.psf_pixels > 0:
-        light = gaussian_filter(light, (0.0, settings.psf_pixels, settings.psf_pixels), mode="nearest")
+        light = scipy.ndimage.gaussian_filter(light, (0.0, settings.psf_pixels, settings.psf_pixels), mode="nearest")
     signal = (rng.poisson(light) if settings.photon_noise else light) * detector.gain
     for column, kind, strength in detector.columns:
         if kind == "nonlinear":

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy
 
 from xct_pipeline.simulation.phantom import Array, Body, cylinder, disc, ellipsoid, rotation_matrix, transform
 
@@ -199,7 +199,7 @@ def changes_at(cell: Cell, progress: float) -> list[Change]:
 
     if progress in (0.0, 1.0):
         return _grown(cell, progress)
-    return _grown(cell, float(brentq(missing, 0.0, 1.0, xtol=1e-12)))
+    return _grown(cell, float(scipy.optimize.brentq(missing, 0.0, 1.0, xtol=1e-12)))
 
 
 def sodium_change_mg(cell: Cell, changes: Sequence[Change]) -> float:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from xct_pipeline.device import Array
 from xct_pipeline.variation import mass, noise, uncertainty
 from xct_pipeline.variation.attenuation import coefficients
 from xct_pipeline.variation.faraday import Balance, ScanCharge, apparent_ratio, doubts, faraday_balance
 from xct_pipeline.variation.noise import Noise
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -283,6 +285,8 @@ def balance_table(
     factors: Sequence[float] | None = None,
 ) -> pd.DataFrame:
     """Return one row per scan: time, charge, voltage, change of mass with its errors by cause."""
+    import pandas as pd
+
     rows = []
     nan = float("nan")
     for k, (name, change, step) in enumerate(zip(names, changes, consecutive, strict=True)):
@@ -338,6 +342,8 @@ def balance_of(
 
 def write_balance(store: Any, table: pd.DataFrame, settings: Any, config: Any, physics: Any) -> list[str]:
     """Fit the Faraday balance and write its table; return warnings where it cannot be fitted."""
+    import pandas as pd
+
     scale = float(np.hypot(settings.table_error, abs(physics.percent_per_keV) / 100 * settings.energy_error_keV))
     leakage = config.electrochemistry.leakage
     ratio = None

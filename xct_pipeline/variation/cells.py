@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from xct_pipeline.device import Array
 from xct_pipeline.variation import mass, noise, uncertainty
 from xct_pipeline.variation.budget import Density, Measured, terms_of
 from xct_pipeline.variation.noise import Noise
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ def cell_table(
         ``cell, density_g_cm3, sigma_density_g_cm3, areal_mg_cm2, sigma_areal_mg_cm2`` (of a layer one voxel thick),
         ``mass_change_mg, sigma_mg, voxels``.
     """
+    import pandas as pd
+
     sums = [m.cells(kind) for m in measured]
     count = sums[0]["count"]
     used = np.flatnonzero(count)
@@ -185,6 +190,8 @@ def region_tables(
 
 def joined(names: Sequence[str], tables: Sequence[Mapping[str, pd.DataFrame] | None]) -> dict[str, pd.DataFrame]:
     """Put the tables of all scans (None: one that failed) under each other, with a first column for the scan."""
+    import pandas as pd
+
     kinds = {kind for part in tables if part is not None for kind in part}
     result = {}
     for kind in sorted(kinds):

@@ -72,7 +72,10 @@ def _add_columns(
         at, z = first[0] + k, start[0] + k
         for j in range(ny):
             inside = known[k, j]
-            if not inside.any():
+            seen = np.uint8(0)
+            for i in range(nx):
+                seen |= inside[i]
+            if seen == 0:
                 continue
             b, y = first[1] + j, start[1] + j
             for i in range(nx + 2):

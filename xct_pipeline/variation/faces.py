@@ -66,7 +66,8 @@ def _find_faces(smooth: Array, limit: np.float32, faces: Array) -> None:
     row = np.empty(nx + 2, np.float32)
     for z in range(nz):
         for y in range(ny):
-            row[1 : nx + 1] = smooth[z, y]
+            for x in range(nx):
+                row[x + 1] = smooth[z, y, x]
             row[0], row[nx + 1] = row[1], row[nx]
             below, above = smooth[max(z - 1, 0), y], smooth[min(z + 1, nz - 1), y]
             near, far = smooth[z, max(y - 1, 0)], smooth[z, min(y + 1, ny - 1)]
@@ -86,8 +87,11 @@ def _grow(mask: Array, shape: Array, grown: Array) -> None:
     row = np.zeros(nx + 2 * width, np.uint8)
     for z in range(nz):
         for y in range(ny):
-            row[width : width + nx] = mask[z, y]
-            used[z, y] = row.any()
+            seen = np.uint8(0)
+            for x in range(nx):
+                row[width + x] = mask[z, y, x]
+                seen |= mask[z, y, x]
+            used[z, y] = seen != 0
             if not used[z, y]:
                 continue
             out = wide[z, y]

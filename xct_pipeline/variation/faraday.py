@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.special
+import scipy
 
 from xct_pipeline.variation.attenuation import molar_mass
 

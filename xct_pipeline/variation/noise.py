@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-import scipy.ndimage
+import scipy
 
 from xct_pipeline.device import array_namespace, fft_of, is_cupy, to_host
 from xct_pipeline.variation import lags

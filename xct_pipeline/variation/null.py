@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 SURE = 0.95  # of chi-squared, from which on the errors are too small
 
@@ -66,7 +66,7 @@ def null_test(changes: npt.ArrayLike, sigma: npt.ArrayLike, *, with_reference: b
     mean = 0.0 if with_reference else float(inverse.sum(axis=0) @ x) / float(inverse.sum())
     chi2 = float((x - mean) @ inverse @ (x - mean))
     factor = math.sqrt(chi2 / degrees)
-    return NullTest(chi2, degrees, factor, factor if chi2 > 2 * special.gammaincinv(degrees / 2, SURE) else 1.0)
+    return NullTest(chi2, degrees, factor, factor if chi2 > 2 * scipy.special.gammaincinv(degrees / 2, SURE) else 1.0)
 
 
 def null_warning(test: NullTest, scans: Sequence[str]) -> str | None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 VOLUME, PROJECTIONS, ROWS, ALL_ROWS = "volume", "projections", "rows", "all rows"
 BEYOND = 3.0  # joint standard errors from which on routes disagree
@@ -62,6 +65,8 @@ class Route:
 
 def routes_table(routes: Sequence[Route]) -> pd.DataFrame:
     """Return one row per scan and route, each with its difference to the sum over the volume."""
+    import pandas as pd
+
     volume = {route.scan: route for route in routes if route.route == VOLUME}
     rows = []
     for route in routes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 Floats = npt.NDArray[np.float64]
 
@@ -124,7 +124,7 @@ def error_of_mean(values: npt.ArrayLike) -> Floats:
         return np.asarray(np.sqrt(plain))
     means = np.stack([part.mean(axis=0) for part in np.array_split(data, batches)])
     slow = means.var(axis=0, ddof=1) / batches
-    bound = 2 * special.gammaincinv((batches - 1) / 2, SURE) / (batches - 1)
+    bound = 2 * scipy.special.gammaincinv((batches - 1) / 2, SURE) / (batches - 1)
     return np.asarray(np.sqrt(np.where(slow > bound * plain, slow, plain)), np.float64)
 
 
@@ -163,7 +163,7 @@ def _fixed_pattern(mean: Floats, own: Floats) -> float:
     second = second[np.isfinite(second)]
     if len(second) < FEWEST_ROWS:
         return 0.0
-    between = float(np.median(np.abs(second)) / special.ndtri(0.75)) ** 2 / 6
+    between = float(np.median(np.abs(second)) / scipy.special.ndtri(0.75)) ** 2 / 6
     return math.sqrt(max(between - float(np.nanmedian(own)) ** 2, 0.0))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
+import scipy
 from magicgui.widgets import Container, LineEdit, PushButton, SpinBox
 
 from xct_pipeline.config import RegionOfInterest

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import median_filter
-from scipy.signal import correlate
+import scipy
 
 from xct_pipeline.acquisition import levels
 from xct_pipeline.acquisition.levels import Finding, Shares
@@ -182,7 +181,7 @@ def strange_to_air(sample: Array, angles: Array) -> list[int]:
     levels = [np.log(np.maximum(part.reshape(n, -1).mean(axis=1, dtype=np.float64), 1e-5)) for part in parts]
     odd = np.zeros(n, bool)
     for level in levels:
-        change = np.abs(level - median_filter(level, size=15, mode="nearest"))
+        change = np.abs(level - scipy.ndimage.median_filter(level, size=15, mode="nearest"))
         odd |= change > max(0.1, 10 * 1.483 * float(np.median(change)))
     between = levels[0] - levels[1]
     clear = np.flatnonzero(~odd & (np.abs(between - np.median(between)) < CLEAR_EDGES))
@@ -249,7 +248,7 @@ def _axis_of(profiles: Array, angles: Array) -> float | None:
     if turn[other] > 3 * float(np.median(np.abs(np.diff(angles)))):
         return None
     one, mirrored = profiles[0], profiles[other][::-1]
-    rough = float(np.argmax(correlate(one - one.mean(), mirrored - mirrored.mean()))) - (len(one) - 1)
+    rough = float(np.argmax(np.correlate(one - one.mean(), mirrored - mirrored.mean(), "full"))) - (len(one) - 1)
     columns = np.arange(len(one))
     shifts = rough + np.linspace(-2, 2, 41)  # mean absolute differences, as rings stand in both and match nowhere
     unlike = [np.mean(np.abs(one - np.interp(columns - shift, columns, mirrored))) for shift in shifts]

@@ -186,7 +186,8 @@ def _scatter_columns(values: Array, keys: Array, sinogram: Array) -> None:
                 home = np.int64(keys[start + lane, rank] & np.uint64(0xFFFFFFFF))
                 tile[home, lane] = values[start + lane, rank]
         for angle in range(angles):
-            sinogram[angle, start : start + width] = tile[angle, :width]
+            for lane in range(width):
+                sinogram[angle, start + lane] = tile[angle, lane]
 
 
 @njit
@@ -237,4 +238,6 @@ def _product(left: Array, right: Array, result: Array) -> None:
                     factor = left[top + row, term]
                     for column in range(width):
                         sums[row, column] += factor * line[column]
-            result[top : top + height, start : start + width] = sums[:height, :width]
+            for row in range(height):
+                for column in range(width):
+                    result[top + row, start + column] = sums[row, column]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-import scipy.linalg
+import scipy
 
 from xct_pipeline.correction.stripes.common import each_row
 from xct_pipeline.device import Array, array_namespace, to_host

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import scipy.fft
+import scipy
 
 from xct_pipeline.compiled import njit
 from xct_pipeline.correction.stripes.columns import product

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from xct_pipeline.electrochemistry.drt import Relaxation
 from xct_pipeline.electrochemistry.log import CyclerLog
 from xct_pipeline.electrochemistry.spectrum import Spectrum
 from xct_pipeline.electrochemistry.sweeps import cycles_of, sweeps_of
 from xct_pipeline.store.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LOG_ROWS = 5000
 """Rows of a log that are kept, thinned evenly."""
@@ -25,6 +28,8 @@ def write_log(store: Store, record: CyclerLog) -> None:
 
 def log_table(record: CyclerLog) -> pd.DataFrame:
     """Return charge, voltage and current against the log's time, thinned."""
+    import pandas as pd
+
     thin = max(1, len(record.time_s) // LOG_ROWS)
     columns = {"time_s": record.time_s[::thin], "charge_C": record.charge_C[::thin]}
     for name, values in (("voltage_V", record.voltage_V), ("current_A", record.current_A)):
@@ -61,6 +66,8 @@ def write_spectra(store: Store, taken: Sequence[Taken]) -> None:
 
 def spectra_tables(taken: Sequence[Taken]) -> dict[str, pd.DataFrame]:
     """Return tables ``impedance``, ``drt`` and ``drt_peaks``."""
+    import pandas as pd
+
     impedance, drt, peaks = [], [], []
     for entry in taken:
         same = {"spectrum": entry.spectrum.name, "scan": entry.scan, "time_s": entry.time_s}
@@ -127,6 +134,8 @@ def voltammetry_table(log: CyclerLog) -> pd.DataFrame:
     ValueError
         The log has no voltage or no current, or the voltage does not sweep.
     """
+    import pandas as pd
+
     if log.voltage_V is None or log.current_A is None:
         raise ValueError("voltammetry needs a voltage and a current")
     keep = np.isfinite(log.voltage_V) & np.isfinite(log.current_A)
@@ -142,6 +151,8 @@ def write_cycling(store: Store, log: CyclerLog, mass_mg: float | None) -> None:
 
 def cycling_table(log: CyclerLog, mass_mg: float | None = None) -> pd.DataFrame:
     """Return capacities, efficiency and overpotential of each cycle; per gram where a mass is given."""
+    import pandas as pd
+
     table = pd.DataFrame([asdict(cycle) for cycle in cycles_of(log)])
     if mass_mg is not None:
         for way in ("charge", "discharge"):

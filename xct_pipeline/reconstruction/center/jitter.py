@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-import scipy.ndimage
+import scipy
 
 from xct_pipeline.reconstruction.center.half_turns import HalfTurns, resample, resampling
 from xct_pipeline.reconstruction.center.pair import frequencies, outside_wedge, spectra

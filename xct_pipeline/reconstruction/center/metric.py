@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
+import scipy
 
 from xct_pipeline.device import to_host
 from xct_pipeline.reconstruction.center.half_turns import half_turns, resample

@@ -16,9 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-import scipy.ndimage
-import scipy.special
+import scipy
 
 from xct_pipeline.device import to_host
 from xct_pipeline.reconstruction.center.half_turns import HalfTurns, resample

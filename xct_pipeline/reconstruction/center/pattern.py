@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
+import scipy
 
 Array = npt.NDArray[Any]
 WIDTHS = (8.0, 4.0)  # columns: what is finer is taken for a pattern; the second tells how much the choice matters

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
+import scipy
 
 from xct_pipeline.device import to_host
 

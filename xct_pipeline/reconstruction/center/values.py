@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
+import scipy
 
 Array = npt.NDArray[Any]
 

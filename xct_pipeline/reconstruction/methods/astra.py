@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
-import scipy.fft
+import scipy
 
 from xct_pipeline.device import Array
 from xct_pipeline.reconstruction.filters import FilterName, angular_weights, ramp, window

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.fft
+import scipy
 
 from xct_pipeline.device import Array
 from xct_pipeline.reconstruction.methods.common import Method, MissingMethod, Options, View, check_shapes, per_cm

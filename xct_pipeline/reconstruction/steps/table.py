@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from xct_pipeline.acquisition.levels import Finding
 from xct_pipeline.acquisition.selection import runs
@@ -21,6 +20,9 @@ from xct_pipeline.reconstruction.steps.stage import unit_of
 from xct_pipeline.reconstruction.steps.upright import AxisTilt
 from xct_pipeline.store import layout
 from xct_pipeline.store.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNITS = ("voxel", "um")
 TILT = ("tilt_deg", "tilt_sigma", "lean_deg", "lean_sigma", "lift", "lift_sigma")
@@ -105,6 +107,8 @@ def volume_row(
 
 def write_table(store: Store, rows: Sequence[dict[str, Any]]) -> None:
     """Write the rows of all scans, in the order of the configuration."""
+    import pandas as pd
+
     store.write_table("reconstruction", pd.DataFrame(list(rows)))
 
 
@@ -137,6 +141,8 @@ def shells_table(scans: Sequence[tuple[str, Mapping[str, Array], float | None]])
     ----------
     scans : sequence of (name, result of `halves_step`, edge of a voxel in micrometre)
     """
+    import pandas as pd
+
     frames = [pd.DataFrame(columns=[column.name for column in layout.TABLES["shell_correlation"].columns])]
     for name, found, pixel in scans:
         if found:
@@ -162,6 +168,8 @@ def frames_table(scans: Sequence[tuple[str, Mapping[str, int], Sequence[Finding]
     scans : sequence of (name, counts, findings)
         `counts` are the frames of each kind that were looked at.
     """
+    import pandas as pd
+
     rows: list[dict[str, Any]] = []
     for name, counts, findings in scans:
         for kind, count in counts.items():

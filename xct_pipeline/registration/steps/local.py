@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from xct_pipeline.config import LocalDisplacement, RegionOfInterest, Registration
 from xct_pipeline.engine.blocks import Array
@@ -33,6 +32,9 @@ from xct_pipeline.registration.steps.warp import PATH
 from xct_pipeline.store import layout
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = 3
 REACH = 16  # voxels beyond a window: search, smoothing and what a window may move
@@ -67,6 +69,8 @@ def displacement_table(
         the reference's frame, NaN unless converged), correlation, residual, status, and the Green-Lagrange strain
         strain_zz ... strain_yx from the nodes around.
     """
+    import pandas as pd
+
     series = StoredArray(store.path / PATH / "0")
     grid = local.node_grid(series.shape[1:], settings.spacing, settings.window)
     key = {"settings": settings.model_dump(mode="json"), "series": image_identity(store, PATH)}
@@ -135,6 +139,8 @@ def _correlate_tile(
 
 
 def _displacement_rows(name: str, grid: Array, found: dict[str, Array] | None, spacing: int) -> pd.DataFrame:
+    import pandas as pd
+
     nodes = grid.reshape(-1, 3)
     count = len(nodes)
     vector = found["vector"].reshape(-1, 3) if found is not None else np.empty((0, 3))
@@ -185,6 +191,8 @@ def fragment_table(
         moved beyond the scan's motion, voxels of the reference's frame), rotation_z ... (the same of its rotation),
         tre_self, residual, correlation, kept, m00 ... m23 (its whole motion, as in the table of registration), problem.
     """
+    import pandas as pd
+
     fixed = volumes[reference]
     assert fixed is not None
     rows: list[dict[str, Any]] = []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.steps.volumes import Motion
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def motion_table(motions: Sequence[Motion], voxel_um: float | None, without_data: Sequence[int]) -> pd.DataFrame:
@@ -16,6 +19,8 @@ def motion_table(motions: Sequence[Motion], voxel_um: float | None, without_data
 
     A scan without a motion has no figure in its row, so that none can be taken for its motion.
     """
+    import pandas as pd
+
     rows = []
     for motion, missing in zip(motions, without_data, strict=True):
         matrix = tf.voxels_to_um(motion.transform, voxel_um or 1.0)

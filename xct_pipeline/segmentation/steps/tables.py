@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
-
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import PassResult, Progress
 from xct_pipeline.segmentation import tables
@@ -30,6 +28,8 @@ from xct_pipeline.store.labels import find_label
 
 def write_tables(m: Measured, progress: Progress) -> tuple[list[PassResult], list[str]]:
     """Measure the labels of all scans and write the tables; return the passes over objects, and warnings."""
+    import pandas as pd
+
     facts, voxel = m.facts, m.facts.volume.voxel_um
     materials = m.reduce(materials_step(m))
     rows = []
@@ -54,6 +54,8 @@ def write_tables(m: Measured, progress: Progress) -> tuple[list[PassResult], lis
 
 
 def _write_interface(m: Measured, planes: Mapping[int, Array]) -> list[str]:
+    import pandas as pd
+
     warnings = [
         f"{m.facts.names[t]}: no column ends in {m.names[m.ceramic]}, so no interface was measured"
         for t in m.facts.good
@@ -79,6 +81,8 @@ def _write_interface(m: Measured, planes: Mapping[int, Array]) -> list[str]:
 
 
 def _write_contacts(m: Measured) -> None:
+    import pandas as pd
+
     found, partners = m.reduce(touching_step(m)), partner_labels(m)
     size = m.facts.volume.voxel_um
     rows = [
@@ -96,6 +100,8 @@ def _write_contacts(m: Measured) -> None:
 
 
 def _write_thickness(m: Measured) -> None:
+    import pandas as pd
+
     options = m.settings.thickness
     assert options is not None
     labels = [find_label(m.names, name) for name in options.materials]
@@ -112,6 +118,8 @@ def _write_thickness(m: Measured) -> None:
 
 def _write_objects(m: Measured, planes: Mapping[int, Array], progress: Progress) -> list[PassResult]:
     """Write the tables of objects and voids."""
+    import pandas as pd
+
     wanted = objects_wanted(m.settings)
     done: list[PassResult] = []
     frames, voids = [], []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from xct_pipeline.config import Config, Variation
 from xct_pipeline.electrochemistry.given import given_at_scans
@@ -18,6 +18,9 @@ from xct_pipeline.scan import AnyScan
 from xct_pipeline.variation import alloy
 from xct_pipeline.variation.faraday import ScanCharge, better_offset, faraday_mg
 from xct_pipeline.variation.steps.physics import Physics
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def charge_of_series(

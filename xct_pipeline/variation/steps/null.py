@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from xct_pipeline.variation import budget
 from xct_pipeline.variation.null import null_test, null_warning
 from xct_pipeline.variation.steps.pairs import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def check_null(declared: Sequence[str], names: Sequence[str]) -> None:
@@ -25,6 +27,8 @@ def apply_null(
     study: Study, changes: Sequence[budget.Change | None]
 ) -> tuple[list[budget.Change | None], pd.DataFrame, list[str]]:
     """Return the changes with their noise multiplied by what the null experiment tells, its table, and warnings."""
+    import pandas as pd
+
     series, declared = study.series, set(study.settings.null)
     check_null(study.settings.null, series.names)
     if not declared:

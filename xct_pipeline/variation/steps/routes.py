@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import load_kept
@@ -15,6 +15,9 @@ from xct_pipeline.variation import budget, routes
 from xct_pipeline.variation.row_totals import RowTotals, level_error, row_totals
 from xct_pipeline.variation.steps.pairs import Study
 from xct_pipeline.variation.steps.physics import errors_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SAME_ANGLE = 1e-4  # radian
 
@@ -50,6 +53,8 @@ def write_routes(
     `changes` are sums over the volume, `fitted` those by least squares on projections where they differ.
     Nothing is written where the series was not made from projections, or where two energies are solved together.
     """
+    import pandas as pd
+
     series = study.series
     if not any(series.row_sums) or study.second is not None:
         return []
@@ -92,6 +97,8 @@ def _of_rows(
     study: Study, scan: int, change: budget.Change, moving: Mapping[str, Array], fixed: Mapping[str, Array]
 ) -> tuple[list[routes.Route], pd.DataFrame]:
     """Return the change in the rows of the region and in all rows, and the table of rows, of one scan."""
+    import pandas as pd
+
     series, name = study.series, study.series.names[scan]
     count, planes = fixed["sums"].shape[1], study.region.bounds()[0]
     to_mg, base_mg = _scale(study, scan, change)

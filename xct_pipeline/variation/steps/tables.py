@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from xct_pipeline.config import Registration
 from xct_pipeline.engine.blocks import Array, Reduction
@@ -25,6 +25,9 @@ from xct_pipeline.variation.steps.projections import projection_routes, projecti
 from xct_pipeline.variation.steps.routes import by_projections, write_routes
 from xct_pipeline.variation.steps.series import KINDS, PREFIX, VERSION, Materials, materials_of, pairs_of, region_mask
 from xct_pipeline.variation.steps.sums import measure_surface
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WHOLE = "region"  # the region that mass is mapped in
 
@@ -100,6 +103,8 @@ def write_maps_and_tables(
     study: Study, progress: Progress = silent, steps: Steps | None = None
 ) -> tuple[list[PassResult], list[str]]:
     """Measure sums and errors of all pairs, write the areal maps and the tables; return the passes and warnings."""
+    import pandas as pd
+
     series, store, settings, limits = study.series, study.store, study.settings, study.limits
     mask, materials = study.region, materials_of(series, store)
     surface = measure_surface(series, store, settings, study.config.registration or Registration(), limits, steps)
@@ -161,6 +166,8 @@ def write_tables(
     materials: Sequence[pd.DataFrame],
 ) -> list[str]:
     """Write the tables of the stage; return warnings."""
+    import pandas as pd
+
     store, names, settings = study.store, study.series.names, study.settings
     factors = interpolation_of(study.config, study.series, study.region.planes())
     known = None if study.beside is None else study.beside.charge
@@ -206,6 +213,8 @@ def named_regions(
     study: Study, materials: Materials | None, steps: Steps | None
 ) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
     """Return the change of mass in each region that is named, and of each material in it, scan by scan."""
+    import pandas as pd
+
     series = study.series
     totals: list[dict[str, object]] = []
     parts: list[pd.DataFrame] = []

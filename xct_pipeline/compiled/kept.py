@@ -1,4 +1,4 @@
-"""Kernels compiled by numba: made here and nowhere else, kept on the disk where it can be written, told of while made.
+"""What numba compiles: kept on the disk where that can be written, and told of while it is made.
 
 numba looks for a folder beside the source, then in the user's cache, and gives up an import where neither can be
 written, as in a container. A cache is a convenience: without one, with a full disk or with a damaged file in it,
@@ -8,16 +8,20 @@ kernels are compiled in memory, and that is said once.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numba
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
-from numba.core.event import Event, Listener, register, unregister
+from numba.core.event import Event, Listener, register
+
+if TYPE_CHECKING:
+    from xct_pipeline.compiled import Watch
 
 log = logging.getLogger("xct")
 HINT = "every run compiles them again; set NUMBA_CACHE_DIR to a folder that can be written"
@@ -47,28 +51,20 @@ class _KeptWhereItCan(FunctionCache):
             _cannot_keep(error)
 
 
-def njit(function: Callable[..., Any] | None = None, *, cache: bool = True, nogil: bool = True, **options: Any) -> Any:
-    """Compile a function at its first call, as ``numba.njit`` does, and keep the result for later processes.
-
-    Parameters
-    ----------
-    function : callable
-    cache : bool
-        Keep it where numba finds a folder that can be written; elsewhere it lasts as long as the process.
-    nogil : bool
-        Let other threads work meanwhile.
-    **options
-        Of ``numba.njit``.
-    """
-    if function is None:
-        return lambda later: njit(later, cache=cache, nogil=nogil, **options)
-    made = numba.njit(nogil=nogil, **options)(function)
+def dispatcher(function: Callable[..., Any], cache: bool, options: dict[str, Any]) -> Any:
+    """Return what compiles a function for the types that it is called with; the function where numba is disabled."""
+    made = numba.njit(**options)(function)
     if cache and isinstance(made, Dispatcher):  # not where NUMBA_DISABLE_JIT is set
         try:
             setattr(made, "_cache", _KeptWhereItCan(function))  # noqa: B010  (as enable_caching does)
-        except (RuntimeError, OSError) as error:  # no locator: told once a kernel is compiled, not at each import
+        except (RuntimeError, OSError) as error:  # no locator: told once a kernel is compiled, not when it is declared
             _state["unkept"] = _state["unkept"] or str(error)
     return made
+
+
+def listen(watches: Sequence[Watch]) -> None:
+    """Tell `watches`, which may come and go, of kernels that are compiled."""
+    register("numba:compile", _Compilations(watches))
 
 
 def _cannot_keep(error: Exception) -> None:
@@ -78,12 +74,15 @@ def _cannot_keep(error: Exception) -> None:
         log.warning("compiled kernels cannot be kept (%s): %s", " ".join(str(error).split()), HINT)
 
 
-class _Watch(Listener):
-    """Counts the kernels that are compiled, those inside others with them, and tells of the outermost."""
+class _Compilations(Listener):
+    """Tells of the outermost kernel that is compiled, and spares all of them the collection of garbage.
 
-    def __init__(self, told: Callable[[str | None], None]) -> None:
-        self.told, self.depth = told, 0
-        self.count, self.seconds, self._since = 0, 0.0, 0.0
+    The compiler makes millions of small objects that it soon lets go of; looking for cycles among them took an eighth
+    of its time.
+    """
+
+    def __init__(self, watches: Sequence[Watch]) -> None:
+        self.watches, self.depth, self._since, self._collects = watches, 0, 0.0, True
         self._thread = threading.Lock()
 
     def on_start(self, event: Event) -> None:
@@ -92,12 +91,14 @@ class _Watch(Listener):
             self.depth += 1
             if self.depth > 1:
                 return
-            self._since = time.monotonic()
-            self.count += 1
+            self._since, self._collects = time.monotonic(), gc.isenabled()
+            gc.disable()
         if _state["unkept"] is not None:
             _cannot_keep(RuntimeError(_state["unkept"]))
         function = event.data["dispatcher"].py_func
-        self.told(function.__name__.strip("_"))
+        for watch in tuple(self.watches):
+            watch.count += 1
+            watch.told(function.__name__.strip("_"))
 
     def on_end(self, event: object) -> None:
         """Take note of one that is ready."""
@@ -106,22 +107,9 @@ class _Watch(Listener):
             self.depth -= 1
             if self.depth:
                 return
-            self.seconds += time.monotonic() - self._since
-        self.told(None)
-
-
-@contextlib.contextmanager
-def watched(told: Callable[[str | None], None]) -> Iterator[_Watch]:
-    """Tell of every kernel that this process compiles: its name when it begins, None when it is ready.
-
-    Yields
-    ------
-    object with ``count`` and ``seconds``
-        How many were compiled so far, and how long that took.
-    """
-    watch = _Watch(told)
-    register("numba:compile", watch)
-    try:
-        yield watch
-    finally:
-        unregister("numba:compile", watch)
+            if self._collects:
+                gc.enable()
+            seconds = time.monotonic() - self._since
+        for watch in tuple(self.watches):
+            watch.seconds += seconds
+            watch.told(None)
