@@ -71,7 +71,7 @@ try:
 except SystemExit as stop:
     assert not stop.code
 heavy = {"numba", "sklearn", "skimage", "plotly", "matplotlib", "scipy.ndimage", "scipy.signal", "scipy.stats"}
-print(*sorted((heavy | {"dask.array", "xarray", "distributed", "sqlalchemy"}) & set(sys.modules)))
+print(*sorted((heavy | {"dask.array", "xarray", "distributed"}) & set(sys.modules)))
 """
 
 
