@@ -117,11 +117,10 @@ def left(p: PreparedLevel, s: Estimate, axis: tuple[float, float]) -> bool:
 
 
 def confirmed(p: PreparedLevel, s: Estimate, axis: tuple[float, float]) -> int:
-    """Return in how many sectors a level's rings lie that its volumes or their residual show: 0 where none do."""
+    """Return in how many sectors a level's rings lie that the residual of its volumes shows: 0 where it shows none."""
     if p.rings is None:
         return 0
-    whole = without_rings(p, None)
-    return sectors(p) if shown(whole, axis) or left(whole, s, axis) else 0
+    return sectors(p) if left(without_rings(p, None), s, axis) else 0
 
 
 def find(p: PreparedLevel, axis: tuple[float, float], count: int) -> PreparedLevel:
