@@ -114,6 +114,8 @@ def write_series(folder: Path, store: Path, layouts: Mapping[str, str]) -> Path:
     balance[balance["scan"].isin(layouts)][columns].to_csv(folder / "times.csv", index=False)
     before = (store.parent / "run.toml").read_text()
     stages = before[before.index("[registration]") : before.index("[electrochemistry]")]
+    # raw scans are reconstructed about the middle of 48 x 48 voxels, which volumes do not say by themselves
+    stages = stages.replace("[registration]\n", "[registration]\naxis = [23.5, 23.5]\n", 1)
     log = '[electrochemistry]\nlog = "times.csv"\ntime = "time_s"\ncharge = "charge_C"\nvoltage = "voltage_V"\n'
     config = folder / "run.toml"
     config.write_text('output = "store.zarr"\n' + "\n".join(tables) + stages + log)

@@ -99,6 +99,10 @@ class Registration(Section):
     """A larger motion is an error, voxels; a quarter of the longest side by default."""
     max_rotation: PositiveFloat = 15.0
     """A larger turn is an error, degrees."""
+    axis: tuple[float, float] | None = None
+    """Rotation axis (y, x) in voxels of the volumes, about which rings are looked for; that of the reconstruction by
+    default. Volumes of another program do not say where theirs is.
+    """
     start: dict[str, StartMotion] = {}
     """Where the search begins, by the name of the scan."""
     calibration: Calibration = Calibration()

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array
 from xct_pipeline.registration import parameters
-from xct_pipeline.registration.levels import Estimate, PreparedLevel, aligned_slab
+from xct_pipeline.registration.levels import Estimate, PreparedLevel, aligned_slab, moving_slab, reference_slab
+from xct_pipeline.registration.normal_equations import residual_slab
 
 _SIGNIFICANT = 6.0  # standard deviations: the best of many displaced matches of noise reaches 4; about 0.3 voxel
 _NEGLIGIBLE = 1e-5  # of the largest curvature, per voxel: what differences between voxels make of a round edge
@@ -28,6 +29,8 @@ _PLANES = 8  # of a slab
 _BLOCK = 8  # voxels: edge of the blocks whose sums scatter
 _ENOUGH = 3_000_000  # voxels: more are looked at only where these leave a doubt
 _LEAST = 64  # samples
+_THIN = 6  # planes of the slabs on which shared gradients are measured
+_SHARED_VOXELS = 3_000_000  # at which they are measured, about
 
 
 def undetermined(p: PreparedLevel, s: Estimate, model: str, held: Collection[str] = ()) -> tuple[str, ...]:
@@ -112,6 +115,38 @@ def _sum_slab(p: PreparedLevel, s: Estimate, model: str, planes: tuple[int, int]
     _sum_blocks(fixed, moved, kept, z0, low, high, margin, p.center, float(s.cut), out)
     out = out.reshape(ny * nx, 3, size, size)
     return out[out[:, 0].any(axis=(1, 2))]
+
+
+def shared_gradient(p: PreparedLevel, s: Estimate) -> float:
+    """Return which share of the reference's squared gradient the moving volume shows too under an estimate.
+
+    What only one of them shows is noise: about 1 where there is none, near 0 where it drowns the edges.
+    """
+    shape = p.level.reference.shape
+    planes = min(_THIN, shape[0])
+    count = int(np.clip(_SHARED_VOXELS // (planes * shape[1] * shape[2]), 6, max(6, shape[0] // planes)))
+    starts = np.unique(np.linspace(0, shape[0] - planes, count).round().astype(int))
+    slabs = [(int(a), int(a) + planes) for a in starts]
+    own, common = np.sum(list(p.parallel_map(partial(_shared_in_slab, p, s), slabs)), axis=0)
+    return float(common / own) if own > 0 else 1.0
+
+
+def _shared_in_slab(p: PreparedLevel, s: Estimate, slab: tuple[int, int]) -> tuple[float, float]:
+    moving, first = moving_slab(p, *slab, s.transform)
+    fixed = reference_slab(p, *slab)[1:-1]
+    size = p.level.moving.shape[0]
+    residual = residual_slab(fixed, moving, s.transform, slab[0], first, size, s.gain, s.offset, 1)
+    kept = p.mask(*slab)[1:-1, 1:-1, 1:-1] > 0
+    own = common = 0.0
+    for axis in range(3):
+        up = tuple(slice(2, None) if k == axis else slice(1, -1) for k in range(3))
+        down = tuple(slice(0, -2) if k == axis else slice(1, -1) for k in range(3))
+        slope = (fixed[up] - fixed[down])[kept]
+        product = slope * (slope - (residual[up] - residual[down])[kept])
+        known = np.isfinite(product)
+        own += float((slope[known] ** 2).sum(dtype=np.float64))
+        common += float(product[known].sum(dtype=np.float64))
+    return own, common
 
 
 @njit

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,15 +15,15 @@ from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.bspline import filter_separable, gaussian_taps, knot_taps, mirror
 from xct_pipeline.registration.masks import extreme_points, unchanged_mask
 from xct_pipeline.registration.normal_equations import BINS, Sums, accumulate, add, residual_slab
+from xct_pipeline.registration.rings import Rings, subtract
 
 _SLAB_VOXELS = 1_000_000
 _SLAB_PLANES = 16  # at least: every slab reads the smoothing's halo again
+_ALIGNED = 8  # planes: slabs end where the cells that are summed do
 _COARSEST = 48  # voxels: binned further until the longest side is no longer than twice this
 _LEAST = 64  # samples
 _PLANES = 2  # every so many are enough for averages over windows
 _FLAT = 0.02  # of the spread, per voxel: a smaller gradient says nothing of the motion
-_THIN = 6  # planes of the slabs on which shared gradients are measured
-_CELL = (4, 16)  # voxels of the level: least and usual side of the cells that split the samples into two halves
 
 
 class RegistrationError(ValueError):
@@ -73,10 +72,13 @@ class PreparedLevel(NamedTuple):
     spread: float
     smoothing: float
     margin: int
-    cell: int
     parallel_map: Callable[..., Iterable[Any]]
     expected: changes.Changes = changes.NONE
     """changes of grey value that do not count as residuals"""
+    rings: Rings | None = None
+    """what is subtracted from both volumes"""
+    unsubtracted: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    """both volumes in memory as they were without rings subtracted"""
 
 
 def with_coarser(levels: Iterable[Level]) -> Iterator[Level]:
@@ -138,9 +140,29 @@ def prepare(level: Level, smoothing: float, memory: float, parallel_map: Callabl
         spread=_spread(level.reference, mask),
         smoothing=smoothing,
         margin=margin,
-        cell=_cell(points),
         parallel_map=parallel_map,
     )
+
+
+def without_rings(p: PreparedLevel, rings: Rings | None) -> PreparedLevel:
+    """Return a level from whose volumes these rings, and no others, are subtracted."""
+    if p.reference is None or p.moving is None:
+        return p._replace(rings=rings)
+    raw = p.unsubtracted or (p.reference, p.moving)
+    if rings is None:
+        return p._replace(reference=raw[0], moving=raw[1], rings=None, unsubtracted=None)
+    reference, moving = (np.empty_like(volume) for volume in raw)
+
+    def fill(slab: tuple[int, int]) -> None:
+        for out, volume, profile, extra in ((reference, raw[0], rings.reference, 1), (moving, raw[1], rings.moving, 0)):
+            z0, z1 = slab[0] + extra, slab[1] + extra
+            out[z0:z1] = volume[z0:z1]
+            subtract(out[z0:z1], slab[0], profile, *rings.axis)
+
+    for _ in p.parallel_map(fill, slabs_of(p.level.reference.shape)):
+        pass
+    reference[0], reference[-1] = reference[2], reference[-3]
+    return p._replace(reference=reference, moving=moving, rings=rings, unsubtracted=raw)
 
 
 def restrict(p: PreparedLevel, unchanged: NDArray[np.bool_], scale: float) -> PreparedLevel:
@@ -155,7 +177,7 @@ def restrict(p: PreparedLevel, unchanged: NDArray[np.bool_], scale: float) -> Pr
         return p.mask(z0, z1) * _enlarged(unchanged, scale / p.level.scale, z0, z1, shape)
 
     kept = mask if p.reference is None else _worked_out(mask, shape, p.parallel_map)
-    left, all_of_it = (sum(np.count_nonzero(m(*slab)) for slab in _slabs(shape)) for m in (kept, p.mask))
+    left, all_of_it = (sum(np.count_nonzero(m(*slab)) for slab in slabs_of(shape)) for m in (kept, p.mask))
     if 2 * left < all_of_it:
         return p
     ends = _mask_ends(kept, shape)
@@ -171,31 +193,22 @@ def _worked_out(
     def fill(slab: tuple[int, int]) -> None:
         whole[slab[0] : slab[1]] = mask(*slab)
 
-    for _ in parallel_map(fill, _slabs(shape)):
+    for _ in parallel_map(fill, slabs_of(shape)):
         pass
     return lambda z0, z1: whole[z0:z1]
 
 
-def _cell(points: tf.Points) -> int:
-    """Return the side of the halves' cells: smaller where a mask is, so that each half sees all of it.
-
-    No smaller than need be: what is correlated, as rings and streaks are, must fall into one half.
-    """
-    extent = int((points.max(axis=0) - points.min(axis=0)).max()) + 1
-    least, usual = _CELL
-    return usual if extent >= 2.5 * usual else max(extent // 4, least)
-
-
 def _mask_ends(mask: Callable[[int, int], NDArray[np.uint8]], shape: tuple[int, ...]) -> tf.Points:
-    ends = np.concatenate([extreme_points(mask(a, b) > 0) + np.array([a, 0, 0]) for a, b in _slabs(shape)])
+    ends = np.concatenate([extreme_points(mask(a, b) > 0) + np.array([a, 0, 0]) for a, b in slabs_of(shape)])
     if not len(ends):
         raise RegistrationError(f"the mask is empty: none of {int(np.prod(shape))} voxels is in it")
     return ends
 
 
-def _slabs(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+def slabs_of(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return first and last + 1 plane of the slabs that volumes of a shape are worked on in."""
     thickness = max(_SLAB_PLANES, _SLAB_VOXELS // (shape[1] * shape[2]))
-    thickness += -thickness % changes.CELL
+    thickness += -thickness % _ALIGNED
     return [(a, min(a + thickness, shape[0])) for a in range(0, shape[0], thickness)]
 
 
@@ -213,7 +226,7 @@ def _spread(reference: Sliced, mask: Callable[[int, int], NDArray[np.uint8]]) ->
     nz = reference.shape[0]
     planes = np.unique(np.linspace(0, nz - 1, min(nz, 64)).round().astype(int))
     found = []
-    for z0, z1 in _slabs(reference.shape):  # a plane that is read by itself costs as much as its whole chunk
+    for z0, z1 in slabs_of(reference.shape):  # a plane that is read by itself costs as much as its whole chunk
         chosen = planes[(planes >= z0) & (planes < z1)] - z0
         if len(chosen):
             found.append(to_host(reference[z0:z1])[chosen][mask(z0, z1)[chosen] > 0])
@@ -252,23 +265,27 @@ def _smoothed_whole(
         reference[z0 + 1 : z1 + 1] = _smoothed(level.reference, z0, z1, smoothing, sampled=True)
         moving[z0:z1] = _smoothed(level.moving, z0, z1, smoothing, sampled=False)
 
-    for _ in parallel_map(fill, _slabs(shape)):
+    for _ in parallel_map(fill, slabs_of(shape)):
         pass
     reference[0], reference[-1] = reference[2], reference[-3]
     return reference, moving
 
 
-def _reference_slab(p: PreparedLevel, z0: int, z1: int) -> NDArray[np.float32]:
+def reference_slab(p: PreparedLevel, z0: int, z1: int) -> NDArray[np.float32]:
+    """Return planes z0:z1 of the smoothed reference, with one more on either side."""
     if p.reference is not None:
         return p.reference[z0 : z1 + 2]
     nz = p.level.reference.shape[0]
     inner = _smoothed(p.level.reference, max(z0 - 1, 0), min(z1 + 1, nz), p.smoothing, sampled=True)
     first = inner[:0] if z0 > 0 else inner[1:2]
     last = inner[:0] if z1 < nz else inner[-2:-1]
-    return np.concatenate([first, inner, last])
+    slab = np.concatenate([first, inner, last])
+    if p.rings is not None:
+        subtract(slab, z0 - 1, p.rings.reference, *p.rings.axis)
+    return slab
 
 
-def _moving_slab(p: PreparedLevel, z0: int, z1: int, transform: tf.Matrix) -> tuple[NDArray[np.float32], int]:
+def moving_slab(p: PreparedLevel, z0: int, z1: int, transform: tf.Matrix) -> tuple[NDArray[np.float32], int]:
     """Return the smoothed planes of the moving volume that a slab of the reference meets, and the first's index."""
     if p.moving is not None:
         return p.moving, 0
@@ -277,16 +294,19 @@ def _moving_slab(p: PreparedLevel, z0: int, z1: int, transform: tf.Matrix) -> tu
     z = tf.apply(transform, corners)[:, 0]
     low = int(np.clip(np.floor(z.min()) - 1, 0, nz - 1))
     high = int(np.clip(np.floor(z.max()) + 3, low + 1, nz))
-    return _smoothed(p.level.moving, low, high, p.smoothing, sampled=False), low
+    slab = _smoothed(p.level.moving, low, high, p.smoothing, sampled=False)
+    if p.rings is not None:
+        subtract(slab, low, p.rings.moving, *p.rings.axis)
+    return slab, low
 
 
-def sum_samples(p: PreparedLevel, s: Estimate, half: int = -1) -> Sums:
-    """Return the sums of one pass over a level, or over one `half` (0 or 1) of its samples."""
+def sum_samples(p: PreparedLevel, s: Estimate) -> Sums:
+    """Return the sums of one pass over a level."""
 
     def one(slab: tuple[int, int]) -> NDArray[np.float64]:
-        moving, first = _moving_slab(p, *slab, s.transform)
+        moving, first = moving_slab(p, *slab, s.transform)
         return accumulate(
-            _reference_slab(p, *slab),
+            reference_slab(p, *slab),
             p.mask(*slab),
             moving,
             s.transform,
@@ -299,12 +319,10 @@ def sum_samples(p: PreparedLevel, s: Estimate, half: int = -1) -> Sums:
             offset=s.offset,
             cut=s.cut,
             bin_width=2.0 * p.spread / BINS,
-            half=half,
-            cell=p.cell,
             expected=p.expected,
         )
 
-    sums = add(list(p.parallel_map(one, _slabs(p.level.reference.shape))))
+    sums = add(list(p.parallel_map(one, slabs_of(p.level.reference.shape))))
     n_mask, n_used = sums.moments[:2]
     if n_mask < _LEAST:
         raise RegistrationError(
@@ -318,42 +336,10 @@ def sum_samples(p: PreparedLevel, s: Estimate, half: int = -1) -> Sums:
     return sums
 
 
-def shared_gradient(p: PreparedLevel, s: Estimate) -> float:
-    """Return which share of the reference's squared gradient the moving volume shows too under an estimate.
-
-    What only one of them shows is noise: about 1 where there is none, near 0 where it drowns the edges.
-    """
-    shape = p.level.reference.shape
-    planes = min(_THIN, shape[0])
-    count = int(np.clip(_SLAB_VOXELS * 3 // (planes * shape[1] * shape[2]), 6, max(6, shape[0] // planes)))
-    starts = np.unique(np.linspace(0, shape[0] - planes, count).round().astype(int))
-    slabs = [(int(a), int(a) + planes) for a in starts]
-    own, common = np.sum(list(p.parallel_map(partial(_shared_in_slab, p, s), slabs)), axis=0)
-    return float(common / own) if own > 0 else 1.0
-
-
-def _shared_in_slab(p: PreparedLevel, s: Estimate, slab: tuple[int, int]) -> tuple[float, float]:
-    moving, first = _moving_slab(p, *slab, s.transform)
-    fixed = _reference_slab(p, *slab)[1:-1]
-    size = p.level.moving.shape[0]
-    residual = residual_slab(fixed, moving, s.transform, slab[0], first, size, s.gain, s.offset, 1)
-    kept = p.mask(*slab)[1:-1, 1:-1, 1:-1] > 0
-    own = common = 0.0
-    for axis in range(3):
-        up = tuple(slice(2, None) if k == axis else slice(1, -1) for k in range(3))
-        down = tuple(slice(0, -2) if k == axis else slice(1, -1) for k in range(3))
-        slope = (fixed[up] - fixed[down])[kept]
-        product = slope * (slope - (residual[up] - residual[down])[kept])
-        known = np.isfinite(product)
-        own += float((slope[known] ** 2).sum(dtype=np.float64))
-        common += float(product[known].sum(dtype=np.float64))
-    return own, common
-
-
 def aligned_slab(p: PreparedLevel, s: Estimate, z0: int, z1: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return planes z0:z1 of the smoothed reference, and of the moving volume in its frame and on its grey scale."""
-    moving, first = _moving_slab(p, z0, z1, s.transform)
-    fixed = _reference_slab(p, z0, z1)[1:-1]
+    moving, first = moving_slab(p, z0, z1, s.transform)
+    fixed = reference_slab(p, z0, z1)[1:-1]
     size = p.level.moving.shape[0]
     return fixed, fixed - residual_slab(fixed, moving, s.transform, z0, first, size, s.gain, s.offset, 1)
 
@@ -362,13 +348,13 @@ def expect_changes(p: PreparedLevel, s: Estimate) -> PreparedLevel:
     """Take smooth changes of grey value under an estimate out of a level's residuals."""
 
     def one(slab: tuple[int, int]) -> NDArray[np.float64]:
-        moving, first = _moving_slab(p, *slab, s.transform)
-        reference = _reference_slab(p, *slab)
+        moving, first = moving_slab(p, *slab, s.transform)
+        reference = reference_slab(p, *slab)
         size = p.level.moving.shape[0]
         residual = residual_slab(reference[1:-1], moving, s.transform, slab[0], first, size, s.gain, s.offset, _PLANES)
         return np.asarray(changes.sum_flat(reference, residual, _FLAT * p.spread))
 
-    sums = np.concatenate(list(p.parallel_map(one, _slabs(p.level.reference.shape))))
+    sums = np.concatenate(list(p.parallel_map(one, slabs_of(p.level.reference.shape))))
     return p._replace(expected=changes.lines(sums))
 
 
@@ -379,15 +365,15 @@ def unchanged_voxels(p: PreparedLevel, s: Estimate) -> NDArray[np.bool_]:
     """
 
     def one(slab: tuple[int, int]) -> tuple[Any, Any]:
-        moving, first = _moving_slab(p, *slab, s.transform)
-        reference = _reference_slab(p, *slab)
+        moving, first = moving_slab(p, *slab, s.transform)
+        reference = reference_slab(p, *slab)
         inner = reference[1:-1]
         differences = [0.5 * (reference[2:] - reference[:-2]), np.gradient(inner, axis=1), np.gradient(inner, axis=2)]
         gradient = np.sqrt(sum(d**2 for d in differences))
         size = p.level.moving.shape[0]
         return residual_slab(inner, moving, s.transform, slab[0], first, size, s.gain, s.offset, 1), gradient
 
-    parts = list(p.parallel_map(one, _slabs(p.level.reference.shape)))
+    parts = list(p.parallel_map(one, slabs_of(p.level.reference.shape)))
     residual, gradient = (np.concatenate([part[i] for part in parts]) for i in range(2))
     gradient = np.maximum(gradient, np.float32(_FLAT * p.spread))
     return np.asarray(unchanged_mask(residual, gradient), dtype=np.bool_)

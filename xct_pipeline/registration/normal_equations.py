@@ -68,8 +68,6 @@ def accumulate(
     offset: float,
     cut: float,
     bin_width: float,
-    half: int,
-    cell: int,
     expected: Changes,
 ) -> NDArray[np.float64]:
     """Sum one slab of the reference.
@@ -87,7 +85,6 @@ def accumulate(
     gain, offset : of the moving volume
     cut : Tukey's cut in units of r; infinity for equal weights
     bin_width : of the histogram
-    half, cell : 0 or 1 takes one half of a chequerboard of ``cell**3`` voxels, -1 takes all samples
     expected : changes of grey value, which are taken out of the residual
 
     Returns
@@ -110,8 +107,6 @@ def accumulate(
         offset,
         cut,
         bin_width,
-        half,
-        cell,
         expected,
         out,
     )
@@ -195,8 +190,6 @@ def _accumulate(
     offset: float,
     cut: float,
     bin_width: float,
-    half: int,
-    cell: int,
     expected: Array,
     out: Array,
 ) -> None:
@@ -215,8 +208,6 @@ def _accumulate(
             n_mask = 0
             for x in range(nx):
                 inside = mask[z, y, x] != 0 and low <= x < nx - low
-                if half >= 0:
-                    inside = inside and ((z + z_start) // cell + y // cell + x // cell) % 2 == half
                 used[x] = inside
                 n_mask += inside
             if n_mask == 0:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xct_pipeline.device import to_host
+from xct_pipeline.registration import own_error, patterns
 from xct_pipeline.registration import parameters as prm
 from xct_pipeline.registration import transform as tf
-from xct_pipeline.registration.determinacy import undetermined
+from xct_pipeline.registration.determinacy import shared_gradient, undetermined
 from xct_pipeline.registration.levels import (
     Estimate,
     Level,
@@ -21,7 +22,6 @@ from xct_pipeline.registration.levels import (
     expect_changes,
     prepare,
     restrict,
-    shared_gradient,
     sum_samples,
     unchanged_voxels,
     with_coarser,
@@ -47,7 +47,7 @@ class Registration(NamedTuple):
     residual: float
     """RMS over the mask at the finest level, both volumes smoothed, 1/cm"""
     tre_self: float
-    """half the largest distance over the mask between the motions of two halves of the samples, full-size voxels"""
+    """standard error: root mean square of the largest distance over the mask by which it is off, full-size voxels"""
     iterations: int
     correlation: float
     """of the two volumes over the samples that keep their value, finest level"""
@@ -57,6 +57,8 @@ class Registration(NamedTuple):
     """share of the mask that the moving volume covers"""
     undetermined: tuple[str, ...] = ()
     """parameters that the volumes do not determine, left at their start (names as in `parameters.names`)"""
+    rings: float = 0.0
+    """root mean square over radius and row of the rings that were left out of the match, 1/cm; 0 for none"""
 
 
 def register(
@@ -72,6 +74,7 @@ def register(
     max_iterations: int = 40,
     tolerance: float = 1e-3,
     memory: float = 2e9,
+    axis: tuple[float, float] | None = None,
     parallel_map: Callable[..., Iterable[Any]] = map,
 ) -> Registration:
     """Find the motion that takes a reference volume onto a moving one.
@@ -89,6 +92,8 @@ def register(
     max_iterations : per level
     tolerance : Gauss-Newton ends when the mask moves by less than this, in voxels of the finest level
     memory : bytes a level's smoothed volumes may take; larger ones are smoothed slab by slab in every iteration
+    axis : (y, x) of the rotation axis in full-size voxels, the same in both volumes: rings about it, which stay
+        where they are while the sample moves, are looked for and left out; None: it is not known, and they are not
     parallel_map : a `map` that may run its calls at the same time; the result does not depend on it
 
     Returns
@@ -110,42 +115,55 @@ def register(
         raise ValueError(f'unknown model "{model}"; use one of {", ".join(tf.MODELS)}')
     ready = partial(prepare, memory=memory, parallel_map=parallel_map)
     run = partial(_converge, model=model, held=tuple(fix), max_iterations=max_iterations)
+    begin, settle = (
+        partial(patterns.begin, axis=axis),
+        partial(patterns.settle, axis=axis, run=partial(run, tolerance=10 * tolerance)),
+    )
     whole = matched = None
     problem: RegistrationError | None = None
-    state, total = _NOTHING, 0
+    state, total, moved = _NOTHING, 0, 0.0
     for level in with_coarser(levels):
         if whole is None or matched is None:
             try:  # a small mask may hold too little on a coarse level: then the search begins on a finer one
-                whole = ready(level, smoothing)
+                whole = begin(ready(level, smoothing), 0)
                 state = run(whole, _search(whole, state, model, tuple(fix), start, search), tolerance=10 * tolerance)
-                matched = whole
+                matched, state, moved = settle(whole, state)
             except RegistrationError as error:
                 whole, problem = None, error
         else:
             # what changed shows clearly only once it no longer pulls: it is taken out twice
-            scale = whole.level.scale
-            matched = restrict(whole, unchanged_voxels(matched, state), scale)
+            scale = matched.level.scale
+            matched = restrict(matched._replace(mask=whole.mask), unchanged_voxels(matched, state), scale)
             state = run(matched, state, tolerance=10 * tolerance)
             total += state.iterations
             unchanged = unchanged_voxels(matched, state)
-            whole = ready(level, smoothing)
+            known = 0 if axis is None else patterns.confirmed(matched, state, axis)
+            whole = begin(ready(level, smoothing), known)
             matched = restrict(whole, unchanged, scale)
-            moved = tf.to_level(tf.from_level(state.transform, scale), level.scale)
-            state = state._replace(transform=moved, cut=3.0 * state.cut, step=np.inf)
-            state = run(matched, state, tolerance=10 * tolerance)
+            nearer = tf.to_level(tf.from_level(state.transform, scale), level.scale)
+            state = state._replace(transform=nearer, cut=3.0 * state.cut, step=np.inf)
+            if matched.rings is not None and known:
+                matched = patterns.refine(matched, state._replace(cut=np.inf))
+            elif matched.rings is not None:  # not told before: they may have held the match where they are
+                moved_so_far = tf.from_level(state.transform, level.scale)
+                state = _search(matched, _NOTHING, model, tuple(fix), moved_so_far, search)
+            matched, state, moved = settle(matched, run(matched, state, tolerance=10 * tolerance))
         total += state.iterations
     if whole is None or matched is None:
         raise problem or ValueError("no pyramid level to register on; give at least one")
     widening = _widening(shared_gradient(matched, state))
     if widening > 1.0:
-        whole = ready(whole.level, widening * smoothing)
+        whole = begin(ready(whole.level, widening * smoothing), patterns.sectors(matched))
         matched = whole._replace(mask=matched.mask, center=matched.center)
+        if matched.rings is not None:
+            matched = patterns.refine(matched, state)
         state = state._replace(step=np.inf)
     origin = tf.identity() if start is None else np.asarray(start, np.float64)
     finish = partial(_finish, run=partial(run, tolerance=tolerance))
     matched, state, held = _hold_undetermined(matched, state, finish, model, tuple(fix), origin)
     _require_converged(state, max_iterations, whole.level.scale)
-    result = _result(whole, state, _own_error(matched, state, model, held), total + state.iterations)
+    off = own_error.largest_error(own_error.covariance(matched, state, model, held), model, matched)
+    result = _result(whole, matched, state, float(np.hypot(off, moved)), total + state.iterations)
     result = result._replace(undetermined=held[len(fix) :])
     if search:
         origin = tf.identity()
@@ -264,16 +282,6 @@ def _converge(
     return s
 
 
-def _own_error(p: PreparedLevel, s: Estimate, model: str, held: tuple[str, ...]) -> float:
-    """Return half the largest distance over the mask between the motions of two halves of the samples.
-
-    Each is one step from the motion of all samples, which is near enough for one to do.
-    """
-    steps = [s.relaxation * prm.solve(sum_samples(p, s, half), model, held) for half in (0, 1)]
-    halves = [tf.compose(s.transform, tf.invert(prm.motion(step, model, p.center))) for step in steps]
-    return p.level.scale * tf.largest_distance(halves[0], halves[1], p.points) / 2.0
-
-
 def _relaxation(
     current: float, parameters: NDArray[np.float64], before: NDArray[np.float64] | None, sums: Sums, model: str
 ) -> float:
@@ -329,11 +337,12 @@ def _correlation(moments: NDArray[np.float64]) -> float:
     return float((rm / w - r * m / w**2) / np.sqrt(variances)) if variances > 0.0 else 0.0
 
 
-def _result(whole: PreparedLevel, s: Estimate, tre_self: float, iterations: int) -> Registration:
+def _result(whole: PreparedLevel, p: PreparedLevel, s: Estimate, tre_self: float, iterations: int) -> Registration:
     assert s.sums is not None
     matched = s.sums.moments
     # the residual is the whole mask's; without a given mask that is what kept its value
-    full = matched if whole.level.mask is None else sum_samples(whole, s).moments
+    everywhere = p._replace(mask=whole.mask, center=whole.center)
+    full = matched if whole.level.mask is None else sum_samples(everywhere, s).moments
     n_mask, n_used, squares = full[:3]
     return Registration(
         transform=tf.from_level(s.transform, whole.level.scale),
@@ -343,6 +352,7 @@ def _result(whole: PreparedLevel, s: Estimate, tre_self: float, iterations: int)
         tre_self=tre_self,
         iterations=iterations,
         correlation=_correlation(matched),
+        rings=0.0 if p.rings is None else float(np.sqrt(np.square(p.rings.moving).mean())),
         kept=float(matched[3] / n_used),
         overlap=float(n_used / n_mask),
     )
@@ -382,6 +392,6 @@ def _require_plausible(
         )
     if result.tre_self > 0.5 or result.correlation < 0.1:
         raise RegistrationError(
-            f"no trustworthy motion: two halves of the samples disagree by {2 * result.tre_self:.2g} voxels and the "
+            f"no trustworthy motion: its standard error is {result.tre_self:.2g} voxels and the "
             f"volumes correlate by {result.correlation:.2f}; a mask with texture in every direction is needed"
         )

@@ -122,7 +122,12 @@ MATCH = (
     quantity("residual", "1/cm", "root mean square of the difference over what was matched, both smoothed"),
     quantity("correlation", "1", "of the two intensities after the match"),
 )
-SELF_CHECK = quantity("tre_self", "voxel", "half the largest distance between the motions of two halves of the voxels")
+SELF_CHECK = quantity(
+    "tre_self", "voxel", "standard error of the motion: largest distance over what was matched, r.m.s."
+)
+RINGS = quantity(
+    "rings", "1/cm", "root mean square of the rings that were left out of the match; 0 where none were told"
+)
 KEPT = quantity("kept", "1", "share of what was matched that keeps its grey value")
 CAUSES = {
     "noise": "noise of the difference",
@@ -218,6 +223,7 @@ _REGISTRATION = Table(
         quantity("check_sigma", "1/cm", "its standard error"),
         KEPT,
         quantity("variance_factor", "1", "what resampling makes of the variance of white noise"),
+        RINGS,
         text("undetermined", "motions that what was matched does not determine, left at their start"),
         quantity("undetermined_shift", "voxel", "standard error of those shifts: the range of the search"),
         quantity("undetermined_turn", "degree", "standard error of those turns: the range of the search"),

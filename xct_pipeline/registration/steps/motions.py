@@ -26,7 +26,7 @@ from xct_pipeline.registration.steps.masks import Mask
 from xct_pipeline.registration.steps.volumes import Motion, Volume, finest_level, matched_level
 from xct_pipeline.store.store import Store
 
-VERSION = 6
+VERSION = 7
 FAR_GAIN = 0.02  # of the grey scale from 1, that sound scans of one detector and energy do not show
 MATCHING_RATE = 2e6  # voxels of the matched level per CPU-second
 MATCHING_COPIES = 9  # of a matched level; 8.6 measured, while gas is looked for in one of two volumes
@@ -143,6 +143,13 @@ def _key(settings: Registration, reference: Volume, moving: Volume) -> dict[str,
     return key
 
 
+def common_axis(settings: Registration, reference: Volume, moving: Volume) -> tuple[float, float] | None:
+    """Return where both volumes have their rotation axis (y, x), None where that is not known."""
+    if settings.axis is not None:
+        return settings.axis
+    return reference.axis if reference.axis == moving.axis else None
+
+
 def start_transform(motion: StartMotion, shape: Sequence[int]) -> tf.Matrix:
     """Return the transform (voxels of the reference to voxels of the scan) that a start in the configuration means."""
     middle = (np.array(shape) - 1) / 2
@@ -168,6 +175,7 @@ def _register(
             max_shift=settings.max_shift,
             max_rotation=settings.max_rotation,
             memory=0.3 * limits.memory,
+            axis=common_axis(settings, reference, moving),
             parallel_map=pool.map,
         )
     grey = grey_scale(settings, found, reference, moving, store)
@@ -175,6 +183,7 @@ def _register(
         "transform": found.transform,
         "residual": np.array(found.residual),
         "tre_self": np.array(found.tre_self),
+        "rings": np.array(found.rings),
         "iterations": np.array(found.iterations),
         "kept": np.array(found.kept),
         "undetermined": np.array(found.undetermined, dtype=str),

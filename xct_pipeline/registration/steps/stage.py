@@ -162,6 +162,11 @@ def run(
         raise RegistrationError(f"the reference {names[reference]} cannot be used: {problems[reference]}")
     fixed = replace(find_volume(store, names[reference]), time=reference)
     settings = _in_known_units(settings, fixed)
+    if settings.axis is None and fixed.axis is None:
+        log.warning(
+            "rings are not looked for in the match: volumes of another program do not say where their rotation axis "
+            "is; registration.axis = [y, x] does"
+        )
     volumes: list[Volume | None] = []
     motions: list[Motion] = []
     for name, problem in zip(names, problems, strict=True):

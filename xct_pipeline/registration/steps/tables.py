@@ -37,6 +37,7 @@ def motion_table(motions: Sequence[Motion], voxel_um: float | None, without_data
             "check_sigma": motion.check_sigma,
             "kept": motion.kept,
             "variance_factor": motion.variance_factor,
+            "rings": motion.rings,
         }
         if motion.problem is not None:
             row = dict.fromkeys(row, np.nan)

@@ -14,6 +14,7 @@ from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.registration import calibration
 from xct_pipeline.registration.levels import RegistrationError
 from xct_pipeline.store.files import read_attributes
+from xct_pipeline.store.marker import read_note
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 
@@ -33,6 +34,8 @@ class Volume:
     identity: str
     time: int = 0
     """plane along t of the registered series and its labels"""
+    axis: tuple[float, float] | None = None
+    """(y, x) of the rotation axis, voxels; None for a volume of another program"""
 
     def array(self, store: Store, level: int = 0) -> Any:
         """Open one level."""
@@ -80,6 +83,8 @@ class Motion:
         3 x 4, voxels (z, y, x) of the reference volume to voxels of the scan's own.
     gain, offset : float
         Applied: mu_reference = gain * mu + offset (1/cm).
+    rings : float
+        Root mean square of the rings that were left out of the match, 1/cm; 0 for none.
     undetermined : tuple of str
         Parameters that the volumes do not determine, left at their start.
     undetermined_shift, undetermined_turn : float
@@ -94,6 +99,7 @@ class Motion:
     offset_sigma: float = 0.0
     residual: float = 0.0
     tre_self: float = 0.0
+    rings: float = 0.0
     iterations: int = 0
     check: float = np.nan
     check_sigma: float = np.nan
@@ -114,7 +120,17 @@ def find_volume(store: Store, name: str) -> Volume:
         raise RegistrationError(f"{name}: {store.path / path} is not there; run the reconstruction first")
     identity = xct["identity"]
     shape = tuple(identity["shape"])
-    return Volume(name, path, shape, xct["layout"][1], identity["voxel_um"], xct["unit"], image_identity(store, path))
+    reconstructed = any(op.startswith("reconstruction.") for op in read_note(store.path, path)["ops"])
+    return Volume(
+        name,
+        path,
+        shape,
+        xct["layout"][1],
+        identity["voxel_um"],
+        xct["unit"],
+        image_identity(store, path),
+        axis=((shape[1] - 1) / 2, (shape[2] - 1) / 2) if reconstructed else None,
+    )
 
 
 def reference_index(settings: Registration, names: Sequence[str]) -> int:
