@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-import scipy.optimize
+import scipy
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]

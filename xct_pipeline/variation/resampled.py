@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import scipy.signal
+import scipy
 
 Array = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import scipy.ndimage
+import scipy
 
 from xct_pipeline.acquisition.steps import Frame, RawSource, scan_identity
 from xct_pipeline.config import Reconstruction

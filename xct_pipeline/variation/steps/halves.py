@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from xct_pipeline.engine.blocks import Array, Region, inside, widen
 from xct_pipeline.engine.execution import estimated, image_identity, load_kept
@@ -28,6 +27,9 @@ from xct_pipeline.variation import mass
 from xct_pipeline.variation import noise as noises
 from xct_pipeline.variation.resampled import resampled
 from xct_pipeline.variation.steps.series import PREFIX, VERSION, RegisteredSeries, box_source
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Pair = tuple[int, int]
 
@@ -136,6 +138,8 @@ def write_comparison(halves: Halves | None, store: Store, measured: Mapping[Pair
 
 def compared(halves: Halves | None, measured: Mapping[Pair, noises.Noise]) -> pd.DataFrame:
     """Return the noise of each scan's difference to the reference where nothing changes, measured and from halves."""
+    import pandas as pd
+
     rows = []
     for scan, name in enumerate(() if halves is None else halves.series.names):
         assert halves is not None
