@@ -163,6 +163,7 @@ def register(
     matched, state, held = _hold_undetermined(matched, state, finish, model, tuple(fix), origin)
     _require_converged(state, max_iterations, whole.level.scale)
     off = own_error.largest_error(own_error.covariance(matched, state, model, held), model, matched)
+    off *= patterns.unseen(matched)
     result = _result(whole, matched, state, float(np.hypot(off, moved)), total + state.iterations)
     result = result._replace(undetermined=held[len(fix) :])
     if search:
