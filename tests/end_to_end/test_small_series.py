@@ -207,8 +207,8 @@ def test_bins_of_the_map_err_as_an_independent_autocovariance_says(small_series,
     bins = [areal.binned(areal.read_plane(contents, k), size) for k in range(1, len(SCANS))]
     found = np.sqrt(np.mean([np.nanmedian(one.noise) ** 2 for one in bins]))
     assert found == pytest.approx(expected, rel=0.1)
-    for one in bins:  # what is no noise is the smaller part here
-        assert np.nanmedian(one.noise) <= np.nanmedian(one.sigma) < 1.15 * np.nanmedian(one.noise)
+    for one in bins:  # what is no noise is the smaller part; beside rings the motion's error is stated generously
+        assert np.nanmedian(one.noise) <= np.nanmedian(one.sigma) < 1.3 * np.nanmedian(one.noise)
 
 
 def test_where_no_error_of_bins_was_measured_the_panel_says_so(small_series, before):
