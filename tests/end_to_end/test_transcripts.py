@@ -149,7 +149,9 @@ def test_a_run_that_is_interrupted_and_resumed(columns: int, series: Path, tmp_p
         shutil.copy(file, tmp_path)
     ended, text = typed(tmp_path, columns, "run", "run.toml", until="2/4 registration: ")
     assert ended == 130, text
-    compare("interrupted", columns, steady(text.replace(str(tmp_path), "FOLDER")))
+    lines = steady(text.replace(str(tmp_path), "FOLDER")).splitlines(keepends=True)
+    pressed = lines.index("INFO stage # of # registration\n") + 1  # how far it comes after that differs
+    compare("interrupted", columns, "".join([*lines[:pressed], lines[-1]]))
     ended, text = typed(tmp_path, columns, "run", "run.toml")
     assert ended == 0, text
     assert re.search(r"reused \d+ shards? and \d+ estimates?", text)
