@@ -142,7 +142,7 @@ def _sum_scores(
                 used[x] = mask[z, y, x] != 0 and low <= x < nx - low
             sample_row(moving, transform, float(z + z_start), float(y), used, first, size, margin, values)
             expect_along_row(expected, z + z_start, y, cells, change)
-            row = out[z // 8, y // 8]
+            row = out[z // _GRID, y // _GRID]
             for x in range(low, nx - low):
                 if not used[x]:
                     continue
@@ -159,7 +159,7 @@ def _sum_scores(
                 weights[z, 0] += t * t * energy
                 weights[z, 1] += t * (5.0 * t - 4.0) * energy
                 place[2] = x - center[2]
-                cell = row[x // 8]
+                cell = row[x // _GRID]
                 for c in range(4):
                     u = t * t * r * place[c]
                     cell[c] += gz * u
