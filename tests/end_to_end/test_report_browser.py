@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import itertools
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pypdf
 import pytest
 from chromium import CHROMIUM
 from report_store import write_store
@@ -220,8 +222,13 @@ def test_paper_has_a_page_for_every_section_and_cuts_no_panel(opened: tuple[Any,
         ".map((a) => [a.dataset.panel, a.offsetHeight])"
     )
     assert [panel for panel in whole if panel[1] > 640] == []  # words and figure on one page, below a section's title
-    pages = tab.pdf(prefer_css_page_size=True).count(b"/Type /Page\n")
-    assert pages >= tab.locator("main > section").count()
+    pages = pypdf.PdfReader(io.BytesIO(tab.pdf(prefer_css_page_size=True))).pages
+    assert len(pages) >= tab.locator("main > section").count()
+    pictures = tab.evaluate("[...document.querySelectorAll('.picture')].map((p) => p.closest('article').dataset.panel)")
+    assert pictures
+    words = [unicodedata.normalize("NFKC", page.extract_text()) for page in pages]  # letters of a ligature apart
+    for title in pictures:  # words and their picture on one page
+        assert any(page.images for page, text in zip(pages, words, strict=True) if title in text), title
     tab.evaluate("window.dispatchEvent(new Event('afterprint'))")
     tab.emulate_media(media="screen")
     assert tab.evaluate("[...document.querySelectorAll('.chart')].every((d) => d.style.height === d.dataset.tall)")
