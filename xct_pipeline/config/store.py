@@ -10,8 +10,8 @@ from xct_pipeline.config.section import Section
 class StoreSettings(Section):
     """How the images of a run are kept."""
 
-    precision: Literal["float32", "noise"] = "float32"
-    """All digits of volumes, or those that noise leaves: steps of at most a quarter of it, which adds 0.26 % to it."""
+    precision: Literal["noise", "float32"] = "noise"
+    """Digits that noise leaves in volumes (steps of at most a quarter of it, adding 0.26 % to it), or all of them."""
 
     @property
     def noise_share(self) -> float | None:

@@ -34,6 +34,7 @@ def array_bytes(image: Image, level: int) -> bytes:
 
 
 def _create(store: ZarrStore, image: Image, level: int) -> None:
+    name, effort = image.codec
     zarr.create_array(
         store=store,
         shape=image.level_shape(level),
@@ -43,7 +44,7 @@ def _create(store: ZarrStore, image: Image, level: int) -> None:
         dimension_names=image.axes,
         fill_value=0 if np.dtype(image.dtype).kind in "iub" else math.nan,
         compressors=[
-            BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=np.dtype(image.dtype).itemsize),
+            BloscCodec(cname=name, clevel=effort, shuffle="bitshuffle", typesize=np.dtype(image.dtype).itemsize),
             Crc32cCodec(),
         ],
     )

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from xct_pipeline.names import check_path
 
 CHUNK = 64
 SPATIAL = ("z", "y", "x")
-ENCODING = "zarr3: shards of chunks, blosc lz4 5 bitshuffle, crc32c"
+Codec = tuple[Literal["lz4", "zstd"], int]
+FAST: Codec = ("lz4", 5)  # of blosc, with its level; of random digits neither makes less than the other
+SMALL: Codec = ("zstd", 3)
 THICKNESSES = (64, 32, 16)
 SHARD_BYTES = 128 * 2**20
 FEWEST_SHARDS = 4
@@ -119,6 +121,16 @@ class Image:
         voxels = sum(math.prod(self.level_shape(level)) for level in range(self.levels))
         return int(voxels * np.dtype(self.dtype).itemsize)
 
+    @property
+    def codec(self) -> Codec:
+        """Compressor of blosc and its level: the smaller one for integers and rounded values."""
+        return FAST if self.noise_share is None and np.dtype(self.dtype).kind == "f" else SMALL
+
+    @property
+    def encoding(self) -> str:
+        """How values lie on the disk."""
+        return "zarr3: shards of chunks, blosc {} {} bitshuffle, crc32c".format(*self.codec)
+
     def identity(self) -> dict[str, Any]:
         """What must be equal for an existing image to be continued."""
         rounded = {} if self.noise_share is None else {"noise_share": self.noise_share}
@@ -130,7 +142,12 @@ class Image:
             "voxel_um": self.voxel_um,
             "origin": self.origin,
             "labels": self.labels,
-            "layout": {"thickness": self.thickness, "levels": self.levels, "chunks": self.chunks, "encoding": ENCODING},
+            "layout": {
+                "thickness": self.thickness,
+                "levels": self.levels,
+                "chunks": self.chunks,
+                "encoding": self.encoding,
+            },
             **rounded,
         }
 
