@@ -158,11 +158,11 @@ def _at(part: Mapping[str, Any], axis: int, power: int) -> npt.NDArray[np.int64]
     return np.asarray(narrow >> min(int(power - part["power"][axis]), 63))
 
 
-def below_otsu(counts: npt.NDArray[Any]) -> Counts:
-    """Return the counts over the second axis for values on the first below Otsu's threshold of these."""
+def flat_rows(counts: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Tell which bins of the first axis lie below Otsu's threshold of these."""
     rows = len(counts)
     cut = multi_otsu(counts.sum(axis=1), low=0.0, high=float(rows), classes=2)[0]
-    return np.asarray(counts[np.arange(rows) < cut - 1e-6].sum(axis=0))
+    return np.asarray(np.arange(rows) < cut - 1e-6)
 
 
 def _count_plainly(values: Sequence[Any], scale: Array, first: Array, count: Array) -> Any:

@@ -20,8 +20,9 @@ from xct_pipeline.config.file import ConfigError, parse_config
 from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.segmentation.steps import series as stage_series
-from xct_pipeline.segmentation.steps import stage
+from xct_pipeline.segmentation.steps import stage, thresholds
 from xct_pipeline.segmentation.steps.objects import objects_path
+from xct_pipeline.store.files import read_attributes
 from xct_pipeline.store.labels import LABELS, label_values
 from xct_pipeline.store.labels_file import open_labels
 from xct_pipeline.store.store import Store
@@ -255,6 +256,39 @@ def test_thresholds_come_from_all_scans(tmp_path: Path) -> None:
         settings = config(store).segmentation
         chosen.append(stage.find_thresholds(settings, facts, store, LIMITS))
     assert chosen[1].values[1] > chosen[0].values[1] + 0.5
+
+
+@pytest.mark.parametrize("method", ["watershed", "otsu"])
+def test_thresholds_of_a_large_series_come_from_a_sample_with_their_error(tmp_path: Path, monkeypatch, method) -> None:
+    rng = np.random.default_rng(3)
+    volumes = [attenuation(truth(), k) + rng.normal(0, 0.2, SHAPE).astype(np.float32) for k in range(2)]
+    store, facts = series_store(tmp_path, volumes)
+    monkeypatch.setattr(stage_series, "GRANULE", (16, 16, 16))
+    settings = config(store, method=method).segmentation
+    whole = stage.find_thresholds(settings, facts, store, LIMITS)
+    assert whole.sample is None
+    monkeypatch.setattr(thresholds, "SAMPLE", 2 * volumes[0].size // 4)
+    some = stage.find_thresholds(settings, facts, store, LIMITS)
+    assert 0.2 < some.sample.share < 0.3
+    pulls = (np.array(some.values) - whole.values) / some.sample.sigma
+    assert np.abs(pulls).max() < 3.5
+    assert max(some.sample.sigma) < (0.2 if method == "watershed" else 1.5)  # which keeps blurred faces
+    again = stage.find_thresholds(settings, facts, store, Resources(3, 4 * 10**9))
+    assert again == some
+    result = stage.run(config(store, method=method), facts, store, LIMITS)
+    said = read_attributes(store.path / LABELS)["xct"]
+    assert said["thresholds_sigma"] == list(some.sample.sigma)
+    assert said["thresholds_from"] == some.sample.share
+    assert any("not sure" in warning for warning in result.warnings) == (some.sample.warning is not None)
+
+
+def test_a_sample_that_holds_too_little_is_told(tmp_path: Path, monkeypatch) -> None:
+    store, facts = series_store(tmp_path, [attenuation(truth(), 0), attenuation(truth(), 1)])
+    monkeypatch.setattr(stage_series, "GRANULE", (16, 16, 16))
+    monkeypatch.setattr(thresholds, "SAMPLE", 2 * np.prod(SHAPE) // 40)
+    some = stage.find_thresholds(config(store).segmentation, facts, store, LIMITS)
+    assert "not sure" in some.sample.warning
+    assert "segmentation.thresholds" in some.sample.warning
 
 
 def test_objects_equal_those_of_the_whole_volume(series, monkeypatch) -> None:

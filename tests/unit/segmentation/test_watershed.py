@@ -18,14 +18,7 @@ from xct_pipeline.segmentation.interface import (
     local_planes,
 )
 from xct_pipeline.segmentation.markers import class_markers, marker_edge
-from xct_pipeline.segmentation.threshold import (
-    apply_thresholds,
-    below_otsu,
-    class_means,
-    histogram,
-    multi_otsu,
-    span_of,
-)
+from xct_pipeline.segmentation.threshold import apply_thresholds, class_means, flat_rows, histogram, multi_otsu, span_of
 from xct_pipeline.segmentation.watershed import (
     _gradient_plainly,
     gradient_halo,
@@ -162,7 +155,7 @@ def test_thresholds_away_from_faces_divide_light_materials() -> None:
     np.testing.assert_array_equal(pairs.sum(axis=1), slopes["counts"])
     flattest, steepest = span_of(slopes)
     edge = multi_otsu(slopes["counts"], low=flattest, high=steepest)[0]
-    away = below_otsu(pairs)
+    away = pairs[flat_rows(pairs)].sum(axis=0)
     np.testing.assert_array_equal(away, np.histogram(volume[gradient < edge], len(plain), (low, high))[0])
 
     def divide(counts: np.ndarray) -> np.ndarray:

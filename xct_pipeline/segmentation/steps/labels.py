@@ -102,6 +102,9 @@ def labels_image(settings: Segmentation, facts: Facts, chosen: Thresholds | None
         "names": names,
         "thresholds": list(chosen.values) if chosen else None,
     }
+    if chosen is not None and chosen.sample is not None:
+        attributes["thresholds_sigma"] = list(chosen.sample.sigma)
+        attributes["thresholds_from"] = chosen.sample.share  # of all voxels
     image = series_image(LABELS, facts.volume, len(facts.names), "uint8", "", attributes, labels=True)
     return whole_granules(image) if isinstance(settings, SegmentHysteresis) else image
 
@@ -184,7 +187,7 @@ def _segment_op(
     match settings:
         case SegmentOtsu() | SegmentValues():
             assert chosen is not None
-            return op("thresholds", partial(_threshold_block, chosen=chosen.values), vars(chosen))
+            return op("thresholds", partial(_threshold_block, chosen=chosen.values), chosen.parameters())
         case SegmentWatershed():
             assert chosen is not None
             options = {
@@ -194,7 +197,7 @@ def _segment_op(
                 "connectivity": settings.connectivity,
             }
             function = partial(_watershed_block, chosen=chosen, options=options)
-            return op("watershed", function, {**vars(chosen), **options})
+            return op("watershed", function, {**chosen.parameters(), **options})
         case SegmentHysteresis():
             merged = _hysteresis_objects(settings, facts, store, limits, steps)
             options = {"weak": settings.weak, "strong": settings.strong, "connectivity": settings.connectivity}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -117,6 +118,18 @@ def boxes(facts: Facts, planes: range | None = None) -> list[Region]:
         for box in cut(tuple(slice(0, n) for n in facts.volume.shape), GRANULE)
         if planes is None or (box[0].start < planes.stop and box[0].stop > planes.start)
     ]
+
+
+def sampled_boxes(facts: Facts, most: float) -> list[Region]:
+    """Draw eighths of the boxes of all good scans, as many of each, that hold about `most` voxels together.
+
+    The draw follows from the shape and the number of a scan alone.
+    """
+    shape = facts.volume.shape
+    eighths = list(cut(tuple(slice(0, n) for n in shape), tuple(n // 2 for n in GRANULE)))
+    count = min(len(eighths), math.ceil(len(eighths) * most / voxels(facts)))
+    drawn = {t: np.random.default_rng([t, *shape]).permutation(len(eighths))[:count] for t in facts.good}
+    return [(slice(t, t + 1), *eighths[k]) for t, chosen in drawn.items() for k in np.sort(chosen)]
 
 
 def by_scan(

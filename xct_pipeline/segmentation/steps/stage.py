@@ -38,7 +38,7 @@ from xct_pipeline.segmentation.steps.measures import (
 from xct_pipeline.segmentation.steps.objects import object_steps, objects_wanted
 from xct_pipeline.segmentation.steps.series import Facts
 from xct_pipeline.segmentation.steps.tables import write_tables
-from xct_pipeline.segmentation.steps.thresholds import find_thresholds, histogram_step
+from xct_pipeline.segmentation.steps.thresholds import Thresholds, find_thresholds, histogram_step
 from xct_pipeline.store.labels import LABELS, find_label, stored_names
 from xct_pipeline.store.store import Store
 
@@ -150,9 +150,17 @@ def run(
         raise ValueError(f"segmentation: {error}") from None
     if chosen is not None:
         edge = "" if chosen.edge is None else f", faces from {chosen.edge:.4g} 1/cm per voxel"
-        log.info("thresholds %s 1/cm%s", ", ".join(f"{value:.4g}" for value in chosen.values), edge)
+        log.info("thresholds %s 1/cm%s", _told(chosen), edge)
     done = run_pass(store, step, limits, progress, steps)
     describe_labels(store, LABELS, material_names(settings), settings.palette)
     measured = _measured(settings, facts, store, limits, steps)
     more, warnings = write_tables(measured, progress)
-    return SegmentationResult((*done, *more), tuple(warnings))
+    unsure = [chosen.sample.warning] if chosen and chosen.sample and chosen.sample.warning else []
+    return SegmentationResult((*done, *more), (*unsure, *warnings))
+
+
+def _told(chosen: Thresholds) -> str:
+    if chosen.sample is None:
+        return ", ".join(f"{value:.4g}" for value in chosen.values)
+    pairs = zip(chosen.values, chosen.sample.sigma, strict=True)
+    return ", ".join(f"{value:.4g} +- {sigma:.1g}" for value, sigma in pairs) + f" (from {chosen.sample.share:.0%})"

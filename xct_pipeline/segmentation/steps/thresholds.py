@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, assert_never
@@ -19,17 +19,47 @@ from xct_pipeline.config import (
     SegmentValues,
     SegmentWatershed,
 )
-from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, widen
+from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, size_of, widen
 from xct_pipeline.engine.execution import measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
 from xct_pipeline.registration.steps.stage import PATH
 from xct_pipeline.segmentation import markers, threshold, watershed
 from xct_pipeline.segmentation.denoise import denoise, denoise_halo
-from xct_pipeline.segmentation.steps.series import VERSION, BoxSource, Facts, box_source, boxes, inputs_of, voxels
+from xct_pipeline.segmentation.steps.series import (
+    VERSION,
+    BoxSource,
+    Facts,
+    box_source,
+    boxes,
+    inputs_of,
+    sampled_boxes,
+    voxels,
+)
 from xct_pipeline.store.store import Store
 
 GRADIENT_BINS = 256
+SAMPLE = 2**27  # voxels of a larger series that its histogram is taken from: 30 CPU-seconds and less
+GROUPS = 8  # of the sample, whose thresholds differ by their error
+UNSURE = 0.02  # of the step between two materials: an error of their threshold that moves labels
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What thresholds are known from where not all voxels were looked at.
+
+    Attributes
+    ----------
+    share : float
+        Of all voxels.
+    sigma : tuple of float
+        Standard error of each threshold, 1/cm, from groups of boxes.
+    warning : str or None
+    """
+
+    share: float
+    sigma: tuple[float, ...]
+    warning: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,20 +74,29 @@ class Thresholds:
         The gradient from which a voxel is left to the watershed, 1/cm per voxel.
     means : tuple of float or None
         Of the classes, 1/cm, away from faces; None for a class without voxels, () where none is needed.
+    sample : Sample or None
+        None where all voxels were looked at, or values are given.
     """
 
     values: tuple[float, ...]
     edge: float | None = None
     means: tuple[float | None, ...] = ()
+    sample: Sample | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what labels depend on."""
+        return {"values": self.values, "edge": self.edge, "means": self.means}
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts (bins,) of denoised values between `low` and `high`, 1/cm."""
+    """Counts (bins,) of denoised values between `low` and `high`, 1/cm; of each group (groups, bins) of a sample."""
 
     counts: Array
     low: float
     high: float
+    groups: Array | None = None
+    share: float = 1.0
 
 
 def find_thresholds(
@@ -75,15 +114,18 @@ def find_thresholds(
             return Thresholds(tuple(settings.thresholds))
         case SegmentOtsu():
             h = _histogram(settings, facts, store, limits, steps)
-            return Thresholds(_otsu(h, settings.classes))
+            cuts = partial(_otsu, classes=settings.classes)
+            return Thresholds(cuts(h), sample=_sampled(h, cuts))
         case SegmentWatershed():
             h = _histogram(settings, facts, store, limits, steps)
-            values = tuple(settings.thresholds) if settings.thresholds else _otsu(h, settings.classes)
+            cuts = partial(_otsu, classes=settings.classes)
+            values = tuple(settings.thresholds) if settings.thresholds else cuts(h)
             means = threshold.class_means(h.counts, values, low=h.low, high=h.high)
             if np.isfinite(means).sum() < 2:
-                cuts, span = ", ".join(f"{value:g}" for value in values), f"{h.low:.3g} to {h.high:.3g} 1/cm"
-                raise ValueError(f"thresholds {cuts} leave all voxels in one class: the volumes hold {span}")
-            return Thresholds(values, settings.edge or markers.marker_edge(means), _known(means))
+                told, span = ", ".join(f"{value:g}" for value in values), f"{h.low:.3g} to {h.high:.3g} 1/cm"
+                raise ValueError(f"thresholds {told} leave all voxels in one class: the volumes hold {span}")
+            sample = None if settings.thresholds else _sampled(h, cuts)
+            return Thresholds(values, settings.edge or markers.marker_edge(means), _known(means), sample)
         case SegmentHysteresis() | SegmentClassifier():
             return None
         case _:
@@ -92,6 +134,31 @@ def find_thresholds(
 
 def _known(means: Array) -> tuple[float | None, ...]:
     return tuple(float(mean) if np.isfinite(mean) else None for mean in means)
+
+
+def _sampled(h: Histogram, find: Callable[[Histogram], tuple[float, ...]]) -> Sample | None:
+    """Return how well a sample tells its thresholds, by leaving out one group of boxes at a time; None of a series."""
+    if h.groups is None:
+        return None
+    values = np.array(find(h))
+    others = np.array([find(replace(h, counts=h.counts - group)) for group in h.groups if group.any()])
+    count = len(others)
+    sigma = np.sqrt((count - 1) / count * ((others - others.mean(axis=0)) ** 2).sum(axis=0)) if count > 1 else np.inf
+    bin_error = (h.high - h.low) / len(h.counts) / math.sqrt(12)
+    sigma = np.broadcast_to(np.hypot(sigma, bin_error), values.shape)
+    means = threshold.class_means(h.counts, tuple(values), low=h.low, high=h.high)
+    return Sample(h.share, tuple(sigma.tolist()), _unsure(h.share, values, sigma, np.diff(means)))
+
+
+def _unsure(share: float, values: Array, sigma: Array, between: Array) -> str | None:
+    """Return what is said of thresholds whose error is more than a little of the step between their materials."""
+    told = [f"{v:.4g} +- {s:.2g}" for v, s, step in zip(values, sigma, between, strict=True) if s > UNSURE * step]
+    if not told:
+        return None
+    return (
+        f"thresholds from {share:.0%} of the voxels are not sure: {', '.join(told)} 1/cm, an error of more than "
+        f"{UNSURE:.0%} of the step between two materials; give segmentation.thresholds"
+    )
 
 
 def _otsu(h: Histogram, classes: int) -> tuple[float, ...]:
@@ -110,8 +177,15 @@ def _histogram(
     step = replace(histogram_step(settings, facts, store), inputs=inputs_of(store))
     found = measure(store, step, limits, steps)
     low, high = threshold.span_of(found)
-    counts = found["counts"]
-    return Histogram(counts if gradient_scale(settings) is None else threshold.below_otsu(counts), low, high)
+    counts, groups = found["counts"], None
+    share = sum(size_of(region) for region in step.regions) / voxels(facts)
+    if counts.ndim > len(histogram_bins(settings.bins, gradient_scale(settings))):
+        groups, counts = counts, counts.sum(axis=0)
+    if gradient_scale(settings) is not None:
+        flat = threshold.flat_rows(counts)
+        groups = None if groups is None else groups[:, flat].sum(axis=1)
+        counts = counts[flat].sum(axis=0)
+    return Histogram(counts, low, high, groups, share)
 
 
 def histogram_step(settings: SegmentOtsu | SegmentWatershed, facts: Facts, store: Store) -> Reduction:
@@ -120,21 +194,46 @@ def histogram_step(settings: SegmentOtsu | SegmentWatershed, facts: Facts, store
     halo = denoise_reach(settings) + (0 if gradient is None else watershed.gradient_halo(gradient))
     source = box_source(facts, store, PATH, 4, halo)
     smooth = partial(_smoothed, source=source, denoising=denoising_of(settings), gradient=gradient)
-    most = histogram_bins(settings.bins, gradient)
+    most: tuple[int, ...] = histogram_bins(settings.bins, gradient)
+    count = partial(_count_chunk, smooth=smooth, bins=most)
+    parameters = {"denoise": denoising_of(settings), "gradient": gradient, "bins": settings.bins}
+    regions, total = boxes(facts), voxels(facts)
+    if total > SAMPLE:
+        regions, total, parameters["sample"] = sampled_boxes(facts, SAMPLE), SAMPLE, SAMPLE
+        count = partial(_count_group, count=count, groups={_start(r): k % GROUPS for k, r in enumerate(regions)})
+        most = (GROUPS, *most)
     return Reduction(
         "segmentation/histogram",
         VERSION,
-        partial(_count_chunk, smooth=smooth, bins=most),
+        count,
         partial(threshold.combine_histograms, bins=most),
-        {"denoise": denoising_of(settings), "gradient": gradient, "bins": settings.bins},
+        parameters,
         fold=True,
         for_device=True,
         source=source,
-        regions=boxes(facts),
+        regions=regions,
         scratch=5.5,
         partial_bytes=8 * math.prod(most),
-        cpu_s=voxels(facts) / 18e6,
+        cpu_s=total / 18e6,
     )
+
+
+def _start(region: Region) -> tuple[int, ...]:
+    return tuple(part.start for part in region)
+
+
+def _count_group(
+    block: Array, region: Region, *, count: Any, groups: Mapping[tuple[int, ...], int]
+) -> dict[str, Array]:
+    """Count a box of a sample, on an axis of groups before those of the histogram."""
+    found, group = count(block, region), groups[_start(region)]
+    if not found["counts"].size:
+        return {key: value[None] if key == "counts" else np.append(0, value) for key, value in found.items()}
+    return {
+        "counts": found["counts"][None],
+        "first": np.append(group, found["first"]),
+        "power": np.append(0, found["power"]),
+    }
 
 
 def gradient_scale(settings: SegmentOtsu | SegmentWatershed) -> float | None:
