@@ -43,7 +43,7 @@ def test_panels_that_conclude_say_something_of_a_finished_store(small_series: Pa
     assert f" is {100 * max(terms.values()) / sum(terms.values()):.0f} % of the variance" in budget
 
 
-TERMS = ("noise", "registration", "calibration", "table", "energy", "closure")
+TERMS = ("noise", "rings", "registration", "calibration", "table", "energy", "closure")
 
 BY_TABLE = [
     ("reconstruction", "resolution_voxel", np.nan, "Noise and resolution", "At no period does a voxel hold half a bit"),
