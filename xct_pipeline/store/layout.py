@@ -407,7 +407,9 @@ _NOISE = Table(
         ),
         quantity("column_error_sigma", "1", "its standard error"),
         text("rings", "whether rings are in the errors, about how many axes, or why not"),
-        quantity("noise_quiet", "1/cm", "of a voxel of the difference to the reference, where nothing changes"),
+        quantity(
+            "noise_quiet", "1/cm", "of a voxel of the difference to the reference, where nothing changes, without rings"
+        ),
         quantity("noise_halves", "1/cm", "the same from even and odd projections, brought to that place"),
         quantity("ratio", "1", "of the two"),
         quantity("ratio_sums", "1", "the same of the sum over 8 x 8 x 8 voxels: above 1 by what both halves share"),

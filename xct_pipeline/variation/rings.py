@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ FINE = 2  # samples of a projection per voxel: linear weights between them are u
 LEAST_ANGLES = 192
 BAND = 128  # sets whose projections are held together
 DIRECTIONS = 6  # in which boxes lie from the axis, averaged over
+STEPS = 1024  # of half a turn, in integrals over it
 ASYMPTOTIC = 64.0  # voxels from the axis, from where the covariance falls as one over the radius
 
 
@@ -53,6 +54,10 @@ class Rings:
     def column_error(self) -> float:
         """Return the standard deviation of a column's errors, 1/cm."""
         return math.sqrt(max(self.variance[0], 0.0))
+
+    def times(self, factor: float) -> Rings:
+        """Return rings whose variance is so many times as large."""
+        return replace(self, variance=tuple(factor * value for value in self.variance))
 
     def of_heights(self, counts: npt.ArrayLike) -> Array:
         """Return the variance of a column's errors summed over so many rows, (1/cm)^2."""
@@ -211,11 +216,11 @@ def radial_covariance(half: bool, binned: bool, reach: int = 16, step: float = 0
     length = scipy.fft.next_fast_len(4 * FINE * int(ASYMPTOTIC + reach + 4), real=True)
     nu = np.arange(length // 2 + 1) * (FINE / length)
     for radius in (ASYMPTOTIC, *(ASYMPTOTIC + apart)):
-        alpha = (np.arange(4096) + 0.5) * (np.pi / 4096)
+        alpha = (np.arange(STEPS) + 0.5) * (np.pi / STEPS)
         # over the half ring, the angle between a voxel and a projection is spread as a triangle
         weight = 2 * (1 - alpha / np.pi) if half else np.ones_like(alpha)
         wave = np.exp(-2j * np.pi * np.outer(nu[nu < 0.5], radius * np.cos(alpha)))
-        transform = (wave @ weight) * (np.pi / 4096)
+        transform = (wave @ weight) * (np.pi / STEPS)
         spectra.append(transform * (np.sinc(nu[nu < 0.5]) if binned else 1.0))
     ramp = nu[nu < 0.5] ** 2 * 2 * (FINE / length)
     covariance = [float((ramp * (spectra[0] * np.conj(other)).real).sum()) for other in spectra[1:]]

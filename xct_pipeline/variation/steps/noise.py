@@ -60,7 +60,7 @@ LAG = (6, 4, 4)
 LEVEL_BIN = 16
 LEAST = 1000  # quiet voxels
 USED = 3  # voxels that are read for each quiet one
-MEAN_RATE, NOISE_RATE, LEVEL_RATE = 200e6, 20e6, 20e6  # voxels per CPU-second
+MEAN_RATE, NOISE_RATE, LEVEL_RATE = 200e6, 12e6, 20e6  # voxels per CPU-second
 ABOUT = 1_000_000  # quiet voxels, of whose mean the deviations are taken
 
 
@@ -196,7 +196,8 @@ def measure_noise(
         covariance = noises.autocovariance(sums)
         rings = rings_of(about_axes[k], found["arcs"][k], found["seen"][k], plane)
         used = [(one, found["azimuths"][k, n]) for n, (one, errors) in enumerate(rings) if errors.found]
-        still = covariance - ring_autocovariance([one for one, _ in used], [count for _, count in used], LAG)
+        seen = [one.times(about_axes[k][n][0].kept) for n, (one, errors) in enumerate(rings) if errors.found]
+        still = covariance - ring_autocovariance(seen, [count for _, count in used], LAG)
         column, whole = (_inflation(still, found[f"window{w}"][k], size, used) for w, size in enumerate(windows))
         voxels = int(sums.pairs[LAG])
         noise = noises.Noise(still, spread, column, whole, voxels, pooled, tuple(one for one, _ in used))

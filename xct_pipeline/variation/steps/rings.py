@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy as np
 from xct_pipeline.config import Registration
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.registration import transform as tf
+from xct_pipeline.registration import warp
 from xct_pipeline.scan import AnyScan, Scan
-from xct_pipeline.variation.ring_arcs import SURE, ColumnErrors, Frame, column_errors, leak
+from xct_pipeline.variation.ring_arcs import SURE, ColumnErrors, Frame, column_errors, kept_share, leak
 from xct_pipeline.variation.rings import Rings
 from xct_pipeline.variation.steps.series import RegisteredSeries
 
@@ -23,21 +25,26 @@ Pair = tuple[int, int]
 Axes = tuple[tuple[Frame, tuple[float, float] | None], ...]
 """Frames of rings, each with the place (y, x) of the other axis from its own"""
 
+POINTS = 8  # along each axis, at which what resampling does is averaged
 APART = 0.7  # share of other rings in those about an axis, from which the two are not told apart
 SHARED = 0.5  # voxels between two axes, up to which rings about both are taken for rings about one
 HALF_TURN = 0.2  # radian that the range of the angles may be off it
 STEADY = 2.0  # standard errors, from which errors of a column in rows apart are told to be alike
 
 
-def frames_of(series: RegisteredSeries, registration: Registration | None) -> tuple[Frame | None, ...]:
+def frames_of(series: RegisteredSeries, registration: Registration) -> tuple[Frame | None, ...]:
     """Return where the rings of each scan lie in the registered frame; None where its axis is not known."""
-    given = None if registration is None else registration.axis
-    axis = series.volume.axis if given is None else given
+    axis = series.volume.axis if registration.axis is None else registration.axis
     if axis is None:
         return (None,) * len(series.names)
-    return tuple(
-        _frame(motion.transform, axis, scan) for motion, scan in zip(series.motions, series.scans, strict=True)
-    )
+    found = []
+    for k, (motion, scan) in enumerate(zip(series.motions, series.scans, strict=True)):
+        frame = _frame(motion.transform, axis, scan)
+        if k != series.reference and not np.array_equal(motion.transform, np.eye(3, 4)):
+            at = warp.positions(motion.transform, series.frame, POINTS).reshape(-1, 3)[:, 1:]
+            frame = replace(frame, kept=kept_share(warp.cardinal_weights(at, registration.order), frame.half))
+        found.append(frame)
+    return tuple(found)
 
 
 def _frame(transform: Array, axis: tuple[float, float], scan: AnyScan | None) -> Frame:
@@ -65,7 +72,7 @@ def frames_of_pair(frames: Sequence[Frame | None], pair: Pair, plane: float) -> 
     if moving is None or fixed is None:
         return ()
     together = moving.half == fixed.half and distance(moving, fixed, plane) <= SHARED
-    return (fixed,) if together else (moving, fixed)
+    return (replace(fixed, kept=(moving.kept + fixed.kept) / 2),) if together else (moving, fixed)
 
 
 def axis_at(frame: Frame, plane: float) -> Array:
@@ -91,6 +98,8 @@ def axes_of(frames: tuple[Frame, ...], plane: float) -> Axes:
 def rings_of(axes: Axes, sums: Array, seen: Array, plane: float) -> list[tuple[Rings, ColumnErrors]]:
     """Return the rings about each axis.
 
+    As they are in a difference that was not resampled: sums are taken over many voxels.
+
     Parameters
     ----------
     axes : sequence of (Frame, place)
@@ -103,7 +112,8 @@ def rings_of(axes: Axes, sums: Array, seen: Array, plane: float) -> list[tuple[R
     if len(found) == 2:
         found = apart(found, float(np.mean([leak(part) for part in seen])))
     result = []
-    for (frame, _), errors in zip(axes, found, strict=True):
+    for (frame, _), seen_errors in zip(axes, found, strict=True):
+        errors = ColumnErrors(seen_errors.variance / frame.kept, seen_errors.sigma / frame.kept)
         m = frame.matrix[1:]
         place = np.column_stack([m[:, 1:3], m[:, 0] * plane + m[:, 3]])
         result.append((Rings(_steady(errors), tuple(place.ravel().tolist()), frame.half), errors))

@@ -191,7 +191,7 @@ def run(
     if second is not None:
         # what is ceramic at the first energy says nothing about attenuation at the second
         quiet.append(replace(quiet_part(settings, registration, *second, study.region), solid=None))
-    measured, frames = [], [frames_of(each, config.registration) for _, each, _ in study.energies]
+    measured, frames = [], [frames_of(each, registration) for _, each, _ in study.energies]
     for (prefix, each, folder), part, axes in zip(study.energies, quiet, frames, strict=True):
         measured.append(noise_of_series(each, folder, study.region, part, limits, store, steps, prefix, axes))
     noises = [{pair: one.noise for pair, one in found.items()} for found in measured]
