@@ -39,15 +39,21 @@ def test_panels_that_conclude_say_something_of_a_finished_store(small_series: Pa
     assert f"({size:.1f} σ" in step
     last = balance.iloc[-1]
     terms = {c: last[c] ** 2 for c in balance.columns if c.startswith("sigma_") and c.split("_")[1] in TERMS}
-    (budget,) = says("What the error consists of", contents)
+    budget, columns = says("What the error consists of", contents)
     assert f" is {100 * max(terms.values()) / sum(terms.values()):.0f} % of the variance" in budget
+    rings = contents.table("noise", "scan", "column_error").set_index("scan").loc[str(last["scan"])]
+    assert columns.startswith("Columns of the detector are off by ")
+    assert f"{100 * rings['column_error']:.1f}"[:3] in columns
+    assert columns.endswith(f"; rings: {rings['rings']}.")
 
 
-TERMS = ("noise", "registration", "calibration", "table", "energy", "closure")
+TERMS = ("noise", "rings", "registration", "calibration", "table", "energy", "closure")
 
 BY_TABLE = [
     ("reconstruction", "resolution_voxel", np.nan, "Noise and resolution", "At no period does a voxel hold half a bit"),
     ("reconstruction", "resolution_voxel", 2.0, "Noise and resolution", "half a bit down to periods of "),
+    ("noise", "column_error", 2.0, "What the error consists of", "% at all angles alike; rings: in the errors"),
+    ("noise", "column_error", np.nan, "What the error consists of", "Rings about the axis are not in the errors: "),
     ("mass_balance", "sigma_mg", 100.0, "Maps beside the voltage profile", "below the decision limit"),
     ("mass_balance", "sigma_consecutive_mg", 100.0, "Between consecutive scans", "below the decision limit"),
     ("mass_routes", "sigma_difference_mg", 0.01, "Routes to the mass", "an error is larger than stated"),

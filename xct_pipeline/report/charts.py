@@ -43,6 +43,7 @@ AXIS = {
 }
 TERMS = {
     "sigma_noise_mg": ("counting noise", BLUE),
+    "sigma_rings_mg": ("rings", "#8C564B"),
     "sigma_registration_mg": ("registration", VERMILION),
     "sigma_calibration_mg": ("calibration", GREEN),
     "sigma_table_mg": ("attenuation table", ORANGE),

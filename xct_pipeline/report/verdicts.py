@@ -14,7 +14,7 @@ import scipy
 from xct_pipeline.report import areal
 from xct_pipeline.report.charts import FEW, TERMS
 from xct_pipeline.report.conclusions import AGREES, SURE
-from xct_pipeline.report.contents import Contents
+from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.echem import related_peaks
 from xct_pipeline.report.markup import plus_minus
 from xct_pipeline.variation.uncertainty import DECISION
@@ -57,7 +57,22 @@ def main_error(contents: Contents) -> Sequence[str]:
     if not total > 0:
         return ()
     largest = max(terms, key=lambda name: terms[name])
-    return (f"{row['scan']}: {largest} is {100 * terms[largest] / total:.0f} % of the variance of the mass.",)
+    said = f"{row['scan']}: {largest} is {100 * terms[largest] / total:.0f} % of the variance of the mass."
+    return (said, *_rings(contents, str(row["scan"])))
+
+
+def _rings(contents: Contents, scan: str) -> Sequence[str]:
+    """Say how far columns of the detector are off, and whether that is in the errors, or why it is not known."""
+    try:
+        table = contents.table("noise", "scan", "column_error", "column_error_sigma", "rings")
+    except AbsentError:
+        return ()
+    for _, row in table[(table["scan"] == scan) & table["rings"].notna()].iterrows():
+        if not math.isfinite(row["column_error"]):
+            return (f"Rings about the axis are not in the errors: {row['rings']}.",)
+        off = plus_minus(100 * float(row["column_error"]), 100 * float(row["column_error_sigma"]))
+        return (f"Columns of the detector are off by {off} % at all angles alike; rings: {row['rings']}.",)
+    return ()
 
 
 def routes_agree(contents: Contents) -> Sequence[str]:

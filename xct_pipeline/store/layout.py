@@ -131,6 +131,7 @@ RINGS = quantity(
 KEPT = quantity("kept", "1", "share of what was matched that keeps its grey value")
 CAUSES = {
     "noise": "noise of the difference",
+    "rings": "rings: what columns of the detector are off by at all angles alike",
     "registration": "the transform",
     "calibration": "the grey scale",
     "table": "the mass attenuation",
@@ -398,7 +399,17 @@ _NOISE = Table(
     "scan",
     (
         SCAN,
-        quantity("noise_quiet", "1/cm", "of a voxel of the difference to the reference, where nothing changes"),
+        quantity(
+            "column_error",
+            "1",
+            "standard deviation of what a column of the detector is off by at all angles alike, in the difference of "
+            "line integrals to the reference; NaN where it is not known",
+        ),
+        quantity("column_error_sigma", "1", "its standard error"),
+        text("rings", "whether rings are in the errors, about how many axes, or why not"),
+        quantity(
+            "noise_quiet", "1/cm", "of a voxel of the difference to the reference, where nothing changes, without rings"
+        ),
         quantity("noise_halves", "1/cm", "the same from even and odd projections, brought to that place"),
         quantity("ratio", "1", "of the two"),
         quantity("ratio_sums", "1", "the same of the sum over 8 x 8 x 8 voxels: above 1 by what both halves share"),

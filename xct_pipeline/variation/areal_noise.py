@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.variation import noise
+from xct_pipeline.variation import noise, ring_terms
 from xct_pipeline.variation.budget import Measured
 from xct_pipeline.variation.noise import Noise
 
@@ -22,7 +22,9 @@ ACROSS = 8
 LARGEST = 128
 
 
-def noise_ratio(found: Sequence[Noise], slopes: Sequence[float], height: int, largest: int) -> npt.NDArray[np.float64]:
+def noise_ratio(
+    found: Sequence[Noise], slopes: Sequence[float], height: int, inside: npt.NDArray[np.bool_], largest: int
+) -> npt.NDArray[np.float64]:
     """Return the noise of the mean over s x s pixels of a map over that of one pixel, for s = 1, 2, ... `largest`.
 
     Parameters
@@ -33,6 +35,8 @@ def noise_ratio(found: Sequence[Noise], slopes: Sequence[float], height: int, la
         Change of density per change of attenuation at each energy; noise of several energies is added by them.
     height : int
         Voxels that a pixel of the map is the sum of.
+    inside : array of bool, (y, x)
+        Pixels of the map, over which what rings add is averaged.
     largest : int
         Pixels along the edge of the largest bin.
 
@@ -46,6 +50,7 @@ def noise_ratio(found: Sequence[Noise], slopes: Sequence[float], height: int, la
         for k in range(largest):
             inflation = one.column_inflation if k == 0 else max(one.column_inflation, one.region_inflation)
             variance[k] += (slope * inflation) ** 2 * _variance(one, height, k + 1)
+        variance += slope**2 * ring_terms.square_variance(one, inside, height, largest)
     if variance[0] <= 0:
         return np.ones(largest)
     return np.asarray(np.sqrt(variance / variance[0]) / np.arange(1, largest + 1) ** 2)
@@ -66,7 +71,7 @@ def rows(scan: str, measured: Sequence[Measured]) -> list[dict[str, object]]:
         return []
     largest = min(max(count.shape[0] // ACROSS, count.shape[1] // ACROSS, 1), LARGEST)
     height = round(float(np.median(count[count > 0])))
-    ratio = noise_ratio(found, [m.slope for m in measured], height, largest)
+    ratio = noise_ratio(found, [m.slope for m in measured], height, count > 0, largest)
     voxels = min(one.voxels for one in found)
     return [
         {"scan": scan, "bin_pixels": k + 1, "noise_ratio": value, "noise_voxels": voxels}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from xct_pipeline.device import Array
-from xct_pipeline.variation import mass, noise, uncertainty
+from xct_pipeline.variation import mass, noise, ring_terms, uncertainty
 from xct_pipeline.variation.attenuation import coefficients
 from xct_pipeline.variation.faraday import Balance, ScanCharge, apparent_ratio, doubts, faraday_balance
 from xct_pipeline.variation.noise import Noise
@@ -81,6 +81,13 @@ class Measured:
         return {name: self.sums[f"{kind}_{name}"] for name in ("change", "count", "fixed", "moving", "motions")}
 
 
+class Scatter(NamedTuple):
+    """Errors of sums of the change of attenuation over cells, 1/cm times voxels."""
+
+    noise: Array
+    rings: Array
+
+
 Density = Callable[[Sequence[Array]], Array]
 """Mean changes of attenuation (1/cm, one per energy) to a change of density (g/cm3)."""
 
@@ -92,8 +99,8 @@ class Change:
     Attributes
     ----------
     areal, areal_sigma, areal_noise : numpy.ndarray
-        (y, x), mg/cm2, NaN outside the region: change, its error, and the noise in that; once they are written, their
-        means.
+        (y, x), mg/cm2, NaN outside the region: change, its error, and noise and rings in that; once they are written,
+        their means.
     mass_mg : float
     apparent_mg : float
         The change of attenuation taken as one of the species alone: what the Faraday balance is made of.
@@ -128,8 +135,8 @@ class Change:
         return float(uncertainty.combine({name: self.terms_mg[name] for name in NULL_TERMS}))
 
 
-TERMS = ("noise", "registration", "calibration", "table", "energy", "closure")
-NULL_TERMS = ("noise", "registration", "calibration")
+TERMS = ("noise", "rings", "registration", "calibration", "table", "energy", "closure")
+NULL_TERMS = ("noise", "rings", "registration", "calibration")
 
 
 def evaluate(
@@ -161,11 +168,15 @@ def evaluate(
     if any(m.noise is None for m in measured):
         zero = np.where(inside, 0.0, np.nan)
         return Change(zero, zero, zero, 0.0, 0.0, dict.fromkeys(TERMS, 0.0), area, lost, 0.0)
-    columns = [column_noise(_noise(m), count) for m in measured]
+    columns = [Scatter(column_noise(n, count), ring_terms.column_rings(n, count)) for n in map(_noise, measured)]
     maps = terms_of(measured, [m.sums for m in measured], columns, per_column * to_areal, to_areal)
-    sigma, counting = (np.where(inside, values, np.nan) for values in (uncertainty.combine(maps), maps["noise"]))
+    scatter = np.hypot(maps["noise"], maps["rings"])
+    sigma, counting = (np.where(inside, values, np.nan) for values in (uncertainty.combine(maps), scatter))
     whole = [_whole(m.sums) for m in measured]
-    noises = [np.array([region_noise(_noise(m), count, pairs)]) for m in measured]
+    noises = [
+        Scatter(np.array([region_noise(n, count, pairs)]), np.array([ring_terms.region_rings(n, count)]))
+        for n in map(_noise, measured)
+    ]
     terms = terms_of(measured, whole, noises, np.array([total]), to_mass)
     voxel = np.sqrt(sum(m.slope**2 * _noise(m).voxel_variance(inside) for m in measured))
     found = {name: float(terms[name][0]) for name in TERMS}
@@ -212,7 +223,7 @@ def region_noise(found: Noise, count: Array, pairs: Array | None = None) -> floa
 def terms_of(
     measured: Sequence[Measured],
     sums: Sequence[Mapping[str, Array]],
-    noises: Sequence[Array],
+    noises: Sequence[Scatter],
     value: Array,
     scale: float,
 ) -> dict[str, Array]:
@@ -224,19 +235,20 @@ def terms_of(
         One per energy, for slopes and errors.
     sums : sequence of mapping
         ``change, count, fixed, moving`` per cell and ``motions`` (6, cells), for each energy.
-    noises : sequence of array
-        Noise of the sum of the change of attenuation in each cell, 1/cm times voxels, for each energy.
+    noises : sequence of Scatter
+        Noise and rings of the sum of the change of attenuation in each cell, for each energy.
     value : array
         What the errors belong to.
     scale : float
         From a change of density, summed over voxels, to the unit of `value`.
     """
     square = {name: np.zeros(value.shape) for name in NULL_TERMS}
-    for m, s, sigma in zip(measured, sums, noises, strict=True):
+    for m, s, scatter in zip(measured, sums, noises, strict=True):
         factor = abs(m.slope) * scale
         grey = np.diag([m.errors.gain**2, m.errors.offset**2])
         moving, fixed = (mass.Sums((0,), s[name], s["count"]) for name in ("moving", "fixed"))
-        square["noise"] += (sigma * factor) ** 2
+        square["noise"] += (scatter.noise * factor) ** 2
+        square["rings"] += (scatter.rings * factor) ** 2
         square["registration"] += (uncertainty.registration_term(s["motions"], _motions(m.errors)) * factor) ** 2
         square["calibration"] += (uncertainty.calibration_term(moving, fixed, grey, np.zeros((2, 2))) * factor) ** 2
     errors = measured[0].errors
@@ -326,7 +338,7 @@ def balance_of(
     table: pd.DataFrame, scale: float, leakage: float | Literal["fit"] | None, ratio: float | None
 ) -> Balance:
     """Fit the Faraday balance to a table of mass against charge."""
-    independent = table[["sigma_noise_mg", "sigma_registration_mg", "sigma_calibration_mg"]].to_numpy(float)
+    independent = table[[f"sigma_{term}_mg" for term in NULL_TERMS]].to_numpy(float)
     sigma = np.sqrt((independent**2).sum(axis=1))
     shared = float(sigma[sigma > 0].min()) / np.sqrt(2) if (sigma > 0).any() else 0.0  # the reference is in all of them
     return faraday_balance(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xct_pipeline.device import Array
-from xct_pipeline.variation import mass, noise, uncertainty
-from xct_pipeline.variation.budget import Density, Measured, terms_of
+from xct_pipeline.variation import mass, noise, ring_terms, uncertainty
+from xct_pipeline.variation.budget import Density, Measured, Scatter, terms_of
 from xct_pipeline.variation.noise import Noise
 
 if TYPE_CHECKING:
@@ -38,13 +38,14 @@ class Pairs:
     columns: Array
     block: int
 
-    def noise(self, found: Noise) -> Array:
-        """Return the noise of the sum of each set, 1/cm times voxels."""
+    def noise(self, found: Noise) -> Scatter:
+        """Return noise and rings of the sum of each set, 1/cm times voxels."""
         size = (1, self.block, self.block)
         level = mass.bin_sums(found.level[None] ** 2, np.ones((1, *found.level.shape), bool), (0, 0, 0), size).mean[0]
         share = (self.columns * level).sum(axis=(1, 2)) / np.maximum(self.columns.sum(axis=(1, 2)), 1)
         variance = np.array([noise.sum_variance(found.covariance, pairs) for pairs in self.pairs])
-        return np.asarray(np.sqrt(variance * share) * found.region_inflation)
+        sigma = np.asarray(np.sqrt(variance * share) * found.region_inflation)
+        return Scatter(sigma, ring_terms.set_rings(found, self.columns, self.block))
 
 
 def radial_noise(found: Noise, columns: Array, shells: Array, counts: Array) -> Array:
@@ -97,7 +98,7 @@ def bin_noise(found: Noise, size: tuple[int, int, int], counts: Array) -> Array:
 
 
 def cell_table(
-    measured: Sequence[Measured], kind: str, noises: Sequence[Array] | None, density: Density, voxel_um: float
+    measured: Sequence[Measured], kind: str, noises: Sequence[Scatter] | None, density: Density, voxel_um: float
 ) -> pd.DataFrame:
     """Return the change of density, and per layer or cell of mass, of each cell that holds voxels.
 
@@ -107,8 +108,8 @@ def cell_table(
         One per energy.
     kind : str
         Of the cells in their sums.
-    noises : sequence of array or None
-        Noise of the sums over cells at each energy; None where the two scans are one.
+    noises : sequence of Scatter or None
+        Noise and rings of the sums over cells at each energy; None where the two scans are one.
     density : callable
     voxel_um : float
 
@@ -129,7 +130,9 @@ def cell_table(
     if noises is None:
         total, sigma = np.zeros(len(used)), np.zeros(len(used))
     else:
-        sigma = uncertainty.combine(terms_of(measured, flat, [v[used] for v in noises], total, 1.0))
+        sigma = uncertainty.combine(
+            terms_of(measured, flat, [Scatter(*(v[used] for v in part)) for part in noises], total, 1.0)
+        )
     layer, volume = voxel_um * 1e-4 * 1e3, (voxel_um * 1e-4) ** 3 * 1e3
     return pd.DataFrame(
         {
@@ -170,16 +173,23 @@ def region_tables(
         counts = measured[0].sums[f"{kind}_count"]
         if kind == "radial":
             shells = mass.radial_index((1, *columns.shape), (0, 0, 0), (1, *columns.shape))[0]
-            noises = [radial_noise(n, columns, shells, counts) for n in found]
+            noises = [
+                Scatter(radial_noise(n, columns, shells, counts), ring_terms.radial_rings(n, columns, shells, counts))
+                for n in found
+            ]
         else:
-            noises = [layer_noise(n, columns, counts) for n in found]
+            noises = [
+                Scatter(layer_noise(n, columns, counts), ring_terms.layer_rings(n, columns, counts)) for n in found
+            ]
         table = cell_table(measured, kind, None if still else noises, density, voxel_um)
         table.insert(0, axis, (table["cell"] + 0.5) * voxel_um)
         tables[f"{kind}_profile"] = table[[axis, *profile]]
     if bins is not None:
         frame = tuple(-(-n // b) for n, b in zip((depth, *columns.shape), bins, strict=True))
         counts = measured[0].sums["bins_count"].reshape(frame)
-        noises = [bin_noise(n, bins, counts).ravel() for n in found]
+        noises = [
+            Scatter(bin_noise(n, bins, counts).ravel(), ring_terms.bin_rings(n, bins, counts).ravel()) for n in found
+        ]
         table = cell_table(measured, "bins", None if still else noises, density, voxel_um)
         place = np.unravel_index(table["cell"].to_numpy(), frame)
         table = table.assign(**dict(zip("zyx", place, strict=True)))

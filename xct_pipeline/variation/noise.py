@@ -23,6 +23,7 @@ import scipy
 from xct_pipeline.device import array_namespace, fft_of, is_cupy, to_host
 from xct_pipeline.variation import lags
 from xct_pipeline.variation.mass import Sums, bin_sums
+from xct_pipeline.variation.rings import Rings
 
 Array = npt.NDArray[np.float64]
 
@@ -229,6 +230,8 @@ class Noise:
         That it was measured in.
     quiet : float
         High-frequency noise of the reference scan there, 1/cm; NaN where it is not known.
+    rings : tuple of Rings
+        Of the scans, which are not in the autocovariance; none where there are none or the axis is not known.
     """
 
     covariance: Array
@@ -237,10 +240,12 @@ class Noise:
     region_inflation: float
     voxels: int = 0
     quiet: float = math.nan
+    rings: tuple[Rings, ...] = ()
 
     def identity(self) -> dict[str, Any]:
         """Return what errors depend on."""
-        return {name: value for name, value in vars(self).items() if name != "quiet"}
+        found = {name: value for name, value in vars(self).items() if name not in ("quiet", "rings")}
+        return found | {"rings": [vars(one) for one in self.rings]}
 
     @property
     def lag(self) -> tuple[int, ...]:
@@ -249,7 +254,9 @@ class Noise:
 
     def voxel_variance(self, inside: npt.NDArray[np.bool_]) -> float:
         """Return the mean variance of single voxels over columns `inside`, (1/cm)^2."""
-        return float(self.covariance[self.lag] * (self.level[inside] ** 2).mean())
+        y, x = np.nonzero(inside)
+        rings = sum(one.variance[0] * one.of_boxes((1, 1), y, x).mean() for one in self.rings)
+        return float(self.covariance[self.lag] * (self.level[inside] ** 2).mean() + rings)
 
 
 # How the level of the noise varies over the volume -------------------------------------------------------
@@ -335,7 +342,9 @@ def spread(level: Array, size: Sequence[int], shape: Sequence[int]) -> Array:
 # Checks ---------------------------------------------------------------------------------------------------
 
 
-def window_check(covariance: Array, windows: Array, size: tuple[int, int, int]) -> tuple[float, float, int]:
+def window_check(
+    covariance: Array, windows: Array, size: tuple[int, int, int], rings: float = 0.0
+) -> tuple[float, float, int]:
     """Compare sums over equal windows of uniform material with what the autocovariance predicts.
 
     Rings and slow drifts correlate voxels further apart than the autocovariance reaches; windows as large as
@@ -349,6 +358,8 @@ def window_check(covariance: Array, windows: Array, size: tuple[int, int, int]) 
         From `lags.window_sums` of the same difference, its mean taken away, and mask.
     size : (z, y, x)
         Window, voxels.
+    rings : float
+        Variance of the sums by rings, which are not in the autocovariance.
 
     Returns
     -------
@@ -363,31 +374,6 @@ def window_check(covariance: Array, windows: Array, size: tuple[int, int, int]) 
     lag = tuple(n // 2 for n in covariance.shape)
     predicted = sum_variance(covariance, box_overlap(size, lag))
     variance = (squares - total**2 / count) / (count - 1)
-    ratio = math.sqrt(max(variance, 0.0) / predicted)
-    return ratio, ratio / math.sqrt(2 * (count - 1)), int(count)
-
-
-def interpolation_factor(shift: Sequence[float], order: int = 3, along: Sequence[bool] | None = None) -> float:
-    """Standard deviation of white noise after a sub-voxel shift by spline interpolation, relative to before.
-
-    A diagnostic: the errors of sums come from the autocovariance of the registered difference. The factor is
-    the root of the sum of squared weights of the cardinal spline, multiplied over the axes. At
-    (0.5, 0.37, 0.21): 0.42 (linear), 0.73 (cubic), 0.82 (quintic).
-
-    Parameters
-    ----------
-    shift : sequence of float
-        Voxels, per axis.
-    order : int
-        Of the B-spline.
-    along : sequence of bool, optional
-        Axes that are summed over afterwards, which keep their noise.
-    """
-    factor = 1.0
-    for axis, step in enumerate(shift):
-        if along is None or not along[axis]:
-            impulse = np.zeros(65)
-            impulse[32] = 1
-            weights = scipy.ndimage.shift(impulse, step, order=order)
-            factor *= float(np.sqrt((weights**2).sum()))
-    return factor
+    ratio = math.sqrt(max(variance - rings, 0.0) / predicted)
+    error = variance / predicted / max(ratio, 1e-300) / math.sqrt(2 * (count - 1))
+    return ratio, error, int(count)

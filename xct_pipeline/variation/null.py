@@ -75,6 +75,6 @@ def null_warning(test: NullTest, scans: Sequence[str]) -> str | None:
         return None
     return (
         f"{', '.join(scans)} are declared unchanged, but their masses scatter {test.factor:.2g} times as much as their "
-        f"errors say (chi2 {test.chi2:.3g} of {test.degrees}): noise, registration and calibration of all totals are "
-        "multiplied by it"
+        f"errors say (chi2 {test.chi2:.3g} of {test.degrees}): noise, rings, registration and calibration of all "
+        "totals are multiplied by it"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import scipy
@@ -31,3 +33,29 @@ def resampled(covariance: Array, weights: Array) -> Array:
     side = auto[0].shape[1]
     mean = (auto[0].T @ across).reshape(side, side, side) / len(weights)
     return np.asarray(scipy.signal.fftconvolve(covariance, mean, mode="same"))
+
+
+def interpolation_factor(shift: Sequence[float], order: int = 3, along: Sequence[bool] | None = None) -> float:
+    """Standard deviation of white noise after a sub-voxel shift by spline interpolation, relative to before.
+
+    A diagnostic: the errors of sums come from the autocovariance of the registered difference. The factor is
+    the root of the sum of squared weights of the cardinal spline, multiplied over the axes. At
+    (0.5, 0.37, 0.21): 0.42 (linear), 0.73 (cubic), 0.82 (quintic).
+
+    Parameters
+    ----------
+    shift : sequence of float
+        Voxels, per axis.
+    order : int
+        Of the B-spline.
+    along : sequence of bool, optional
+        Axes that are summed over afterwards, which keep their noise.
+    """
+    factor = 1.0
+    for axis, step in enumerate(shift):
+        if along is None or not along[axis]:
+            impulse = np.zeros(65)
+            impulse[32] = 1
+            weights = scipy.ndimage.shift(impulse, step, order=order)
+            factor *= float(np.sqrt((weights**2).sum()))
+    return factor

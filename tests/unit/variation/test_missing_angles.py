@@ -27,6 +27,9 @@ class NoFrames:
     shape = (4, 4, 30)
 
 
+STILL = budget.Scatter(np.zeros(1), np.zeros(1))
+
+
 def errors(fixed: np.ndarray, moving: np.ndarray) -> budget.Errors:
     names = ("s0", "s1")
     scans = tuple(Scan(name, NoFrames(), a) for name, a in zip(names, (fixed, moving), strict=True))
@@ -57,9 +60,9 @@ def test_the_same_hole_in_both_makes_the_change_uncertain_alone():
     sums = {"change": -5.0, "count": 100.0, "fixed": 50.0, "moving": 45.0}
     whole = {name: np.array([value]) for name, value in sums.items()} | {"motions": np.zeros((6, 1))}
     measured = budget.Measured(whole, None, found, 1.0)
-    terms = budget.terms_of([measured], [whole], [np.zeros(1)], np.array([-5.0]), 1.0)
+    terms = budget.terms_of([measured], [whole], [STILL], np.array([-5.0]), 1.0)
     apart = budget.terms_of(
-        [budget.Measured(whole, None, errors(WHOLE, HOLE), 1.0)], [whole], [np.zeros(1)], np.array([-5.0]), 1.0
+        [budget.Measured(whole, None, errors(WHOLE, HOLE), 1.0)], [whole], [STILL], np.array([-5.0]), 1.0
     )
     assert terms["calibration"][0] == pytest.approx(np.hypot(np.sqrt(2) * 1e-3 * 45, 5 * found.angles))
     assert apart["calibration"][0] > 5 * terms["calibration"][0]

@@ -5,6 +5,7 @@ import pytest
 import scipy.ndimage as ndi
 
 from xct_pipeline.variation import attenuation, lags, mass, noise
+from xct_pipeline.variation.resampled import interpolation_factor
 
 
 def reconstructed_noise(seed, slices, n, dense=0.0, angles=180):
@@ -201,9 +202,9 @@ def test_bins_without_a_level_take_the_nearest():
 
 @pytest.mark.parametrize(("order", "factor"), [(1, 0.42), (3, 0.73), (5, 0.82)])
 def test_interpolation_factor(order, factor):
-    assert noise.interpolation_factor((0.5, 0.37, 0.21), order) == pytest.approx(factor, abs=0.006)
+    assert interpolation_factor((0.5, 0.37, 0.21), order) == pytest.approx(factor, abs=0.006)
 
 
 def test_interpolation_factor_of_sums_along_z():
-    found = noise.interpolation_factor((0.5, 0.37, 0.21), 3, along=(True, False, False))
+    found = interpolation_factor((0.5, 0.37, 0.21), 3, along=(True, False, False))
     assert found == pytest.approx(0.84, abs=0.006)

@@ -96,11 +96,17 @@ def test_enough_bricks_are_taken_from_everywhere(tmp_path, small_bricks, monkeyp
         assert {brick[axis].start for brick in bricks} == places
 
 
+def measured(series, store):
+    found = stage_noise.noise_of_series(series, store, ANODE, QUIET, LIMITS)
+    assert all(one.rings == () for one in found.values())  # nothing is known of an axis
+    return {pair: one.noise for pair, one in found.items()}
+
+
 def test_a_part_of_the_bricks_gives_the_same_noise(tmp_path, small_bricks, monkeypatch):
     series, store = stored(tmp_path)
-    whole = stage_noise.noise_of_series(series, store, ANODE, QUIET, LIMITS)
+    whole = measured(series, store)
     monkeypatch.setattr(stage_quiet, "ENOUGH", 20_000)
-    part = stage_noise.noise_of_series(series, store, ANODE, QUIET, LIMITS)
+    part = measured(series, store)
     assert set(whole) == set(part) == {(1, 0), (2, 0), (2, 1)}
     for pair in whole:
         assert 20_000 <= part[pair].voxels < 0.6 * whole[pair].voxels
@@ -114,7 +120,7 @@ def test_a_part_of_the_bricks_gives_the_same_noise(tmp_path, small_bricks, monke
 def test_noise_equals_that_of_the_whole_volume(tmp_path):
     series, store = stored(tmp_path, lost=4)
     values = volumes(4)
-    found = stage_noise.noise_of_series(series, store, ANODE, QUIET, LIMITS)
+    found = measured(series, store)
     mask = chosen(QUIET, series, store)[0].box(values[0], tuple(slice(0, n) for n in SHAPE))
     for moving, fixed in found:
         change = values[moving] - values[fixed]
@@ -128,9 +134,9 @@ def test_noise_equals_that_of_the_whole_volume(tmp_path):
 
 def test_pairs_without_planes_in_common_are_measured_in_the_ceramic(tmp_path):
     series, store = stored(tmp_path, lost=SHAPE[0] - 11)
-    found = stage_noise.noise_of_series(series, store, ANODE, QUIET, LIMITS)
+    found = measured(series, store)
     assert found[1, 0].voxels > 50_000
     assert 1000 < found[2, 0].voxels < 25_000
     series, store = stored(tmp_path / "none", lost=SHAPE[0])
     with pytest.raises(ValueError, match=r"give variation\.noise_region"):
-        stage_noise.noise_of_series(series, store, ANODE, QUIET, LIMITS)
+        measured(series, store)

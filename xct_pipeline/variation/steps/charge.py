@@ -16,6 +16,7 @@ from xct_pipeline.electrochemistry.steps.log import charges_of, log_of, times_on
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.scan import AnyScan
 from xct_pipeline.variation import alloy
+from xct_pipeline.variation.budget import NULL_TERMS
 from xct_pipeline.variation.faraday import ScanCharge, better_offset, faraday_mg
 from xct_pipeline.variation.steps.physics import Physics
 
@@ -116,7 +117,7 @@ def offset_note(table: pd.DataFrame, record: CyclerLog, reference: int, species:
         charge = np.interp(times - shift, record.time_s, record.charge_C, left=np.nan, right=np.nan)
         return np.asarray(faraday_mg(charge - charge[reference], species))
 
-    sigma = np.sqrt((table[["sigma_noise_mg", "sigma_registration_mg", "sigma_calibration_mg"]] ** 2).sum(axis=1))
+    sigma = np.sqrt((table[[f"sigma_{term}_mg" for term in NULL_TERMS]] ** 2).sum(axis=1))
     shared = float(sigma[sigma > 0].min()) / np.sqrt(2) if (sigma > 0).any() else 0.0
     found = better_offset(
         table["apparent_mass_mg"].to_numpy(float),

@@ -21,7 +21,6 @@ from xct_pipeline.reconstruction.halves import MOST_SIDE
 from xct_pipeline.reconstruction.steps.halves import ROWS
 from xct_pipeline.registration import warp
 from xct_pipeline.registration.steps.stage import PATH
-from xct_pipeline.store import layout
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation import mass
 from xct_pipeline.variation import noise as noises
@@ -127,12 +126,12 @@ def _level(series: RegisteredSeries, store: Store, box: Region, steps: Steps | N
 # ----------------------------------------------------------------------------------------------- compared
 
 
-def write_comparison(halves: Halves | None, store: Store, measured: Mapping[Pair, noises.Noise]) -> list[str]:
-    """Write the table of both measures of noise, with nothing of an earlier run left in it; return warnings."""
-    if halves is None and not (store.path / layout.TABLE(table="noise")).exists():
-        return []
+def write_noise(
+    halves: Halves | None, store: Store, measured: Mapping[Pair, noises.Noise], rings: pd.DataFrame
+) -> list[str]:
+    """Write the table of rings and of both measures of noise, a row for each scan; return warnings."""
     table = compared(halves, measured)
-    store.write_table("noise", table)
+    store.write_table("noise", rings.merge(table, how="left", on="scan"))
     return warnings_of(table)
 
 
@@ -152,7 +151,7 @@ def compared(halves: Halves | None, measured: Mapping[Pair, noises.Noise]) -> pd
         sums = _deviation(noise.covariance, MANY) / (_deviation(covariance, MANY) * place)
         row = {"scan": name, "noise_quiet": quiet, "noise_halves": expected}
         rows.append(row | {"ratio": quiet / expected, "ratio_sums": sums})
-    return pd.DataFrame(rows, columns=[column.name for column in layout.TABLES["noise"].columns])
+    return pd.DataFrame(rows, columns=["scan", "noise_quiet", "noise_halves", "ratio", "ratio_sums"])
 
 
 def _deviation(covariance: Array, box: tuple[int, int, int]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -18,6 +18,9 @@ from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation import lags, mass
 from xct_pipeline.variation import noise as noises
+from xct_pipeline.variation import ring_arcs as arcs
+from xct_pipeline.variation.ring_terms import ring_autocovariance
+from xct_pipeline.variation.rings import Rings
 from xct_pipeline.variation.steps.quiet import (
     ENOUGH,
     HALO,
@@ -28,6 +31,7 @@ from xct_pipeline.variation.steps.quiet import (
     survey,
     survey_step,
 )
+from xct_pipeline.variation.steps.rings import Axes, axes_of, frames_of_pair, rings_of
 from xct_pipeline.variation.steps.series import (
     KINDS,
     PREFIX,
@@ -41,11 +45,22 @@ from xct_pipeline.variation.steps.series import (
 
 Pair = tuple[int, int]
 
+
+@dataclass(frozen=True)
+class MeasuredNoise:
+    """Noise of a difference, and rings about each axis with what tells whether there are any."""
+
+    noise: noises.Noise
+    rings: tuple[tuple[Rings, arcs.ColumnErrors], ...] = ()
+
+
+PRODUCTS_VERSION = 6
+AXES = 2  # about which the rings of a difference lie at most
 LAG = (6, 4, 4)
 LEVEL_BIN = 16
 LEAST = 1000  # quiet voxels
 USED = 3  # voxels that are read for each quiet one
-MEAN_RATE, NOISE_RATE, LEVEL_RATE = 200e6, 20e6, 20e6  # voxels per CPU-second
+MEAN_RATE, NOISE_RATE, LEVEL_RATE = 200e6, 12e6, 20e6  # voxels per CPU-second
 ABOUT = 1_000_000  # quiet voxels, of whose mean the deviations are taken
 
 
@@ -76,7 +91,8 @@ def noise_of_series(
     kept: Store | None = None,
     steps: Steps | None = None,
     prefix: str = PREFIX,
-) -> dict[Pair, noises.Noise]:
+    frames: Sequence[arcs.Frame | None] = (),
+) -> dict[Pair, MeasuredNoise]:
     """Measure the noise of the difference of every pair of scans, in planes without ceramic.
 
     In the ceramic for pairs that have no such planes in common.
@@ -87,6 +103,8 @@ def noise_of_series(
         That keeps the results; the one that is read by default.
     prefix : str
         Of the names of the steps.
+    frames : sequence of Frame or None
+        Where the rings of each scan lie; no rings are looked for where it is not known.
 
     Raises
     ------
@@ -95,7 +113,7 @@ def noise_of_series(
     """
     pairs = sorted({p for kind in KINDS for p in pairs_of(series, kind) if p[0] != p[1] and good(series, p)})
     kept = store if kept is None else kept
-    found: dict[Pair, noises.Noise] = {}
+    found: dict[Pair, MeasuredNoise] = {}
     surveyed = survey(quiet, series, store, limits, kept, steps, prefix) if pairs else {}
     level = None
     for part in (quiet, *([replace(quiet, inside_solid=True)] if quiet.tells_solid else [])):
@@ -104,7 +122,7 @@ def noise_of_series(
         if left and sum(counts) >= LEAST:
             level = level_of_region(series, store, mask, limits, kept, steps, prefix) if level is None else level
             run = partial(measure, kept, limits=limits, steps=steps)
-            found |= measure_noise(series, store, mask, known, left, (bricks, counts), level, run, prefix)
+            found |= measure_noise(series, store, mask, known, left, (bricks, counts), level, run, prefix, frames)
         _leave_out(steps, [f"{prefix}noise/{_place(part)}_mean", f"{prefix}noise/{_place(part)}"])
     if len(found) < len(pairs):
         raise ValueError(
@@ -136,7 +154,8 @@ def measure_noise(
     level: mass.Sums,
     run: Callable[[Reduction], dict[str, Array]],
     prefix: str = PREFIX,
-) -> dict[Pair, noises.Noise]:
+    frames: Sequence[arcs.Frame | None] = (),
+) -> dict[Pair, MeasuredNoise]:
     """Measure the noise of pairs of scans in bricks, and how it varies over the region; pairs without voxels are left.
 
     Parameters
@@ -149,6 +168,9 @@ def measure_noise(
         Runs a step.
     """
     windows = _windows(mask)
+    planes = mask.planes()
+    plane = (planes.start + planes.stop - 1) / 2
+    about_axes = [axes_of(frames_of_pair(frames, pair, plane), plane) for pair in pairs]
     inputs = {
         "registered": image_identity(store, PATH),
         "pairs": pairs,
@@ -156,12 +178,13 @@ def measure_noise(
         "lag": LAG,
         "inside_solid": quiet.inside_solid,
         "windows": windows,
+        "rings": [[(vars(frame), other) for frame, other in parts] for parts in about_axes],
         "bricks": [[(part.start, part.stop) for part in brick] for brick in where[0]],
     }
     step = mean_step(quiet, series, store, pairs, sample(*where, ABOUT), prefix)
     mean = run(replace(step, inputs=inputs))
     about = mean["total"] / np.maximum(mean["count"], 1)
-    step = products_step(quiet, series, store, pairs, where[0], windows, about, prefix)
+    step = products_step(quiet, series, store, pairs, where[0], windows, about, prefix, about_axes)
     found = run(replace(step, inputs=inputs))
     pooled = noises.pooled_level(mass.Sums((0,), found["level"], found["level_count"]))
     spread = noises.spread(noises.noise_level(level, least=200)[0], (LEVEL_BIN, LEVEL_BIN), series.frame[1:]) / pooled
@@ -171,8 +194,14 @@ def measure_noise(
         if sums.pairs[LAG] < LEAST:
             continue
         covariance = noises.autocovariance(sums)
-        column, whole = (_inflation(covariance, found[f"window{w}"][k], size) for w, size in enumerate(windows))
-        result[pair] = noises.Noise(covariance, spread, column, whole, int(sums.pairs[LAG]), quiet=pooled)
+        rings = rings_of(about_axes[k], found["arcs"][k], found["seen"][k], plane)
+        used = [(one, found["azimuths"][k, n]) for n, (one, errors) in enumerate(rings) if errors.found]
+        seen = [one.times(about_axes[k][n][0].kept) for n, (one, errors) in enumerate(rings) if errors.found]
+        still = covariance - ring_autocovariance(seen, [count for _, count in used], LAG)
+        column, whole = (_inflation(still, found[f"window{w}"][k], size, used) for w, size in enumerate(windows))
+        voxels = int(sums.pairs[LAG])
+        noise = noises.Noise(still, spread, column, whole, voxels, pooled, tuple(one for one, _ in used))
+        result[pair] = MeasuredNoise(noise, tuple(rings))
     return result
 
 
@@ -212,31 +241,43 @@ def products_step(
     windows: Sequence[tuple[int, int, int]],
     about: Array | None,
     prefix: str,
+    frames: Sequence[Axes] = (),
 ) -> Reduction:
-    """Return the step that sums products over pairs of voxels of bricks; the means `about` are known in the run."""
+    """Return the step that sums products over pairs of voxels of bricks; means and axes are known in the run."""
     source = box_source(series, store, [series.reference], HALO)
-    chunk = partial(_noise_chunk, source=source, quiet=quiet, pairs=tuple(pairs), windows=windows)
+    about_axes = tuple(frames) if frames else ((),) * len(pairs)
+    chunk = partial(_noise_chunk, source=source, quiet=quiet, pairs=tuple(pairs), windows=windows, frames=about_axes)
     return Reduction(
         f"{prefix}noise/{_place(quiet)}",
-        VERSION,
+        PRODUCTS_VERSION,
         unbound if about is None else partial(chunk, about=about),
         add_up,
         fold=True,
         source=source,
         regions=regions,
         scratch=1.0,
-        partial_bytes=pairs_bytes(len(pairs)),
+        partial_bytes=pairs_bytes(len(pairs), series.frame),
         cpu_s=sum(map(size_of, regions)) * len(pairs) / NOISE_RATE,
     )
 
 
-def pairs_bytes(pairs: int) -> int:
+def pairs_bytes(pairs: int, frame: tuple[int, int, int]) -> int:
     """Return the bytes of the sums of some pairs of scans."""
-    return 16 * pairs * int(np.prod([2 * n + 1 for n in LAG]))
+    of_arcs = arcs.GROUPS * arcs.ROWS * arcs.RADII * 3 + arcs.DIRECTIONS * _radii(frame)
+    return 8 * pairs * (2 * int(np.prod([2 * n + 1 for n in LAG])) + AXES * of_arcs)
 
 
-def _inflation(covariance: Array, windows: Array, size: tuple[int, int, int]) -> float:
-    ratio, error, _ = noises.window_check(covariance, windows, size)
+def _radii(frame: tuple[int, int, int]) -> int:
+    """Return the radii that voxels are counted by, one apart."""
+    return int(np.hypot(*frame[1:])) + 2
+
+
+def _inflation(
+    covariance: Array, windows: Array, size: tuple[int, int, int], rings: Sequence[tuple[Rings, Array]]
+) -> float:
+    """Return by how much sums over windows scatter more than is expected of noise and rings, at least 1."""
+    variance = sum(float(one.of_heights(size[0])) * one.mean_of_boxes(size[1:], count) for one, count in rings)
+    ratio, error, _ = noises.window_check(covariance, windows, size, variance)
     return float(ratio) if np.isfinite(ratio) and ratio > 1 + 2 * error else 1.0
 
 
@@ -311,16 +352,19 @@ def _noise_chunk(
     pairs: Sequence[Pair],
     about: Array,
     windows: Sequence[tuple[int, int, int]],
+    frames: Sequence[Axes],
 ) -> dict[str, Array]:
-    """Sum products over pairs of voxels of a brick, deviations over its windows, and the reference's own noise."""
+    """Sum products over pairs of voxels and of arcs, deviations over windows, and the reference's own noise."""
     wide = source.wide(region)
     core, mask = inside(wide, region), quiet.box(block[0], wide)
     still = mask[core]
     further = tuple(slice(part.start, part.stop + 1) for part in core)
     level = noises.level_sums(np.nan_to_num(block[0][further]), mask[further], (0, 0, 0), mask.shape)
-    found: dict[str, list[Array]] = {name: [] for name in ("products", "pairs", "total", "window0", "window1")}
+    names = ("products", "pairs", "total", "window0", "window1", "arcs", "azimuths", "seen")
+    found: dict[str, list[Array]] = {name: [] for name in names}
     counted: Array | None = None
-    for mean, (change, use) in zip(about, _changes(source, pairs, region, still), strict=True):
+    changes = _changes(source, pairs, region, still)
+    for mean, axes, (change, use) in zip(about, frames, changes, strict=True):
         values = np.where(use, change - np.float32(mean), np.float32(0))
         whole = np.array_equal(use, still)
         number = counted if whole and counted is not None else lags.pair_counts(use, use, LAG)
@@ -330,5 +374,11 @@ def _noise_chunk(
         found["total"].append(values.sum(dtype=np.float64))
         for k, size in enumerate(windows):
             found[f"window{k}"].append(lags.window_sums(values, use, size))
+        origin = tuple(part.start for part in region)
+        radii = _radii(source.frame)
+        of_arcs = [arcs.arc_products(values, use, origin, frame, radii, other) for frame, other in axes]
+        of_arcs += [arcs.no_products(radii)] * (AXES - len(of_arcs))
+        for name, part in (("arcs", "sums"), ("azimuths", "counts"), ("seen", "seen")):
+            found[name].append(np.stack([getattr(one, part) for one in of_arcs]))
     result = {name: np.stack(parts) for name, parts in found.items()}
     return result | {"level": level.total.ravel(), "level_count": level.count.ravel()}

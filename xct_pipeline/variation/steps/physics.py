@@ -11,11 +11,12 @@ from xct_pipeline.acquisition.holes import same_holes, scale_error
 from xct_pipeline.config import Config, Registration, Variation
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.scan import AnyScan, Scan
-from xct_pipeline.variation import alloy, budget, noise
+from xct_pipeline.variation import alloy, budget
 from xct_pipeline.variation.anode import Anode
 from xct_pipeline.variation.attenuation import coefficients, energy_sensitivity
 from xct_pipeline.variation.closures import CLOSURES, NOTHING, Closure, Coefficients, DensityChange, Given, Slopes
 from xct_pipeline.variation.closures.dual_energy import dual_energy_inverse
+from xct_pipeline.variation.resampled import interpolation_factor
 from xct_pipeline.variation.steps.series import RegisteredSeries
 
 
@@ -204,7 +205,7 @@ def interpolation_of(config: Config, series: RegisteredSeries, planes: range) ->
     for k, motion in enumerate(series.motions):
         there = motion.transform[:, :3] @ np.floor(middle) + motion.transform[:, 3]
         still = k == series.reference or np.array_equal(motion.transform, np.eye(3, 4))
-        factors.append(1.0 if still else noise.interpolation_factor((there % 1).tolist(), order))
+        factors.append(1.0 if still else interpolation_factor((there % 1).tolist(), order))
     return factors
 
 

@@ -39,7 +39,8 @@ def by_projections(study: Study, changes: Sequence[budget.Change | None], fitted
         ratio = abs(mass_mg / change.mass_mg) if change.mass_mg else 1.0
         terms = {name: term * ratio for name, term in change.terms_mg.items()}  # in proportion to the mass
         terms |= {"registration": change.terms_mg["registration"], "closure": change.terms_mg["closure"]}
-        terms |= {"noise": abs(slope) * sigma * voxel_mg, "calibration": 0.0}  # no grey scale is used
+        # the fit's error holds what columns are off by, and no grey scale is used
+        terms |= {"noise": abs(slope) * sigma * voxel_mg, "rings": 0.0, "calibration": 0.0}
         apparent_mg = total * voxel_mg / study.physics.anode.k_species
         found[k] = replace(change, mass_mg=mass_mg, apparent_mg=apparent_mg, terms_mg=terms)
     return found

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.config import Config
+from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.steps.stage import PATH, Motion, find_volume
 from xct_pipeline.store import series as opened
 from xct_pipeline.store.store import Store
@@ -15,7 +16,7 @@ from xct_pipeline.variation.closures import CLOSURES
 from xct_pipeline.variation.steps.series import RegisteredSeries
 
 KEPT = ("gain_sigma", "offset_sigma", "tre_self")
-"""What the errors of a change need to know of a scan's motion."""
+"""What the errors of a change need to know of a scan's motion, beside where its rings lie."""
 
 
 def second_store(config: Config) -> Store | None:
@@ -57,13 +58,15 @@ def second_series(store: Store, reference: int) -> RegisteredSeries:
         raise ValueError(
             f"variation.second_store: {store.path} does not say how its scans were registered; run it again"
         )
-    table = found.tables["registration"].set_index("scan")[list(KEPT)]
+    table = found.tables["registration"].set_index("scan")
     figures: dict[Any, Any] = table.to_dict("index")
+    volume = find_volume(store, names[reference])
     motions = []
     for name in names:
-        gain, offset, shift = (float(figures[name][key]) for key in KEPT)
-        motions.append(Motion(name, np.eye(3, 4), gain_sigma=gain, offset_sigma=offset, tre_self=shift))
+        row = figures[name]
+        gain, offset, shift = (float(row[key]) for key in KEPT)
+        matrix = np.array([[float(row[f"m{i}{j}"]) for j in range(4)] for i in range(3)])
+        moved = tf.voxels_to_um(matrix, 1 / (volume.voxel_um or 1.0)) if np.isfinite(matrix).all() else tf.identity()
+        motions.append(Motion(name, moved, gain_sigma=gain, offset_sigma=offset, tre_self=shift))
     failed = tuple(k for k, name in enumerate(names) if name in found.problems)
-    return RegisteredSeries(
-        names, failed, reference, find_volume(store, names[reference]), tuple(motions), (None,) * len(names)
-    )
+    return RegisteredSeries(names, failed, reference, volume, tuple(motions), (None,) * len(names))

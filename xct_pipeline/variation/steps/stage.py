@@ -25,7 +25,7 @@ from xct_pipeline.store.image import Image
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.closures import CLOSURES
 from xct_pipeline.variation.steps.charge import charge_of_series, compositions_of, series_times
-from xct_pipeline.variation.steps.halves import halves_of_series, write_comparison
+from xct_pipeline.variation.steps.halves import halves_of_series, write_noise
 from xct_pipeline.variation.steps.halves import level_step as halves_level_step
 from xct_pipeline.variation.steps.images import change_pass, densities, density_passes, differences, has_formula
 from xct_pipeline.variation.steps.noise import noise_of_series, noise_steps
@@ -34,6 +34,7 @@ from xct_pipeline.variation.steps.pairs import Study
 from xct_pipeline.variation.steps.physics import Physics, physics_of, reference_of, refusals
 from xct_pipeline.variation.steps.projections import check_rays
 from xct_pipeline.variation.steps.quiet import QuietMask, quiet_part
+from xct_pipeline.variation.steps.rings import frames_of, ring_rows, ring_table
 from xct_pipeline.variation.steps.second import check_second, second_series, second_store
 from xct_pipeline.variation.steps.series import FLAGS, KINDS, PREFIX, RegisteredSeries, planned_materials
 from xct_pipeline.variation.steps.sums import surface_step, surface_threshold
@@ -190,12 +191,14 @@ def run(
     if second is not None:
         # what is ceramic at the first energy says nothing about attenuation at the second
         quiet.append(replace(quiet_part(settings, registration, *second, study.region), solid=None))
-    noises = [
-        noise_of_series(each, folder, study.region, part, limits, store, steps, prefix)
-        for (prefix, each, folder), part in zip(study.energies, quiet, strict=True)
-    ]
+    measured, frames = [], [frames_of(each, registration) for _, each, _ in study.energies]
+    for (prefix, each, folder), part, axes in zip(study.energies, quiet, frames, strict=True):
+        measured.append(noise_of_series(each, folder, study.region, part, limits, store, steps, prefix, axes))
+    noises = [{pair: one.noise for pair, one in found.items()} for found in measured]
     halves = halves_of_series(series, store, registration.order, steps) if config.reconstruction.halves else None
-    told = write_comparison(halves, store, noises[0])
+    rings = {pair: one.rings for pair, one in measured[0].items()}
+    rows = ring_rows(series.names, series.reference, frames[0], rings, study.voxel_um)
+    told = write_noise(halves, store, noises[0], ring_table(rows))
     more, warnings = write_maps_and_tables(replace(study, noise=tuple(noises)), progress, steps)
     return VariationResult((*done, *more), (), (*told, *warnings))
 
