@@ -246,6 +246,14 @@ def write_tables(store: Store, loss: float = 1.0, scans: tuple[str, ...] = SCANS
         for k in range(1, n)
     ]
     store.write_table("row_totals", pd.concat(along) if along else pd.DataFrame())
+    grey = {
+        "scan": scans[:n],
+        "cupping": 0.004,
+        "sigma_cupping": 0.001,
+        "mass_scatter": -0.03,
+        "mass_nonlinearity": 0.02,
+    }
+    store.write_table("grey_scale", pd.DataFrame(grey))
     fit = pd.DataFrame({"quantity": ["slope", "intercept"], "value": [0.981 * loss, 1e-4], "sigma": [0.021, 3e-4]})
     store.write_table("faraday", fit)
     time = np.linspace(0, 9000, 400)

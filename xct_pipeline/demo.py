@@ -77,9 +77,23 @@ scan = {scan}
 
 
 def simulate_folder(
-    folder: Path, *, scans: int = 3, columns: int = 160, rows: int = 96, angles: int | None = None, seed: int = 0
+    folder: Path,
+    *,
+    scans: int = 3,
+    columns: int = 160,
+    rows: int = 96,
+    angles: int | None = None,
+    seed: int = 0,
+    **imperfections: Any,
 ) -> Path:
     """Write raw scans, a cycler log, their truth and a configuration for them.
+
+    Parameters
+    ----------
+    scans, columns, rows, angles, seed
+        As `SimulationSettings` has them; the number of angles follows from the columns.
+    **imperfections
+        Other fields of `SimulationSettings`.
 
     Returns
     -------
@@ -102,6 +116,7 @@ def simulate_folder(
         center_offset=small * default.center_offset,
         center_spread=small * default.center_spread,
         shift_voxels=small * default.shift_voxels,
+        **imperfections,
     )
     _refuse(settings)
     simulate(folder, settings=settings, seed=seed, last=write_config)

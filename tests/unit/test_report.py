@@ -75,7 +75,7 @@ def pictures(markup: str) -> list[str]:
 def test_a_finished_store_fills_every_panel(small_series: Path) -> None:
     text = page(small_series)
     assert left_out(text) == {}
-    assert len(panels(text)) == 34
+    assert len(panels(text)) == 35
     assert all(
         pictures(m) or 'class="chart' in m or "<t" in m or "<ul" in m or "<ol" in m or "<pre" in m
         for m in panels(text).values()
@@ -139,6 +139,7 @@ BY_TABLE = [
     ("mass_balance", "sigma_noise_mg", "What the error consists of"),
     ("mass_routes", "sigma_mg", "Routes to the mass"),
     ("row_totals", "mass_change_mg", "Mass along the detector's rows"),
+    ("grey_scale", "sigma_cupping", "Grey values of what is uniform"),
     ("shell_correlation", "correlation", "Noise and resolution"),
     ("reconstruction", "noise_halves", "Noise and resolution"),
     ("depth_profile", "density_g_cm3", "Depth"),

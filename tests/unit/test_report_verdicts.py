@@ -58,6 +58,8 @@ BY_TABLE = [
     ("mass_balance", "sigma_consecutive_mg", 100.0, "Between consecutive scans", "below the decision limit"),
     ("mass_routes", "sigma_difference_mg", 0.01, "Routes to the mass", "an error is larger than stated"),
     ("mass_routes", "sigma_difference_mg", 100.0, "Routes to the mass", "they agree"),
+    ("grey_scale", "sigma_cupping", 1e-6, "Grey values of what is uniform", "a change of mass may be off by"),
+    ("grey_scale", "sigma_cupping", 100.0, "Grey values of what is uniform", "No scan shows cupping"),
     ("depth_profile", "sigma_density_g_cm3", 100.0, "Depth", "below the decision limit"),
     ("radial_profile", "sigma_density_g_cm3", 100.0, "Radius", "below the decision limit"),
     ("reconstruction", "center_agreement", 0.01, "Centre of rotation", "they agree"),

@@ -132,6 +132,12 @@ def simulate(
     rows: Annotated[int, typer.Option(min=32, help="Detector rows.")] = 96,
     angles: Annotated[int | None, typer.Option(min=24, help="Projections (default: follows from the width).")] = None,
     seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
+    scatter: Annotated[float, typer.Option(help="Share of the light in a smooth halo.")] = 0.0,
+    scatter_pixels: Annotated[float, typer.Option(help="Standard deviation of the halo, pixels.")] = 20.0,
+    nonlinearity: Annotated[float, typer.Option(help="Excess of the response to the full light.")] = 0.0,
+    spectrum_keV: Annotated[float, typer.Option("--spectrum-kev", help="Width of the spectrum, keV.")] = 0.0,
+    dark_drift: Annotated[float, typer.Option(help="Rise of the dark in the last scan, share of the light.")] = 0.0,
+    voids: Annotated[str, typer.Option(help="inside or interface: where stripping begins.")] = "inside",
 ) -> None:
     """Write raw scans of a simulated operando cell, a cycler log and, apart from them, the truth.
 
@@ -139,5 +145,18 @@ def simulate(
     """
     from xct_pipeline.demo import simulate_folder
 
-    config = simulate_folder(folder, scans=scans, columns=width, rows=rows, angles=angles, seed=seed)
+    config = simulate_folder(
+        folder,
+        scans=scans,
+        columns=width,
+        rows=rows,
+        angles=angles,
+        seed=seed,
+        scatter=scatter,
+        scatter_pixels=scatter_pixels,
+        nonlinearity=nonlinearity,
+        spectrum_keV=spectrum_keV,
+        dark_drift=dark_drift,
+        voids=voids,
+    )
     tell(f"wrote {config.parent}; next: xct run {config}")

@@ -1,4 +1,4 @@
-"""Charts of the routes to the mass: each beside the other, and along the detector's rows."""
+"""Charts of what the mass rests on: routes to it, rows of the detector, grey values of what is uniform."""
 
 from __future__ import annotations
 
@@ -37,6 +37,29 @@ def routes(contents: Contents) -> Any:
             )
         )
     axes(chart, "scan", "mass change, mg")
+    chart.update_xaxes(type="category")
+    return chart
+
+
+def cupping(contents: Contents) -> Any:
+    """Grey value of the uniform material at its surface over that in its middle, of each scan."""
+    import plotly.graph_objects as go
+
+    table = contents.table("grey_scale", "scan", "cupping", "sigma_cupping")
+    if table["cupping"].isna().all():
+        raise AbsentError("table grey_scale has no cupping")
+    chart = figure(300)
+    chart.add_trace(
+        go.Scatter(
+            x=table["scan"],
+            y=100 * table["cupping"],
+            mode="markers",
+            error_y={"array": 100 * table["sigma_cupping"], "thickness": 1.4, "width": 4},
+            marker={"color": BLUE, "size": 8},
+        )
+    )
+    chart.add_hline(y=0, line_color=GREY, line_width=1)
+    axes(chart, "scan", "cupping, %")
     chart.update_xaxes(type="category")
     return chart
 

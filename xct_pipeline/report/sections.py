@@ -87,6 +87,13 @@ SECTIONS: Sequence[Section] = (
                 verdicts.main_error,
             ),
             Panel(
+                "Grey values of what is uniform",
+                "By how much the uniform material is brighter at its surface than in its middle, where it should be "
+                "alike: scattered light, a detector that is not linear and a wide spectrum make it so.",
+                chart(routes.cupping),
+                verdicts.cupping,
+            ),
+            Panel(
                 "Routes to the mass",
                 "The sum over the region against what its detector rows lost, from sinograms: the scatter over "
                 "the angles is that route's error. A difference beyond the joint error changed beside the region.",

@@ -21,6 +21,8 @@ from xct_pipeline.variation.uncertainty import DECISION
 
 NEAR = 0.5
 """Pixels that the two methods of the centre may lie apart: beyond it a run warns."""
+CUPPED = 3.0
+"""Standard errors from which on cupping is told."""
 
 
 def significant_bins(contents: Contents) -> Sequence[str]:
@@ -87,6 +89,20 @@ def routes_agree(contents: Contents) -> Sequence[str]:
         "they agree" if away <= AGREES else "the rows changed beside the region too, or an error is larger than stated"
     )
     return (f"{last['scan']}: the two routes differ by {away:.1f} joint σ: {verdict}.",)
+
+
+def cupping(contents: Contents) -> Sequence[str]:
+    """Say how surely grey values of the uniform material differ, and what that would mean for the mass."""
+    table = contents.table("grey_scale", "scan", "cupping", "sigma_cupping", "mass_scatter", "mass_nonlinearity")
+    known = table[table["sigma_cupping"] > 0]
+    if not len(known):
+        return ()
+    sizes = (known["cupping"].abs() / known["sigma_cupping"]).to_numpy(float)
+    row, size = known.iloc[int(sizes.argmax())], float(sizes.max())
+    if size < CUPPED:
+        return (f"No scan shows cupping beyond its error (at most {size:.1f} σ, {row['scan']}).",)
+    low, high = sorted(100 * float(row[name]) for name in ("mass_scatter", "mass_nonlinearity"))
+    return (f"{row['scan']}: cupping of {size:.1f} σ; a change of mass may be off by {low:+.1f} to {high:+.1f} %.",)
 
 
 def peak(name: str, x: str, word: str) -> Callable[[Contents], Sequence[str]]:

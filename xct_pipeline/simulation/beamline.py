@@ -1,9 +1,9 @@
 """The beamline that looks at the simulated cell: settings, the axis and motion of each scan, detector, frames.
 
 The photons that reach the detector are drawn first and everything a real detector does to them follows in its
-order: beam profile and drift, absorption (intensities averaged over each pixel), point spread, counting, pixel
-gain, columns and pixels that are defective in every scan alike, dark signal, zingers. Each of these can be
-switched off by setting its figure to zero.
+order: beam profile and drift, absorption (intensities averaged over each pixel and over the spectrum), scatter, point
+spread, counting, pixel gain, a response that is not linear, columns and pixels that are defective in every scan alike,
+dark signal, zingers. Each of these can be switched off by setting its figure to zero.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from xct_pipeline.simulation.cell import Cell, Change, attenuation_bodies
-from xct_pipeline.simulation.phantom import Array, project, rotation_matrix, transform
+from xct_pipeline.simulation.cell import Cell, Change, Voids, attenuation_bodies, cell_materials
+from xct_pipeline.simulation.imperfections import check_imperfections, respond, spectrum_of, with_halo
+from xct_pipeline.simulation.phantom import Array, Body, project, rotation_matrix, transform
 
 BLOCK = 16  # frames made together; part of what a seed means
 DARK, FLAT, PROJECTION = 2, 1, 0  # image_key
@@ -78,6 +79,19 @@ class SimulationSettings:
         Rays per pixel and direction.
     average_intensity : bool
         Average intensities over a pixel as a detector does, or line integrals.
+    scatter : float
+        Share of the light that comes again as a smooth halo: the light convolved by a Gaussian, added to it. Flats have
+        it as well, as from a scintillator; scatter of the sample differs by a factor that air takes out.
+    scatter_pixels : float
+        Standard deviation of the halo, pixels.
+    nonlinearity : float
+        By which share the response to the full light exceeds the linear one; less in proportion at less light.
+    spectrum_keV : float
+        Full width at half maximum of the beam's Gaussian spectrum about `energy_keV`.
+    dark_drift : float
+        Share of the full light that is added to all frames of the last scan but its darks.
+    voids : {"inside", "interface"}
+        Whether sodium leaves off the ceramic, with room for the blur, or from the ceramic on.
     """
 
     scans: int = 3
@@ -115,6 +129,12 @@ class SimulationSettings:
     strip_seconds: float = 3600.0
     supersample: int = 2
     average_intensity: bool = True
+    scatter: float = 0.0
+    scatter_pixels: float = 20.0
+    nonlinearity: float = 0.0
+    spectrum_keV: float = 0.0
+    dark_drift: float = 0.0
+    voids: Voids = "inside"
 
     def __post_init__(self) -> None:
         smallest = {"scans": 1, "rows": 16, "columns": 32, "angles": 3, "flats": 1, "darks": 1, "supersample": 1}
@@ -130,6 +150,12 @@ class SimulationSettings:
             raise ValueError(f"stripped is {self.stripped}; it must lie between 0 and 1")
         if self.defective_columns > self.columns // 8:
             raise ValueError(f"defective_columns is {self.defective_columns}; at most {self.columns // 8} fit")
+        check_imperfections(self)
+
+    @property
+    def spectrum(self) -> tuple[tuple[float, float], ...]:
+        """Energies (keV) of the beam and the share of the photons at each."""
+        return spectrum_of(self.energy_keV, self.spectrum_keV)
 
     def ideal(self) -> SimulationSettings:
         """Return the same scans of the same cell without noise, defects, drift or blur (motion and axis kept)."""
@@ -145,6 +171,10 @@ class SimulationSettings:
             defective_columns=0,
             dead_pixels=0,
             zinger_fraction=0.0,
+            scatter=0.0,
+            nonlinearity=0.0,
+            spectrum_keV=0.0,
+            dark_drift=0.0,
         )
 
 
@@ -217,6 +247,7 @@ def detect(
     rng: np.random.Generator,
     *,
     projections: bool = False,
+    risen: float = 0.0,
 ) -> npt.NDArray[np.uint16]:
     """Turn light into counts.
 
@@ -232,21 +263,27 @@ def detect(
         Source of noise.
     projections : bool
         Afterglow is added to projections only, so that flats do not explain it.
+    risen : float
+        Share of the full light by which the dark signal has risen.
 
     Returns
     -------
     numpy.ndarray of uint16
         (frame, row, column) counts.
     """
+    light = with_halo(light, settings.scatter, settings.scatter_pixels)
     if settings.psf_pixels > 0:
         light = scipy.ndimage.gaussian_filter(light, (0.0, settings.psf_pixels, settings.psf_pixels), mode="nearest")
     signal = (rng.poisson(light) if settings.photon_noise else light) * detector.gain
+    signal = respond(signal, settings.photons, settings.nonlinearity)
     for column, kind, strength in detector.columns:
         if kind == "nonlinear":
             signal[:, :, column] = settings.photons * (signal[:, :, column] / settings.photons) ** (1 + strength)
         elif projections:
             signal[:, :, column] += strength * settings.photons
     counts = signal + detector.dark + rng.normal(0.0, settings.dark_noise, signal.shape)
+    if risen:
+        counts += risen * settings.photons
     rows, columns, stuck = detector.dead.T
     counts[:, rows, columns] = stuck
     hits = rng.poisson(settings.zinger_fraction * counts.size)
@@ -296,8 +333,9 @@ def make_frames(
     placement: Placement,
     detector: Detector,
     rng: np.random.Generator,
+    risen: float = 0.0,
 ) -> Iterator[tuple[int, npt.NDArray[np.uint16]]]:
-    """Make all frames of a scan in the order of acquisition, as (image_key, block)."""
+    """Make all frames of a scan in the order of acquisition, as (image_key, block); `risen` as in `detect`."""
     drift = _drift(settings, rng)
     across = np.linspace(-1.0, 1.0, settings.columns)
 
@@ -307,16 +345,38 @@ def make_frames(
 
     flats, dark = np.ones(settings.flats), np.zeros((settings.darks, settings.rows, settings.columns))
     yield DARK, detect(dark, detector, settings, rng)
-    yield FLAT, detect(light(drift[0] * flats, 0.0 * flats), detector, settings, rng)
-    pivot = np.array([0.5 * (settings.rows - 1), 0.0, 0.0])
-    offset = pivot - placement.rotation @ pivot + placement.shift
-    bodies = [transform(body, placement.rotation, offset) for body in attenuation_bodies(cell, changes)]
+    yield FLAT, detect(light(drift[0] * flats, 0.0 * flats), detector, settings, rng, risen=risen)
+    beam = _beam(settings, cell, changes, placement)
     time = np.linspace(0.0, 1.0, settings.angles)
     for first in range(0, settings.angles, BLOCK):
         block = slice(first, first + BLOCK)
+        arriving = light(drift[block], time[block]) * _transmission(settings, beam, placement, placement.angles[block])
+        yield PROJECTION, detect(arriving, detector, settings, rng, projections=True, risen=risen)
+    yield FLAT, detect(light(drift[-1] * flats, flats), detector, settings, rng, risen=risen)
+
+
+def _beam(
+    settings: SimulationSettings, cell: Cell, changes: list[Change], placement: Placement
+) -> list[tuple[float, list[Body]]]:
+    """Return the share of each energy of the spectrum and the cell that it sees, moved as it is in the scan."""
+    pivot = np.array([0.5 * (settings.rows - 1), 0.0, 0.0])
+    offset = pivot - placement.rotation @ pivot + placement.shift
+    seen = []
+    for energy, share in settings.spectrum:
+        bodies = attenuation_bodies(cell, changes, None if energy == settings.energy_keV else cell_materials(energy))
+        seen.append((share, [transform(body, placement.rotation, offset) for body in bodies]))
+    return seen
+
+
+def _transmission(
+    settings: SimulationSettings, beam: list[tuple[float, list[Body]]], placement: Placement, angles: Array
+) -> Array:
+    """Return the share of the light that arrives (angle, row, column), all energies taken together."""
+    total = None
+    for share, bodies in beam:
         integrals = project(
             bodies,
-            placement.angles[block],
+            angles,
             rows=settings.rows,
             columns=settings.columns,
             center=placement.center,
@@ -326,6 +386,6 @@ def make_frames(
             axis_tilt=float(np.radians(settings.axis_tilt_deg)),
             axis_lean=float(np.radians(settings.axis_lean_deg)),
         )
-        arriving = light(drift[block], time[block]) * np.exp(-integrals)
-        yield PROJECTION, detect(arriving, detector, settings, rng, projections=True)
-    yield FLAT, detect(light(drift[-1] * flats, flats), detector, settings, rng)
+        part = share * np.exp(-integrals)
+        total = part if total is None else total + part
+    return np.asarray(total)

@@ -8,7 +8,8 @@ Sodium leaves in two ways. In a *depleted* zone it leaves, potassium stays and g
 pushes its potassium straight up into a body of the same outline, twice as high, where it takes the room of sodium
 that leaves too. So potassium is conserved in every vertical column: the change of attenuation integrated along z
 over mu/rho of Na is the change of sodium per area exactly, though within a column sodium and potassium move.
-The changing bodies never overlap, so the mass that left is a sum of closed-form volumes.
+The changing bodies never overlap, so the mass that left is a sum of closed-form volumes. They begin some voxels above
+the ceramic, with room for the blur, or, on demand, at the ceramic itself as in real cells.
 
 The geometry is laid out for a detector of 96 x 160 pixels and stretched to any other.
 """
@@ -16,8 +17,9 @@ The geometry is laid out for a detector of 96 x 160 pixels and stretched to any 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import scipy
@@ -41,6 +43,9 @@ CHANGE_BOTTOM, CHANGE_TOP, CHANGE_RADIUS = 51.5, 72.0, 46.5  # inside the region
 TOW_LAYERS = (48.8, 74.0)
 
 CARBON_SHARE = 0.10  # of the cloth's volume; its fibres are finer than a voxel
+Voids = Literal["inside", "interface"]
+TOW_LAYERS_ABOVE = (69.5, 74.0)  # where what leaves reaches down to the ceramic: all tows lie above it
+
 DEPLETED_SHARE = 0.95  # of a zone's sodium that leaves
 
 
@@ -67,6 +72,11 @@ class Materials:
     anode: float
     tow: float
     anode_density: float
+
+    def difference(self, of: str, instead: str) -> float:
+        """Return by how much one material attenuates more than another, "gas" among them, 1/cm."""
+        mine, other = (0.0 if name == "gas" else float(getattr(self, name)) for name in (of, instead))
+        return mine - other
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,8 @@ class Cell:
     ----------
     constant : tuple of Body
         Everything that never changes, the pristine anode included; 1/cm.
+    made_of : tuple of (str, str)
+        Of each of these bodies: its material, and the one that it takes the place of.
     sites : tuple of Site
         In the layout's coordinates.
     materials : Materials
@@ -108,14 +120,23 @@ class Cell:
         Volume (z, y, x) of the field of view.
     pixel_size_um : float
         Voxel.
+    voids : {"inside", "interface"}
+        Whether what leaves begins off the ceramic or at it.
     """
 
     constant: tuple[Body, ...]
+    made_of: tuple[tuple[str, str], ...]
     sites: tuple[Site, ...]
     materials: Materials
     stretch: Array
     shape: tuple[int, int, int]
     pixel_size_um: float
+    voids: Voids = "inside"
+
+    @property
+    def change_bottom(self) -> float:
+        """Height of the layout at which what leaves begins."""
+        return CERAMIC_TOP if self.voids == "interface" else CHANGE_BOTTOM
 
     @property
     def region_z(self) -> tuple[int, int]:
@@ -164,27 +185,42 @@ def cell_materials(energy_keV: float) -> Materials:
     )
 
 
-def build_cell(rows: int, columns: int, *, pixel_size_um: float, energy_keV: float, rng: np.random.Generator) -> Cell:
+def build_cell(
+    rows: int,
+    columns: int,
+    *,
+    pixel_size_um: float,
+    energy_keV: float,
+    rng: np.random.Generator,
+    voids: Voids = "inside",
+) -> Cell:
     """Lay out a cell that fills a detector of `rows` x `columns` pixels; `rng` places what is random."""
     materials = cell_materials(energy_keV)
     stretch = np.array([rows / LAYOUT_ROWS, columns / LAYOUT_COLUMNS, columns / LAYOUT_COLUMNS])
+
+    def filled(of: str, instead: str, make: Callable[[float], list[Body]]) -> list[tuple[Body, tuple[str, str]]]:
+        return [(body, (of, instead)) for body in make(materials.difference(of, instead))]
+
+    tows = TOW_LAYERS_ABOVE if voids == "interface" else TOW_LAYERS
     layout = [
-        disc(-OUT_OF_VIEW, OUT_OF_VIEW, HOUSING_OUTER, materials.housing),
-        disc(-OUT_OF_VIEW, OUT_OF_VIEW, HOUSING_INNER, -materials.housing),
-        disc(-OUT_OF_VIEW, CERAMIC_BOTTOM, SODIUM_RADIUS, materials.sodium),
-        _ceramic(materials.ceramic),
-        disc(CERAMIC_TOP, ANODE_TOP, ANODE_RADIUS, materials.anode),
-        *_beads(materials.bead - materials.housing, rng),
-        *_pores(-materials.ceramic, rng),
-        *_tows(materials.tow - materials.anode, rng),
+        *filled("housing", "gas", lambda value: [disc(-OUT_OF_VIEW, OUT_OF_VIEW, HOUSING_OUTER, value)]),
+        *filled("gas", "housing", lambda value: [disc(-OUT_OF_VIEW, OUT_OF_VIEW, HOUSING_INNER, value)]),
+        *filled("sodium", "gas", lambda value: [disc(-OUT_OF_VIEW, CERAMIC_BOTTOM, SODIUM_RADIUS, value)]),
+        *filled("ceramic", "gas", lambda value: [_ceramic(value)]),
+        *filled("anode", "gas", lambda value: [disc(CERAMIC_TOP, ANODE_TOP, ANODE_RADIUS, value)]),
+        *filled("bead", "housing", lambda value: _beads(value, rng)),
+        *filled("gas", "ceramic", lambda value: _pores(value, rng)),
+        *filled("tow", "anode", lambda value: _tows(value, tows, rng)),
     ]
     return Cell(
-        constant=tuple(_stretched(body, stretch) for body in layout),
+        constant=tuple(_stretched(body, stretch) for body, _ in layout),
+        made_of=tuple(pair for _, pair in layout),
         sites=_sites(rng),
         materials=materials,
         stretch=stretch,
         shape=(rows, columns, columns),
         pixel_size_um=pixel_size_um,
+        voids=voids,
     )
 
 
@@ -208,11 +244,12 @@ def sodium_change_mg(cell: Cell, changes: Sequence[Change]) -> float:
     return 1e3 * cm3 * math.fsum(change.body.volume * change.sodium for change in changes)
 
 
-def attenuation_bodies(cell: Cell, changes: Sequence[Change]) -> list[Body]:
-    """Return the whole cell after `changes`, as bodies in 1/cm."""
-    m = cell.materials
+def attenuation_bodies(cell: Cell, changes: Sequence[Change], materials: Materials | None = None) -> list[Body]:
+    """Return the whole cell after `changes`, as bodies in 1/cm; at the energy of other `materials` where given."""
+    m = cell.materials if materials is None else materials
+    pairs = zip(cell.constant, cell.made_of, strict=True)
     return [
-        *cell.constant,
+        *(cell.constant if materials is None else (replace(body, value=m.difference(*of)) for body, of in pairs)),
         *(replace(c.body, value=c.sodium * m.sodium_cm2_g + c.potassium * m.potassium_cm2_g) for c in changes),
     ]
 
@@ -232,25 +269,26 @@ def _grown(cell: Cell, growth: float) -> list[Change]:
     for site in cell.sites:
         size = (growth - site.onset) / (1.0 - site.onset)
         if size > 0.0:
-            changes += _void(site, size, density) if site.void else [_depleted(site, size, density)]
+            made = (site, size, density, cell.change_bottom)
+            changes += _void(*made) if site.void else [_depleted(*made)]
     return [replace(change, body=_stretched(change.body, cell.stretch)) for change in changes]
 
 
-def _depleted(site: Site, size: float, density: float) -> Change:
+def _depleted(site: Site, size: float, density: float, bottom: float) -> Change:
     half = 0.5 * site.height * size
     body = cylinder(
-        (CHANGE_BOTTOM + half, *site.centre), (half, *site.radii), 1.0, rotation=rotation_matrix((site.turn, 0.0, 0.0))
+        (bottom + half, *site.centre), (half, *site.radii), 1.0, rotation=rotation_matrix((site.turn, 0.0, 0.0))
     )
     return Change(body, sodium=-DEPLETED_SHARE * density, potassium=0.0)
 
 
-def _void(site: Site, size: float, density: float) -> list[Change]:
+def _void(site: Site, size: float, density: float, bottom: float) -> list[Change]:
     scale = size ** (1.0 / 3.0)
     half = scale * site.height / 6.0  # the void takes a third of the height, its potassium the rest
     radii = (scale * site.radii[0], scale * site.radii[1])
     turn = rotation_matrix((site.turn, 0.0, 0.0))
-    void = ellipsoid((CHANGE_BOTTOM + half, *site.centre), (half, *radii), 1.0, rotation=turn)
-    above = ellipsoid((CHANGE_BOTTOM + 4.0 * half, *site.centre), (2.0 * half, *radii), 1.0, rotation=turn)
+    void = ellipsoid((bottom + half, *site.centre), (half, *radii), 1.0, rotation=turn)
+    above = ellipsoid((bottom + 4.0 * half, *site.centre), (2.0 * half, *radii), 1.0, rotation=turn)
     replaced = 0.5 * density * nak_density(0.0) / nak_density(1.0)  # potassium takes this sodium's room
     return [Change(void, -density, -density), Change(above, -replaced, 0.5 * density)]
 
@@ -296,10 +334,10 @@ def _pores(value: float, rng: np.random.Generator) -> list[Body]:
     return bodies
 
 
-def _tows(value: float, rng: np.random.Generator) -> list[Body]:
+def _tows(value: float, layers: Sequence[float], rng: np.random.Generator) -> list[Body]:
     """Weave the cloth: a layer of bundles along x under one along y, outside the rows that change."""
     bodies = []
-    for layer, height in enumerate(TOW_LAYERS):
+    for layer, height in enumerate(layers):
         turn = rotation_matrix((0.0, 0.5 * np.pi, 0.0) if layer == 0 else (0.0, 0.0, 0.5 * np.pi))
         for place in np.arange(-40.0, 41.0, 8.0) + rng.uniform(-1.0, 1.0, 11):
             half = 0.96 * math.sqrt(ANODE_RADIUS**2 - (abs(place) + 4.0) ** 2)

@@ -127,6 +127,7 @@ def simulate(
         pixel_size_um=settings.pixel_size_um,
         energy_keV=settings.energy_keV,
         rng=generator(seed, 0),
+        voids=settings.voids,
     )
     detector = make_detector(settings, generator(seed, 1))
     placements = place_scans(settings, seed)
@@ -207,7 +208,8 @@ def _write_scan(
         data = file.create_dataset("entry/instrument/detector/data", shape, np.uint16)
         data.attrs["interpretation"] = "image"
         keys: list[int] = []
-        for key, block in make_frames(settings, cell, changes, placement, detector, rng):
+        risen = settings.dark_drift if number == settings.scans - 1 else 0.0
+        for key, block in make_frames(settings, cell, changes, placement, detector, rng, risen):
             data[len(keys) : len(keys) + len(block)] = block
             keys += [key] * len(block)
         recorded = np.concatenate([np.full(before, angles[0]), angles, np.full(settings.flats, angles[-1])])
@@ -334,6 +336,8 @@ def _write_truth(
         "contact": contact,
         "interface_ohm": [INTERFACE[0] / share for share in contact],
         "species": "Na",
+        "spectrum": settings.spectrum,
+        "dark_risen": [settings.dark_drift * (k == settings.scans - 1) for k in range(settings.scans)],
         "region": {"z": cell.region_z, "radius": cell.region_radius},
         "materials": asdict(cell.materials),
         "defective_columns": [

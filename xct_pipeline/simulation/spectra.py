@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.outputs import written_whole
-from xct_pipeline.simulation.cell import ANODE_RADIUS, CERAMIC_TOP, Cell, Change, sodium_bodies
+from xct_pipeline.simulation.cell import ANODE_RADIUS, CERAMIC_TOP, CHANGE_BOTTOM, Cell, Change, sodium_bodies
 from xct_pipeline.simulation.phantom import rasterize
 
 Array = npt.NDArray[np.float64]
@@ -27,12 +27,12 @@ INTERFACE = (25.0, 4e-3, 0.88)
 """The same of the interface in full contact."""
 NOISE = 0.002
 CONTACT_ABOVE = 8.0
-"""Rows above the ceramic, in the layout, at which contact is counted."""
+"""Rows above the ceramic, in the layout, at which contact is counted; as far above voids that begin lower."""
 
 
 def contact_of(cell: Cell, changes: Sequence[Change]) -> float:
-    """Return the share of the anode's disc just above the ceramic that has not lost half of its sodium."""
-    row = round((CERAMIC_TOP + CONTACT_ABOVE) * float(cell.stretch[0]))
+    """Return the share of the anode's disc just above where stripping begins that has not lost half of its sodium."""
+    row = round((CERAMIC_TOP + CONTACT_ABOVE + cell.change_bottom - CHANGE_BOTTOM) * float(cell.stretch[0]))
     lost = rasterize(sodium_bodies(list(changes)), cell.shape)[row]
     y, x = np.indices(lost.shape)
     middle = (np.array(lost.shape) - 1) / 2

@@ -416,6 +416,26 @@ _NOISE = Table(
     ),
 )
 
+_GREY_SCALE = Table(
+    "grey_scale",
+    "scan",
+    (
+        SCAN,
+        quantity("scatter", "1", "share of the light that cupping of the uniform material is explained by"),
+        quantity("sigma_scatter", "1", "its standard error"),
+        quantity("mass_scatter", "1", "share by which that scatter puts a change of mass off"),
+        quantity("nonlinearity", "1", "excess of the response to the full light that explains it as well"),
+        quantity("sigma_nonlinearity", "1", "its standard error"),
+        quantity("mass_nonlinearity", "1", "share by which such a response puts a change of mass off"),
+        quantity("cupping", "1", "grey value of the uniform material at its surface over that in its middle, less 1"),
+        quantity("sigma_cupping", "1", "its standard error"),
+        quantity("air", "1/cm", "of gas that the sample encloses, where 0 is expected"),
+        quantity("sigma_air", "1/cm", "its standard error"),
+        count("voxels", "of the uniform material, of the level of the pyramid that is looked at"),
+        text("problem", "why nothing is told of the scan, empty where something is"),
+    ),
+)
+
 _ROUTES = (
     Table(
         "mass_routes",
@@ -559,6 +579,7 @@ TABLES: Mapping[str, Table] = {
         _MASS_BALANCE,
         _AREAL_NOISE,
         _NOISE,
+        _GREY_SCALE,
         *_ROUTES,
         Table(
             "null",

@@ -34,6 +34,8 @@ class Errors:
         Sensitivities (g/cm3 per 1/cm) of other closures that could be defended.
     angles : float
         Relative error of every change, where both scans miss the same angles; other holes are in `gain`.
+    grey : float
+        Relative error of every change from scatter, a response that is not linear, or a spectrum.
     """
 
     shift_voxel: float
@@ -44,10 +46,11 @@ class Errors:
     energy: float
     alternatives: tuple[float, ...] = ()
     angles: float = 0.0
+    grey: float = 0.0
 
     def identity(self) -> dict[str, Any]:
         """Return what results depend on."""
-        return {name: value for name, value in vars(self).items() if name != "angles" or value}
+        return {name: value for name, value in vars(self).items() if name not in ("angles", "grey") or value}
 
 
 @dataclass(frozen=True)
@@ -252,7 +255,7 @@ def terms_of(
         square["registration"] += (uncertainty.registration_term(s["motions"], _motions(m.errors)) * factor) ** 2
         square["calibration"] += (uncertainty.calibration_term(moving, fixed, grey, np.zeros((2, 2))) * factor) ** 2
     errors = measured[0].errors
-    square["calibration"] += uncertainty.relative_term(value, errors.angles) ** 2
+    square["calibration"] += uncertainty.relative_term(value, float(np.hypot(errors.angles, errors.grey))) ** 2
     return {name: np.sqrt(values) for name, values in square.items()} | {
         "table": _table_term(measured, sums, value, scale),
         "energy": uncertainty.relative_term(value, errors.energy),

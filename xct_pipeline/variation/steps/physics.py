@@ -17,6 +17,7 @@ from xct_pipeline.variation.attenuation import coefficients, energy_sensitivity
 from xct_pipeline.variation.closures import CLOSURES, NOTHING, Closure, Coefficients, DensityChange, Given, Slopes
 from xct_pipeline.variation.closures.dual_energy import dual_energy_inverse
 from xct_pipeline.variation.resampled import interpolation_factor
+from xct_pipeline.variation.steps.grey_scale import offset_error, relative_error
 from xct_pipeline.variation.steps.series import RegisteredSeries
 
 
@@ -172,11 +173,12 @@ def errors_of(settings: Variation, physics: Physics, series: RegisteredSeries, p
         shift_voxel=shift,
         rotation_rad=shift / reach,
         gain=float(np.hypot(np.hypot(moving.gain_sigma, fixed.gain_sigma), apart)),
-        offset=float(np.hypot(moving.offset_sigma, fixed.offset_sigma)),
+        offset=float(np.hypot(np.hypot(moving.offset_sigma, fixed.offset_sigma), offset_error(series, pair))),
         table=settings.table_error,
         energy=abs(physics.percent_per_keV) / 100 * settings.energy_error_keV,
         alternatives=tuple(CLOSURES[name].slopes(physics.anode, NOTHING).species[0] for name in settings.alternatives),
         angles=alike,
+        grey=relative_error(series, pair),
     )
 
 

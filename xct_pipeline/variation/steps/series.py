@@ -19,6 +19,7 @@ from xct_pipeline.store import layout
 from xct_pipeline.store.labels import LABELS, stored_names
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
+from xct_pipeline.variation.grey_scale import GreyScale
 
 VERSION = 5
 SLAB, ROWS = 64, 256  # of a box that is reduced in one task
@@ -43,6 +44,8 @@ class RegisteredSeries(Registered):
         Sinograms of the scans, where projections are fitted.
     halves : tuple of str or None
         Hash under which the store keeps what even and odd projections of each scan tell; empty where nothing does.
+    grey : tuple of GreyScale or None
+        How far grey values follow the attenuation; empty where nobody looked.
     """
 
     motions: tuple[Motion, ...]
@@ -50,6 +53,7 @@ class RegisteredSeries(Registered):
     row_sums: tuple[str | None, ...] = ()
     rays: tuple[Rays | None, ...] = ()
     halves: tuple[str | None, ...] = ()
+    grey: tuple[GreyScale | None, ...] = ()
 
 
 def pairs_of(series: RegisteredSeries, consecutive: bool) -> tuple[tuple[int, int], ...]:

@@ -25,6 +25,7 @@ from xct_pipeline.store.image import Image
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.closures import CLOSURES
 from xct_pipeline.variation.steps.charge import charge_of_series, compositions_of, series_times
+from xct_pipeline.variation.steps.grey_scale import grey_scale_steps, grey_scales
 from xct_pipeline.variation.steps.halves import halves_of_series, write_noise
 from xct_pipeline.variation.steps.halves import level_step as halves_level_step
 from xct_pipeline.variation.steps.images import change_pass, densities, density_passes, differences, has_formula
@@ -36,7 +37,7 @@ from xct_pipeline.variation.steps.projections import check_rays
 from xct_pipeline.variation.steps.quiet import QuietMask, quiet_part
 from xct_pipeline.variation.steps.rings import frames_of, ring_rows, ring_table
 from xct_pipeline.variation.steps.second import check_second, second_series, second_store
-from xct_pipeline.variation.steps.series import FLAGS, KINDS, PREFIX, RegisteredSeries, planned_materials
+from xct_pipeline.variation.steps.series import FLAGS, KINDS, PREFIX, RegisteredSeries, materials_of, planned_materials
 from xct_pipeline.variation.steps.sums import surface_step, surface_threshold
 from xct_pipeline.variation.steps.tables import check_regions, mass_steps, write_maps_and_tables
 
@@ -116,6 +117,8 @@ def plan_steps(
         return tuple(steps)
     assert settings.region is not None
     physics, second = physics_of(settings, series.scans), second_store(config)
+    materials = planned_materials(config, series, store)
+    steps += grey_scale_steps(series, materials)
     for kind in KINDS:
         closed = density_passes(series, settings, physics, none, store, none, second, kind, known=False)
         steps += side_by_side([at_precision(step, share) for step in closed if kept(settings, step, physics)])
@@ -131,7 +134,7 @@ def plan_steps(
     threshold = surface_threshold(settings, registration)
     looked_for = threshold is not None or registration.mask == "auto"
     surface = surface_step(series, store, settings, threshold) if looked_for else None
-    return (*steps, *mass_steps(study, surface, planned_materials(config, series, store)))
+    return (*steps, *mass_steps(study, surface, materials))
 
 
 def run(
@@ -177,6 +180,10 @@ def run(
         series = replace(series, failed=tuple(sorted({*series.failed, *second[0].failed})))
     study = Study(config, series, store, limits, physics, tuple(compositions), stamps_s, beside, second)
     check_regions(study)
+    labels = materials_of(series, store)
+    grey, doubts = grey_scales(config, series, store, study.region, labels, steps)
+    series = replace(series, grey=grey)
+    study = replace(study, series=series)
     for kind in KINDS:
         closed = density_passes(
             series, settings, physics, compositions, store, stamps_s, second[1] if second else None, kind
@@ -200,7 +207,7 @@ def run(
     rows = ring_rows(series.names, series.reference, frames[0], rings, study.voxel_um)
     told = write_noise(halves, store, noises[0], ring_table(rows))
     more, warnings = write_maps_and_tables(replace(study, noise=tuple(noises)), progress, steps)
-    return VariationResult((*done, *more), (), (*told, *warnings))
+    return VariationResult((*done, *more), (), (*doubts, *told, *warnings))
 
 
 def kept(settings: Variation, step: Pass, physics: Physics | None = None) -> bool:
