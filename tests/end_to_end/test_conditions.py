@@ -11,7 +11,12 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import conditions
 
+from xct_pipeline import demo, pipeline
+from xct_pipeline.config.file import load_config
+from xct_pipeline.engine.resources import Resources
+
 GREY = "grey values of ceramic"
+CELL = {"pixel_size_um": 20.0, "photons": conditions.PHOTONS}
 TOLD = ("scatter 3 %", "response not linear by 2 %", "spectrum 12 keV wide")
 
 
@@ -26,6 +31,18 @@ def test_what_bends_grey_values_is_told_and_covered(tmp_path, condition):
     row = run(condition, tmp_path, seed=1)
     assert any(GREY in text for text in row.told), row
     assert row.covered, row
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_scatter_that_is_taken_off_is_told_no_more(tmp_path):
+    config = demo.simulate_folder(tmp_path / "cell", scans=2, columns=80, seed=1, **CELL, scatter=0.03)
+    text = config.read_text()
+    config.write_text(text + '\n[correction.scatter]\nmethod = "halo"\nshare = 0.03\nwidth = 20.0\n')
+    done = pipeline.run(pipeline.plan(load_config(config), Resources(1, 4_000_000_000)))
+    assert not any(GREY in warning for warning in done.warnings)
+    table = done.store.read_table("grey_scale")
+    assert (table["scatter"].abs() < 2 * table["sigma_scatter"]).all()
 
 
 @pytest.mark.slow

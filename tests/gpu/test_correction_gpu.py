@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xct_pipeline.correction import air, beam_hardening, distortion, flatfield, phase
+from xct_pipeline.correction import air, beam_hardening, distortion, flatfield, phase, scatter
 from xct_pipeline.correction.defects import find as defects
 from xct_pipeline.device import cuda_problem, to_host
 
@@ -55,6 +55,12 @@ def test_defects(p):
 def test_phase(p):
     setup = {"delta_beta": 300.0, "energy_keV": 30.0, "distance_mm": 50.0, "pixel_size_um": 2.0}
     close(phase.retrieve_phase(cupy.asarray(p), **setup), phase.retrieve_phase(p, **setup))
+
+
+@pytest.mark.parametrize("air_too", [True, False])
+def test_scatter(p, air_too):
+    halo = {"share": 0.05, "width": 12.0, "air": air_too}
+    close(scatter.remove_halo(cupy.asarray(p), **halo), scatter.remove_halo(p, **halo))
 
 
 @pytest.mark.parametrize("order", [1, 3])

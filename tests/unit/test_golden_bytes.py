@@ -107,6 +107,7 @@ def operations() -> dict[str, tuple[object, np.ndarray]]:
     scan, frame, fields, counts = scan_and_fields()
     full = config(
         zinger={"method": "median"},
+        scatter={"method": "halo", "share": 0.03, "width": 20.0},
         distortion={"method": "radial", "center": [31.0, 8.0], "coefficients": [1, 1e-4]},
         phase={"method": "paganin", "delta_beta": 100.0},
         beam_hardening={"method": "polynomial", "coefficients": [1.0, 0.02]},

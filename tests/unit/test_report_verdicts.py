@@ -23,7 +23,7 @@ def says(title: str, contents: Contents) -> list[str]:
 
 def test_panels_that_conclude_say_something_of_a_finished_store(small_series: Path) -> None:
     contents = read_contents(small_series)
-    assert len(CONCLUDING) == 13
+    assert len(CONCLUDING) == 14
     for title in CONCLUDING:
         for sentence in says(title, contents):
             assert sentence.endswith("."), sentence

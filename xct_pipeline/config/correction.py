@@ -44,6 +44,17 @@ class ZingerMedian(Section):
     """"projection" compares within one image; "sinogram" along the angle."""
 
 
+class ScatterHalo(Section):
+    """Take a smooth halo of scattered light off, before the logarithm."""
+
+    method: Literal["halo"]
+    """Gaussian halo."""
+    share: Annotated[float, Field(gt=0, lt=1)]
+    """Of the light, that comes again as the halo."""
+    width: PositiveFloat
+    """Standard deviation of the halo, pixels of the detector."""
+
+
 class RadialDistortion(Section):
     """Polynomial radial distortion of the lens (Vo et al. 2015)."""
 
@@ -198,6 +209,7 @@ Stripe = Annotated[
     Field(discriminator="method"),
 ]
 Zinger = Annotated[NoMethod | ZingerMedian, Field(discriminator="method")]
+Scatter = Annotated[NoMethod | ScatterHalo, Field(discriminator="method")]
 Distortion = Annotated[NoMethod | RadialDistortion, Field(discriminator="method")]
 Phase = Annotated[NoMethod | Paganin, Field(discriminator="method")]
 BeamHardening = Annotated[NoMethod | BeamHardeningPolynomial, Field(discriminator="method")]
@@ -208,6 +220,8 @@ class Correction(Section):
 
     zinger: Zinger = NoMethod()
     """Outliers of single pixels."""
+    scatter: Scatter = NoMethod()
+    """Scattered light."""
     distortion: Distortion = NoMethod()
     """Distortion of the lens."""
     flatfield: FlatField = FlatField()

@@ -16,6 +16,7 @@ from xct_pipeline.config import (
     NoMethod,
     Paganin,
     RadialDistortion,
+    ScatterHalo,
     StripeAll,
     StripeDead,
     StripeDefects,
@@ -27,7 +28,7 @@ from xct_pipeline.config import (
     StripeTitarenko,
     ZingerMedian,
 )
-from xct_pipeline.correction import beam_hardening, distortion, flatfield, phase, zinger
+from xct_pipeline.correction import beam_hardening, distortion, flatfield, phase, scatter, zinger
 from xct_pipeline.correction.defects import find as defects
 from xct_pipeline.correction.steps.fields import GROUP, Fields, weights_at
 from xct_pipeline.correction.stripes import titarenko as stripe_titarenko
@@ -49,7 +50,12 @@ COUNTS = ("clipped", "saturated", "zero", "nonfinite", "zingers", "defective", "
 
 def to_integrals(settings: Correction, scan: Scan, frame: Frame, fields: Fields) -> tuple[BlockOp, ...]:
     """Return the operations from counts to line integrals, in their order."""
-    ops = (distortion_op(settings), phase_op(settings, scan, frame), beam_hardening_op(settings))
+    ops = (
+        scatter_op(settings, frame),
+        distortion_op(settings),
+        phase_op(settings, scan, frame),
+        beam_hardening_op(settings),
+    )
     return (*on_counts(settings, scan, frame, fields), *(op for op in ops if op is not None))
 
 
@@ -131,6 +137,29 @@ def _like(block: Any, array: Array) -> Any:
     from xct_pipeline.device import is_cupy, to_device
 
     return to_device(array) if is_cupy(block) else array
+
+
+def scatter_op(settings: Correction, frame: Frame) -> BlockOp | None:
+    """Return the removal of a halo of scattered light, on whole projections."""
+    chosen = settings.scatter
+    match chosen:
+        case NoMethod():
+            return None
+        case ScatterHalo():
+            parameters = {
+                "share": chosen.share,
+                "width": chosen.width / frame.binning,
+                "air": settings.air.method != "none",
+            }
+            function = partial(_remove_halo, parameters=parameters)
+            return BlockOp("scatter.halo", 1, function, parameters, scratch=partial(_bytes_per_value, count=16))
+        case _:
+            assert_never(chosen)
+
+
+def _remove_halo(block: Any, source: Region, target: Region, *, parameters: Mapping[str, Any]) -> Any:
+    del source, target
+    return scatter.remove_halo(block, **parameters)
 
 
 def distortion_op(settings: Correction) -> BlockOp | None:
@@ -287,7 +316,7 @@ def whole_projections(settings: Correction, scan: Scan, frame: Frame, rows: tupl
     That is where an operation needs whole projections, or where raw chunks hold so many rows that every group of
     rows would read (and decompress) the whole scan again.
     """
-    if not isinstance(settings.distortion, NoMethod) or not isinstance(settings.phase, NoMethod):
+    if any(not isinstance(each, NoMethod) for each in (settings.scatter, settings.distortion, settings.phase)):
         return True
     hostile = scan.projections.chunk_rows > HOSTILE_ROWS * frame.binning
     return hostile and rows[1] - rows[0] > 2 * GROUP

@@ -191,9 +191,13 @@ def table_of(names: Sequence[str], found: Sequence[GreyScale | None], problems: 
 
 
 def significance(grey: GreyScale) -> float:
-    """Return how surely grey values are distorted, from 1 on: rings of some scans look like one kind."""
+    """Return how surely grey values are distorted, from 1 on.
+
+    Rings of some scans look like one kind, hence both are asked; no light is scattered by less than nothing, hence a
+    middle that is too bright, as only a response makes it, has to be surer.
+    """
     less, more = sorted(abs(one.amplitude) / one.sigma for one in (grey.scatter, grey.nonlinearity))
-    return max(less / SURE, more / SURER)
+    return max(less / SURE if grey.scatter.amplitude > 0 else 0.0, more / SURER)
 
 
 def warnings_of(names: Sequence[str], found: Sequence[GreyScale | None], uniform: str) -> list[str]:
