@@ -16,6 +16,17 @@ class FlatField(Section):
     """"linear" interpolates between groups of flats in time; "mean" and "median" take all of them."""
 
 
+class DynamicFlat(Section):
+    """A flat for each projection, from the principal components of all flats (Van Nieuwenhove et al. 2015)."""
+
+    method: Literal["dynamic"]
+    """Components are weighted in each projection so that the air at both edges is even."""
+    components: Literal["auto"] | NonNegativeInt = "auto"
+    """Eigen flats: "auto" takes as many as exceed the noise of the flats."""
+    bands: bool = True
+    """Find bands along the rows that flats do not hold, as a monochromator's are, from air at both edges too."""
+
+
 class Air(Section):
     """Scale each projection so that air is 1."""
 
@@ -197,6 +208,7 @@ Stripe = Annotated[
     | StripeTitarenko,
     Field(discriminator="method"),
 ]
+Flat = Annotated[FlatField | DynamicFlat, Field(discriminator="method")]
 Zinger = Annotated[NoMethod | ZingerMedian, Field(discriminator="method")]
 Distortion = Annotated[NoMethod | RadialDistortion, Field(discriminator="method")]
 Phase = Annotated[NoMethod | Paganin, Field(discriminator="method")]
@@ -210,7 +222,7 @@ class Correction(Section):
     """Outliers of single pixels."""
     distortion: Distortion = NoMethod()
     """Distortion of the lens."""
-    flatfield: FlatField = FlatField()
+    flatfield: Flat = FlatField()
     """The beam and the gain of the detector."""
     air: Air = Air()
     """The scale of each projection."""

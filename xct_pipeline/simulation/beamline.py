@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from xct_pipeline.simulation.bands import Bands, make_bands
 from xct_pipeline.simulation.cell import Cell, Change, attenuation_bodies
 from xct_pipeline.simulation.phantom import Array, project, rotation_matrix, transform
 
@@ -54,6 +55,11 @@ class SimulationSettings:
         Depth of the beam's profile and, at 0.4 of it, of the pixels' gains.
     profile_drift : float
         Change of the profile across the field between the flats before and after.
+    flat_drift : float
+        R.m.s. share of the light by which bands along the rows, as of a monochromator, deviate from their mean: they
+        move up and down and come and go, during scans and between them.
+    flats_of_first : bool
+        Take flats with the first scan only.
     beam_drift : float
         Size of the random walk of the intensity during a scan and between scans.
     dark_offset, dark_noise : float
@@ -97,6 +103,8 @@ class SimulationSettings:
     darks: int = 10
     flat_structure: float = 0.05
     profile_drift: float = 0.0
+    flat_drift: float = 0.0
+    flats_of_first: bool = False
     beam_drift: float = 0.02
     dark_offset: float = 100.0
     dark_noise: float = 2.0
@@ -128,6 +136,8 @@ class SimulationSettings:
             raise ValueError(f"photons is {self.photons}; 16-bit counts need it above 0 and at most 60000")
         if not 0 <= self.stripped <= 1:
             raise ValueError(f"stripped is {self.stripped}; it must lie between 0 and 1")
+        if not 0 <= self.flat_drift <= 0.1:
+            raise ValueError(f"flat_drift is {self.flat_drift}; it must lie between 0 and 0.1")
         if self.defective_columns > self.columns // 8:
             raise ValueError(f"defective_columns is {self.defective_columns}; at most {self.columns // 8} fit")
 
@@ -140,6 +150,7 @@ class SimulationSettings:
             psf_pixels=0.0,
             flat_structure=0.0,
             profile_drift=0.0,
+            flat_drift=0.0,
             beam_drift=0.0,
             dark_noise=0.0,
             defective_columns=0,
@@ -261,6 +272,16 @@ def generator(seed: int, *stream: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=stream))
 
 
+def bands_of(settings: SimulationSettings, seed: int) -> Bands | None:
+    """Draw the bands of the beam that change with time; None where none do."""
+    if settings.flat_drift == 0:
+        return None
+    shape = (settings.rows, settings.columns)
+    return make_bands(
+        settings.flat_drift, shape, settings.scans, settings.angles, lambda *scan: generator(seed, 5, *scan)
+    )
+
+
 def place_scans(settings: SimulationSettings, seed: int) -> list[Placement]:
     """Draw the axis, the angles and the motion of each scan; the first is where the cell is at rest."""
     even = np.linspace(0.0, np.pi, settings.angles, endpoint=settings.endpoint)
@@ -296,18 +317,22 @@ def make_frames(
     placement: Placement,
     detector: Detector,
     rng: np.random.Generator,
+    bands: Bands | None = None,
+    number: int = 0,
 ) -> Iterator[tuple[int, npt.NDArray[np.uint16]]]:
-    """Make all frames of a scan in the order of acquisition, as (image_key, block)."""
+    """Make all frames of a scan, the series' `number`, in the order of acquisition, as (image_key, block)."""
     drift = _drift(settings, rng)
     across = np.linspace(-1.0, 1.0, settings.columns)
 
-    def light(share: Array, time: Array) -> Array:
+    def light(share: Array, time: Array, moments: slice) -> Array:
         profile = 1.0 + settings.profile_drift * time[:, None, None] * across
-        return np.asarray(settings.photons * share[:, None, None] * profile * detector.beam)
+        even = np.asarray(settings.photons * share[:, None, None] * profile * detector.beam)
+        return even if bands is None else even * bands.light(number, moments)
 
     flats, dark = np.ones(settings.flats), np.zeros((settings.darks, settings.rows, settings.columns))
     yield DARK, detect(dark, detector, settings, rng)
-    yield FLAT, detect(light(drift[0] * flats, 0.0 * flats), detector, settings, rng)
+    if takes_flats(settings, number):
+        yield FLAT, detect(light(drift[0] * flats, 0.0 * flats, slice(0, 1)), detector, settings, rng)
     pivot = np.array([0.5 * (settings.rows - 1), 0.0, 0.0])
     offset = pivot - placement.rotation @ pivot + placement.shift
     bodies = [transform(body, placement.rotation, offset) for body in attenuation_bodies(cell, changes)]
@@ -326,6 +351,13 @@ def make_frames(
             axis_tilt=float(np.radians(settings.axis_tilt_deg)),
             axis_lean=float(np.radians(settings.axis_lean_deg)),
         )
-        arriving = light(drift[block], time[block]) * np.exp(-integrals)
+        arriving = light(drift[block], time[block], slice(first + 1, first + 1 + len(integrals)))
+        arriving = arriving * np.exp(-integrals)
         yield PROJECTION, detect(arriving, detector, settings, rng, projections=True)
-    yield FLAT, detect(light(drift[-1] * flats, flats), detector, settings, rng)
+    if takes_flats(settings, number):
+        yield FLAT, detect(light(drift[-1] * flats, flats, slice(-1, None)), detector, settings, rng)
+
+
+def takes_flats(settings: SimulationSettings, number: int) -> bool:
+    """Tell whether flats are taken with a scan of the series."""
+    return number == 0 or not settings.flats_of_first

@@ -11,6 +11,7 @@ import numpy as np
 from xct_pipeline.acquisition.levels import Finding
 from xct_pipeline.acquisition.selection import runs
 from xct_pipeline.acquisition.volumes.given import NOT_MEASURED, GivenVolume
+from xct_pipeline.correction.steps.fields import Fields
 from xct_pipeline.correction.steps.stage import COUNTS
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import PassResult
@@ -33,7 +34,7 @@ def table_row(
     opened: bool,
     center: CenterEstimate | None,
     tilt: AxisTilt | None,
-    margin: tuple[int, int] | None,
+    fields: Fields | None,
     pixel: float | None,
     passes: Sequence[PassResult],
     problem: str | None,
@@ -45,8 +46,8 @@ def table_row(
     ----------
     opened : bool
         Whether the raw scan could be read.
-    margin : (int, int) or None
-        Columns of air at the left and right edge.
+    fields : Fields or None
+        What is known of the detector and the beam.
     pixel : float or None
         Edge of a voxel in micrometre.
     halves : mapping, optional
@@ -64,12 +65,29 @@ def table_row(
         **_tilt_columns(tilt),
         "unit": unit_of(pixel) if opened else None,
         "voxel_size_um": pixel,
-        "margin_left": margin[0] if margin else None,
-        "margin_right": margin[1] if margin else None,
+        **_beam_columns(fields),
         **{key: counts[key] for key in (*COUNTS, "truncated_rows")},
         **(halves or {}),
         "seconds": round(sum(passed.seconds for passed in passes), 2),
         "problem": problem,
+    }
+
+
+def _beam_columns(fields: Fields | None) -> dict[str, Any]:
+    """Return what is known of air and of flats that age."""
+    margin = fields.margin if fields else None
+    change = fields.flat_change if fields else None
+    left = fields.flat_left if fields else None
+    of_flats, of_bands = (None, None) if fields is None or change is None else fields.components
+    return {
+        "margin_left": margin[0] if margin else None,
+        "margin_right": margin[1] if margin else None,
+        "flat_components": of_flats,
+        "flat_bands": of_bands,
+        "flat_change": change[0] if change else None,
+        "flat_change_sigma": change[1] if change else None,
+        "flat_left": left[0] if left else None,
+        "flat_left_sigma": left[1] if left else None,
     }
 
 
