@@ -232,3 +232,5 @@ class Correction(Section):
     """Line integrals of a beam with a spectrum."""
     stripe: Stripe = NoMethod()
     """Rings of the slices."""
+    motion: Literal["moments", "none"] = "none"
+    """Slow motion of the sample within a scan: "moments" takes it from mass and centre of mass of the projections."""

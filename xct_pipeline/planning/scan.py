@@ -23,6 +23,7 @@ from xct_pipeline.engine.steps import Estimate, Step
 from xct_pipeline.reconstruction.center.find import LEAST_ANGLES, LEAST_COLUMNS
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.reconstruction.steps.halves import Square, halves_step, planned_square, square_step
+from xct_pipeline.reconstruction.steps.motion import motion_step
 from xct_pipeline.reconstruction.steps.row_sums import Rays, rays_of, row_sums_step
 from xct_pipeline.reconstruction.steps.upright import given_tilt, tilt_step, upright_op
 from xct_pipeline.scan import AnyScan, Axis, Scan, ScanError
@@ -164,7 +165,7 @@ def scan_passes(
         passes.append(correction.projection_pass(scan.name, raw, first, frame, inputs, limits.on_device))
         source, first = correction.stored_projections(store, scan.name, frame), ()
         inputs = {**inputs, "projections": provenance.fingerprint(passes[0].identity())}
-    upright = upright_op(frame, axis.tilt)
+    upright = upright_op(frame, axis.tilt, fields.shift)
     ops = (*first, *correction.on_sinograms(config.correction, scan, frame, fields))
     ops = ops if upright is None else (*ops, upright)
     geometry = geometry_of_scan(config, scan, frame, axis)
@@ -253,6 +254,7 @@ def estimating_steps(config: Config, scans: Sequence[ScanPlan]) -> tuple[Step, .
     known, judged = _with_frames(scans), isinstance(config.correction.stripe, StripeDefects)
     for item, scan, frame in known:
         steps.append(fields_step(config.correction, scan, frame))
+        steps += [motion_step(scan, frame)] if config.correction.motion == "moments" else []
         steps += [tilt_step(scan, frame)] if config.reconstruction.tilt == "auto" else []
         steps += [] if item.axis is not None else [reconstruction.center_step(scan, frame)]
         steps += [columns_step(config.correction, scan, frame)] if judged else []

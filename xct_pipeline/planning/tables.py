@@ -36,7 +36,9 @@ def _row(
     if item.volume is not None:
         return volume_row(item.name, item.volume, passes, problem, split)
     known = item.scan is not None
-    return table_row(item.name, known, entry.center, entry.tilt, entry.fields, pixel, passes, problem, split)
+    return table_row(
+        item.name, known, entry.center, entry.tilt, entry.motion, entry.fields, pixel, passes, problem, split
+    )
 
 
 def _pixel(config: Config, entry: Prepared) -> float | None:

@@ -8,7 +8,7 @@ switched off by setting its figure to zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ import scipy
 
 from xct_pipeline.simulation.bands import Bands, make_bands
 from xct_pipeline.simulation.cell import Cell, Change, attenuation_bodies
-from xct_pipeline.simulation.phantom import Array, project, rotation_matrix, transform
+from xct_pipeline.simulation.phantom import Array, Body, project, rotation_matrix, transform
 
 BLOCK = 16  # frames made together; part of what a seed means
 DARK, FLAT, PROJECTION = 2, 1, 0  # image_key
@@ -78,6 +78,8 @@ class SimulationSettings:
         By which it leans along the beam.
     shift_voxels, rotation_deg, tilt_deg : float
         Largest motion of the cell between the first and another scan: along each axis, about z, about x and y.
+    drift_voxels : float
+        By which the cell moves along rows and columns of the detector within each scan, fast at first.
     scan_seconds, strip_seconds : float
         Duration of a scan (no current) and of the stripping between two.
     supersample : int
@@ -119,6 +121,7 @@ class SimulationSettings:
     shift_voxels: float = 2.0
     rotation_deg: float = 0.8
     tilt_deg: float = 0.3
+    drift_voxels: float = 0.0
     scan_seconds: float = 600.0
     strip_seconds: float = 3600.0
     supersample: int = 2
@@ -339,23 +342,45 @@ def make_frames(
     time = np.linspace(0.0, 1.0, settings.angles)
     for first in range(0, settings.angles, BLOCK):
         block = slice(first, first + BLOCK)
-        integrals = project(
+        integrals = _integrals(settings, bodies, placement, block)
+        arriving = light(drift[block], time[block], slice(first + 1, first + 1 + len(integrals)))
+        arriving = arriving * np.exp(-integrals)
+        yield PROJECTION, detect(arriving, detector, settings, rng, projections=True)
+    if takes_flats(settings, number):
+        yield FLAT, detect(light(drift[-1] * flats, flats, slice(-1, None)), detector, settings, rng)
+
+
+def drift_path(settings: SimulationSettings) -> Array:
+    """Return by how many voxels the cell has moved at each projection, along rows and columns alike."""
+    time = np.linspace(0.0, 1.0, settings.angles)
+    return np.asarray(settings.drift_voxels * (1.0 - np.exp(-3.0 * time)) / (1.0 - np.exp(-3.0)))
+
+
+def _integrals(settings: SimulationSettings, bodies: Sequence[Body], placement: Placement, block: slice) -> Array:
+    """Return the line integrals of some projections."""
+
+    def view(bodies: Sequence[Body], angles: Array, center: float) -> Array:
+        return project(
             bodies,
-            placement.angles[block],
+            angles,
             rows=settings.rows,
             columns=settings.columns,
-            center=placement.center,
+            center=center,
             pixel_size_um=settings.pixel_size_um,
             supersample=settings.supersample,
             average="intensity" if settings.average_intensity else "integral",
             axis_tilt=float(np.radians(settings.axis_tilt_deg)),
             axis_lean=float(np.radians(settings.axis_lean_deg)),
         )
-        arriving = light(drift[block], time[block], slice(first + 1, first + 1 + len(integrals)))
-        arriving = arriving * np.exp(-integrals)
-        yield PROJECTION, detect(arriving, detector, settings, rng, projections=True)
-    if takes_flats(settings, number):
-        yield FLAT, detect(light(drift[-1] * flats, flats, slice(-1, None)), detector, settings, rng)
+
+    angles = placement.angles[block]
+    if settings.drift_voxels == 0:
+        return view(bodies, angles, placement.center)
+    views = []
+    for angle, moved in zip(angles, drift_path(settings)[block], strict=True):
+        lifted = [transform(body, np.eye(3), np.array([moved, 0.0, 0.0])) for body in bodies]
+        views.append(view(lifted, np.array([angle]), placement.center + float(moved)))
+    return np.concatenate(views)
 
 
 def takes_flats(settings: SimulationSettings, number: int) -> bool:

@@ -20,6 +20,7 @@ from xct_pipeline.simulation.beamline import (
     Placement,
     SimulationSettings,
     bands_of,
+    drift_path,
     generator,
     make_detector,
     make_frames,
@@ -347,6 +348,7 @@ def _write_truth(
             {"column": column, "kind": kind, "strength": strength} for column, kind, strength in detector.columns
         ],
         "dead_pixels": detector.dead[:, :2].tolist(),
+        "drift_voxels": drift_path(settings).tolist(),
         "bands": None if bands is None else bands.truth(),
     }
     with written_whole(folder / "truth.json") as part:

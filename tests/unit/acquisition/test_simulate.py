@@ -326,3 +326,15 @@ def test_flats_with_the_first_scan_only(series, tmp_path):
         assert len(data) == len(keys) == len(angles)
         change = data[keys == 0].sum(axis=0)[:, :4].sum(axis=1) / other[other_keys == 0].sum(axis=0)[:, :4].sum(axis=1)
         assert 0.002 < change.std() < 0.08
+
+
+def test_a_cell_that_drifts_within_a_scan(tmp_path):
+    settings = replace(SMALL, scans=1, drift_voxels=2.0).ideal()
+    made = [simulate(tmp_path / str(d), settings=replace(settings, drift_voxels=d), seed=4) for d in (0.0, 2.0)]
+    path = json.loads((made[1].truth / "truth.json").read_text())["drift_voxels"]
+    assert path[0] == 0
+    assert path[-1] == pytest.approx(2.0)
+    assert (np.diff(path) > 0).all()
+    still, moved = (data[keys == 0].astype(float) for data, keys, _ in (read(each.scans[0]) for each in made))
+    assert np.array_equal(still[0], moved[0])
+    np.testing.assert_allclose(moved[-1, 4:, 4:], still[-1, 2:-2, 2:-2], rtol=0.02)

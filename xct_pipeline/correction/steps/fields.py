@@ -83,6 +83,8 @@ class Fields:
         How the flat of each projection differs from the mean flat.
     flat_change, flat_left : (float, float) or None
         R.m.s. share of the light in air that was corrected by it, and that is left between rows, each with an error.
+    shift : numpy.ndarray (angle, 2) or None
+        Rows and columns by which the sample is displaced in each projection, where that is corrected.
     jitter : float
         Columns by which single projections are shifted at random, rms; nan where that cannot be told.
     """
@@ -102,6 +104,7 @@ class Fields:
     dynamic: Dynamic | None = None
     flat_change: tuple[float, float] | None = None
     flat_left: tuple[float, float] | None = None
+    shift: Array | None = None
 
     @property
     def components(self) -> tuple[int, int]:
@@ -169,6 +172,7 @@ def measure_fields(
         "frame": asdict(frame),
         "flatfield": settings.flatfield.model_dump(),
         "air": settings.air.model_dump(),
+        "motion": settings.motion,
         "most_left_out": most_left_out,
     }
     step = fields_step(settings, scan, frame, key)
@@ -226,7 +230,7 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
         scaled = sample if margin is None else sample * level_of(sample, margin, left_out)[:, None, None]
         # what is filled when it is read is not yet so here: such frames cannot be compared with others
         partly = {k for each in dark.findings if not each.left_out for k in each.frames}
-        whole = judge_whole(scan, scaled, margin, sorted({*left_out, *partly}))
+        whole = judge_whole(scan, scaled, margin, sorted({*left_out, *partly}), settings.motion != "none")
         about = [
             text for text in whole.notes if not (shadow and text.startswith("projections are up to"))
         ]  # told once, with its cause

@@ -17,6 +17,7 @@ from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import PassResult
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps.halves import crossings, noise_of, shells_of, where_of
+from xct_pipeline.reconstruction.steps.motion import Motion
 from xct_pipeline.reconstruction.steps.stage import unit_of
 from xct_pipeline.reconstruction.steps.upright import AxisTilt
 from xct_pipeline.store import layout
@@ -34,6 +35,7 @@ def table_row(
     opened: bool,
     center: CenterEstimate | None,
     tilt: AxisTilt | None,
+    motion: Motion | None,
     fields: Fields | None,
     pixel: float | None,
     passes: Sequence[PassResult],
@@ -63,6 +65,7 @@ def table_row(
         "center_agreement": center.agreement if center else None,
         "center_method": center.method if center else None,
         **_tilt_columns(tilt),
+        **_motion_columns(motion),
         "unit": unit_of(pixel) if opened else None,
         "voxel_size_um": pixel,
         **_beam_columns(fields),
@@ -88,6 +91,19 @@ def _beam_columns(fields: Fields | None) -> dict[str, Any]:
         "flat_change_sigma": change[1] if change else None,
         "flat_left": left[0] if left else None,
         "flat_left_sigma": left[1] if left else None,
+    }
+
+
+def _motion_columns(motion: Motion | None) -> dict[str, Any]:
+    """Return what is known of the sample's motion within the scan."""
+    size = motion.size if motion else None
+    sigma = motion.sigma if motion else None
+    return {
+        "motion_rows": size[0] if size else None,
+        "motion_rows_sigma": sigma[0] if sigma else None,
+        "motion_columns": size[1] if size else None,
+        "motion_columns_sigma": sigma[1] if sigma else None,
+        "motion_method": motion.method if motion else None,
     }
 
 
