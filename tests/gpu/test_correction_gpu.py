@@ -34,6 +34,12 @@ def test_flatfield():
     )
     close(on_device, on_host)
     assert tally == other
+    known = rng.normal(0, 1, (2, 5, 64)), rng.normal(0, 0.02, (48, 2)), rng.normal(0, 0.02, (48, 5, 2))
+    on_host, tally = flatfield.line_integrals(counts, dark, flats[0], modes=flatfield.Modes(*known))
+    arrays = cupy.asarray(counts), cupy.asarray(dark), cupy.asarray(flats[0])
+    on_device, other = flatfield.line_integrals(*arrays, modes=flatfield.Modes(cupy.asarray(known[0]), *known[1:]))
+    close(on_device, on_host)
+    assert tally == other
     for method in ("mean", "median"):
         close(flatfield.average_frames(cupy.asarray(counts), method), flatfield.average_frames(counts, method))
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xct_pipeline.correction.flatfield import PixelCounts, flat_weights, line_integrals
+from xct_pipeline.correction.steps.dynamic import Dynamic
 
 
 @settings(max_examples=30, deadline=None)
@@ -24,6 +25,27 @@ def test_blocks_give_the_same_bits_and_counts_add(seed, angles, rows):
             tally = tally + n
     assert np.array_equal(whole, parts)
     assert tally == total
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 5), st.integers(0, 3), st.integers(0, 4))
+def test_blocks_of_dynamic_flats_give_the_same_bits(seed, angles, rows, images, bands):
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 300, (20, 10, 33)).astype(np.uint16)
+    flat, air = rng.uniform(100, 300, (10, 33)).astype(np.float32), rng.uniform(0.5, 2, 20)
+    known = Dynamic(
+        rng.normal(0, 1, (images, 10, 33)).astype(np.float32),
+        rng.normal(0, 1, (bands, 10, 2)),
+        rng.normal(0, 0.03, (20, images + bands)),
+        (2.5, 29.0),
+    )
+    whole, _ = line_integrals(counts, None, flat, air=air, modes=known.modes(slice(0, 20), slice(0, 10)))
+    parts = np.empty_like(whole)
+    for a in range(0, 20, angles):
+        for r in range(0, 10, rows):
+            s, t = slice(a, min(a + angles, 20)), slice(r, min(r + rows, 10))
+            parts[s, t], _ = line_integrals(counts[s, t], None, flat[t], air=air[s], modes=known.modes(s, t))
+    assert np.array_equal(whole, parts)
 
 
 @settings(max_examples=30, deadline=None)

@@ -16,6 +16,17 @@ class FlatField(Section):
     """"linear" interpolates between groups of flats in time; "mean" and "median" take all of them."""
 
 
+class DynamicFlat(Section):
+    """A flat for each projection, from the principal components of all flats (Van Nieuwenhove et al. 2015)."""
+
+    method: Literal["dynamic"]
+    """Components are weighted in each projection so that the air at both edges is even."""
+    components: Literal["auto"] | NonNegativeInt = "auto"
+    """Eigen flats: "auto" takes as many as exceed the noise of the flats."""
+    bands: bool = True
+    """Find bands along the rows that flats do not hold, as a monochromator's are, from air at both edges too."""
+
+
 class Air(Section):
     """Scale each projection so that air is 1."""
 
@@ -208,6 +219,7 @@ Stripe = Annotated[
     | StripeTitarenko,
     Field(discriminator="method"),
 ]
+Flat = Annotated[FlatField | DynamicFlat, Field(discriminator="method")]
 Zinger = Annotated[NoMethod | ZingerMedian, Field(discriminator="method")]
 Scatter = Annotated[NoMethod | ScatterHalo, Field(discriminator="method")]
 Distortion = Annotated[NoMethod | RadialDistortion, Field(discriminator="method")]
@@ -224,7 +236,7 @@ class Correction(Section):
     """Scattered light."""
     distortion: Distortion = NoMethod()
     """Distortion of the lens."""
-    flatfield: FlatField = FlatField()
+    flatfield: Flat = FlatField()
     """The beam and the gain of the detector."""
     air: Air = Air()
     """The scale of each projection."""
@@ -234,3 +246,5 @@ class Correction(Section):
     """Line integrals of a beam with a spectrum."""
     stripe: Stripe = NoMethod()
     """Rings of the slices."""
+    motion: Literal["moments", "none"] = "none"
+    """Slow motion of the sample within a scan: "moments" takes it from mass and centre of mass of the projections."""

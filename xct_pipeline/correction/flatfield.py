@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.compiled import njit
-from xct_pipeline.device import array_namespace, is_cupy, to_host
+from xct_pipeline.correction.lost import fill_lines, fill_plain, fill_row
+from xct_pipeline.device import array_namespace, is_cupy
 
 FLOOR = 1e-5  # transmission: half a count of a flat of 50000, line integral 11.5
 OFFSET = 10.0  # counts of a dark above which a converter does not read zero: the pixel was not read
@@ -90,6 +91,23 @@ class FlatWeights:
         return FlatWeights(self.index[angles], self.weight[angles])
 
 
+@dataclass(frozen=True)
+class Modes:
+    """By what share the flats of some projections differ from the mean: ``sum_k amounts[k] images[k] + bands``.
+
+    Attributes
+    ----------
+    images : array (component, row, column)
+    amounts : numpy.ndarray (angle, component)
+    bands : numpy.ndarray (angle, row, 2)
+        At the first and the last column, linear between them.
+    """
+
+    images: Any
+    amounts: npt.NDArray[np.float64]
+    bands: npt.NDArray[np.float64]
+
+
 def average_frames(frames: Any, method: Literal["mean", "median"] = "mean") -> Any:
     """Average flat or dark frames (frame, row, column) to one float32 image (row, column).
 
@@ -153,6 +171,7 @@ def line_integrals(
     weights: FlatWeights | None = None,
     *,
     air: npt.NDArray[np.float64] | None = None,
+    modes: Modes | None = None,
     saturation: float | None = None,
     floor: float = FLOOR,
 ) -> tuple[Any, PixelCounts]:
@@ -171,6 +190,8 @@ def line_integrals(
         Of these projections; needed where there is more than one group.
     air : array (angle,) or (angle, 2), optional
         Factor that makes air 1, per projection; with two columns linear between the first and the last column.
+    modes : Modes, optional
+        By what share the flat of each projection differs from that of `flats`.
     saturation : float, optional
         Counts at and above it are counted as saturated.
     floor : float
@@ -191,13 +212,15 @@ def line_integrals(
     xp = array_namespace(counts)
     dark_, flats_, index, weight = _references(counts, dark, flats, weights)
     scale = _air_ends(air, counts.shape[0])
+    images, amounts, bands = _modes(modes, counts)
     if not floor >= FLT_MIN:
         raise ValueError(f"floor is {floor}; give a positive transmission such as {FLOOR}")
     limit = np.nan if saturation is None else float(saturation)
     if is_cupy(counts):
-        return _plain(xp, counts, dark_, flats_, index, weight, scale, limit, floor)
+        return _plain(xp, counts, dark_, flats_, index, weight, scale, limit, floor, images, amounts, bands)
     out = np.empty(counts.shape, np.float32)
-    tally = _normalise(np.ascontiguousarray(counts), dark_, flats_, index, weight, scale, limit, np.float32(floor), out)
+    raw, least = np.ascontiguousarray(counts), np.float32(floor)
+    tally = _normalise(raw, dark_, flats_, index, weight, scale, limit, least, images, amounts, bands, out)
     return out, PixelCounts(out.size, *(int(n) for n in tally))
 
 
@@ -244,8 +267,27 @@ def _air_ends(air: npt.NDArray[np.float64] | None, n_angles: int) -> npt.NDArray
     return factor.astype(np.float32)
 
 
+def _modes(modes: Modes | None, counts: Any) -> tuple[Any, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Bring modes to float32: images (component, row, column), amounts, and ends (angle, row, 2), or none of them."""
+    xp, (n_angles, n_rows, n_columns) = array_namespace(counts), counts.shape
+    if modes is None:
+        nothing = np.zeros((0, n_rows, 2), np.float32)
+        return xp.zeros((0, n_rows, n_columns), xp.float32), np.zeros((n_angles, 0), np.float32), nothing
+    images, amounts = xp.ascontiguousarray(modes.images, xp.float32), np.asarray(modes.amounts, np.float32)
+    bands = np.ascontiguousarray(modes.bands, np.float32)
+    fit = images.shape[1:] == (n_rows, n_columns) and amounts.shape == (n_angles, len(images))
+    if not fit or bands.shape != (n_angles, n_rows, 2):
+        raise ValueError(
+            f"modes {images.shape} in amounts {amounts.shape} and bands {bands.shape} do not fit projections of shape "
+            f"{counts.shape}"
+        )
+    return images, amounts, bands
+
+
 @njit(error_model="numpy")
-def _normalise(counts, dark, flats, index, weight, scale, limit, floor, out):  # type: ignore[no-untyped-def]
+def _normalise(  # type: ignore[no-untyped-def]
+    counts, dark, flats, index, weight, scale, limit, floor, images, amounts, bands, out
+):
     """Fill `out`; return (clipped, saturated, zero, non-finite). Per row: four vector loops in L1."""
     n_angles, n_rows, n_columns = counts.shape
     tally = np.zeros(4, np.int64)
@@ -257,6 +299,7 @@ def _normalise(counts, dark, flats, index, weight, scale, limit, floor, out):  #
     offset = np.float32(OFFSET)
     lost = np.zeros((n_angles, n_rows), np.bool_)
     ramp = np.float32(1.0 / max(n_columns - 1, 1))
+    change = np.ones(n_columns, np.float32)  # of the flat, by its modes
     for a in range(n_angles):
         w = weight[a]
         first, second = index[a], min(index[a] + 1, flats.shape[0] - 1)
@@ -265,13 +308,21 @@ def _normalise(counts, dark, flats, index, weight, scale, limit, floor, out):  #
             row, d, f0, f1 = counts[a, r], dark[r], flats[first, r], flats[second, r]
             result = out[a, r]
             zero = saturated = bad = clipped = np.int32(0)
+            if len(bands):
+                b0, db = _ONE + bands[a, r, 0], (bands[a, r, 1] - bands[a, r, 0]) * ramp
+                for c in range(n_columns):
+                    change[c] = b0 + db * np.float32(c)
+                for k in range(len(images)):
+                    amount, image = amounts[a, k], images[k, r]
+                    for c in range(n_columns):
+                        change[c] += amount * image[c]
             for c in range(n_columns):
                 raw = row[c]
                 zero += np.int32(raw == 0)
                 saturated += np.int32((raw >= limit) & (f0[c] == f0[c]))
             for c in range(n_columns):
                 flat = f0[c] + w * (f1[c] - f0[c])
-                light = flat - d[c]
+                light = (flat - d[c]) * change[c]
                 t = (np.float32(row[c]) - d[c]) / light * (s0 + ds * np.float32(c))
                 good = (abs(t) < inf) & (light > 0) & (light < inf) & ((row[c] != 0) | (d[c] <= offset))
                 low = good & (t <= floor)
@@ -299,58 +350,38 @@ def _normalise(counts, dark, flats, index, weight, scale, limit, floor, out):  #
                 result[c] -= (f + tail) + e * _LN2_HIGH
             if bad:
                 lost[a, r] = bad == n_columns
-                _fill_row(result)
+                fill_row(result)
             tally[0] += clipped
             tally[1] += saturated
             tally[2] += zero
             tally[3] += bad
-    _fill_lines(out, lost)
+    fill_lines(out, lost)
     return tally
 
 
-@njit
-def _fill_lines(out, lost):  # type: ignore[no-untyped-def]
-    """Replace rows that were lost as a whole by linear interpolation between projections of the block that have it."""
-    n_angles, n_rows = lost.shape
-    for r in range(n_rows):
-        previous = -1
-        for a in range(n_angles + 1):
-            known = a < n_angles and not lost[a, r]
-            if not (known or (a == n_angles and previous >= 0)):
-                continue
-            for k in range(previous + 1, a):
-                before = out[a if previous < 0 else previous, r]
-                after = out[previous if a == n_angles else a, r]
-                share = np.float32((k - previous) / (a - previous)) if previous >= 0 and a < n_angles else np.float32(0)
-                for c in range(out.shape[2]):
-                    out[k, r, c] = before[c] + share * (after[c] - before[c])
-            previous = a
-
-
-@njit
-def _fill_row(row):  # type: ignore[no-untyped-def]
-    """Replace NaN by linear interpolation between good columns (constant beyond them, 0 without any)."""
-    previous = -1
-    for c in range(row.size):
-        if not np.isnan(row[c]):
-            for k in range(previous + 1, c):
-                start = row[previous] if previous >= 0 else row[c]
-                share = np.float32((k - previous) / (c - previous)) if previous >= 0 else np.float32(0)
-                row[k] = start + share * (row[c] - start)
-            previous = c
-    for k in range(previous + 1, row.size):
-        row[k] = row[previous] if previous >= 0 else np.float32(0)
-
-
-def _plain(  # the same sum in plain array operations: for CuPy, and the reference of the fast path (rel 1e-6)
-    xp: Any, counts: Any, dark: Any, flats: Any, index: Any, weight: Any, scale: Any, limit: float, floor: float
+def _plain(  # in plain array operations: for CuPy, and the reference of the fast path (rel 1e-6)
+    xp: Any,
+    counts: Any,
+    dark: Any,
+    flats: Any,
+    index: Any,
+    weight: Any,
+    scale: Any,
+    limit: float,
+    floor: float,
+    images: Any,
+    amounts: Any,
+    bands: Any,
 ) -> tuple[Any, PixelCounts]:
     """Normalise and take -log with array operations."""
     groups, share = xp.asarray(index), xp.asarray(weight)[:, None, None]
     first, second = flats[groups], flats[xp.minimum(groups + 1, flats.shape[0] - 1)]
     light = first + share * (second - first) - dark
-    ends = xp.asarray(scale)[:, None, :]
+    ends, bands = xp.asarray(scale)[:, None, :], xp.asarray(bands)
     ramp = xp.arange(counts.shape[2], dtype=xp.float32) * xp.float32(1.0 / max(counts.shape[2] - 1, 1))
+    if len(bands):
+        change = 1 + bands[..., :1] + (bands[..., 1:] - bands[..., :1]) * ramp
+        light = light * (change + xp.einsum("ak,krc->arc", xp.asarray(amounts), images))
     with np.errstate(all="ignore"):
         t = (counts.astype(xp.float32) - dark) / light * (ends[..., :1] + (ends[..., 1:] - ends[..., :1]) * ramp)
     good = xp.isfinite(t) & (light > 0) & xp.isfinite(light) & ((counts != 0) | (dark <= xp.float32(OFFSET)))
@@ -358,25 +389,7 @@ def _plain(  # the same sum in plain array operations: for CuPy, and the referen
     p = -xp.log(xp.where(low, xp.float32(floor), xp.where(good, t, xp.float32(1))))
     bad = int(xp.count_nonzero(~good))
     if bad:
-        p = _fill_plain(xp, p, good)
+        p = fill_plain(xp, p, good)
     full = (counts >= limit) & (first == first)
     tally = (int(xp.count_nonzero(low)), int(xp.count_nonzero(full)), int(xp.count_nonzero(counts == 0)))
     return p.astype(xp.float32), PixelCounts(int(counts.size), *tally, bad)
-
-
-def _fill_plain(xp: Any, p: Any, good: Any) -> Any:
-    """Interpolate pixels without a value along the columns; only rows that have any are touched."""
-    rows = xp.flatnonzero(~good.all(axis=2))
-    flat = p.reshape(-1, p.shape[2])
-    lines, fine = to_host(flat[rows]), to_host(good.reshape(-1, p.shape[2])[rows])
-    for line, ok in zip(lines, fine, strict=True):
-        line[~ok] = np.nan
-        _fill_row(line)
-    flat[rows] = xp.asarray(lines)
-    filled = flat.reshape(p.shape)
-    lost = to_host(~good.any(axis=2))
-    if lost.any():
-        whole = np.ascontiguousarray(to_host(filled))
-        _fill_lines(whole, lost)
-        filled = xp.asarray(whole)
-    return filled

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import scipy
 
 Floats = npt.NDArray[np.floating[Any]]
+MOVING = 7  # degree of the polynomial that a slow motion is
 LEAST_MASS = 0.02  # mean line integral of a row below which it is noise
 MASS_CHANGE = 0.3  # a slab seen edge on changes by a tenth within one step, where edges share pixels
 DEEP = 0.1  # transmission below which the mass is not kept: counts near the dark, hard rays, scatter
@@ -52,7 +53,9 @@ class Consistency:
     wander: float = 0.0
 
 
-def consistency(transmission: Floats, angles: Floats, left: int, right: int) -> Consistency | None:
+def consistency(
+    transmission: Floats, angles: Floats, left: int, right: int, moving: bool = False
+) -> Consistency | None:
     """Compare mass and centre of mass of projections.
 
     Parameters
@@ -63,6 +66,8 @@ def consistency(transmission: Floats, angles: Floats, left: int, right: int) -> 
         Radians.
     left, right : int
         Columns of air at either edge.
+    moving : bool
+        Whether the sample may move slowly, as a polynomial in the number of the projection.
 
     Returns
     -------
@@ -93,7 +98,7 @@ def consistency(transmission: Floats, angles: Floats, left: int, right: int) -> 
         spread = 1.483 * float(np.median(np.abs(change)))
         wrong = (np.abs(change) > max(SIGMAS * spread, MASS_CHANGE)) & (lowest > DEEP)
         center = (profile * u).sum(axis=1) / np.where(mass > 0.2 * usual, mass, np.inf)
-        rest, sigma = sinusoid_residuals(center, angles, wrong)
+        rest, sigma = sinusoid_residuals(center, angles, wrong, MOVING if moving else 0)
         off = np.abs(rest) > np.maximum(SIGMAS * sigma, allowed)
         worst = max(worst, float(np.max(np.abs(rest[off & ~wrong]), initial=0.0)))
         jitter.append(sigma)
@@ -184,9 +189,15 @@ def turned(angles: Floats) -> Floats:
     return np.asarray(np.abs(np.mod(np.diff(angles) + np.pi, 2 * np.pi) - np.pi))
 
 
-def sinusoid_residuals(center: Floats, angles: Floats, wrong: npt.NDArray[np.bool_]) -> tuple[Floats, float]:
-    """Fit a sinusoid robustly (Tukey's biweight); return what is left, and its robust standard deviation."""
-    design = np.stack([np.ones(len(angles)), np.cos(angles), np.sin(angles)], axis=1)
+def sinusoid_residuals(
+    center: Floats, angles: Floats, wrong: npt.NDArray[np.bool_], degree: int = 0
+) -> tuple[Floats, float]:
+    """Fit a sinusoid robustly (Tukey's biweight); return what is left, and its robust standard deviation.
+
+    With a `degree` a polynomial in the number of the projection is fitted beside it.
+    """
+    slow = np.polynomial.legendre.legvander(np.linspace(-1, 1, len(angles)), degree)
+    design = np.column_stack([np.cos(angles), np.sin(angles), slow])
     weight = np.where(wrong, 0.0, 1.0)
     rest, sigma = center, float("inf")
     for _ in range(12):

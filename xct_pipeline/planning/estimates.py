@@ -18,6 +18,7 @@ from xct_pipeline.engine.steps import Steps
 from xct_pipeline.planning.scan import ScanPlan, pixel_um, rays_of_scan, scan_passes, sums_of_rows, working_axis
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
+from xct_pipeline.reconstruction.steps.motion import Motion, find_motion
 from xct_pipeline.reconstruction.steps.row_sums import Rays
 from xct_pipeline.reconstruction.steps.upright import AxisTilt, find_tilt
 from xct_pipeline.scan import Axis, Scan, ScanError
@@ -36,6 +37,7 @@ class Prepared:
     columns: Array | None = None
     center: CenterEstimate | None = None
     tilt: AxisTilt | None = None
+    motion: Motion | None = None
     warnings: list[str] = field(default_factory=list)
     problem: str | None = None
 
@@ -120,6 +122,9 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
     entry.warnings += entry.fields.warnings  # before anything else can fail: they may say why
     scan, frame = sound(scan, frame, entry.fields)
     entry.item = replace(entry.item, scan=scan, frame=frame)
+    entry.motion = find_motion(config.correction.motion, scan, frame, entry.fields, store, steps)
+    entry.fields = replace(entry.fields, shift=entry.motion.shift)
+    entry.warnings += entry.motion.warnings
     entry.tilt = find_tilt(config.reconstruction, scan, frame, entry.fields, store, steps)
     entry.warnings += entry.tilt.warnings
     if entry.item.axis is not None:

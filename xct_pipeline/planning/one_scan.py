@@ -50,7 +50,7 @@ def part_of(plan: Plan, item: ScanPlan) -> Plan:
     if shares_estimates(plan):
         every = estimating_steps(plan.config, plan.scans)
         known = {step.name for step in every}
-        others = held_bytes(plan.scans) - held_bytes([item])
+        others = held_bytes(plan.config, plan.scans) - held_bytes(plan.config, [item])
         steps = (*every, *(with_held(step, others) for step in own if step.name not in known))
     return replace(plan, stages=(Stage("reconstruction", steps),))
 

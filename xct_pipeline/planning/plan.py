@@ -120,7 +120,7 @@ def _stages(config: Config, scans: Sequence[ScanPlan], limits: Resources, stages
         return
     # where projections are fitted, what corrects them is held to the end
     fitted = "variation" in stages and config.variation is not None and config.variation.estimator == "projections"
-    held = held_bytes(scans) if fitted else 0
+    held = held_bytes(config, scans) if fitted else 0
     store, settings = Store(config.store_path), config.registration or Registration()
     names = tuple(item.name for item in scans)
     reference = registration.reference_index(settings, names)

@@ -11,9 +11,10 @@ from xct_pipeline.acquisition.checks import scan_facts
 from xct_pipeline.acquisition.steps import Frame, OpenedScan, RawSource, row_range, scan_identity, working_frame
 from xct_pipeline.acquisition.steps.volumes import volume_pass
 from xct_pipeline.acquisition.volumes.given import GivenVolume
-from xct_pipeline.config import Config, StripeDefects
+from xct_pipeline.config import Config, DynamicFlat, StripeDefects
 from xct_pipeline.correction.steps import stage as correction
 from xct_pipeline.correction.steps.defects import columns_step, defects_step
+from xct_pipeline.correction.steps.dynamic import IMAGES
 from xct_pipeline.correction.steps.fields import Fields, fields_step, nominal_fields
 from xct_pipeline.engine.blocks import Pass, Reduction, Source, side_by_side
 from xct_pipeline.engine.resources import Resources
@@ -22,6 +23,7 @@ from xct_pipeline.engine.steps import Estimate, Step
 from xct_pipeline.reconstruction.center.find import LEAST_ANGLES, LEAST_COLUMNS
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.reconstruction.steps.halves import Square, halves_step, planned_square, square_step
+from xct_pipeline.reconstruction.steps.motion import motion_step
 from xct_pipeline.reconstruction.steps.row_sums import Rays, rays_of, row_sums_step
 from xct_pipeline.reconstruction.steps.upright import given_tilt, tilt_step, upright_op
 from xct_pipeline.scan import AnyScan, Axis, Scan, ScanError
@@ -163,7 +165,7 @@ def scan_passes(
         passes.append(correction.projection_pass(scan.name, raw, first, frame, inputs, limits.on_device))
         source, first = correction.stored_projections(store, scan.name, frame), ()
         inputs = {**inputs, "projections": provenance.fingerprint(passes[0].identity())}
-    upright = upright_op(frame, axis.tilt)
+    upright = upright_op(frame, axis.tilt, fields.shift)
     ops = (*first, *correction.on_sinograms(config.correction, scan, frame, fields))
     ops = ops if upright is None else (*ops, upright)
     geometry = geometry_of_scan(config, scan, frame, axis)
@@ -222,10 +224,11 @@ def rays_of_scan(config: Config, item: ScanPlan, axis: Axis | None = None, step:
     return rays_of(step or item.passes[-1], geometry_of_scan(config, item.scan, item.frame, axis or nominal))
 
 
-def held_bytes(scans: Sequence[ScanPlan]) -> int:
-    """Return the memory of the flats, darks and defects of all scans."""
+def held_bytes(config: Config, scans: Sequence[ScanPlan]) -> int:
+    """Return the memory of the flats, darks and defects of all scans, at the most."""
+    flats = 1 + IMAGES if isinstance(config.correction.flatfield, DynamicFlat) else 2
     known = [(item.scan, item.frame) for item in scans if item.scan is not None and item.frame is not None]
-    return sum(4 * ((2 if scan.flats is not None else 0) + 2) * frame.rows * frame.columns for scan, frame in known)
+    return sum(4 * ((flats if scan.flats is not None else 0) + 2) * frame.rows * frame.columns for scan, frame in known)
 
 
 def reconstruction_steps(config: Config, scans: Sequence[ScanPlan], sums: bool = False) -> tuple[Step, ...]:
@@ -241,7 +244,7 @@ def reconstruction_steps(config: Config, scans: Sequence[ScanPlan], sums: bool =
     for item, scan, frame in known if config.reconstruction.halves else []:
         axis = nominal_axis(config, item.axis, frame)
         more += [square_step(scan, frame), halves_of_scan(config, scan, frame, axis, item.passes[-1])]
-    held = held_bytes(scans)
+    held = held_bytes(config, scans)
     return (*estimating_steps(config, scans), *(with_held(step, held) for step in (*steps, *more)))
 
 
@@ -250,13 +253,14 @@ def estimating_steps(config: Config, scans: Sequence[ScanPlan]) -> tuple[Step, .
     steps: list[Step] = []
     known, judged = _with_frames(scans), isinstance(config.correction.stripe, StripeDefects)
     for item, scan, frame in known:
-        steps.append(fields_step(scan, frame))
+        steps.append(fields_step(config.correction, scan, frame))
+        steps += [motion_step(scan, frame)] if config.correction.motion == "moments" else []
         steps += [tilt_step(scan, frame)] if config.reconstruction.tilt == "auto" else []
         steps += [] if item.axis is not None else [reconstruction.center_step(scan, frame)]
         steps += [columns_step(config.correction, scan, frame)] if judged else []
     if judged and known:
         steps.append(defects_step([frame for _, _, frame in known]))
-    held = held_bytes(scans)
+    held = held_bytes(config, scans)
     return tuple(with_held(step, held) for step in steps)
 
 

@@ -30,13 +30,15 @@ def write_scans(config: Config, store: Store, scans: Sequence[Ended]) -> None:
 def _row(
     config: Config, entry: Prepared, passes: Sequence[PassResult], problem: str | None, halves: Halves | None
 ) -> dict[str, Any]:
-    item, margin = entry.item, entry.fields.margin if entry.fields is not None else None
+    item = entry.item
     pixel = _pixel(config, entry)
     split = None if halves is None else halves_columns(halves.found, halves.problem, pixel)
     if item.volume is not None:
         return volume_row(item.name, item.volume, passes, problem, split)
     known = item.scan is not None
-    return table_row(item.name, known, entry.center, entry.tilt, margin, pixel, passes, problem, split)
+    return table_row(
+        item.name, known, entry.center, entry.tilt, entry.motion, entry.fields, pixel, passes, problem, split
+    )
 
 
 def _pixel(config: Config, entry: Prepared) -> float | None:

@@ -130,6 +130,9 @@ def _correction(found: Methods, settings: Settings) -> None:
 
     flats = {"linear": "interpolated linearly in time", "mean": "averaged", "median": "taken by their median"}
     parts = [f"Flats were {flats.get(method('flatfield'), method('flatfield'))}"]
+    if method("flatfield") == "dynamic":
+        how = "made for each projection from the principal components of all flats and of the air beside the sample"
+        parts = [f"Flats were {how}{found.cite('nieuwenhove2015')}"]
     if method("air") != "none":
         parts.append("each projection was scaled to the air beside the sample, where there was any")
     if method("distortion") != "none":

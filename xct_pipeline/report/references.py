@@ -54,6 +54,7 @@ REFERENCES: Mapping[str, Reference] = {
         "M. Schönleber, D. Klotz and E. Ivers-Tiffée, Electrochim. Acta 131, 20 (2014)",
         "10.1016/j.electacta.2014.01.034",
     ),
+    "nieuwenhove2015": Reference("V. Van Nieuwenhove et al., Opt. Express 23, 27975 (2015)", "10.1364/OE.23.027975"),
     "scipy": Reference("P. Virtanen et al., Nat. Methods 17, 261 (2020)", "10.1038/s41592-019-0686-2"),
     "titarenko": Reference(
         "S. Titarenko, P. J. Withers and A. Yagola, Appl. Math. Lett. 23, 1489 (2010)", "10.1016/j.aml.2010.08.022"

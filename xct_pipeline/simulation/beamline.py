@@ -8,13 +8,14 @@ dark signal, zingers. Each of these can be switched off by setting its figure to
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import scipy
 
+from xct_pipeline.simulation.bands import Bands, make_bands
 from xct_pipeline.simulation.cell import Cell, Change, Voids, attenuation_bodies, cell_materials
 from xct_pipeline.simulation.imperfections import check_imperfections, respond, spectrum_of, with_halo
 from xct_pipeline.simulation.phantom import Array, Body, project, rotation_matrix, transform
@@ -55,6 +56,11 @@ class SimulationSettings:
         Depth of the beam's profile and, at 0.4 of it, of the pixels' gains.
     profile_drift : float
         Change of the profile across the field between the flats before and after.
+    flat_drift : float
+        R.m.s. share of the light by which bands along the rows, as of a monochromator, deviate from their mean: they
+        move up and down and come and go, during scans and between them.
+    flats_of_first : bool
+        Take flats with the first scan only.
     beam_drift : float
         Size of the random walk of the intensity during a scan and between scans.
     dark_offset, dark_noise : float
@@ -73,6 +79,8 @@ class SimulationSettings:
         By which it leans along the beam.
     shift_voxels, rotation_deg, tilt_deg : float
         Largest motion of the cell between the first and another scan: along each axis, about z, about x and y.
+    drift_voxels : float
+        By which the cell moves along rows and columns of the detector within each scan, fast at first.
     scan_seconds, strip_seconds : float
         Duration of a scan (no current) and of the stripping between two.
     supersample : int
@@ -111,6 +119,8 @@ class SimulationSettings:
     darks: int = 10
     flat_structure: float = 0.05
     profile_drift: float = 0.0
+    flat_drift: float = 0.0
+    flats_of_first: bool = False
     beam_drift: float = 0.02
     dark_offset: float = 100.0
     dark_noise: float = 2.0
@@ -125,6 +135,7 @@ class SimulationSettings:
     shift_voxels: float = 2.0
     rotation_deg: float = 0.8
     tilt_deg: float = 0.3
+    drift_voxels: float = 0.0
     scan_seconds: float = 600.0
     strip_seconds: float = 3600.0
     supersample: int = 2
@@ -148,6 +159,8 @@ class SimulationSettings:
             raise ValueError(f"photons is {self.photons}; 16-bit counts need it above 0 and at most 60000")
         if not 0 <= self.stripped <= 1:
             raise ValueError(f"stripped is {self.stripped}; it must lie between 0 and 1")
+        if not 0 <= self.flat_drift <= 0.1:
+            raise ValueError(f"flat_drift is {self.flat_drift}; it must lie between 0 and 0.1")
         if self.defective_columns > self.columns // 8:
             raise ValueError(f"defective_columns is {self.defective_columns}; at most {self.columns // 8} fit")
         check_imperfections(self)
@@ -166,6 +179,7 @@ class SimulationSettings:
             psf_pixels=0.0,
             flat_structure=0.0,
             profile_drift=0.0,
+            flat_drift=0.0,
             beam_drift=0.0,
             dark_noise=0.0,
             defective_columns=0,
@@ -298,6 +312,16 @@ def generator(seed: int, *stream: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=stream))
 
 
+def bands_of(settings: SimulationSettings, seed: int) -> Bands | None:
+    """Draw the bands of the beam that change with time; None where none do."""
+    if settings.flat_drift == 0:
+        return None
+    shape = (settings.rows, settings.columns)
+    return make_bands(
+        settings.flat_drift, shape, settings.scans, settings.angles, lambda *scan: generator(seed, 5, *scan)
+    )
+
+
 def place_scans(settings: SimulationSettings, seed: int) -> list[Placement]:
     """Draw the axis, the angles and the motion of each scan; the first is where the cell is at rest."""
     even = np.linspace(0.0, np.pi, settings.angles, endpoint=settings.endpoint)
@@ -334,25 +358,47 @@ def make_frames(
     detector: Detector,
     rng: np.random.Generator,
     risen: float = 0.0,
+    bands: Bands | None = None,
+    number: int = 0,
 ) -> Iterator[tuple[int, npt.NDArray[np.uint16]]]:
-    """Make all frames of a scan in the order of acquisition, as (image_key, block); `risen` as in `detect`."""
+    """Make all frames of a scan, the series' `number`, in the order of acquisition, as (image_key, block).
+
+    `risen` as in `detect`.
+    """
     drift = _drift(settings, rng)
     across = np.linspace(-1.0, 1.0, settings.columns)
 
-    def light(share: Array, time: Array) -> Array:
+    def light(share: Array, time: Array, moments: slice) -> Array:
         profile = 1.0 + settings.profile_drift * time[:, None, None] * across
-        return np.asarray(settings.photons * share[:, None, None] * profile * detector.beam)
+        even = np.asarray(settings.photons * share[:, None, None] * profile * detector.beam)
+        return even if bands is None else even * bands.light(number, moments)
 
     flats, dark = np.ones(settings.flats), np.zeros((settings.darks, settings.rows, settings.columns))
     yield DARK, detect(dark, detector, settings, rng)
-    yield FLAT, detect(light(drift[0] * flats, 0.0 * flats), detector, settings, rng, risen=risen)
+    if takes_flats(settings, number):
+        first = light(drift[0] * flats, 0.0 * flats, slice(0, 1))
+        yield FLAT, detect(first, detector, settings, rng, risen=risen)
     beam = _beam(settings, cell, changes, placement)
     time = np.linspace(0.0, 1.0, settings.angles)
-    for first in range(0, settings.angles, BLOCK):
-        block = slice(first, first + BLOCK)
-        arriving = light(drift[block], time[block]) * _transmission(settings, beam, placement, placement.angles[block])
+    for start in range(0, settings.angles, BLOCK):
+        block = slice(start, min(start + BLOCK, settings.angles))
+        arriving = light(drift[block], time[block], slice(block.start + 1, block.stop + 1))
+        arriving = arriving * _transmission(settings, beam, placement, block)
         yield PROJECTION, detect(arriving, detector, settings, rng, projections=True, risen=risen)
-    yield FLAT, detect(light(drift[-1] * flats, flats), detector, settings, rng, risen=risen)
+    if takes_flats(settings, number):
+        last = light(drift[-1] * flats, flats, slice(-1, None))
+        yield FLAT, detect(last, detector, settings, rng, risen=risen)
+
+
+def takes_flats(settings: SimulationSettings, number: int) -> bool:
+    """Tell whether flats are taken with a scan of the series."""
+    return number == 0 or not settings.flats_of_first
+
+
+def drift_path(settings: SimulationSettings) -> Array:
+    """Return by how many voxels the cell has moved at each projection, along rows and columns alike."""
+    time = np.linspace(0.0, 1.0, settings.angles)
+    return np.asarray(settings.drift_voxels * (1.0 - np.exp(-3.0 * time)) / (1.0 - np.exp(-3.0)))
 
 
 def _beam(
@@ -369,23 +415,38 @@ def _beam(
 
 
 def _transmission(
-    settings: SimulationSettings, beam: list[tuple[float, list[Body]]], placement: Placement, angles: Array
+    settings: SimulationSettings, beam: list[tuple[float, list[Body]]], placement: Placement, block: slice
 ) -> Array:
     """Return the share of the light that arrives (angle, row, column), all energies taken together."""
     total = None
     for share, bodies in beam:
-        integrals = project(
+        part = share * np.exp(-_integrals(settings, bodies, placement, block))
+        total = part if total is None else total + part
+    return np.asarray(total)
+
+
+def _integrals(settings: SimulationSettings, bodies: Sequence[Body], placement: Placement, block: slice) -> Array:
+    """Return the line integrals of some projections."""
+
+    def view(bodies: Sequence[Body], angles: Array, center: float) -> Array:
+        return project(
             bodies,
             angles,
             rows=settings.rows,
             columns=settings.columns,
-            center=placement.center,
+            center=center,
             pixel_size_um=settings.pixel_size_um,
             supersample=settings.supersample,
             average="intensity" if settings.average_intensity else "integral",
             axis_tilt=float(np.radians(settings.axis_tilt_deg)),
             axis_lean=float(np.radians(settings.axis_lean_deg)),
         )
-        part = share * np.exp(-integrals)
-        total = part if total is None else total + part
-    return np.asarray(total)
+
+    angles = placement.angles[block]
+    if settings.drift_voxels == 0:
+        return view(bodies, angles, placement.center)
+    views = []
+    for angle, moved in zip(angles, drift_path(settings)[block], strict=True):
+        lifted = [transform(body, np.eye(3), np.array([moved, 0.0, 0.0])) for body in bodies]
+        views.append(view(lifted, np.array([angle]), placement.center + float(moved)))
+    return np.concatenate(views)

@@ -14,14 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.outputs import written_whole
+from xct_pipeline.simulation.bands import Bands
 from xct_pipeline.simulation.beamline import (
     Detector,
     Placement,
     SimulationSettings,
+    bands_of,
+    drift_path,
     generator,
     make_detector,
     make_frames,
     place_scans,
+    takes_flats,
 )
 from xct_pipeline.simulation.cell import (
     FARADAY_C_PER_MOL,
@@ -131,17 +135,18 @@ def simulate(
     )
     detector = make_detector(settings, generator(seed, 1))
     placements = place_scans(settings, seed)
+    bands = bands_of(settings, seed)
     steps = [changes_at(cell, settings.stripped * k / max(settings.scans - 1, 1)) for k in range(settings.scans)]
     masses = np.array([sodium_change_mg(cell, step) for step in steps])
     begin()
     for k, path in enumerate(scans):
         if not path.exists():  # what is there was written whole
-            _write_scan(path, settings, cell, steps[k], placements[k], detector, generator(seed, 3, k), k)
+            _write_scan(path, settings, cell, steps[k], placements[k], detector, generator(seed, 3, k), bands, k)
     _write_cycler(cycler, settings, charge_C(masses))
     contact = [contact_of(cell, step) for step in steps]
     for k, path in enumerate(spectra):
         write_spectrum(path, contact[k], generator(seed, 4, k))
-    _write_truth(truth, settings, seed, cell, steps, masses, placements, detector, contact)
+    _write_truth(truth, settings, seed, cell, steps, masses, placements, detector, contact, bands)
     series = SimulatedSeries(
         folder=folder,
         scans=scans,
@@ -196,11 +201,13 @@ def _write_scan(
     placement: Placement,
     detector: Detector,
     rng: np.random.Generator,
+    bands: Bands | None,
     number: int,
 ) -> None:
     """Write one NXtomo file."""
-    total = settings.darks + 2 * settings.flats + settings.angles
-    before = settings.darks + settings.flats
+    flats = settings.flats if takes_flats(settings, number) else 0
+    total = settings.darks + 2 * flats + settings.angles
+    before = settings.darks + flats
     angles = np.degrees(placement.angles)
     start = FIRST_START + timedelta(seconds=number * (settings.scan_seconds + settings.strip_seconds))
     with written_whole(path) as part, h5py.File(part, "w") as file:
@@ -209,10 +216,10 @@ def _write_scan(
         data.attrs["interpretation"] = "image"
         keys: list[int] = []
         risen = settings.dark_drift if number == settings.scans - 1 else 0.0
-        for key, block in make_frames(settings, cell, changes, placement, detector, rng, risen):
+        for key, block in make_frames(settings, cell, changes, placement, detector, rng, risen, bands, number):
             data[len(keys) : len(keys) + len(block)] = block
             keys += [key] * len(block)
-        recorded = np.concatenate([np.full(before, angles[0]), angles, np.full(settings.flats, angles[-1])])
+        recorded = np.concatenate([np.full(before, angles[0]), angles, np.full(flats, angles[-1])])
         _describe(file, settings, start, np.array(keys, np.int32), recorded, path.stem)
 
 
@@ -311,6 +318,7 @@ def _write_truth(
     placements: list[Placement],
     detector: Detector,
     contact: list[float],
+    bands: Bands | None,
 ) -> None:
     """Write what a pipeline should find: axes, motions, masses, defects; maps of the sodium that left."""
     folder.mkdir(exist_ok=True)
@@ -344,6 +352,8 @@ def _write_truth(
             {"column": column, "kind": kind, "strength": strength} for column, kind, strength in detector.columns
         ],
         "dead_pixels": detector.dead[:, :2].tolist(),
+        "drift_voxels": drift_path(settings).tolist(),
+        "bands": None if bands is None else bands.truth(),
     }
     with written_whole(folder / "truth.json") as part:
         part.write_text(json.dumps(facts, indent=1) + "\n")

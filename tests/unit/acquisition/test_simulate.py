@@ -295,3 +295,46 @@ def test_drift_follows_its_setting():
 def test_bad_settings_are_named(name, value):
     with pytest.raises(ValueError, match=name):
         replace(SMALL, **{name: value})
+
+
+def test_bands_that_drift(tmp_path):
+    settings = replace(SMALL, flat_drift=0.02)
+    bands = beamline.bands_of(settings, 4)
+    light = np.concatenate([bands.light(k, slice(None)) for k in range(settings.scans)])
+    np.testing.assert_allclose(light.mean(axis=(1, 2)), 1, atol=0.005)
+    sizes = []
+    for seed in range(40):  # of stationary states, the second of which comes and goes by this r.m.s. share
+        states = beamline.bands_of(replace(settings, angles=3), seed).states
+        sizes.append(np.mean(states[..., 1] ** 2))
+    assert 0.7 < np.sqrt(np.mean(sizes)) < 1.3
+    assert np.abs(np.diff(light, axis=0))[: settings.angles].std() < 0.5 * light.std()  # slow against a projection
+    longer = beamline.bands_of(replace(settings, scans=5), 4)
+    assert np.array_equal(longer.states[:3], bands.states)
+    assert beamline.bands_of(SMALL, 4) is None
+    with pytest.raises(ValueError, match="flat_drift is"):
+        replace(SMALL, flat_drift=0.2)
+
+
+def test_flats_with_the_first_scan_only(series, tmp_path):
+    drifting = simulate(tmp_path, settings=replace(SMALL, flat_drift=0.02, flats_of_first=True), seed=4)
+    truth = json.loads((drifting.truth / "truth.json").read_text())["bands"]
+    assert np.shape(truth["amount"]) == np.shape(truth["rows_moved"]) == (3, SMALL.angles + 2)
+    for k, (path, steady) in enumerate(zip(drifting.scans, series.scans, strict=True)):
+        data, keys, angles = read(path)
+        other, other_keys, _ = read(steady)
+        assert (keys == 1).sum() == (8 if k == 0 else 0)
+        assert len(data) == len(keys) == len(angles)
+        change = data[keys == 0].sum(axis=0)[:, :4].sum(axis=1) / other[other_keys == 0].sum(axis=0)[:, :4].sum(axis=1)
+        assert 0.002 < change.std() < 0.08
+
+
+def test_a_cell_that_drifts_within_a_scan(tmp_path):
+    settings = replace(SMALL, scans=1, drift_voxels=2.0).ideal()
+    made = [simulate(tmp_path / str(d), settings=replace(settings, drift_voxels=d), seed=4) for d in (0.0, 2.0)]
+    path = json.loads((made[1].truth / "truth.json").read_text())["drift_voxels"]
+    assert path[0] == 0
+    assert path[-1] == pytest.approx(2.0)
+    assert (np.diff(path) > 0).all()
+    still, moved = (data[keys == 0].astype(float) for data, keys, _ in (read(each.scans[0]) for each in made))
+    assert np.array_equal(still[0], moved[0])
+    np.testing.assert_allclose(moved[-1, 4:, 4:], still[-1, 2:-2, 2:-2], rtol=0.02)

@@ -82,7 +82,8 @@ def test_fast_path_equals_plain_formulation(dtype):
     fast, tally = line_integrals(counts, dark, flats, w, air=air, saturation=250)
     references = flatfield._references(counts, dark, flats, w)
     ends = flatfield._air_ends(air, 9)
-    plain, tally2 = flatfield._plain(np, counts, *references, ends, 250, flatfield.FLOOR)
+    none = flatfield._modes(None, counts)
+    plain, tally2 = flatfield._plain(np, counts, *references, ends, 250, flatfield.FLOOR, *none)
     assert tally == tally2
     unread = ((counts == 0) & (dark > flatfield.OFFSET)).sum()  # zero under an offset: the pixel was not read
     assert tally.nonfinite == 9 + unread

@@ -16,8 +16,17 @@ from xct_pipeline.acquisition import counts
 from xct_pipeline.acquisition.levels import ROWS, Finding, Shares, count_shares
 from xct_pipeline.acquisition.selection import without
 from xct_pipeline.acquisition.steps import Frame, RawSource, scan_identity
-from xct_pipeline.config import Air, Correction, NoMethod
+from xct_pipeline.config import Correction, DynamicFlat, NoMethod
 from xct_pipeline.correction import air, flatfield
+from xct_pipeline.correction.steps.dynamic import (
+    Dynamic,
+    air_left,
+    dynamic_bytes,
+    dynamic_of,
+    measure_dynamic,
+    ratio_to_mean,
+    stale_note,
+)
 from xct_pipeline.correction.steps.frames import (
     MOST_LEFT_OUT,
     column_statistics,
@@ -28,8 +37,8 @@ from xct_pipeline.correction.steps.frames import (
     refuse_many,
     rings_in,
     shadow_in_flats,
-    strange_to_air,
 )
+from xct_pipeline.correction.steps.margins import level_of, margin_of
 from xct_pipeline.correction.steps.references import References, measure_references
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import estimated
@@ -40,6 +49,7 @@ from xct_pipeline.store.store import Store
 
 MARGIN_BYTES = 24e6  # of the rows that the margin of air is looked for in
 LEVEL_BYTES = 128e6  # of the margin's pixels that the level of air is taken from
+DYNAMIC_VALUE_S = 5e-10  # CPU-seconds per count of a scan that dynamic flats are found from
 FIELDS_S, FIELDS_VALUE_S = 1.5, 5e-7  # CPU-seconds of a scan, and per value of a sinogram more
 GROUP = 16  # rows that are computed together: raw chunks of more rows are read whole
 
@@ -69,6 +79,12 @@ class Fields:
         Counts at and above which a pixel is saturated.
     findings : tuple of Finding
         Frames that deviate.
+    dynamic : Dynamic or None
+        How the flat of each projection differs from the mean flat.
+    flat_change, flat_left : (float, float) or None
+        R.m.s. share of the light in air that was corrected by it, and that is left between rows, each with an error.
+    shift : numpy.ndarray (angle, 2) or None
+        Rows and columns by which the sample is displaced in each projection, where that is corrected.
     jitter : float
         Columns by which single projections are shifted at random, rms; nan where that cannot be told.
     """
@@ -85,6 +101,15 @@ class Fields:
     saturation: float | None = None
     findings: tuple[Finding, ...] = ()
     jitter: float = float("nan")
+    dynamic: Dynamic | None = None
+    flat_change: tuple[float, float] | None = None
+    flat_left: tuple[float, float] | None = None
+    shift: Array | None = None
+
+    @property
+    def components(self) -> tuple[int, int]:
+        """Eigen flats, and bands found in air, that make the flat of each projection."""
+        return (0, 0) if self.dynamic is None else (len(self.dynamic.images), len(self.dynamic.bands))
 
 
 def nominal_fields(frame: Frame) -> Fields:
@@ -96,15 +121,18 @@ def nominal_fields(frame: Frame) -> Fields:
 # ---------------------------------------------------------------------------------------------- estimates
 
 
-def fields_step(scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = None) -> Estimate:
+def fields_step(settings: Correction, scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = None) -> Estimate:
     """Return the step that finds the fields of a scan."""
     frames = max(s.shape[0] if s else 0 for s in (scan.flats, scan.darks))
     averaging = 6 * frames * frame.rows * frame.columns * frame.binning**2  # counts of two bytes, and averaging them
     sinogram = frame.angles * frame.columns
     margin = len(sample_rows(frame, frame.columns, MARGIN_BYTES)) * sinogram * 40
     level = min(frame.rows * sinogram, max(LEVEL_BYTES // 8, 4 * sinogram)) * 10
-    need = Need("", 1, int(max(averaging, margin, level)), alone=True, cpu_s=FIELDS_S + FIELDS_VALUE_S * sinogram)
-    return Estimate(f"{scan.name}/fields", 9, need, inputs or {})
+    more = dynamic_bytes(frame) if isinstance(settings.flatfield, DynamicFlat) else 0
+    need = Need(
+        "", 1, int(max(averaging, margin, level) + more), alone=True, cpu_s=FIELDS_S + FIELDS_VALUE_S * sinogram
+    )
+    return Estimate(f"{scan.name}/fields", 10, need, inputs or {})
 
 
 def measure_fields(
@@ -144,9 +172,10 @@ def measure_fields(
         "frame": asdict(frame),
         "flatfield": settings.flatfield.model_dump(),
         "air": settings.air.model_dump(),
+        "motion": settings.motion,
         "most_left_out": most_left_out,
     }
-    step = fields_step(scan, frame, key)
+    step = fields_step(settings, scan, frame, key)
     found = estimated(store, step, lambda: _measure(settings, scan, frame, most_left_out), steps)
     fields = _fields_of(found)
     if "columns" in found and isinstance(settings.stripe, NoMethod):  # else they are removed
@@ -163,7 +192,9 @@ def sound(scan: Scan, frame: Frame, fields: Fields) -> tuple[Scan, Frame]:
 
 
 def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: float) -> dict[str, Array]:
-    references = measure_references(scan, frame, settings.flatfield.method)
+    flat = settings.flatfield
+    components = flat.components if isinstance(flat, DynamicFlat) else "auto"
+    references = measure_references(scan, frame, flat.method, components)
     found: dict[str, Array] = {}
     for name, value in (
         ("dark", references.dark),
@@ -181,9 +212,9 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
     findings, notes = [*references.findings, *dark.findings], [*references.notes, *dark.notes]
     left_out = refuse_many(scan, dark.findings, most_left_out)
     belonging = np.setdiff1d(np.arange(frame.angles), left_out)
-    margin, strange = _margin(
-        settings.air, sample[belonging] if left_out else sample, scan.angles[belonging], fields, notes
-    )
+    belongs = sample[belonging] if left_out else sample
+    margin, strange = margin_of(settings.air, belongs, scan.angles[belonging], fields.flats is not None, notes)
+    del belongs
     if strange:
         text = "show something else in the frame or at its edges than their neighbours: shifted or torn frames"
         dark.findings.append(Finding("projections", tuple(int(k) for k in belonging[strange]), text, True))
@@ -193,10 +224,13 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
     if fields.flats is not None:
         notes += full_camera(references.constant, sample)
         shadow = shadow_in_flats(sample)
-        scaled = sample if margin is None else sample * _level(sample, margin, left_out)[:, None, None]
+        if isinstance(flat, DynamicFlat):
+            found |= measure_dynamic(flat, scan, frame, references, margin, left_out, notes)
+            sample = sample * ratio_to_mean(found, sample_rows(frame, frame.columns, MARGIN_BYTES))
+        scaled = sample if margin is None else sample * level_of(sample, margin, left_out)[:, None, None]
         # what is filled when it is read is not yet so here: such frames cannot be compared with others
         partly = {k for each in dark.findings if not each.left_out for k in each.frames}
-        whole = judge_whole(scan, scaled, margin, sorted({*left_out, *partly}))
+        whole = judge_whole(scan, scaled, margin, sorted({*left_out, *partly}), settings.motion != "none")
         about = [
             text for text in whole.notes if not (shadow and text.startswith("projections are up to"))
         ]  # told once, with its cause
@@ -208,6 +242,8 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
             found["columns"], found["axis"] = columns[0], np.array(columns[1])
         notes += _counts(scan, frame, references)
     del sample
+    if "flat_amounts" in found:
+        found["flat_amounts"] = np.delete(found["flat_amounts"], left_out, axis=0)
     if margin is not None:
         kept = without(scan, projections=left_out)
         smaller = replace(frame, angles=len(kept.angles))
@@ -217,6 +253,9 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
         edges = _transmission(kept, smaller, _fields_of(found), rows, margin)
         found |= {"air": air.air_scale(edges, margin), "margin": np.array([margin.left, margin.right])}
         notes += counts.exposure_note(found["air"])
+        left = air_left(edges, margin)
+        found["flat_left"] = np.array(left)
+        notes += stale_note(*left, isinstance(flat, DynamicFlat))
     elif left_out and references.position is not None:
         found["flat_position"] = np.interp(references.position, *_clock(frame.angles, left_out))
         found["angles"] = np.array(frame.angles - len(left_out))
@@ -252,14 +291,6 @@ def _clock(angles: int, left_out: Sequence[int]) -> tuple[Array, Array]:
     return np.arange(angles + 1.0), np.concatenate([[0.0], np.cumsum(kept)])
 
 
-def _level(sample: Array, margin: air.Margin, left_out: Sequence[int]) -> Array:
-    """Return the factors that make air 1 in a sample of rows, 1 for projections that are left out."""
-    kept = np.setdiff1d(np.arange(len(sample)), left_out)
-    whole = np.ones(len(sample), np.float32)
-    whole[kept] = air.air_scale(sample[kept] if left_out else sample, margin)
-    return whole
-
-
 def _fields_of(found: Mapping[str, Array]) -> Fields:
     weights = None
     if "flat_position" in found:
@@ -276,37 +307,14 @@ def _fields_of(found: Mapping[str, Array]) -> Fields:
         saturation=None if "saturation" not in found else float(found["saturation"]),
         findings=tuple(Finding(**{**each, "frames": tuple(each["frames"])}) for each in _listed(found)),
         jitter=float(found.get("jitter", np.array(np.nan))),
+        dynamic=dynamic_of(found),
+        flat_change=(float(found["flat_change"]), float(found["flat_sigma"])) if "flat_change" in found else None,
+        flat_left=tuple(found["flat_left"].tolist()) if "flat_left" in found else None,
     )
 
 
 def _listed(found: Mapping[str, Array]) -> list[dict[str, Any]]:
     return list(json.loads(str(found["findings"]))) if "findings" in found else []
-
-
-def _margin(
-    settings: Air, sample: Array, angles: Array, fields: Fields, notes: list[str]
-) -> tuple[air.Margin | None, list[int]]:
-    """Return the margin of air, and the projections without which alone there is one, or one at both edges."""
-    if settings.method == "none" or fields.flats is None:
-        return None, []
-    if settings.margin is not None:
-        return air.Margin(*settings.margin), []
-    margin = air.find_margin(sample)
-    if _edges(margin) < 2:
-        strange = strange_to_air(sample, angles)
-        without_them = air.find_margin(np.delete(sample, strange, axis=0)) if strange else None
-        if _edges(without_them) > _edges(margin):
-            return without_them, strange
-    if margin is None:
-        notes.append(
-            "no margin of air at the detector's edges: projections are not scaled to air; "
-            "drift of the beam stays in the result"
-        )
-    return margin, []
-
-
-def _edges(margin: air.Margin | None) -> int:
-    return 0 if margin is None else (margin.left > 0) + (margin.right > 0)
 
 
 def _transmission(
@@ -378,6 +386,7 @@ def integrals_of(
         "none" if fields.flats is None else fields.flats[:, rows, columns],
         None if fields.weights is None else weights_at(fields.weights, angles),
         air=None if fields.air is None else fields.air[angles],
+        modes=None if fields.dynamic is None else fields.dynamic.modes(angles, rows, columns),
     )
     return np.asarray(p)
 

@@ -107,7 +107,9 @@ def refuse_counts(scan: Scan, sample: Array, without_flats: bool) -> None:
         )
 
 
-def judge_whole(scan: Scan, sample: Array, margin: air.Margin | None, left_out: Sequence[int]) -> Judgement:
+def judge_whole(
+    scan: Scan, sample: Array, margin: air.Margin | None, left_out: Sequence[int], moving: bool = False
+) -> Judgement:
     """Compare projections with each other and with the flats.
 
     Parameters
@@ -117,6 +119,8 @@ def judge_whole(scan: Scan, sample: Array, margin: air.Margin | None, left_out: 
     margin : Margin or None
     left_out : sequence of int
         Projections that are out already.
+    moving : bool
+        Whether the sample may move slowly.
     """
     kept = np.setdiff1d(np.arange(len(sample)), left_out)
     values, angles = sample[kept], scan.angles[kept]
@@ -126,7 +130,7 @@ def judge_whole(scan: Scan, sample: Array, margin: air.Margin | None, left_out: 
         notes += _steps(values, kept, margin)
         notes += _changes(values, kept)
         return Judgement(findings, notes)
-    told = consistency(values, angles, margin.left, margin.right)
+    told = consistency(values, angles, margin.left, margin.right, moving)
     if told is None:
         return Judgement(findings, notes)
     if len(told.outliers):
@@ -141,7 +145,7 @@ def judge_whole(scan: Scan, sample: Array, margin: air.Margin | None, left_out: 
         notes.append(
             f"the sample's centre of mass leaves its circle by up to {told.wander:.2g} columns, slowly: angles that "
             "are not those of the projections (another range, a stage that stood still, frames lost), or a sample that "
-            "moved"
+            'moved (correction.motion = "moments" mends that)'
         )
     if told.jitter > TELLING_JITTER:
         notes.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from xct_pipeline.acquisition import levels
 from xct_pipeline.acquisition.levels import Finding
 from xct_pipeline.acquisition.steps import Frame, RawSource
 from xct_pipeline.correction import flatfield
+from xct_pipeline.correction.eigen_flats import MOST, EigenFlats, eigen_flats
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.scan import ArrayFrames, Frames, Scan, ScanError
 
@@ -39,6 +40,8 @@ class References:
         What else is worth telling, each a sentence.
     constant : float or None
         The count that all flats hold in all pixels, where they do.
+    modes : EigenFlats or None
+        Principal components of the flats, where they were asked for.
     """
 
     flats: Array | None
@@ -49,9 +52,10 @@ class References:
     findings: list[Finding]
     notes: list[str]
     constant: float | None = None
+    modes: EigenFlats | None = None
 
 
-def measure_references(scan: Scan, frame: Frame, method: str) -> References:
+def measure_references(scan: Scan, frame: Frame, method: str, components: Literal["auto"] | int = "auto") -> References:
     """Average the flats and darks that belong.
 
     Parameters
@@ -59,7 +63,10 @@ def measure_references(scan: Scan, frame: Frame, method: str) -> References:
     scan : Scan
     frame : Frame
     method : {'linear', 'mean', 'median', ...}
-        How flats are averaged and, with ``linear``, interpolated in time.
+        How flats are averaged and, with ``linear``, interpolated in time; with ``dynamic`` their principal components
+        are found too.
+    components : int, optional
+        As many, whether they exceed noise or not.
 
     Raises
     ------
@@ -109,9 +116,16 @@ def measure_references(scan: Scan, frame: Frame, method: str) -> References:
         kept, position = [np.concatenate(kept)], np.zeros(1)
     notes += _groups_apart(blocks, kept)
     averaged = np.stack([average_kept(flats[members], set(), average) for members in kept])
+    modes = _modes(flats[kept[0]], averaged[0], dark, components) if method == "dynamic" else None
     if mask is not None:
         averaged[:, mask] = np.nan
-    return References(averaged, position, _masked(dark, mask), mask, saturation, findings, notes, constant)
+    return References(averaged, position, _masked(dark, mask), mask, saturation, findings, notes, constant, modes)
+
+
+def _modes(flats: Array, mean: Array, dark: Array | None, components: Literal["auto"] | int) -> EigenFlats:
+    base = np.float32(0) if dark is None else dark.astype(np.float32)
+    least, most = (0, MOST) if components == "auto" else (components, components)
+    return eigen_flats(flats, np.asarray(mean - base, np.float32), base, most, least)
 
 
 def _read_all(frames: Frames, frame: Frame) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from xct_pipeline.acquisition.steps import Frame, RawSource
 from xct_pipeline.config import Correction
+from xct_pipeline.correction.distortion import resample
 from xct_pipeline.correction.steps.fields import Fields, angle_blocks, integrals_of, whole_frames
 from xct_pipeline.correction.steps.stage import on_counts
 from xct_pipeline.engine.blocks import Array, BlockOp, apply_ops, regions_of
@@ -55,13 +56,22 @@ def integrals_of_angles(scan: Scan, frame: Frame, fields: Fields, count: int) ->
 
 
 def binned_integrals(scan: Scan, frame: Frame, fields: Fields, chosen: Sequence[int], factor: int) -> Array:
-    """Return whole projections (angle, row, column) at chosen angles as line integrals, means of `factor`^2 pixels."""
+    """Return whole projections (angle, row, column) at chosen angles as line integrals, means of `factor`^2 pixels.
+
+    A sample that moved stands still in them, where its motion is known.
+    """
     source, whole = RawSource(scan.projections, frame), slice(0, frame.columns)
     rows, columns = frame.rows // factor, frame.columns // factor
     out = np.empty((len(chosen), rows, columns), np.float32)
     for n, k in enumerate(chosen):
         counts = source.read((slice(k, k + 1), slice(0, frame.rows), whole))
-        p = integrals_of(fields, counts, slice(k, k + 1), slice(0, frame.rows))[0]
+        p = integrals_of(fields, counts, slice(k, k + 1), slice(0, frame.rows))
+        p = (p if fields.shift is None else _standing(p, fields.shift[k]))[0]
         split = p[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
         out[n] = split.mean(axis=(1, 3), dtype=np.float64)
     return out
+
+
+def _standing(p: Array, shift: Array) -> Array:
+    row, column = np.indices(p.shape[1:], dtype=np.float64)
+    return np.asarray(resample(p, row + shift[0], column + shift[1], first_row=0, n_rows=p.shape[1]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, assert_never
 
@@ -105,7 +105,7 @@ def normalise_op(settings: Correction, scan: Scan, frame: Frame, fields: Fields)
     del frame
     saturation = scan.saturation
     weights = fields.weights
-    parameters = {
+    parameters: dict[str, Any] = {
         "method": settings.flatfield.method,
         "air": fields.air,
         "dark": fields.dark,
@@ -113,6 +113,8 @@ def normalise_op(settings: Correction, scan: Scan, frame: Frame, fields: Fields)
         "position": None if weights is None else weights.weight,
         "saturation": saturation,
     }
+    if fields.dynamic is not None:
+        parameters |= {f"dynamic.{name}": value for name, value in vars(fields.dynamic).items()}
     function = partial(_normalise, fields=fields, saturation=saturation)
     return BlockOp("flatfield", 1, function, parameters, scratch=partial(_bytes_per_value, count=0.5))
 
@@ -128,9 +130,14 @@ def _normalise(
         "none" if fields.flats is None else _like(block, fields.flats[:, rows]),
         None if fields.weights is None else weights_at(fields.weights, angles),
         air=None if fields.air is None else fields.air[angles],
+        modes=None if fields.dynamic is None else _modes_like(block, fields.dynamic.modes(angles, rows)),
         saturation=saturation,
     )
     return p, {name: getattr(counts, name) for name in ("clipped", "saturated", "zero", "nonfinite")}
+
+
+def _modes_like(block: Any, modes: flatfield.Modes) -> flatfield.Modes:
+    return replace(modes, images=_like(block, modes.images))
 
 
 def _like(block: Any, array: Array) -> Any:

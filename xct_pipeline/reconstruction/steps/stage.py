@@ -228,7 +228,7 @@ def estimate_center(
         No centre can be found.
     """
     settings = config.correction
-    upright = upright_op(frame, tilt.corrected_deg if tilt else 0.0)
+    upright = upright_op(frame, tilt.corrected_deg if tilt else 0.0, fields.shift)
     after = () if upright is None else (upright,)
     ops = [op.identity() for op in (*on_counts(settings, scan, frame, fields), *after)]
     key = {**scan_identity(scan), "frame": vars(frame), "ops": ops}

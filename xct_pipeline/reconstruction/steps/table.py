@@ -11,11 +11,13 @@ import numpy as np
 from xct_pipeline.acquisition.levels import Finding
 from xct_pipeline.acquisition.selection import runs
 from xct_pipeline.acquisition.volumes.given import NOT_MEASURED, GivenVolume
+from xct_pipeline.correction.steps.fields import Fields
 from xct_pipeline.correction.steps.stage import COUNTS
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import PassResult
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps.halves import crossings, noise_of, shells_of, where_of
+from xct_pipeline.reconstruction.steps.motion import Motion
 from xct_pipeline.reconstruction.steps.stage import unit_of
 from xct_pipeline.reconstruction.steps.upright import AxisTilt
 from xct_pipeline.store import layout
@@ -33,7 +35,8 @@ def table_row(
     opened: bool,
     center: CenterEstimate | None,
     tilt: AxisTilt | None,
-    margin: tuple[int, int] | None,
+    motion: Motion | None,
+    fields: Fields | None,
     pixel: float | None,
     passes: Sequence[PassResult],
     problem: str | None,
@@ -45,8 +48,8 @@ def table_row(
     ----------
     opened : bool
         Whether the raw scan could be read.
-    margin : (int, int) or None
-        Columns of air at the left and right edge.
+    fields : Fields or None
+        What is known of the detector and the beam.
     pixel : float or None
         Edge of a voxel in micrometre.
     halves : mapping, optional
@@ -62,14 +65,45 @@ def table_row(
         "center_agreement": center.agreement if center else None,
         "center_method": center.method if center else None,
         **_tilt_columns(tilt),
+        **_motion_columns(motion),
         "unit": unit_of(pixel) if opened else None,
         "voxel_size_um": pixel,
-        "margin_left": margin[0] if margin else None,
-        "margin_right": margin[1] if margin else None,
+        **_beam_columns(fields),
         **{key: counts[key] for key in (*COUNTS, "truncated_rows")},
         **(halves or {}),
         "seconds": round(sum(passed.seconds for passed in passes), 2),
         "problem": problem,
+    }
+
+
+def _beam_columns(fields: Fields | None) -> dict[str, Any]:
+    """Return what is known of air and of flats that age."""
+    margin = fields.margin if fields else None
+    change = fields.flat_change if fields else None
+    left = fields.flat_left if fields else None
+    of_flats, of_bands = (None, None) if fields is None or change is None else fields.components
+    return {
+        "margin_left": margin[0] if margin else None,
+        "margin_right": margin[1] if margin else None,
+        "flat_components": of_flats,
+        "flat_bands": of_bands,
+        "flat_change": change[0] if change else None,
+        "flat_change_sigma": change[1] if change else None,
+        "flat_left": left[0] if left else None,
+        "flat_left_sigma": left[1] if left else None,
+    }
+
+
+def _motion_columns(motion: Motion | None) -> dict[str, Any]:
+    """Return what is known of the sample's motion within the scan."""
+    size = motion.size if motion else None
+    sigma = motion.sigma if motion else None
+    return {
+        "motion_rows": size[0] if size else None,
+        "motion_rows_sigma": sigma[0] if sigma else None,
+        "motion_columns": size[1] if size else None,
+        "motion_columns_sigma": sigma[1] if sigma else None,
+        "motion_method": motion.method if motion else None,
     }
 
 

@@ -15,6 +15,7 @@ from xct_pipeline.config import ReconstructionBase
 from xct_pipeline.correction.distortion import resample
 from xct_pipeline.correction.steps.fields import Fields
 from xct_pipeline.correction.steps.samples import binned_integrals
+from xct_pipeline.device import array_namespace
 from xct_pipeline.engine.blocks import Array, BlockOp, Region, size_of, widen
 from xct_pipeline.engine.execution import estimated
 from xct_pipeline.engine.resources import Need
@@ -85,6 +86,8 @@ def find_tilt(
         return {name: np.asarray(value) for name, value in vars(found).items()}
 
     key = {**scan_identity(scan), "frame": vars(frame), "fields": {"air": known.air, "flats": known.flats}}
+    if known.shift is not None or known.dynamic is not None:
+        key["light"] = {"shift": known.shift, "dynamic": known.dynamic and vars(known.dynamic)}
     values = estimated(store, tilt_step(scan, frame, key), search, steps)
     if "problem" in values:
         return AxisTilt(None, 0.0, f"not found: {values['problem']}")
@@ -123,23 +126,36 @@ def judged(found: TiltEstimate, rows: int, columns: int) -> AxisTilt:
     return AxisTilt(found, corrected, "views half a turn apart", tuple(warnings))
 
 
-def upright_op(frame: Frame, tilt_deg: float) -> BlockOp | None:
-    """Return the operation that turns line integrals so that the axis stands along the columns; None without a tilt.
+def upright_op(frame: Frame, tilt_deg: float, shift: Array | None = None) -> BlockOp | None:
+    """Return the operation that turns line integrals so that the axis is upright and the sample stands still.
 
-    Projections are turned about the middle of the frame, by bicubic convolution. The rows that a block needs beyond
-    its own follow from the angle alone.
+    Projections are turned about the middle of the frame and shifted in one, by bicubic convolution. The rows that a
+    block needs beyond its own follow from the angle and the shifts alone.
+
+    Parameters
+    ----------
+    frame : Frame
+    tilt_deg : float
+    shift : array (angle, 2), optional
+        By how many rows and columns the sample is displaced in each projection.
+
+    Returns
+    -------
+    BlockOp or None
+        None where there is neither a tilt nor a shift.
     """
-    if not tilt_deg:
+    if not tilt_deg and shift is None:
         return None
     row, _ = _places(np.arange(frame.rows), frame.shape[1:], tilt_deg)
-    reach = math.ceil(float(np.abs(row - np.arange(frame.rows)[:, None]).max())) + 2
+    up = 0.0 if shift is None else float(np.abs(shift[:, 0]).max())
+    reach = math.ceil(float(np.abs(row - np.arange(frame.rows)[:, None]).max()) + up) + 2
     return BlockOp(
         "upright",
         1,
-        partial(_turn, shape=(frame.rows, frame.columns), tilt_deg=tilt_deg),
-        {"tilt_deg": tilt_deg},
+        partial(_turn, shape=(frame.rows, frame.columns), tilt_deg=tilt_deg, shift=shift),
+        {"tilt_deg": tilt_deg} if shift is None else {"tilt_deg": tilt_deg, "shift": shift},
         partial(widen, halo=(0, reach, 0), frame=frame.shape),
-        _scratch,
+        partial(_scratch, apart=shift is not None),
     )
 
 
@@ -147,9 +163,10 @@ def _factor(frame: Frame) -> int:
     return max(1, min(round(frame.columns / COLUMNS), frame.rows // LEAST_ROWS))
 
 
-def _scratch(region: Region) -> int:
+def _scratch(region: Region, apart: bool) -> int:
     angles = region[0].stop - region[0].start
-    return int(size_of(region) / max(angles, 1) * 80)  # positions, taps and weights of each pixel
+    # positions, taps and weights of each pixel; and views that are made one by one before they are put together
+    return int(size_of(region) / max(angles, 1) * 80) + (4 * size_of(region) if apart else 0)
 
 
 def _places(rows: Array, shape: tuple[int, int], tilt_deg: float) -> tuple[Array, Array]:
@@ -160,6 +177,15 @@ def _places(rows: Array, shape: tuple[int, int], tilt_deg: float) -> tuple[Array
     return middle + z * cosine - u * sine, center + z * sine + u * cosine
 
 
-def _turn(block: Any, source: Region, target: Region, *, shape: tuple[int, int], tilt_deg: float) -> Any:
+def _turn(
+    block: Any, source: Region, target: Region, *, shape: tuple[int, int], tilt_deg: float, shift: Array | None
+) -> Any:
     row, column = _places(np.arange(target[1].start, target[1].stop), shape, tilt_deg)
-    return resample(block, row, column, first_row=source[1].start, n_rows=shape[0])
+    first, rows = source[1].start, shape[0]
+    if shift is None:
+        return resample(block, row, column, first_row=first, n_rows=rows)
+    views = [
+        resample(block[k : k + 1], row + up, column + aside, first_row=first, n_rows=rows)
+        for k, (up, aside) in enumerate(shift[source[0]])
+    ]
+    return array_namespace(block).concatenate(views)
