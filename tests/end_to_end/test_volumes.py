@@ -25,6 +25,8 @@ def compare(before: Path, after: Path, names: list[str], exact: bool = True) -> 
     mine, other = balance_of(after).loc[names], balance_of(before).loc[names]
     for column in ("mass_change_mg", "sigma_mg", "faraday_mg"):
         tolerance = 1e-6 * other[column].abs().max() if exact else 0.3 * other["sigma_mg"].max()
+        if column == "sigma_mg":  # volumes do not tell the range of the angles: half rings are taken for whole ones
+            tolerance = max(tolerance, 0.15 * other[column].max())
         assert np.abs(mine[column] - other[column]).max() <= tolerance, column
 
 
@@ -46,6 +48,7 @@ def test_the_mass_is_that_from_raw_scans(small_series: Path, tmp_path: Path, cap
     assert [text for _, text in series.warnings if "without projections" in text] == [told]
     assert all(facts["starts_from"] == "volume" for facts in series.facts.values())
     assert series.times_s == pytest.approx([0.0, 42000.0])
+    assert series.tables["noise"]["rings"].str.startswith("in the errors, about ").all()  # registration.axis is given
     assert "without projections" in (store / "report.html").read_text()
     assert "nothing was to be done" in xct(capsys, "run", config).out
     for command in (("center", config), ("preview", config)):

@@ -52,8 +52,6 @@ TERMS = ("noise", "rings", "registration", "calibration", "table", "energy", "cl
 BY_TABLE = [
     ("reconstruction", "resolution_voxel", np.nan, "Noise and resolution", "At no period does a voxel hold half a bit"),
     ("reconstruction", "resolution_voxel", 2.0, "Noise and resolution", "half a bit down to periods of "),
-    ("noise", "column_error", 2.0, "What the error consists of", "% at all angles alike; rings: in the errors"),
-    ("noise", "column_error", np.nan, "What the error consists of", "Rings about the axis are not in the errors: "),
     ("mass_balance", "sigma_mg", 100.0, "Maps beside the voltage profile", "below the decision limit"),
     ("mass_balance", "sigma_consecutive_mg", 100.0, "Between consecutive scans", "below the decision limit"),
     ("mass_routes", "sigma_difference_mg", 0.01, "Routes to the mass", "an error is larger than stated"),
@@ -83,6 +81,17 @@ def test_a_conclusion_follows_its_table(
     assert "nan" not in " ".join(says(panel, read_contents(small_series_copy)))
     (small_series_copy / "tables" / f"{table}.csv").unlink()
     assert says(panel, read_contents(small_series_copy)) == []
+
+
+def test_rings_that_are_not_known_are_told(small_series_copy: Path) -> None:
+    store = Store(small_series_copy)
+    rows = store.read_table("noise")
+    rows["column_error"], rows["rings"] = np.nan, "axis not known: registration.axis"
+    store.write_table("noise", rows)
+    told = says("What the error consists of", read_contents(small_series_copy))
+    assert told[1:] == ["Rings about the axis are not in the errors: axis not known: registration.axis."]
+    (small_series_copy / "tables" / "noise.csv").unlink()
+    assert len(says("What the error consists of", read_contents(small_series_copy))) == 1
 
 
 def test_frames_that_were_left_out_are_counted(small_series_copy: Path) -> None:

@@ -47,20 +47,21 @@ def noise_ratio(
     """
     variance = np.zeros(largest)
     for one, slope in zip(found, slopes, strict=True):
+        rings = ring_terms.square_variance(one, inside, height, largest)
         for k in range(largest):
             inflation = one.column_inflation if k == 0 else max(one.column_inflation, one.region_inflation)
-            variance[k] += (slope * inflation) ** 2 * _variance(one, height, k + 1)
-        variance += slope**2 * ring_terms.square_variance(one, inside, height, largest)
+            variance[k] += (slope * inflation) ** 2 * _variance(one, height, k + 1, float(rings[k]))
+        variance += slope**2 * rings
     if variance[0] <= 0:
         return np.ones(largest)
     return np.asarray(np.sqrt(variance / variance[0]) / np.arange(1, largest + 1) ** 2)
 
 
-def _variance(found: Noise, height: int, size: int) -> float:
-    """Return the variance of the sum over a bin's columns; that of one column as the map's own error has it."""
+def _variance(found: Noise, height: int, size: int, rings: float) -> float:
+    """Return the variance of the sum over a bin's columns beside rings; one column as the map's own error has it."""
     if size == 1:
         return float(noise.column_variance(found.covariance, np.array([height]))[0])
-    return noise.sum_variance(found.covariance, noise.box_overlap((height, size, size), found.lag))
+    return noise.sum_variance(found.covariance, noise.box_overlap((height, size, size), found.lag), rings)
 
 
 def rows(scan: str, measured: Sequence[Measured]) -> list[dict[str, object]]:

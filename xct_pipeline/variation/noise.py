@@ -179,12 +179,13 @@ def plane_pairs(index: npt.NDArray[np.int64], cells: int, lag: Sequence[int]) ->
     return pairs
 
 
-def sum_variance(covariance: Array, pairs: Array) -> float:
+def sum_variance(covariance: Array, pairs: Array, beside: float = 0.0) -> float:
     """Variance of the sum over a set with `pairs` voxel pairs per lag, (1/cm)^2.
 
     The sum over all measured lags, but never below the same sum with a triangular (Bartlett) taper. The
     taper's value is the variance per voxel of sums over windows of lag + 1 voxels; it keeps the result
-    positive where the ramp filter makes the lags nearly cancel and their own noise would decide.
+    positive where the ramp filter makes the lags nearly cancel and their own noise would decide. What is added to the
+    result, `beside`, is counted towards it.
 
     References
     ----------
@@ -195,7 +196,7 @@ def sum_variance(covariance: Array, pairs: Array) -> float:
         half = n // 2
         taper = np.multiply.outer(taper, 1 - np.abs(np.arange(-half, half + 1)) / (half + 1))
     terms = covariance * pairs
-    return max(float(terms.sum()), float((terms * taper[0]).sum()), 0.0)
+    return max(float(terms.sum()), float((terms * taper[0]).sum()) - beside, 0.0)
 
 
 def column_variance(covariance: Array, counts: npt.NDArray[np.int64]) -> Array:

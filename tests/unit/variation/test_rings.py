@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from xct_pipeline.config import Registration
 from xct_pipeline.reconstruction.fourier import reconstruct
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration import warp
+from xct_pipeline.registration.steps.stage import Motion
 from xct_pipeline.variation import lags, ring_terms
 from xct_pipeline.variation import noise as noises
 from xct_pipeline.variation.ring_arcs import ColumnErrors, Frame, arc_products, column_errors, kept_share, leak
 from xct_pipeline.variation.ring_terms import ring_autocovariance
 from xct_pipeline.variation.rings import Rings, radial_covariance
-from xct_pipeline.variation.steps.rings import apart
+from xct_pipeline.variation.steps.rings import (
+    apart,
+    axes_of,
+    distance,
+    frames_of,
+    frames_of_pair,
+    half_turn,
+    ring_rows,
+    rings_of,
+)
 
 SIDE = 64
 MIDDLE = (SIDE - 1) / 2
@@ -273,3 +285,66 @@ def test_rings_about_two_axes_add_up():
     assert difference(two).voxel_variance(RADIUS < 10) == pytest.approx(
         3 * one.of_boxes((1, 1), *np.nonzero(RADIUS < 10)).mean()
     )
+
+
+# ------------------------------------------------------------------------------------------------- of a series
+
+
+def series(axis, *shifts):
+    motions = tuple(Motion(f"s{k}", tf.translation(shift)) for k, shift in enumerate(shifts))
+    names = tuple(motion.name for motion in motions)
+    return SimpleNamespace(
+        names=names,
+        reference=0,
+        volume=SimpleNamespace(axis=axis),
+        motions=motions,
+        scans=(None,) * len(names),
+        frame=(8, SIDE, SIDE),
+    )
+
+
+STAY, NEAR, AWAY = (0, 0, 0), (0, 0.2, 0.3), (1, 1.2, -2.0)
+
+
+def test_rings_lie_about_the_axis_of_each_scan_in_the_registered_frame():
+    frames = frames_of(series((MIDDLE, MIDDLE), STAY, NEAR, AWAY), Registration())
+    assert distance(frames[2], frames[0], 4.0) == pytest.approx(np.hypot(1.2, 2.0))
+    (shared,) = frames_of_pair(frames, (1, 0), 4.0)
+    assert shared == replace(frames[0], kept=(frames[1].kept + 1) / 2)
+    assert frames[1].kept < frames[0].kept == 1
+    both = axes_of(frames_of_pair(frames, (2, 0), 4.0), 4.0)
+    assert [frame for frame, _ in both] == [frames[2], frames[0]]
+    np.testing.assert_allclose([place for _, place in both], [(1.2, -2.0), (-1.2, 2.0)])  # it was moved the other way
+    given = frames_of(series(None, STAY, NEAR), Registration(axis=(20.0, 30.0)))
+    assert given[0].transform[7::4] == (-20.0, -30.0)
+
+
+def test_where_no_axis_is_known_no_rings_are_looked_for_and_the_table_says_so():
+    frames = frames_of(series(None, STAY, NEAR), Registration())
+    assert frames == (None, None)
+    assert frames_of_pair(frames, (1, 0), 4.0) == frames_of_pair((), (1, 0), 4.0) == ()
+    (row,) = ring_rows(("a", "b"), 0, frames, {(1, 0): ()}, 10.0)
+    assert row["rings"] == "axis not known: registration.axis"
+    assert np.isnan(row["column_error"])
+
+
+@pytest.mark.parametrize(
+    ("last", "known"), [(np.pi, True), (np.pi - 0.02, True), (2 * np.pi, False), (np.radians(140), False)]
+)
+def test_half_a_turn_is_told_from_other_ranges(last, known):
+    assert half_turn(0.3 + np.linspace(0, last, 181)) == (pytest.approx(0.3) if known else None)
+
+
+def test_the_table_says_how_far_columns_are_off_and_whether_that_is_more_than_chance():
+    errors = 0.3 * np.random.default_rng(0).normal(size=(96, SIDE))
+    axes = ((frame(True), None),)
+    found = {}
+    for scan, volume in ((1, slices(errors, True)), (2, voxel_noise(1, 96, True))):
+        found[scan, 0] = rings_of(axes, measured(volume, frame(True)).sums[None], np.zeros((1, 8, 2)), 40.0)
+    rows = ring_rows(("a", "b", "c"), 0, (frame(True),) * 3, found, 10.0)
+    assert [row["scan"] for row in rows] == ["b", "c"]
+    assert rows[0]["column_error"] == pytest.approx(0.3 * 1e-3, rel=0.1)  # 1/cm times a voxel of 10 um
+    assert 0 < rows[0]["column_error_sigma"] < 0.1 * rows[0]["column_error"]
+    assert [row["rings"] for row in rows] == ["in the errors, about one axis", "not beyond 3 standard errors"]
+    few = ring_rows(("a", "b"), 0, (frame(True),) * 2, {(1, 0): ()}, 10.0)
+    assert few[0]["rings"] == "too little that is quiet"

@@ -13,6 +13,7 @@ from stored_series import LIMITS, VOXEL, reference_volume, same, write_image
 from xct_pipeline.config.file import parse_config
 from xct_pipeline.engine.blocks import BlockOp, Pass, Region, size_of
 from xct_pipeline.engine.execution import run_passes
+from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.steps.stage import Motion
 from xct_pipeline.store.files import read_attributes, write_group
 from xct_pipeline.store.image import Image, level_count
@@ -315,7 +316,11 @@ def test_two_energies_give_both_components_in_maps_and_totals(tmp_path):
 
 def motion_rows() -> pd.DataFrame:
     return pd.DataFrame(
-        [{"scan": n, "gain_sigma": 0.0, "offset_sigma": 0.0, "tre_self": 0.0, "problem": None} for n in NAMES]
+        [
+            {"scan": n, "gain_sigma": 0.0, "offset_sigma": 0.0, "tre_self": 0.0, "problem": None}
+            | tf.to_row(tf.identity())
+            for n in NAMES
+        ]
     )
 
 
