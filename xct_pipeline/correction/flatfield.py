@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import array_namespace, is_cupy, to_host
 
 FLOOR = 1e-5  # transmission: half a count of a flat of 50000, line integral 11.5
@@ -244,18 +244,18 @@ def _air_ends(air: npt.NDArray[np.float64] | None, n_angles: int) -> npt.NDArray
     return factor.astype(np.float32)
 
 
-@njit(error_model="numpy")
+@njit
 def _normalise(counts, dark, flats, index, weight, scale, limit, floor, out):  # type: ignore[no-untyped-def]
     """Fill `out`; return (clipped, saturated, zero, non-finite). Per row: four vector loops in L1."""
     n_angles, n_rows, n_columns = counts.shape
-    tally = np.zeros(4, np.int64)
-    value = np.empty(n_columns, np.float32)
+    tally = zeros(4, np.int64)
+    value = empty(n_columns, np.float32)
     bits = value.view(np.int32)
-    exponent = np.empty(n_columns, np.float32)
+    exponent = empty(n_columns, np.float32)
     nothing = np.float32(np.nan)
     inf = np.float32(np.inf)
     offset = np.float32(OFFSET)
-    lost = np.zeros((n_angles, n_rows), np.bool_)
+    lost = zeros((n_angles, n_rows), np.bool_)
     ramp = np.float32(1.0 / max(n_columns - 1, 1))
     for a in range(n_angles):
         w = weight[a]
@@ -327,7 +327,7 @@ def _fill_lines(out, lost):  # type: ignore[no-untyped-def]
             previous = a
 
 
-@njit
+@njit(inner=True)
 def _fill_row(row):  # type: ignore[no-untyped-def]
     """Replace NaN by linear interpolation between good columns (constant beyond them, 0 without any)."""
     previous = -1
