@@ -32,7 +32,10 @@ class Kernel:
 
     def __call__(self, *arguments: Any) -> Any:
         """Call what was compiled."""
-        return (self._made or self._dispatcher())(*arguments)
+        made = self._made or self._dispatcher()
+        if self._options["no_cpython_wrapper"] and made is not self.__wrapped__:  # as it is where numba is disabled
+            raise TypeError(f"{self.__qualname__} is called by kernels only: without a wrapper Python would crash")
+        return made(*arguments)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -327,7 +327,7 @@ def _fill_lines(out, lost):  # type: ignore[no-untyped-def]
             previous = a
 
 
-@njit(inner=True)
+@njit
 def _fill_row(row):  # type: ignore[no-untyped-def]
     """Replace NaN by linear interpolation between good columns (constant beyond them, 0 without any)."""
     previous = -1
