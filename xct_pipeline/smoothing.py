@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 
 Array = npt.NDArray[Any]
 Region = tuple[slice, ...]
@@ -79,7 +79,7 @@ def _room(block: Array, core: Region | None) -> tuple[tuple[int, int, int], Arra
     return (z.start, y.start, x.start), np.empty([part.stop - part.start for part in core], np.float32)
 
 
-@njit(inline="always")
+@njit(inner=True)
 def _even_sum(rows: Array, at: int, column: int, taps: Array, out: Array) -> None:
     """Filter rows (n, columns, x) along their first axis around row `at`, with weights that are even about it.
 
@@ -91,7 +91,7 @@ def _even_sum(rows: Array, at: int, column: int, taps: Array, out: Array) -> Non
         _add_even(rows[max(at - k, 0), column], rows[min(at + k, last), column], taps[k], out)
 
 
-@njit(inline="always")
+@njit(inner=True)
 def _odd_sum(rows: Array, at: int, column: int, taps: Array, out: Array) -> None:
     """Filter as `_even_sum` does, with weights of opposite sign on the two sides."""
     last = rows.shape[0] - 1
@@ -140,7 +140,7 @@ def take_bend_off(
         sharp[x] = value - bent if abs(bent) >= least_bend else value
 
 
-@njit(inline="always")
+@njit(inner=True)
 def _pad(row: Array, reach: int) -> None:
     """Repeat the first and last value of what stands between two margins."""
     stop = len(row) - reach
@@ -149,7 +149,7 @@ def _pad(row: Array, reach: int) -> None:
         row[stop + k] = row[stop - 1]
 
 
-@njit(inline="always")
+@njit(inner=True)
 def _even_row(padded: Array, first: int, taps: Array, out: Array) -> None:
     """Filter a row that stands between margins as `_even_sum` does its rows, from its value `first` on."""
     middle, n = first + len(taps) - 1, out.shape[0]
@@ -158,7 +158,7 @@ def _even_row(padded: Array, first: int, taps: Array, out: Array) -> None:
         _add_even(padded[middle - k : middle - k + n], padded[middle + k : middle + k + n], taps[k], out)
 
 
-@njit(inline="always")
+@njit(inner=True)
 def _odd_row(padded: Array, first: int, taps: Array, out: Array) -> None:
     middle, n = first + len(taps) - 1, out.shape[0]
     out[:] = np.float32(0)
@@ -169,15 +169,15 @@ def _odd_row(padded: Array, first: int, taps: Array, out: Array) -> None:
 @njit
 def _smooth(block: Array, bell: Array, first: tuple[int, int, int], smooth: Array) -> None:
     ny, nx = block.shape[1:]
-    reach = len(bell) - 1
+    reach, only = len(bell) - 1, np.int64(0)
     rows = range(max(0, first[1] - reach), min(ny, first[1] + smooth.shape[1] + reach))
-    plane = np.empty((ny, 1, nx), np.float32)
-    padded = np.empty(nx + 2 * reach, np.float32)
+    plane = empty((ny, 1, nx), np.float32)
+    padded = empty(nx + 2 * reach, np.float32)
     for z in range(smooth.shape[0]):
         for y in rows:
             _even_sum(block, first[0] + z, y, bell, plane[y, 0])
         for y in range(smooth.shape[1]):
-            _even_sum(plane, first[1] + y, 0, bell, padded[reach : reach + nx])
+            _even_sum(plane, first[1] + y, only, bell, padded[reach : reach + nx])
             _pad(padded, reach)
             _even_row(padded, first[2], bell, smooth[z, y])
 
@@ -185,27 +185,27 @@ def _smooth(block: Array, bell: Array, first: tuple[int, int, int], smooth: Arra
 @njit
 def _gradient(block: Array, bell: Array, slope: Array, first: tuple[int, int, int], gradient: Array) -> None:
     ny, nx = block.shape[1:]
-    reach = len(bell) - 1
+    reach, only = len(bell) - 1, np.int64(0)
     rows = range(max(0, first[1] - reach), min(ny, first[1] + gradient.shape[1] + reach))
-    plane, plane_z = np.empty((ny, 1, nx), np.float32), np.empty((ny, 1, nx), np.float32)
-    padded = np.empty(nx + 2 * reach, np.float32)
+    plane, plane_z = empty((ny, 1, nx), np.float32), empty((ny, 1, nx), np.float32)
+    padded = empty(nx + 2 * reach, np.float32)
     inner = padded[reach : reach + nx]
-    along = np.empty(gradient.shape[2], np.float32)
+    along = empty(gradient.shape[2], np.float32)
     for z in range(gradient.shape[0]):
         for y in rows:
             _even_sum(block, first[0] + z, y, bell, plane[y, 0])
             _odd_sum(block, first[0] + z, y, slope, plane_z[y, 0])
         for y in range(gradient.shape[1]):
             total = gradient[z, y]
-            _even_sum(plane, first[1] + y, 0, bell, inner)
+            _even_sum(plane, first[1] + y, only, bell, inner)
             _pad(padded, reach)
             _odd_row(padded, first[2], slope, along)
             _square(along, total)
-            _odd_sum(plane, first[1] + y, 0, slope, inner)
+            _odd_sum(plane, first[1] + y, only, slope, inner)
             _pad(padded, reach)
             _even_row(padded, first[2], bell, along)
             _add_square(along, total)
-            _even_sum(plane_z, first[1] + y, 0, bell, inner)
+            _even_sum(plane_z, first[1] + y, only, bell, inner)
             _pad(padded, reach)
             _even_row(padded, first[2], bell, along)
             _add_square(along, total)

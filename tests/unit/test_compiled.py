@@ -71,6 +71,37 @@ print(median[0, 1], lines.min(), count, len(Names.names) > 0, *{n for n in Names
 """
 
 
+ONCE = """
+import logging, sys
+from collections import defaultdict
+from pathlib import Path
+
+from numba.core.event import Listener, register
+
+met = defaultdict(set)
+
+class Signatures(Listener):
+    def on_start(self, event):
+        kernel = event.data["dispatcher"].py_func
+        of = (kernel.__module__, kernel.__qualname__, kernel.__closure__ and kernel.__closure__[0].cell_contents)
+        met[of].add(str(event.data["args"]))
+    def on_end(self, event):
+        pass
+
+register("numba:compile", Signatures())
+from xct_pipeline import pipeline
+from xct_pipeline.config.file import load_config
+from xct_pipeline.demo import simulate_folder
+from xct_pipeline.engine.resources import resources
+
+config = load_config(simulate_folder(Path(sys.argv[1]), scans=2, columns=64, rows=40))
+pipeline.run(pipeline.plan(config, resources(2, None)))
+ours = {of: args for of, args in met.items() if of[0].startswith("xct_pipeline")}
+print(len(ours), len(met) - len(ours), [of for of, args in ours.items() if len(args) > 1])
+print(sorted({of[1] for of in met} & {"ol_np_empty.<locals>.impl", "ol_np_zeros.<locals>.impl"}))
+"""
+
+
 def in_a_process(folder: Path, before: str = "") -> tuple[str, str]:
     module = folder / "kernels.py"
     module.write_text(MODULE.format(before=before))
@@ -98,6 +129,77 @@ def test_no_kernel_compiles_the_words_of_an_error_message(tmp_path: Path) -> Non
     command, where = [sys.executable, "-c", LEAN], {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=where)
     assert ended.stdout.split() == ["1.0", "1.0", "1", "True"], ended.stderr
+
+
+@pytest.mark.slow
+def test_a_first_run_compiles_every_kernel_once(tmp_path: Path) -> None:
+    """One kernel for each layout, dtype or constant that it is called with would double what a first run waits for."""
+    command, where = [sys.executable, "-c", ONCE, tmp_path / "run"], {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=900, env=where)
+    assert ended.returncode == 0, ended.stderr
+    counts, allocations = ended.stdout.splitlines()[-2:]
+    kernels, helpers, several = counts.split(" ", 2)
+    assert several == "[]"
+    assert 60 < int(kernels) <= 90
+    assert int(helpers) <= 15
+    assert allocations == "[]"
+
+
+ALLOCATES = """
+import numpy as np
+from xct_pipeline.compiled import empty, njit, zeros
+
+@njit(cache=False)
+def fill(n, kind):
+    line, plane = empty(n, np.int32), empty((2, n), kind.dtype)
+    block = zeros((n, 2, np.uint8(3)), np.float64)
+    for k in range(n):
+        line[k], plane[0, k], plane[1, k] = k, k, 2 * k
+    return line, plane, block
+
+line, plane, block = fill(5, np.ones(1, np.float32))
+print(line.dtype, line.tolist(), plane.dtype, plane[1].tolist(), block.dtype, block.shape, block.any())
+print(empty(3, np.int8).shape, zeros((2, 2), np.int8).sum())
+"""
+
+
+def test_arrays_made_inside_of_a_kernel() -> None:
+    ended = subprocess.run([sys.executable, "-c", ALLOCATES], capture_output=True, text=True, timeout=120, check=True)
+    inside, outside = ended.stdout.splitlines()
+    assert inside == "int32 [0, 1, 2, 3, 4] float32 [0.0, 2.0, 4.0, 6.0, 8.0] float64 (5, 2, 3) False"
+    assert outside == "(3,) 0"
+
+
+SIGNED = """
+import sys
+import numpy as np
+from xct_pipeline.compiled import njit
+
+@njit(cache=False, inner=True)
+def twice(x):
+    return 2 * x
+
+@njit(cache=False, signature="(f4[:, :], i8)")
+def total(values, n):
+    found = 0.0
+    for row in values:
+        for x in row[:n]:
+            found += twice(x)
+    return found
+
+values = np.ones((4, 6), np.float32)
+print(total(values, 6), total(values[:, ::2], 3), len(total.signatures))
+for call in (lambda: total(values.astype(np.float64), 6), lambda: twice(2.0)):  # the second would crash
+    try:
+        call()
+    except TypeError:
+        print("refused")
+"""
+
+
+def test_a_signature_is_the_only_one_compiled() -> None:
+    ended = subprocess.run([sys.executable, "-c", SIGNED], capture_output=True, text=True, timeout=120, check=True)
+    assert ended.stdout.split() == ["48.0", "24.0", "1", "refused", "refused"]
 
 
 def test_declaring_a_kernel_loads_no_compiler() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cache
 from typing import Any
@@ -30,6 +31,20 @@ _SPELLINGS = {
 _ANGLES = {"degree", "radian", "milliradian", "microradian", "arcminute", "arcsecond", "turn"}
 # Lengths to pint that say nothing of the size of a detector's pixel.
 _NO_LENGTHS = {"px", "pix", "pixel", "pixels", "dot", "dots", "pt", "point", "points", "voxel", "voxels"}
+# What nearly all files say, as pint has it: to load its registry takes longer than to read what a file states.
+_COMMON = {
+    "radian": {
+        **dict.fromkeys(("deg", "degree", "degrees"), math.pi / 180),
+        **dict.fromkeys(("rad", "radian", "radians"), 1.0),
+    },
+    "micrometer": {
+        "m": 1e6,
+        "mm": 1e3,
+        **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer"), 1.0),
+        "nm": 1e-3,
+    },
+    "keV": {"keV": 1.0, "eV": 1e-3},
+}
 _EXAMPLES = {"radian": "'deg' or 'rad'", "micrometer": "'m', 'mm' or 'um'", "keV": "'eV' or 'keV'"}
 # names with small powers, multiplied or divided: pint would compute whatever else a file says, 9**9**9 for days
 _NAME = r"[^\W\d_][^\W\d]{0,29}(?:(?:\^|\*\*)-?[1-9])?"
@@ -68,6 +83,8 @@ def unit_factor(unit: str, to: str) -> float:
     if to == "micrometer":
         text = re.sub(r"\s*(/|per)\s*(px|pix|pixels?|voxels?)$", "", text, flags=re.IGNORECASE)
     text = _SPELLINGS.get(text.lower(), text)
+    if text in _COMMON[to]:
+        return _COMMON[to][text]
     if not _GRAMMAR.fullmatch(text):
         raise ScanError(f"unit {unit[:40]!r} is not known here; write {_EXAMPLES[to]}")
     if text.lower() in _NO_LENGTHS:

@@ -16,15 +16,22 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numba
+from numba import types
+from numba.core import cgutils, imputils
 from numba.core.caching import FunctionCache
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.event import Event, Listener, register
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+from numba.np import arrayobj
 
 if TYPE_CHECKING:
     from xct_pipeline.compiled import Watch
 
 log = logging.getLogger("xct")
 HINT = "every run compiles them again; set NUMBA_CACHE_DIR to a folder that can be written"
+lock = global_compiler_lock
 _state: dict[str, Any] = {"unkept": None, "told": False}
 
 
@@ -51,15 +58,63 @@ class _KeptWhereItCan(FunctionCache):
             _cannot_keep(error)
 
 
-def dispatcher(function: Callable[..., Any], cache: bool, options: dict[str, Any]) -> Any:
-    """Return what compiles a function for the types that it is called with; the function where numba is disabled."""
+def dispatcher(function: Callable[..., Any], cache: bool, options: dict[str, Any], signature: str | None = None) -> Any:
+    """Return what compiles a function for the types that it is called with; the function where numba is disabled.
+
+    Where a signature is given it is compiled for that alone.
+    """
     made = numba.njit(**options)(function)
     if cache and isinstance(made, Dispatcher):  # not where NUMBA_DISABLE_JIT is set
         try:
             setattr(made, "_cache", _KeptWhereItCan(function))  # noqa: B010  (as enable_caching does)
         except (RuntimeError, OSError) as error:  # no locator: told once a kernel is compiled, not when it is declared
             _state["unkept"] = _state["unkept"] or str(error)
+    if signature is not None and isinstance(made, Dispatcher):
+        made.compile(signature)
+        made.disable_compile()
     return made
+
+
+def allocation(name: str) -> Any:
+    """Return numba's type of what allocates arrays within kernels: ``empty`` or ``zeros``."""
+    return cpu_target.typing_context.resolve_value_type(_ALLOCATIONS[name])
+
+
+def _array_type(shape: Any, dtype: Any) -> Any:
+    """Return the type of an array of this type of shape and dtype."""
+    scalar = dtype.dtype if isinstance(dtype, types.DType) else dtype.instance_type
+    return types.Array(scalar, len(shape) if isinstance(shape, types.BaseTuple) else 1, "C")
+
+
+def _allocate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Emit the allocation of an array, as numba does for functions of numpy that return one."""
+    shape, kind = arguments[0], signature.args[0]
+    count = len(kind) if isinstance(kind, types.BaseTuple) else 0
+    given: Any = [(builder.extract_value(shape, k), kind[k]) for k in range(count)] or [(shape, kind)]
+    lengths = [context.cast(builder, length, its, types.intp) for length, its in given]
+    return arrayobj._empty_nd_impl(context, builder, signature.return_type, lengths)
+
+
+@intrinsic
+def _empty(_context: Any, shape: Any, dtype: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        made = _allocate(context, builder, signature, arguments)
+        return imputils.impl_ret_new_ref(context, builder, signature.return_type, made._getvalue())
+
+    return _array_type(shape, dtype)(shape, dtype), emit
+
+
+@intrinsic
+def _zeros(_context: Any, shape: Any, dtype: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        made = _allocate(context, builder, signature, arguments)
+        cgutils.memset(builder, made.data, builder.mul(made.itemsize, made.nitems), 0)
+        return imputils.impl_ret_new_ref(context, builder, signature.return_type, made._getvalue())
+
+    return _array_type(shape, dtype)(shape, dtype), emit
+
+
+_ALLOCATIONS = {"empty": _empty, "zeros": _zeros}
 
 
 def listen(watches: Sequence[Watch]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.correction.running_median import running_median
 from xct_pipeline.device import array_namespace, to_host
 
@@ -116,12 +116,12 @@ def _block_medians(p: Singles) -> Singles:
     return smooth
 
 
-@njit(error_model="numpy")
+@njit
 def _median_of_neighbours(p, out):  # type: ignore[no-untyped-def]
     """Median of each value and its neighbours along the first and last axis, NaN left out, edges repeated."""
     n_angles, n_rows, n_columns = p.shape
     inf = np.float32(np.inf)
-    known = np.empty((3, n_columns + 2), np.float32)  # inf stands for NaN
+    known = empty((3, n_columns + 2), np.float32)  # inf stands for NaN
     for a in range(n_angles):
         for r in range(n_rows):
             for tap in range(3):

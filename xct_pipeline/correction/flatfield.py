@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.correction.lost import fill_lines, fill_plain, fill_row
 from xct_pipeline.device import array_namespace, is_cupy
 
@@ -284,22 +284,24 @@ def _modes(modes: Modes | None, counts: Any) -> tuple[Any, npt.NDArray[np.float3
     return images, amounts, bands
 
 
-@njit(error_model="numpy")
+@njit
 def _normalise(  # type: ignore[no-untyped-def]
     counts, dark, flats, index, weight, scale, limit, floor, images, amounts, bands, out
 ):
     """Fill `out`; return (clipped, saturated, zero, non-finite). Per row: four vector loops in L1."""
     n_angles, n_rows, n_columns = counts.shape
-    tally = np.zeros(4, np.int64)
-    value = np.empty(n_columns, np.float32)
+    tally = zeros(4, np.int64)
+    value = empty(n_columns, np.float32)
     bits = value.view(np.int32)
-    exponent = np.empty(n_columns, np.float32)
+    exponent = empty(n_columns, np.float32)
     nothing = np.float32(np.nan)
     inf = np.float32(np.inf)
     offset = np.float32(OFFSET)
-    lost = np.zeros((n_angles, n_rows), np.bool_)
+    lost = zeros((n_angles, n_rows), np.bool_)
     ramp = np.float32(1.0 / max(n_columns - 1, 1))
-    change = np.ones(n_columns, np.float32)  # of the flat, by its modes
+    change = empty(n_columns, np.float32)  # of the flat, by its modes
+    for x in range(n_columns):
+        change[x] = np.float32(1.0)
     for a in range(n_angles):
         w = weight[a]
         first, second = index[a], min(index[a] + 1, flats.shape[0] - 1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array, is_cupy, ndimage_of
 
 GROUP = 64  # lines handled together: four AVX-512 vectors, so every compare-exchange is a vector operation
@@ -78,10 +78,10 @@ def _slide(lines: Array, positions: Array, size: int, result: Array) -> None:
     """Slide one sorted window per line along the first axis of `lines`."""
     count, total = lines.shape
     # One slot more than the window: it stays infinite, the neighbour of the last value.
-    window = np.empty((size + 1, GROUP), lines.dtype)
-    old = np.zeros(GROUP, lines.dtype)
-    new = np.zeros(GROUP, lines.dtype)
-    below = np.zeros(GROUP, lines.dtype)
+    window = empty((size + 1, GROUP), lines.dtype)
+    old = zeros(GROUP, lines.dtype)
+    new = zeros(GROUP, lines.dtype)
+    below = zeros(GROUP, lines.dtype)
     for start in range(0, total, GROUP):
         width = min(GROUP, total - start)
         window[:] = np.inf

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, array_namespace, is_cupy, ndimage_of, to_host
 
 Plane = Literal["projection", "sinogram"]
@@ -176,10 +176,10 @@ def _replace_3x3(
 ) -> None:
     """Selective 3 x 3 median in the last two axes of `block`, from line `first`; counts (first axis, second axis)."""
     planes, lines, width = block.shape
-    rows = np.empty((3, width), np.float32)
-    low = np.empty(width + 2, np.float32)
-    mid = np.empty(width + 2, np.float32)
-    high = np.empty(width + 2, np.float32)
+    rows = empty((3, width), np.float32)
+    low = empty(width + 2, np.float32)
+    mid = empty(width + 2, np.float32)
+    high = empty(width + 2, np.float32)
     for plane in range(planes):
         for line in range(corrected.shape[1]):
             for tap in range(3):
@@ -192,7 +192,7 @@ def _replace_3x3(
             )
 
 
-@njit
+@njit(inner=True)
 def _sort_triples(rows: Array, low: Array, mid: Array, high: Array) -> None:
     """Sort the three values above each other in every column; the edges are repeated once."""
     width = rows.shape[1]
@@ -209,7 +209,7 @@ def _sort_triples(rows: Array, low: Array, mid: Array, high: Array) -> None:
         part[width + 1] = part[width]
 
 
-@njit
+@njit(inner=True)
 def _select(
     values: Array,
     low: Array,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, cuda_kernel, is_cupy
 
 GROUP = 16
@@ -74,7 +74,7 @@ def _clip_range(first: int, last: int, low: float, high: float, step: float) -> 
 # fixed length without a remainder, which is what makes it as fast as C.
 
 
-@njit(fastmath=True)
+@njit(inner=True, fastmath=True)
 def _weigh(
     first: int,
     n: int,
@@ -110,7 +110,7 @@ def _weigh(
                 weight[axis, len(taps) - 1, i] = 0
 
 
-@njit(fastmath=True)
+@njit(inner=True, fastmath=True)
 def _scatter(
     samples: Array, n: int, offset: Array, weight: Array, row: Array, tile: Array, taps: tuple[int, ...]
 ) -> None:
@@ -130,7 +130,7 @@ def _scatter(
             place += stride
 
 
-@njit
+@njit(inner=True)
 def _flush(tile: Array, first_row: int, first_column: int, strip: Array, taps: tuple[int, ...]) -> None:
     """Add the tile to the strip, columns modulo the grid, with the sign (-1)**(u + v)."""
     rows, n_grid, _ = strip.shape
@@ -165,10 +165,10 @@ def grid_strip(
     rows, n_grid, _ = strip.shape
     width = len(taps)
     half = n_frequencies // 2
-    row = np.empty(width * GROUP, np.float32)
-    offset = np.empty(n_frequencies, np.int64)
-    frac = np.empty((2, n_frequencies), np.float32)
-    weight = np.empty((2, width, n_frequencies), np.float32)
+    row = empty(width * GROUP, np.float32)
+    offset = empty(n_frequencies, np.int64)
+    frac = empty((2, n_frequencies), np.float32)
+    weight = empty((2, width, n_frequencies), np.float32)
     strip[:] = 0
     for wrap in range(-1, 2):
         # Samples within half a kernel of the strip; those near the grid's edge also reach the other edge.
@@ -180,7 +180,7 @@ def grid_strip(
         for left in range(-(n_grid // 2), n_grid // 2, STRIP):
             right = min(left + STRIP, n_grid // 2)
             base = ((width + 1 - width // 2 - low) * (STRIP + width + 2) + 1 - left) * GROUP
-            empty = True
+            untouched = True
             for a in range(n_angles):
                 dx, dy = steps[a]
                 # Half the extents of the tile, seen across the line: most lines miss most tiles.
@@ -192,12 +192,12 @@ def grid_strip(
                 n = last - first + 1
                 if n <= 0:
                     continue
-                if empty:
+                if untouched:
                     tile[:] = 0
-                    empty = False
+                    untouched = False
                 _weigh(first, n, (dx, dy), base, coefficients, offset, frac, weight, taps)
                 _scatter(samples[a, first + half : last + half + 1], n, offset, weight, row, tile, taps)
-            if not empty:
+            if not untouched:
                 _flush(tile, first_row, left - width // 2, strip, taps)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array
 from xct_pipeline.reconstruction.gridding import GROUP
 
@@ -12,11 +12,11 @@ COLUMNS = 16
 """Image columns transformed together: their cache lines are whole."""
 
 
-@njit
+@njit(signature="(f4[:, :, :], i8)")  # of a group of rows, or of all
 def mean_edges(sinograms: Array, n: int) -> Array:
     """Mean projection (side, row, n) float64 from either edge inward, summed in the order of the angles."""
     n_angles, n_rows, n_columns = sinograms.shape
-    out = np.zeros((2, n_rows, n))
+    out = zeros((2, n_rows, n), np.float64)
     for a in range(n_angles):
         for s in range(n_rows):
             for c in range(n):
@@ -26,7 +26,7 @@ def mean_edges(sinograms: Array, n: int) -> Array:
     return mean
 
 
-@njit
+@njit(signature="(f4[:, :, :], f4[:, :, ::1], i8, f4[:, :, ::1])")
 def pack(sinograms: Array, extension: Array, n_edge: int, out: Array) -> bool:
     """Interleave rows as (angle, column, 16) and pad; returns False where a value is not finite."""
     n_angles, n_rows, n_columns = sinograms.shape
@@ -61,7 +61,7 @@ def multiply(spectrum: Array, response: Array, shift: Array, weights: Array, out
     n_angles, padded, _ = spectrum.shape
     half = padded // 2
     # exp(i m t) as a product of two short tables: a sine for each m would cost as much as the FFT.
-    fine = np.empty(64, np.complex128)
+    fine = empty(64, np.complex128)
     for a in range(n_angles):
         turn = 2.0 * np.pi * shift[a] / padded
         for j in range(64):
@@ -99,7 +99,7 @@ def unpack(image: Array, first_row: int, deapodise: Array, first_column: int, ou
     """Crop the rows, divide by the kernel's transform and write the slices."""
     _, size, _ = out.shape
     n = min(COLUMNS, size - first_column)
-    factor = np.empty(COLUMNS, np.float32)
+    factor = empty(COLUMNS, np.float32)
     for y in range(size):
         line = image[first_row + y]
         for c in range(n):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, array_namespace
 
 SUPPORT = {"linear": 2, "cubic": 4, "quintic": 6}
@@ -115,9 +115,12 @@ def filter_separable(block: Array, taps: NDArray[np.float64], indices: Sequence[
         return filter_plain(block, taps, indices)
     h = taps.astype(np.float32)
     source = np.ascontiguousarray(block, dtype=np.float32)
-    filtered = _filter_z(source, indices[0], h)
-    filtered = _filter_y(filtered, indices[1], h)
-    return _filter_x(filtered, indices[2], h)
+    nz, ny = (len(index) - 2 * (len(taps) - 1) for index in indices[:2])
+    rows = np.empty((1, nz, *source.shape[1:]), np.float32)
+    _filter_lines(source[None], indices[0], h, rows)
+    filtered = np.empty((nz, ny, 1, source.shape[2]), np.float32)
+    _filter_lines(rows[0, :, :, None], indices[1], h, filtered)
+    return _filter_x(filtered[:, :, 0], indices[2], h)
 
 
 def filter_plain(block: Array, taps: NDArray[np.float64], indices: Sequence[NDArray[np.int64]]) -> Any:
@@ -140,48 +143,32 @@ def filter_plain(block: Array, taps: NDArray[np.float64], indices: Sequence[NDAr
 
 
 @njit
-def _filter_rows(rows: Array, index: Array, taps: Array, out: Array) -> None:
-    """Filter along the first axis of `rows` (n, x); the loop over x is the vector."""
+def _filter_lines(block: Array, index: Array, taps: Array, out: Array) -> None:
+    """Filter (a, n, b, x) along its second axis; the loop over x is the vector."""
     k_max = taps.size - 1
-    nx = rows.shape[1]
-    for i in range(out.shape[0]):
-        target = out[i]
-        low, high = rows[index[i]], rows[index[i + 2 * k_max]]
-        for x in range(nx):
-            target[x] = taps[k_max] * (low[x] + high[x])
-        for k in range(k_max - 1, 0, -1):
-            low, high = rows[index[i + k_max - k]], rows[index[i + k_max + k]]
-            for x in range(nx):
-                target[x] += taps[k] * (low[x] + high[x])
-        low = rows[index[i + k_max]]
-        for x in range(nx):
-            target[x] += taps[0] * low[x]
-
-
-@njit
-def _filter_z(block: Array, index: Array, taps: Array) -> Any:
-    nz = index.size - 2 * (taps.size - 1)
-    out = np.empty((nz, block.shape[1], block.shape[2]), np.float32)
-    for y in range(block.shape[1]):
-        _filter_rows(block[:, y], index, taps, out[:, y])
-    return out
-
-
-@njit
-def _filter_y(block: Array, index: Array, taps: Array) -> Any:
-    ny = index.size - 2 * (taps.size - 1)
-    out = np.empty((block.shape[0], ny, block.shape[2]), np.float32)
-    for z in range(block.shape[0]):
-        _filter_rows(block[z], index, taps, out[z])
-    return out
+    for a in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            for b in range(out.shape[2]):
+                target = out[a, i, b]
+                nx = target.shape[0]
+                low, high = block[a, index[i], b], block[a, index[i + 2 * k_max], b]
+                for x in range(nx):
+                    target[x] = taps[k_max] * (low[x] + high[x])
+                for k in range(k_max - 1, 0, -1):
+                    low, high = block[a, index[i + k_max - k], b], block[a, index[i + k_max + k], b]
+                    for x in range(nx):
+                        target[x] += taps[k] * (low[x] + high[x])
+                low = block[a, index[i + k_max], b]
+                for x in range(nx):
+                    target[x] += taps[0] * low[x]
 
 
 @njit
 def _filter_x(block: Array, index: Array, taps: Array) -> Any:
     k_max = taps.size - 1
     nx = index.size - 2 * k_max
-    out = np.empty((block.shape[0], block.shape[1], nx), np.float32)
-    row = np.empty(index.size, np.float32)
+    out = empty((block.shape[0], block.shape[1], nx), np.float32)
+    row = empty(index.size, np.float32)
     for z in range(block.shape[0]):
         for y in range(block.shape[1]):
             for i in range(index.size):

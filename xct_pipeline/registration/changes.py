@@ -15,7 +15,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import njit, zeros
 from xct_pipeline.device import Array
 
 Changes = NDArray[np.float32]
@@ -46,7 +46,7 @@ def sum_flat(reference: Array, residual: Array, flat: float) -> Any:
     float64 (cells along z, y, x, 6): of the weight, the residual r, the mean of both volumes s, r s, s^2 and r^2.
     """
     nz, ny, nx = residual.shape
-    out = np.zeros(((nz - 1) // CELL + 1, (ny - 1) // CELL + 1, (nx - 1) // CELL + 1, _SUMS))
+    out = zeros(((nz - 1) // CELL + 1, (ny - 1) // CELL + 1, (nx - 1) // CELL + 1, _SUMS), np.float64)
     inverse = 0.25 / (flat * flat)  # the differences below span two voxels
     for z in range(nz):
         for y in range(1, ny - 1):

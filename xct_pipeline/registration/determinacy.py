@@ -16,7 +16,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array
 from xct_pipeline.registration import parameters
 from xct_pipeline.registration.levels import Estimate, PreparedLevel, aligned_slab, moving_slab, reference_slab
@@ -149,7 +149,7 @@ def _shared_in_slab(p: PreparedLevel, s: Estimate, slab: tuple[int, int]) -> tup
     return own, common
 
 
-@njit
+@njit(inner=True)
 def _slope(volume: Array, z: int, y: int, x: int, axis: int) -> float:
     """Return the derivative along an axis, right to the sixth order: a shorter one gives a round edge corners."""
     a, b, c = (1 if axis == 0 else 0), (1 if axis == 1 else 0), (1 if axis == 2 else 0)
@@ -159,7 +159,7 @@ def _slope(volume: Array, z: int, y: int, x: int, axis: int) -> float:
     return (45.0 * near - 9.0 * far + last) / 60.0
 
 
-@njit
+@njit(inner=True)
 def _derivatives(gz: float, gy: float, gx: float, uz: float, uy: float, ux: float, out: Array) -> None:
     """Fill the derivatives by the parameters of a motion, from the gradient and the place about the middle."""
     if out.size == 12:
@@ -187,7 +187,8 @@ def _sum_blocks(
 ) -> None:
     _, ny, nx = fixed.shape
     size = out.shape[4]
-    one, other = np.empty(size), np.empty(size)
+    one, other = empty(size, np.float64), empty(size, np.float64)
+    first, second, third = np.int64(0), np.int64(1), np.int64(2)  # no constants, for each of which it were compiled
     for z in range(low, high):
         for y in range(margin, ny - margin):
             for x in range(margin, nx - margin):
@@ -197,8 +198,8 @@ def _sum_blocks(
                 if not abs(r) < cut:
                     continue
                 place = z + z0 - center[0], y - center[1], x - center[2]
-                a = _slope(fixed, z, y, x, 0), _slope(fixed, z, y, x, 1), _slope(fixed, z, y, x, 2)
-                b = _slope(moved, z, y, x, 0), _slope(moved, z, y, x, 1), _slope(moved, z, y, x, 2)
+                a = _slope(fixed, z, y, x, first), _slope(fixed, z, y, x, second), _slope(fixed, z, y, x, third)
+                b = _slope(moved, z, y, x, first), _slope(moved, z, y, x, second), _slope(moved, z, y, x, third)
                 if np.isnan(a[0] + a[1] + a[2] + b[0] + b[1] + b[2]):
                     continue
                 t = 1.0 - (r / cut) * (r / cut)

@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.bspline import filter_separable, gaussian_taps, knot_taps, mirror
@@ -221,8 +221,8 @@ def _sample(coefficients: Array, transform: Array, low: Array, out: Array, known
 
 @njit
 def _normal_matrix(fixed: Array, node: Array, half: int, n: int) -> Any:
-    hessian = np.zeros((n, n))
-    j = np.empty(12)
+    hessian = zeros((n, n), np.float64)
+    j = empty(12, np.float64)
     for z in range(node[0] - half, node[0] + half):
         for y in range(node[1] - half, node[1] + half):
             for x in range(node[2] - half, node[2] + half):
@@ -276,14 +276,14 @@ def _refine(
     if np.linalg.eigvalsh(normal)[0] < 1e-6:
         return 1, 0, nan, nan
     inverse = np.linalg.inv(normal)
-    values, known = np.empty(patch.shape, np.float32), np.empty(patch.shape, np.bool_)
+    values, known = empty(patch.shape, np.float32), empty(patch.shape, np.bool_)
     low = (node - half).astype(np.float64)
     middle = node - 0.5
-    j = np.empty(12)
-    right = np.empty(n)
+    j = empty(12, np.float64)
+    right = empty(n, np.float64)
     correlation, residual = nan, nan
     for iteration in range(1, max_iterations + 1):
-        whole = np.empty((3, 4))
+        whole = empty((3, 4), np.float64)
         for a in range(3):
             for b in range(4):
                 whole[a, b] = base[a, 0] * warp[0, b] + base[a, 1] * warp[1, b] + base[a, 2] * warp[2, b]

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array
 from xct_pipeline.registration.changes import Changes, expect_along_row
 
@@ -113,7 +113,7 @@ def accumulate(
     return out
 
 
-@njit
+@njit(inner=True)
 def sample_row(
     moving: Array, transform: Array, pz: float, py: float, used: Array, first: int, size: int, margin: int, out: Array
 ) -> None:
@@ -194,11 +194,11 @@ def _accumulate(
     out: Array,
 ) -> None:
     nz, ny, nx = mask.shape
-    values = np.empty(nx, np.float32)
-    used = np.empty(nx, np.bool_)
+    values = empty(nx, np.float32)
+    used = empty(nx, np.bool_)
     # over a row: w g_a g_b x^k (18 sums), w g_a r x^k (6)
-    row = np.empty(24)
-    change, cells = np.zeros((2, nx), np.float32), np.empty((2, expected.shape[3]), np.float32)
+    row = empty(24, np.float64)
+    change, cells = zeros((2, nx), np.float32), empty((2, expected.shape[3]), np.float32)
     inverse_cut = 0.0 if np.isinf(cut) else 1.0 / (cut * cut)
     base = PARAMETERS * PARAMETERS + PARAMETERS
     for z in range(nz):
@@ -279,7 +279,7 @@ def _add_sample(row: Array, w: float, gz: float, gy: float, gx: float, r: float,
     row[23] += wx * r * u
 
 
-@njit
+@njit(inner=True)
 def _add_row(sums: Array, row: Array, uz: float, uy: float) -> None:
     """Expand a row's sums: along it z and y are constant, so x appears as powers only."""
     scale = (uz, uy, 1.0, 1.0)
@@ -314,14 +314,14 @@ def residual_slab(
     Only on every `every`-th plane, NaN on the others.
     """
     nz, ny, nx = reference.shape
-    out, nan = np.empty((nz, ny, nx), np.float32), np.float32(np.nan)
-    values = np.empty(nx, np.float32)
-    used = np.empty(nx, np.bool_)
+    out, nan = empty((nz, ny, nx), np.float32), np.float32(np.nan)
+    values = empty(nx, np.float32)
+    used = empty(nx, np.bool_)
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
                 used[x] = z % every == 0
-            sample_row(moving, transform, float(z + z_start), float(y), used, first, size, 1, values)
+            sample_row(moving, transform, float(z + z_start), float(y), used, first, size, np.int64(1), values)
             for x in range(nx):
                 out[z, y, x] = reference[z, y, x] - gain * values[x] - offset if used[x] else nan
     return out

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array
 from xct_pipeline.registration import parameters as prm
 from xct_pipeline.registration.changes import expect_along_row
@@ -129,10 +129,10 @@ def _sum_scores(
 ) -> None:
     """Sum ``w J r`` (12 affine parameters, as `normal_equations.accumulate`) in cells."""
     nz, ny, nx = mask.shape
-    values, used = np.empty(nx, np.float32), np.empty(nx, np.bool_)
-    change, cells = np.zeros((2, nx), np.float32), np.empty((2, expected.shape[3]), np.float32)
+    values, used = empty(nx, np.float32), empty(nx, np.bool_)
+    change, cells = zeros((2, nx), np.float32), empty((2, expected.shape[3]), np.float32)
     low = max(margin, 1)
-    place = np.empty(4)
+    place = empty(4, np.float64)
     place[3] = 1.0
     for z in range(nz):
         place[0] = z + z_start - center[0]

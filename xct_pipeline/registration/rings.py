@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array
 
 Profile = NDArray[np.float32]
@@ -74,7 +74,7 @@ def sum_azimuth(volume: Array, mask: Array, axis_y: float, axis_x: float, sector
     float64 (sectors, planes, radii, 3): sums of the value by the knots' weights, and the diagonal and the next to it of
     the normal equations. A voxel belongs to one sector.
     """
-    out = np.zeros((sectors, volume.shape[0], radii, 3))
+    out = zeros((sectors, volume.shape[0], radii, 3), np.float64)
     for z in range(volume.shape[0]):
         for y in range(volume.shape[1]):
             for x in range(volume.shape[2]):
@@ -145,7 +145,7 @@ def project(
     the block of theta where they have any size.
     """
     sectors, rows, radii = one.shape
-    column, total = np.empty(8), np.zeros(8)
+    column, total = empty(8, np.float64), zeros(8, np.float64)
     residual, weights = samples[0], samples[1]
     slope_z, slope_y, slope_x, value = samples[2], samples[3], samples[4], samples[5]
     for z in range(residual.shape[0]):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, array_namespace, is_cupy, ndimage_of
 from xct_pipeline.registration.bspline import (
     PREFILTER_RADIUS,
@@ -351,7 +351,7 @@ def _interpolator(n_taps: int) -> Any:
     def interpolate(
         coefficients: Array, gone: Array, transform: Array, corner: Array, first: Array, size: Array, out: Array
     ) -> None:
-        wz, wy, wx = np.empty(n_taps, np.float32), np.empty(n_taps, np.float32), np.empty(n_taps, np.float32)
+        wz, wy, wx = empty(n_taps, np.float32), empty(n_taps, np.float32), empty(n_taps, np.float32)
         nz, ny, nx = out.shape
         nan = np.float32(np.nan)
         top_z, top_y, top_x = size[0] - 1 + _EDGE, size[1] - 1 + _EDGE, size[2] - 1 + _EDGE

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.denoise import FILL_SIGMA, fill_missing, gaussian
 from xct_pipeline.smoothing import gaussian_reach
@@ -336,9 +336,9 @@ def _vote(
 ) -> None:
     """Let all trees vote, many voxels in step: their ways down a tree are independent, so none waits for another."""
     count, n = columns.shape
-    rows = np.empty((GROUP, count), np.float32)
-    node = np.empty(GROUP, np.uint32)  # unsigned indices spare numba the test for negative ones
-    votes = np.empty((GROUP, len(classes)), np.float32)
+    rows = empty((GROUP, count), np.float32)
+    node = empty(GROUP, np.uint32)  # unsigned indices spare numba the test for negative ones
+    votes = empty((GROUP, len(classes)), np.float32)
     for start in range(0, n, GROUP):
         size = min(GROUP, n - start)
         for k in range(count):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array
 
 BEFORE = ((0, -1), (-1, -1), (-1, 0), (-1, 1))  # steps along z and y to the rows that a row may touch
@@ -73,7 +73,7 @@ def _find_runs(mask: Array, rows: Array, runs: Array) -> None:
 @njit
 def _label(rows: Array, runs: Array, before: Array, rank: int, labels: Array) -> int:
     nz, ny, _ = labels.shape
-    parent = np.empty(len(runs), np.int64)
+    parent = empty(len(runs), np.int64)
     for i in range(len(runs)):
         parent[i] = i
     for z in range(nz):
@@ -82,7 +82,7 @@ def _label(rows: Array, runs: Array, before: Array, rank: int, labels: Array) ->
                 aside = rank - abs(dz) - abs(dy)  # further steps along x
                 if aside >= 0 and z + dz >= 0 and 0 <= y + dy < ny:
                     _join_rows(rows, runs, parent, z * ny + y, (z + dz) * ny + y + dy, min(aside, 1))
-    number = np.empty(len(runs), np.int32)
+    number = empty(len(runs), np.int32)
     count = 0
     for k in range(nz * ny):
         row = labels[k // ny, k % ny]
@@ -110,7 +110,7 @@ def _join_rows(rows: Array, runs: Array, parent: Array, here: int, there: int, a
             j += 1
 
 
-@njit
+@njit(inner=True)
 def root_of(parent: Array, i: int) -> Any:
     """Return the least of what `i` has been joined with, where joining sets ``parent[max] = min`` of two roots."""
     while parent[i] != i:

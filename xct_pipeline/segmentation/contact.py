@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.interface import LABELS
 
@@ -127,7 +127,7 @@ def touching_rows(
 @njit
 def _add_up(labels: Array, bounds: Array, which: Array, axes: Array, weights: Array, reach: Array, area: Array) -> None:
     nz, ny, nx = labels.shape
-    normal = np.zeros(3)
+    normal = zeros(3, np.float64)
     for z in range(bounds[0, 0], bounds[0, 1]):
         for y in range(bounds[1, 0], bounds[1, 1]):
             for x in range(bounds[2, 0], bounds[2, 1]):
@@ -151,7 +151,7 @@ def _add_up(labels: Array, bounds: Array, which: Array, axes: Array, weights: Ar
                             area[p, k, labels[a, b, c]] += cosine
 
 
-@njit
+@njit(inner=True)
 def _normal(labels: Array, z: int, y: int, x: int, axis: Array, weights: Array, normal: Array) -> float:
     """Set the normal of the face of a voxel, and return its cosine to the face's axis."""
     nz, ny, nx = labels.shape
@@ -159,7 +159,7 @@ def _normal(labels: Array, z: int, y: int, x: int, axis: Array, weights: Array, 
     along = 0 if axis[0] != 0 else 1 if axis[1] != 0 else 2
     first, second = (along + 1) % 3, (along + 2) % 3
     step = axis[along]
-    at, one, other = np.empty(3, np.int64), np.empty(3, np.int64), np.empty(3, np.int64)
+    at, one, other = empty(3, np.int64), empty(3, np.int64), empty(3, np.int64)
     at[0], at[1], at[2] = z, y, x
     for k in range(3):
         normal[k], one[k], other[k] = 0.0, at[k], at[k]

@@ -370,7 +370,7 @@ def _find_ends(
                 height[y, x] = z + direction * share
 
 
-@njit
+@njit(inner=True)
 def _crossing(values: Array, level: float, z: int, direction: int) -> float:
     """Return how far beyond voxel z the values fall below a level: in the next step, else in the one before or after.
 

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array
 
 MOST_TRIANGLES = 4  # of a cell that leaves no choice
@@ -118,8 +118,8 @@ def _sum_decided(
     """Return the area in all cells that leave no choice, and the number of the others."""
     nz, ny, nx = field.shape
     area, undecided = 0.0, 0
-    codes = np.empty(nx, np.uint8)
-    point = np.empty((3, 3))
+    codes = empty(nx, np.uint8)
+    point = empty((3, 3), np.float64)
     for z in range(nz - 1):
         for y in range(ny - 1):
             _code_rows(field, level, z, y, codes)
@@ -153,7 +153,7 @@ def _triangle(point: Array) -> float:
 def _collect_undecided(field: Array, level: float, count: Array, cells: Array) -> None:
     nz, ny, nx = field.shape
     found = 0
-    codes = np.empty(nx, np.uint8)
+    codes = empty(nx, np.uint8)
     for z in range(nz - 1):
         for y in range(ny - 1):
             _code_rows(field, level, z, y, codes)

@@ -54,8 +54,13 @@ def _structure(connectivity: int) -> Array:
 
 def label_range(labels: Array) -> tuple[int, int]:
     """Return the least and the largest label above 0 of a block in the host's memory, 1 and 0 where there is none."""
-    least, most = _label_range(np.ascontiguousarray(labels).reshape(-1))
+    least, most = _label_range(as_labels(labels).reshape(-1))
     return int(least), int(most)
+
+
+def as_labels(labels: Array) -> Array:
+    """Return labels of the host's memory as kernels take them, materials and objects alike: contiguous, int32."""
+    return np.ascontiguousarray(labels, np.int32 if np.can_cast(labels.dtype, np.int32) else labels.dtype)
 
 
 def label_boxes(labels: Array) -> tuple[int, Array, Array]:
@@ -67,7 +72,7 @@ def label_boxes(labels: Array) -> tuple[int, Array, Array]:
     low, high : int64 arrays (n, 3)
         First voxel of label ``least + k``, and the one after its last; 0 where there is no such label.
     """
-    values = np.ascontiguousarray(labels)
+    values = as_labels(labels)
     least, most = label_range(values)
     count = max(most - least + 1, 0)
     low, high = np.full((count, 3), np.iinfo(np.int64).max), np.zeros((count, 3), np.int64)

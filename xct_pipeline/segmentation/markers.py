@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
 from xct_pipeline.smoothing import take_bend_off
@@ -141,13 +141,13 @@ def _mark_feet(
                     markers[z, y, x] = label
 
 
-@njit
+@njit(inner=True)
 def _bend(block: Array, z: int, y: int, x: int) -> float:
     around = block[z - 1, y, x] + block[z + 1, y, x] + block[z, y - 1, x] + block[z, y + 1, x]
     return float(around + block[z, y, x - 1] + block[z, y, x + 1] - np.float32(6) * block[z, y, x])
 
 
-@njit
+@njit(inner=True)
 def _across(block: Array, limits: Array, means: Array, z: int, y: int, x: int) -> tuple[float, float]:
     """Return how much denser the densest material within `MARCH` steps up the gradient is, and how far away; or 0."""
     nz, ny, nx = block.shape
@@ -185,8 +185,8 @@ def _mark(
     markers: Array,
 ) -> None:
     nz, ny, nx = block.shape
-    padded, sharp = np.empty(nx + 2, np.float32), np.empty(nx, np.float32)
-    label = np.empty(nx, np.uint8)
+    padded, sharp = empty(nx + 2, np.float32), empty(nx, np.float32)
+    label = empty(nx, np.uint8)
     for z in range(nz):
         below, above = max(z - 1, 0), min(z + 1, nz - 1)
         for y in range(ny):
@@ -217,7 +217,7 @@ def _keep_flat(label: Array, slope: Array, edge: np.float32, markers: Array) -> 
         markers[x] = label[x] if slope[x] < edge else np.uint8(0)
 
 
-@njit
+@njit(inner=True)
 def _is_extreme(block: Array, z: int, y: int, x: int) -> bool:
     """Tell whether a voxel is the least or the largest of its 3 x 3 x 3 neighbourhood, all of it with data."""
     nz, ny, nx = block.shape

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, to_host
-from xct_pipeline.segmentation.label import label_range
+from xct_pipeline.segmentation.label import as_labels, label_range
 
 Partial = dict[str, npt.NDArray[Any]]
 
@@ -33,7 +33,7 @@ def property_partial(labels: Array, region: tuple[slice, ...], values: Array | N
         ``label``, ``voxels``, ``moment`` (n, 3) sums of z, y, x, ``low`` and ``high`` (n, 3) first and last voxel,
         ``sum`` and ``measured`` of the values.
     """
-    labels = to_host(labels)
+    labels = as_labels(to_host(labels))
     known = np.zeros((1, 1, 1), np.float32) if values is None else to_host(values)
     if values is not None and known.shape != labels.shape:
         raise ValueError(f"labels of {labels.shape} and values of {known.shape} voxels do not belong together")

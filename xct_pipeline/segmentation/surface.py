@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.isosurface import surface_area
 from xct_pipeline.segmentation.label import label_boxes
@@ -162,7 +162,7 @@ def combine_thicknesses(partials: Sequence[Mapping[str, Any]]) -> Partial:
 def _sharpen(soft: Array, first: tuple[int, ...], strength: np.float32, field: Array) -> None:
     """Take a multiple of the Laplacian off; the border is continued by its own values."""
     nz, ny, nx = soft.shape
-    padded = np.empty(nx + 2, np.float32)
+    padded = empty(nx + 2, np.float32)
     for k in range(field.shape[0]):
         z = first[0] + k
         for j in range(field.shape[1]):
@@ -191,7 +191,7 @@ def _squared_distance(inside: Array, reach: int) -> Any:
     """
     nz, ny, nx = inside.shape
     far = np.int32(4 * (reach + 1) ** 2)
-    along_x = np.empty((nz, ny, nx), np.int32)
+    along_x = empty((nz, ny, nx), np.int32)
     for z in range(nz):
         for y in range(ny):
             gap = 2 * (reach + 1)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.denoise import fill_missing
 from xct_pipeline.segmentation.faces import ROUNDS, place_faces
@@ -214,16 +214,16 @@ def _flood(bits: Array, open_: Array, steps: Array, reach: int, bounds: Array, l
     """
     place, number = _list_open(open_, reach - 1, bounds)
     count = len(place)
-    height, far, beside = np.empty(count, np.uint32), np.empty(count, np.uint16), np.zeros(count, np.uint32)
-    top, rest = np.empty(count, np.int64), np.empty(count, np.int64)
-    new_top, new_rest = np.empty(count, np.int64), np.empty(count, np.int64)
+    height, far, beside = empty(count, np.uint32), empty(count, np.uint16), zeros(count, np.uint32)
+    top, rest = empty(count, np.int64), empty(count, np.int64)
+    new_top, new_rest = empty(count, np.int64), empty(count, np.int64)
     for i in range(count):
         top[i], rest[i] = FARTHEST, FARTHEST
-    changed, following = np.empty(count, np.int32), np.empty(count, np.int32)
+    changed, following = empty(count, np.int32), empty(count, np.int32)
     found = _look_around(bits, open_, steps, reach, bounds, label, place, height, far, beside, top, rest, changed)
     for i in range(count):
         new_top[i], new_rest[i] = top[i], rest[i]
-    jumps = np.empty(len(steps), np.int64)
+    jumps = empty(len(steps), np.int64)
     for s in range(len(steps)):
         jumps[s] = (steps[s, 0] * label.shape[1] + steps[s, 1]) * label.shape[2] + steps[s, 2]
     flat = number.reshape(-1)
@@ -264,11 +264,11 @@ def _ordered(bits: np.uint32) -> Any:
     return value + np.int64(0x80000000)
 
 
-@njit
+@njit(inner=True)
 def _list_open(open_: Array, margin: int, bounds: Array) -> Any:
     """Return the flat index of each voxel to be flooded within a margin of the bounds, and each such one's number."""
     nz, ny, nx = open_.shape
-    number = np.empty(open_.shape, np.int32)
+    number = empty(open_.shape, np.int32)
     z0, z1 = max(0, bounds[0, 0] - margin), min(nz, bounds[0, 1] + margin)
     y0, y1 = max(0, bounds[1, 0] - margin), min(ny, bounds[1, 1] + margin)
     x0, x1 = max(0, bounds[2, 0] - margin), min(nx, bounds[2, 1] + margin)
@@ -277,7 +277,7 @@ def _list_open(open_: Array, margin: int, bounds: Array) -> Any:
         for y in range(y0, y1):
             for x in range(x0, x1):
                 count += open_[z, y, x]
-    place = np.empty(count, np.int32)
+    place = empty(count, np.int32)
     count = 0
     for z in range(z0, z1):
         for y in range(y0, y1):
@@ -289,7 +289,7 @@ def _list_open(open_: Array, margin: int, bounds: Array) -> Any:
     return place, number
 
 
-@njit
+@njit(inner=True)
 def _look_around(
     bits: Array,
     open_: Array,

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import njit, zeros
 
 Array = npt.NDArray[np.float64]
 
@@ -279,7 +279,7 @@ def _subrows(
     return count
 
 
-@njit
+@njit(inner=True)
 def _interval(
     is_cylinder: bool, q0: float, q1: float, q2: float, v0: float, v1: float, v2: float
 ) -> tuple[float, float]:
@@ -330,7 +330,7 @@ def _project_frame(
     roll_c, roll_s = math.cos(tilt), math.sin(tilt)
     middle = 0.5 * (rows - 1)
     reach = abs(roll_s) * max(abs(center), abs(columns - 1 - center))
-    rays = np.zeros((subrows.max(), columns * subcolumns))
+    rays = zeros((subrows.max(), columns * subcolumns), np.float64)
     for row in range(rows):
         count = subrows[row]
         rays[:count] = 0.0

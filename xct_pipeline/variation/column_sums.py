@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array
 
 NUMBER = 10
@@ -66,8 +66,8 @@ def _add_columns(
     nz, ny, nx = moving.shape
     depth, height, width = fixed.shape
     half = np.float32(0.5)
-    row = np.empty((NUMBER, nx), np.float64)
-    line = np.empty(nx + 2, np.float32)
+    row = empty((NUMBER, nx), np.float64)
+    line = empty(nx + 2, np.float32)
     for k in range(nz):
         at, z = first[0] + k, start[0] + k
         for j in range(ny):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array
 from xct_pipeline.smoothing import gaussian_reach, smooth_block
 
@@ -63,7 +63,7 @@ def median_above(block: Array, threshold: float) -> Array:
 def _find_faces(smooth: Array, limit: np.float32, faces: Array) -> None:
     nz, ny, nx = smooth.shape
     half = np.float32(0.5)
-    row = np.empty(nx + 2, np.float32)
+    row = empty(nx + 2, np.float32)
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
@@ -82,9 +82,9 @@ def _find_faces(smooth: Array, limit: np.float32, faces: Array) -> None:
 def _grow(mask: Array, shape: Array, grown: Array) -> None:
     nz, ny, nx = mask.shape
     width = shape.shape[0] // 2
-    wide = np.zeros((nz, ny, nx), np.uint8)  # bit k: a voxel of the mask within k voxels along x
-    used = np.zeros((nz, ny), np.bool_)
-    row = np.zeros(nx + 2 * width, np.uint8)
+    wide = zeros((nz, ny, nx), np.uint8)  # bit k: a voxel of the mask within k voxels along x
+    used = zeros((nz, ny), np.bool_)
+    row = zeros(nx + 2 * width, np.uint8)
     for z in range(nz):
         for y in range(ny):
             seen = np.uint8(0)
@@ -120,8 +120,8 @@ def _grow(mask: Array, shape: Array, grown: Array) -> None:
 @njit
 def _most(above: Array, result: Array) -> None:
     nz, ny, nx = result.shape
-    rows = np.empty((ny + 2, nx + 2), np.uint8)
-    columns = np.empty(nx + 2, np.uint8)
+    rows = empty((ny + 2, nx + 2), np.uint8)
+    columns = empty(nx + 2, np.uint8)
     for z in range(nz):
         for y in range(ny + 2):
             for x in range(nx + 2):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array
 
 WORD = 64  # voxels whose masks are counted together
@@ -35,7 +35,7 @@ def products(values: Array, first: Array, lag: Sequence[int]) -> Array:
         ``2 lag + 1`` sums, lag zero in the middle.
     """
     there = np.pad(np.asarray(values, np.float64), ((0, 0), (0, 0), (lag[2], lag[2])))
-    here = np.where(first, values, 0.0)
+    here = np.where(first, np.asarray(values, np.float64), 0.0)
     used = np.stack([here.any(axis=2), there.any(axis=2)])
     total = np.zeros([2 * n + 1 for n in lag])
     _products(here, there, used, total)
@@ -145,7 +145,7 @@ def _pair_counts(here: Array, there: Array, used: Array, total: Array) -> None:
 def _window_sums(values: Array, mask: Array, depth: int, height: int, width: int, result: Array) -> None:
     nz, ny, nx = values.shape
     across = nx // width
-    total, count = np.empty(across), np.empty(across, np.int64)
+    total, count = empty(across, np.float64), empty(across, np.int64)
     for z in range(0, nz - depth + 1, depth):
         for y in range(0, ny - height + 1, height):
             total[:], count[:] = 0.0, 0

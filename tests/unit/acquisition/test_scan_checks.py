@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xct_pipeline.acquisition import units
 from xct_pipeline.acquisition.checks import checked, covered_range, scan_facts
 from xct_pipeline.acquisition.steps import working_frame
 from xct_pipeline.acquisition.units import unit_factor
@@ -147,6 +148,13 @@ def test_facts_are_plain():
 )
 def test_units(unit, to, factor):
     assert unit_factor(unit, to) == pytest.approx(factor, rel=1e-9)
+
+
+@pytest.mark.parametrize(("to", "unit"), [(to, unit) for to, known in units._COMMON.items() for unit in known])
+def test_common_units_are_those_of_pint(to: str, unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stated = units._COMMON[to][unit]
+    monkeypatch.setitem(units._COMMON, to, {})
+    assert unit_factor.__wrapped__(unit, to) == pytest.approx(stated, rel=1e-15)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array, array_namespace, is_cupy, ndimage_of
 
 TILE = 32  # columns transposed together: one tile's lines of both layouts stay in the first-level cache
@@ -178,7 +178,7 @@ def _unpack_values(keys: Array, bits: Array) -> None:
 def _scatter_columns(values: Array, keys: Array, sinogram: Array) -> None:
     """Send each value to its angle, sixteen columns (one cache line of the result) at a time."""
     columns, angles = values.shape
-    tile = np.empty((angles, 16), np.float32)
+    tile = empty((angles, 16), np.float32)
     for start in range(0, columns, 16):
         width = min(16, columns - start)
         for lane in range(width):
@@ -195,9 +195,9 @@ def _activity(sinogram: Array, size: int) -> tuple[Array, Array]:
     """Sums over angles of |value - running mean| and of |value| for each column, in double precision."""
     angles, columns = sinogram.shape
     first = size // 2
-    total = np.zeros(columns)
-    activity = np.zeros(columns)
-    magnitude = np.zeros(columns)
+    total = zeros(columns, np.float64)
+    activity = zeros(columns, np.float64)
+    magnitude = zeros(columns, np.float64)
     for offset in range(-first, size - first):
         row = sinogram[_reflect(offset, angles)]
         for column in range(columns):
@@ -226,7 +226,7 @@ def _product(left: Array, right: Array, result: Array) -> None:
     """Product by tiles of 16 x 128 sums that stay in the first-level cache."""
     rows, terms = left.shape
     columns = right.shape[1]
-    sums = np.empty((16, 128), right.dtype)
+    sums = empty((16, 128), right.dtype)
     for start in range(0, columns, 128):
         width = min(128, columns - start)
         for top in range(0, rows, 16):

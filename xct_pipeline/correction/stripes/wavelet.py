@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import scipy
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.correction.stripes.columns import product
 from xct_pipeline.correction.stripes.common import each_row
 from xct_pipeline.device import Array, array_namespace
@@ -172,7 +172,7 @@ def _synthesis(signal: np.ndarray[Any, Any], sizes: list[int], wavelet: str) -> 
 def _basis(rows: Array) -> Array:
     """Orthonormal rows that span the given ones to `RANK_TOLERANCE`: Gram-Schmidt, the longest row first."""
     rest = rows.copy()
-    basis = np.empty((min(rows.shape), rows.shape[1]))
+    basis = empty((min(rows.shape), rows.shape[1]), np.float64)
     rank = 0
     largest = 0.0
     while rank < basis.shape[0]:
@@ -188,4 +188,5 @@ def _basis(rows: Array) -> Array:
         for row in range(rest.shape[0]):
             rest[row] -= (rest[row] * basis[rank]).sum() * basis[rank]
         rank += 1
-    return basis[:rank].copy()
+    found: Array = basis[:rank].copy()
+    return found
