@@ -15,6 +15,7 @@ from xct_pipeline.acquisition.formats import FORMATS as READ
 from xct_pipeline.cli.app import app
 from xct_pipeline.store import layout
 from xct_pipeline.store.formats import FORMATS as WRITTEN
+from xct_pipeline.store.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("correction", "reconstruction", "registration", "segmentation", "variation", "electrochemistry")
@@ -102,7 +103,7 @@ def tables() -> str:
         "# Tables and columns\n\n`tables/<name>.csv` of a store; `xct.open_table(store, name)` reads one. A run leaves "
         "out the columns that it has nothing for.\n"
     ]
-    for name, table in layout.TABLES.items():
+    for name, table in TABLES.items():
         rows = [
             f"| `{column.name}` | {column.kind} | {column.unit} | {_cell(column.meaning)} |" for column in table.columns
         ]

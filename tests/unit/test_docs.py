@@ -14,7 +14,7 @@ import xct_pipeline as xct
 from xct_pipeline import config as configuration
 from xct_pipeline.acquisition.formats import FORMATS
 from xct_pipeline.cli.app import app
-from xct_pipeline.store.layout import TABLES
+from xct_pipeline.store.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -13,6 +13,7 @@ from xct_pipeline.store import layout
 from xct_pipeline.store.columns import SUFFIXES, UNITS, Column, Kind, Table, count, quantity, text
 from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.store import Store
+from xct_pipeline.store.tables import TABLES, units
 from xct_pipeline.variation.areal_noise import COLUMNS
 from xct_pipeline.variation.budget import TERMS
 
@@ -52,11 +53,11 @@ def test_a_column_stands_once_in_a_table():
 
 
 def test_every_column_has_a_meaning_and_every_quantity_a_unit():
-    for table in layout.TABLES.values():
+    for table in TABLES.values():
         for column in table.columns:
             assert (column.unit != "") == (column.kind is Kind.QUANTITY), (table.name, column.name)
             assert len(column.meaning) > 2
-            assert layout.units(table.name).get(column.name, "") == column.unit
+            assert units(table.name).get(column.name, "") == column.unit
 
 
 def test_units_are_those_that_a_library_of_units_knows():
@@ -67,7 +68,7 @@ def test_units_are_those_that_a_library_of_units_knows():
 
 
 def test_what_stages_count_and_name_is_declared():
-    names = {name: {column.name for column in table.columns} for name, table in layout.TABLES.items()}
+    names = {name: {column.name for column in table.columns} for name, table in TABLES.items()}
     assert set(COUNTS) < names["reconstruction"]
     assert {f"sigma_{term}_mg" for term in TERMS} < names["mass_balance"]
     assert {f"strain_{pair}" for pair in STRAINS} < names["displacement"]

@@ -23,7 +23,7 @@ from xct_pipeline.report.drawing import (
     shown_scans,
     time_unit,
 )
-from xct_pipeline.store import layout
+from xct_pipeline.store.tables import units
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -149,7 +149,7 @@ def residuals(contents: Contents) -> Any:
             1,
             column,
         )
-        unit = layout.units("registration").get(name, "")
+        unit = units("registration").get(name, "")
         label = {"tre_self": "error", "residual": "residual", "gain": "gain − 1"}[name]
         chart.update_yaxes(
             title_text=label + (f", {plain_unit(unit)}" if unit not in ("", "1") else ""), row=1, col=column

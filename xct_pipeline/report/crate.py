@@ -12,6 +12,7 @@ from xct_pipeline.report.methods import methods_of
 from xct_pipeline.store import layout
 from xct_pipeline.store.export import exportable
 from xct_pipeline.store.series import Series
+from xct_pipeline.store.tables import TABLES
 
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
 DERIVED = "formula on the registered series, computed by xct_pipeline.open_image"
@@ -121,7 +122,7 @@ def _parts(series: Series) -> Iterator[Entity]:
             "encodingFormat": DERIVED if series.derives(path) else "OME-Zarr 0.5",
         }
     for file in sorted((root / "tables").glob("*.csv")):
-        table = layout.TABLES.get(file.stem)
+        table = TABLES.get(file.stem)
         what = f"one row for each {table.row}; columns in {layout.COLUMNS}" if table else ""
         yield _file(f"tables/{file.name}", file.stem, "text/csv") | {"description": what}
     for name, kind in ((layout.REPORT, "text/html"), (layout.LOG, "text/plain"), (layout.COLUMNS, "application/json")):

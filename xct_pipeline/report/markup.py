@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.drawing import data_uri
-from xct_pipeline.store import layout
+from xct_pipeline.store.tables import units
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -116,7 +116,7 @@ def table(name: str) -> Callable[[Contents], Markup]:
         rows = contents.table(name)
         empty = [c for c in rows.columns if rows[c].isna().all()]
         return Markup("<details><summary>Table {} ({} rows)</summary>{}</details>").format(
-            name, len(rows), frame_markup(rows.drop(columns=empty), layout.units(name))
+            name, len(rows), frame_markup(rows.drop(columns=empty), units(name))
         )
 
     return draw

@@ -344,7 +344,7 @@ class Store:
         Raises
         ------
         ValueError
-            The table or one of its columns is not declared in `xct_pipeline.store.layout`.
+            The table or one of its columns is not declared in `xct_pipeline.store.tables`.
         """
         self.begin()
         return write_table(self.path, name, table)

@@ -13,6 +13,8 @@ from xct_pipeline.store import layout, records
 from xct_pipeline.store.cells import escape_cells, unescape_cells
 from xct_pipeline.store.columns import Kind
 from xct_pipeline.store.files import HEALED, StoreError, write_atomic
+from xct_pipeline.store.tables import RENAMED, TABLES
+from xct_pipeline.store.tables.shared import SCAN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,9 +67,9 @@ def describe(name: str, columns: Iterable[str]) -> dict[str, dict[str, str]]:
     ValueError
         It is not declared, or one of the columns is not.
     """
-    if name not in layout.TABLES:
-        raise ValueError(f"table {name} is not declared: the tables of a store stand in xct_pipeline/store/layout.py")
-    found = [layout.TABLES[name].column(column) for column in columns]
+    if name not in TABLES:
+        raise ValueError(f"table {name} is not declared: the tables of a store stand in xct_pipeline/store/tables")
+    found = [TABLES[name].column(column) for column in columns]
     return {c.name: {"kind": str(c.kind), "unit": c.unit, "meaning": c.meaning} for c in found}
 
 
@@ -92,11 +94,11 @@ def read_table(root: Path, name: str) -> pd.DataFrame:
     empty: dict[Any, Any] = {column: [""] if column in texts else NO_NUMBER for column in header}
     # without this a scan that is called 007, 1e3 or NA would be read as a number, or as none
     table = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=empty)
-    return unescape_cells(table).rename(columns=dict(layout.RENAMED.get(name, {})))
+    return unescape_cells(table).rename(columns=dict(RENAMED.get(name, {})))
 
 
 def _texts(name: str) -> set[str]:
-    declared = layout.TABLES.get(name)
+    declared = TABLES.get(name)
     if declared is None:
-        return {layout.SCAN.name}
+        return {SCAN.name}
     return {column.name for column in declared.columns if column.kind is Kind.TEXT}

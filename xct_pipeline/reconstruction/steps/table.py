@@ -20,8 +20,8 @@ from xct_pipeline.reconstruction.steps.halves import crossings, noise_of, shells
 from xct_pipeline.reconstruction.steps.motion import Motion
 from xct_pipeline.reconstruction.steps.stage import unit_of
 from xct_pipeline.reconstruction.steps.upright import AxisTilt
-from xct_pipeline.store import layout
 from xct_pipeline.store.store import Store
+from xct_pipeline.store.tables import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,7 +177,7 @@ def shells_table(scans: Sequence[tuple[str, Mapping[str, Array], float | None]])
     """
     import pandas as pd
 
-    frames = [pd.DataFrame(columns=[column.name for column in layout.TABLES["shell_correlation"].columns])]
+    frames = [pd.DataFrame(columns=[column.name for column in TABLES["shell_correlation"].columns])]
     for name, found, pixel in scans:
         if found:
             shells = shells_of(found)

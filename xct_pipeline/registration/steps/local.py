@@ -29,9 +29,9 @@ from xct_pipeline.registration.steps.masks import Mask
 from xct_pipeline.registration.steps.motions import matching_need
 from xct_pipeline.registration.steps.volumes import Motion, Volume, matched_level
 from xct_pipeline.registration.steps.warp import PATH
-from xct_pipeline.store import layout
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
+from xct_pipeline.store.tables import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,7 +205,7 @@ def fragment_table(
                 rows.append({"scan": motion.name, "fragment": name, "problem": fragment})
             else:
                 rows.append(_fragment_row(settings, fragment, fixed, volume, motion, store, limits, steps))
-    return pd.DataFrame(rows, columns=[column.name for column in layout.TABLES["fragments"].columns])
+    return pd.DataFrame(rows, columns=[column.name for column in TABLES["fragments"].columns])
 
 
 def fragment_step(

@@ -20,6 +20,7 @@ from xct_pipeline.registration.steps.stage import PATH
 from xct_pipeline.store import layout
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
+from xct_pipeline.store.tables import TABLES
 from xct_pipeline.variation.grey_scale import KINDS, Distortion, GreyScale, Optics, Scene, judge
 from xct_pipeline.variation.steps.series import PREFIX, VERSION, Materials, RegisteredSeries
 
@@ -187,7 +188,7 @@ def table_of(names: Sequence[str], found: Sequence[GreyScale | None], problems: 
             row |= {"cupping": grey.cupping, "sigma_cupping": grey.cupping_sigma}
             row |= {"air": grey.air, "sigma_air": grey.air_sigma, "voxels": grey.voxels}
         rows.append(row | {"problem": problem})
-    return pd.DataFrame(rows, columns=[column.name for column in layout.TABLES["grey_scale"].columns])
+    return pd.DataFrame(rows, columns=[column.name for column in TABLES["grey_scale"].columns])
 
 
 def significance(grey: GreyScale) -> float:
