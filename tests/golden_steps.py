@@ -103,6 +103,7 @@ def stored(folder: Path) -> Store:
 
 def config_of(store: Store, **tables: Any) -> Config:
     raw = {"output": "store.zarr", "acquisition": {"scans": ["a"], "pixel_size_um": VOXEL}, "seed": 3, **tables}
+    raw["store"] = {"precision": "float32"}  # what operations give, not what is kept of it
     return parse_config(raw, store.path.parent)
 
 
