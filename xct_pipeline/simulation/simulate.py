@@ -20,12 +20,9 @@ from xct_pipeline.simulation.beamline import (
     Placement,
     SimulationSettings,
     bands_of,
-    drift_path,
     generator,
     make_detector,
-    make_frames,
     place_scans,
-    takes_flats,
 )
 from xct_pipeline.simulation.cell import (
     FARADAY_C_PER_MOL,
@@ -37,6 +34,7 @@ from xct_pipeline.simulation.cell import (
     sodium_bodies,
     sodium_change_mg,
 )
+from xct_pipeline.simulation.frames import drift_path, make_frames, takes_flats
 from xct_pipeline.simulation.phantom import Array, rasterize
 from xct_pipeline.simulation.spectra import INTERFACE, contact_of, write_spectrum
 

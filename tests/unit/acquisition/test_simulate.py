@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from xct_pipeline.simulation import beamline, cell
+from xct_pipeline.simulation import beamline, cell, frames
 from xct_pipeline.simulation.beamline import SimulationSettings, detect, generator, make_detector
 from xct_pipeline.simulation.phantom import rasterize
 from xct_pipeline.simulation.simulate import FIRST_START, charge_C, simulate
@@ -275,9 +275,9 @@ def test_axis_tilt_and_angle_jitter_are_recorded(tmp_path):
 
 
 def test_drift_follows_its_setting():
-    walk = beamline._drift(SMALL, generator(1))
+    walk = frames._drift(SMALL, generator(1))
     assert 0 < np.abs(walk - 1).max() <= 2 * SMALL.beam_drift + 1e-12
-    assert np.all(beamline._drift(SMALL.ideal(), generator(1)) == 1.0)
+    assert np.all(frames._drift(SMALL.ideal(), generator(1)) == 1.0)
 
 
 @pytest.mark.parametrize(
