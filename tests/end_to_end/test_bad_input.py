@@ -231,14 +231,15 @@ def test_few_degrees_are_a_warning(capsys, raw):
 
 def test_unknown_pixel_size(capsys, raw):
     change(raw, lambda opened: [opened.pop(f"{DETECTOR}/{axis}_pixel_size", None) for axis in "xy"])
-    config = write_config(raw.parent, {"reconstruction": "center = 49.0"}, scans='["scan_00.nxs"]')
+    exact = {"store": 'precision = "float32"'}
+    config = write_config(raw.parent, {"reconstruction": "center = 49.0"} | exact, scans='["scan_00.nxs"]')
     ended = xct(capsys, "run", config, "--rows", "20:22")
     assert ended.code == 0
     assert "no pixel size known" in ended.out
     volume = open_volume(raw.parent / "store.zarr", "scan_00").load()
     assert volume.attrs["units"] == "1/pixel"
     tables = {"reconstruction": "center = 49.0", "acquisition": "pixel_size_um = 10"}
-    config = write_config(raw.parent, tables, scans='["scan_00.nxs"]')
+    config = write_config(raw.parent, tables | exact, scans='["scan_00.nxs"]')
     assert xct(capsys, "run", config, "--rows", "20:22").code == 0
     scaled = open_volume(raw.parent / "store.zarr", "scan_00")
     assert scaled.attrs["units"] == "1/cm"

@@ -206,9 +206,10 @@ def blocks_of(halves: Floats) -> Floats:
 
 
 def unexplained(halves: Floats) -> tuple[float, float]:
-    """Return the r.m.s. share of the light by which air deviates from its level beyond noise, and its error.
+    """Return the r.m.s. share of the light by which rows of air deviate from their edge's level, and its error.
 
-    Noise is independent in the two halves, so that it adds nothing to the mean of their product but scatter.
+    Noise is independent in the two halves, so that it adds nothing to the mean of their product but scatter. The level
+    of each edge is what projections are scaled to.
 
     Parameters
     ----------
@@ -216,12 +217,13 @@ def unexplained(halves: Floats) -> tuple[float, float]:
     """
     if not halves.size:
         return float("nan"), float("nan")
+    halves = halves - halves.mean(axis=3, keepdims=True)
     product = (halves[:, 0] * halves[:, 1]).mean(axis=0).ravel()  # a row's noise in the flats is that of all blocks
     apart = ((halves[:, 0] - halves[:, 1]) ** 2).mean() / 2
     variance = float(product.mean())
     error = float(apart / np.sqrt(len(product)))
     size = float(np.sqrt(max(variance, 0.0)))
-    return size, error / (2 * max(size, float(np.sqrt(error))))
+    return size, error / (2 * max(size, float(np.sqrt(error)))) if error else 0.0
 
 
 def find_bands(halves: Floats, most: int = MOST) -> Bands:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from xct_pipeline.acquisition.steps import Frame
 from xct_pipeline.config import Config
-from xct_pipeline.config.correction import StripeDefects
+from xct_pipeline.config.correction import DynamicFlat, StripeDefects
 from xct_pipeline.correction.steps.defects import add_defects, column_statistics, defects_step
+from xct_pipeline.correction.steps.dynamic import stale_note
 from xct_pipeline.correction.steps.fields import Fields, measure_fields, sound
 from xct_pipeline.correction.steps.frames import DOUBT
 from xct_pipeline.engine.blocks import Array, Pass, Reduction
@@ -120,6 +121,8 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
     most = config.acquisition.most_left_out
     entry.fields = measure_fields(config.correction, scan, frame, store, steps, most)
     entry.warnings += entry.fields.warnings  # before anything else can fail: they may say why
+    is_dynamic = isinstance(config.correction.flatfield, DynamicFlat)
+    entry.warnings += stale_note(entry.fields.flat_left, is_dynamic, mass=config.variation is not None)
     scan, frame = sound(scan, frame, entry.fields)
     entry.item = replace(entry.item, scan=scan, frame=frame)
     entry.motion = find_motion(config.correction.motion, scan, frame, entry.fields, store, steps)

@@ -80,7 +80,7 @@ def test_noise_is_no_band_and_is_not_told(seed):
     assert len(dynamic.find_bands(both).ends) == 0
     left, sigma = dynamic.unexplained(both)
     assert left < 3 * sigma
-    assert stale_note(left, sigma, False) == []
+    assert stale_note((left, sigma), False, mass=True) == []
 
 
 def test_bands_are_found_and_their_size_is_told():
@@ -92,9 +92,9 @@ def test_bands_are_found_and_their_size_is_told():
     both = halves(changes, groups)
     left, sigma = dynamic.unexplained(both)
     assert abs(left - np.sqrt(np.mean(amounts**2, axis=0).sum())) < 5e-4
-    assert stale_note(left, sigma, False)[0].startswith("air at the edges is uneven by 1.3 +- 0.00")
-    assert 'method = "dynamic"' in stale_note(left, sigma, False)[0]
-    assert "nearer" in stale_note(left, sigma, True)[0]
+    assert stale_note((left, sigma), False, mass=True)[0].startswith("air at the edges is uneven by 1.3 +- 0.00")
+    assert 'method = "dynamic"' in stale_note((left, sigma), False, mass=True)[0]
+    assert "nearer" in stale_note((left, sigma), True, mass=True)[0]
     found = dynamic.find_bands(both)
     assert len(found.ends) == 2
     assert found.across > 0.95

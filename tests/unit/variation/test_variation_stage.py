@@ -74,6 +74,7 @@ def config_of(store: Store, registration: dict | None = None, **variation):
             "acquisition": {"scans": ["*.nxs"], "pixel_size_um": VOXEL},
             "registration": registration or {"mask": {"min_attenuation": 4.0}},
             "variation": data,
+            "store": {"precision": "float32"},
         }
     )
 

@@ -18,7 +18,8 @@ from xct_pipeline.scan import Scan
 
 READ_BYTES = 64e6  # of the projections that are read together
 EDGE_BYTES = 64e6  # of what is kept of air: rows are binned beyond that
-STALE = 0.002  # r.m.s. share of the light that flats may miss in air untold
+STALE = 0.002  # r.m.s. share of the light that flats may miss in air untold, where masses are asked for
+STALE_SLICE = 0.01  # where they are not: no slice shows less
 SIGMAS = 5.0
 IMAGES = MOST  # eigen flats that memory is planned for
 
@@ -213,9 +214,10 @@ def air_left(edges: Array, margin: Margin) -> tuple[float, float]:
     return dynamic.unexplained(dynamic.blocks_of(dynamic.halves_of(changes, used)))
 
 
-def stale_note(left: float, sigma: float, is_dynamic: bool) -> list[str]:
-    """Say that flats do not explain the light in air."""
-    if not (left > STALE and left > SIGMAS * sigma):
+def stale_note(left: tuple[float, float] | None, is_dynamic: bool, *, mass: bool) -> list[str]:
+    """Say that flats do not explain the light in air, by more than matters to a mass or to a slice."""
+    size, sigma = left or (0.0, 0.0)
+    if not (size > (STALE if mass else STALE_SLICE) and size > SIGMAS * sigma):
         return []
     what = (
         "what their components and bands do not hold; take flats nearer to the scan"
@@ -223,6 +225,6 @@ def stale_note(left: float, sigma: float, is_dynamic: bool) -> list[str]:
         else 'the beam has changed; set method = "dynamic" under [correction.flatfield], or take flats nearer in time'
     )
     return [
-        f"air at the edges is uneven by {100 * left:.2g} +- {100 * sigma:.1g} % (r.m.s., between rows) after division "
+        f"air at the edges is uneven by {100 * size:.2g} +- {100 * sigma:.1g} % (r.m.s., between rows) after division "
         f"by the flats: {what}"
     ]

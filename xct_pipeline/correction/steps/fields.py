@@ -25,7 +25,6 @@ from xct_pipeline.correction.steps.dynamic import (
     dynamic_of,
     measure_dynamic,
     ratio_to_mean,
-    stale_note,
 )
 from xct_pipeline.correction.steps.frames import (
     MOST_LEFT_OUT,
@@ -253,9 +252,7 @@ def _measure(settings: Correction, scan: Scan, frame: Frame, most_left_out: floa
         edges = _transmission(kept, smaller, _fields_of(found), rows, margin)
         found |= {"air": air.air_scale(edges, margin), "margin": np.array([margin.left, margin.right])}
         notes += counts.exposure_note(found["air"])
-        left = air_left(edges, margin)
-        found["flat_left"] = np.array(left)
-        notes += stale_note(*left, isinstance(flat, DynamicFlat))
+        found["flat_left"] = np.array(air_left(edges, margin))
     elif left_out and references.position is not None:
         found["flat_position"] = np.interp(references.position, *_clock(frame.angles, left_out))
         found["angles"] = np.array(frame.angles - len(left_out))
