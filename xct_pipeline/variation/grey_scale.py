@@ -34,6 +34,7 @@ AIR = 3  # columns at either edge whose mean is the scale of air
 FILLED = 0.6  # share of the fullest shell that a shell must be filled to: rings are known as means over whole shells
 SHELLS = 12  # fewest: of fewer, rings and cupping are not told apart
 BEYOND = 0.05  # share of the deepest line integral at the detector's edge, from which the sample is cut off
+OWN = 0.008  # of a change of mass: what sound cells show all the same, r.m.s. and the worst of them 0.018
 PROBE = 0.1  # share of its attenuation that the anode loses, to see how much of a change arrives
 BLOCK = 8  # voxels along the edge of blocks by which the error of gas is told
 
@@ -123,13 +124,14 @@ def judge(scene: Scene, optics: Optics) -> GreyScale:
         shape = shells.mean(pattern)
         trend = fit_trend(profile - of_edge, np.stack([shape, np.ones_like(shape)], axis=1), rings, noise)
         blurred = float(trend.weights[0] @ of_edge)  # known to a half, as the point spread is
-        sigma = float(np.hypot(np.sqrt(trend.covariance[0, 0]), blurred / 2))
         gain = float(pattern[deep].mean() / model[deep].mean())
         lost = PROBE * float(model[anode].sum())
+        mass = float((pattern - after[kind])[anode].sum()) / lost if lost else 0.0
+        own = OWN / abs(mass) if mass else 0.0
         found[kind] = Distortion(
             float(trend.coefficients[0]),
-            sigma,
-            float((pattern - after[kind])[anode].sum()) / lost if lost else 0.0,
+            float(np.linalg.norm([np.sqrt(trend.covariance[0, 0]), blurred / 2, own])),
+            mass,
             float((pattern - gain * model)[anode].mean()) if lost else 0.0,
         )
     bent, across = found["nonlinearity"], shells.mean(patterns["nonlinearity"])
