@@ -44,6 +44,7 @@ def volumes(
             "correction": correction,
             "reconstruction": {"center": 79.3, "halves": halves},
             "registration": {},
+            "store": {"precision": "float32"},
         }
     )
     result = pipeline.run(pipeline.plan(config, Resources(2, 4 * 2**30), until), on_device=on_device)

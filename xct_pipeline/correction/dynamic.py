@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.correction.parallel import significant
 
 Floats = npt.NDArray[np.float64]
@@ -65,7 +65,7 @@ def edge_groups(left: int, right: int, columns: int) -> npt.NDArray[np.intp]:
     return np.array(found, np.intp)
 
 
-@njit(error_model="numpy")
+@njit
 def edge_ratios(counts, dark, flat, groups):  # type: ignore[no-untyped-def]
     """Return mean transmissions of groups of columns (angle, row, group), the extremes of five or more left out.
 
@@ -78,7 +78,7 @@ def edge_ratios(counts, dark, flat, groups):  # type: ignore[no-untyped-def]
         First column and the one after the last.
     """
     n_angles, n_rows, _ = counts.shape
-    out = np.empty((n_angles, n_rows, len(groups)), np.float32)
+    out = empty((n_angles, n_rows, len(groups)), np.float32)
     for a in range(n_angles):
         for r in range(n_rows):
             for g in range(len(groups)):

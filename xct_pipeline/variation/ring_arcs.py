@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import njit, zeros
 from xct_pipeline.device import Array
 from xct_pipeline.variation.rings import radial_covariance
 
@@ -214,7 +214,7 @@ def _multiply(arcs: Array, kept: Array, sectors: int, half: bool, first: int, ne
     groups, lags, apart = sums.shape[:3]
     number, radii, columns = arcs.shape[:3]
     size = sectors // 2 if half else sectors
-    total = np.zeros((2, 2, 2))
+    total = zeros((2, 2, 2), np.float64)
     for z in range(number):
         group = ((z + first) // GROUP_ROWS) % groups
         for lag in range(min(lags, number - z)):
