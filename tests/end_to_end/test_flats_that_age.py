@@ -56,6 +56,7 @@ def pulls(balance: pd.DataFrame, mass: np.ndarray) -> np.ndarray:
     return ((balance["mass_change_mg"] - mass) / balance["sigma_mg"])[1:].to_numpy()
 
 
+@pytest.mark.slow
 def test_stale_flats_are_told_and_mended(tmp_path):
     config, mass = write_settings(tmp_path, SETTINGS)
     stale, scans, said = run(config, "linear")
