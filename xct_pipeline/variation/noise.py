@@ -366,14 +366,16 @@ def window_check(
     -------
     inflation, error, windows : float, float, int
         Measured over predicted standard deviation of the sums, its statistical error, and the number of whole
-        windows; (nan, nan, n) below ten windows. An inflation above 1 by more than two errors should multiply
-        every noise term.
+        windows; (nan, nan, n) below ten windows and where rings leave no noise that could be compared. An inflation
+        above 1 by more than two errors should multiply every noise term.
     """
     count, total, squares = (float(value) for value in windows)
     if count < 10:
         return math.nan, math.nan, int(count)
     lag = tuple(n // 2 for n in covariance.shape)
     predicted = sum_variance(covariance, box_overlap(size, lag))
+    if not predicted > 0:
+        return math.nan, math.nan, int(count)
     variance = (squares - total**2 / count) / (count - 1)
     ratio = math.sqrt(max(variance - rings, 0.0) / predicted)
     error = variance / predicted / max(ratio, 1e-300) / math.sqrt(2 * (count - 1))

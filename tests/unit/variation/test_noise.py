@@ -161,6 +161,17 @@ def test_rings_show_in_larger_windows():
     assert ratio - 2 * error > 1.3
 
 
+def test_where_rings_leave_no_noise_nothing_is_compared():
+    rng = np.random.default_rng(13)
+    d = rng.standard_normal((16, 32, 32))
+    mask = np.ones(d.shape, bool)
+    covariance = noise.autocovariance(noise.lag_sums(d, mask, lag=(2, 2, 2), mean=d.mean()))
+    covariance -= 1.1 * covariance.max()  # what was taken out for rings was more than all there was
+    ratio, error, windows = noise.window_check(covariance, lags.window_sums(d, mask, (4, 4, 4)), (4, 4, 4), 900.0)
+    assert np.isnan([ratio, error]).all()
+    assert windows == 256
+
+
 def test_pair_counts():
     y, x = np.indices((21, 21)) - 10
     disc = np.hypot(y, x) < 8.3
