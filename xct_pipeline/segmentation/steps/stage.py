@@ -163,4 +163,5 @@ def _told(chosen: Thresholds) -> str:
     if chosen.sample is None:
         return ", ".join(f"{value:.4g}" for value in chosen.values)
     pairs = zip(chosen.values, chosen.sample.sigma, strict=True)
-    return ", ".join(f"{value:.4g} +- {sigma:.1g}" for value, sigma in pairs) + f" (from {chosen.sample.share:.0%})"
+    found = ", ".join(f"{value:.4g} +- {sigma:.1g}" for value, sigma in pairs)
+    return f"{found} (from {100 * chosen.sample.share:.2g} % of the voxels)"

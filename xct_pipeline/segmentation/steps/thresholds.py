@@ -156,8 +156,8 @@ def _unsure(share: float, values: Array, sigma: Array, between: Array) -> str | 
     if not told:
         return None
     return (
-        f"thresholds from {share:.0%} of the voxels are not sure: {', '.join(told)} 1/cm, an error of more than "
-        f"{UNSURE:.0%} of the step between two materials; give segmentation.thresholds"
+        f"thresholds from {100 * share:.2g} % of the voxels are not sure: {', '.join(told)} 1/cm, an error of "
+        f"more than {UNSURE:.0%} of the step between two materials; give segmentation.thresholds"
     )
 
 
