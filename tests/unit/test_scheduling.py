@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 import numpy as np
@@ -103,3 +104,16 @@ def test_workers_of_a_cluster_that_are_too_small_are_refused():
         assert list(run_tasks(square, [(3,)], Need("x", 1, 10 * MB), limits)) == [9]
         with pytest.raises(RefusedError, match=r"x needs .* for the 2 threads of .*whose limit is"):
             list(run_tasks(square, [(3,)], Need("x", 1, 20 * MB), limits))
+
+
+def test_worker_processes_of_this_machine_print_no_lost_connections():
+    """A sign of life that no scheduler hears any more, as at the end of a busy run, is no news for a user."""
+    pytest.importorskip("distributed")
+    limits = Resources(1, 10**9, cluster="local:2")
+    with scheduling._client(limits) as client:
+        client.wait_for_workers(2, timeout=60)
+        assert client.run(_tells_errors) == dict.fromkeys(client.scheduler_info()["workers"], False)
+
+
+def _tells_errors():
+    return any(logging.getLogger(name).isEnabledFor(logging.ERROR) for name in ("distributed.worker", "tornado"))

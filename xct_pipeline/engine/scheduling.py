@@ -191,7 +191,12 @@ def _client(limits: Resources) -> Iterator[Any]:
     processes, local = local_processes(limits.cluster), None
     if processes is not None:
         local = LocalCluster(
-            n_workers=processes, threads_per_worker=1, dashboard_address=None, memory_limit=0, env=ONE_THREAD
+            n_workers=processes,
+            threads_per_worker=1,
+            dashboard_address=None,
+            memory_limit=0,
+            env=ONE_THREAD,
+            preload=waiting.__name__,
         )
     try:
         client = Client(local or limits.cluster, timeout=30)

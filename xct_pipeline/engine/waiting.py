@@ -129,7 +129,7 @@ def _taken(future: Any, watch: Watch) -> Any:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Pass on what dask.distributed logs of lost connections, tracebacks and all, as one line for debugging."""
-    names = [n for n in logging.root.manager.loggerDict if n.split(".")[0] in ("distributed", "tornado", "asyncio")]
+    names = _loggers()
 
     def pass_on(record: logging.LogRecord) -> bool:
         log.debug("%s: %s", record.name, " ".join(record.getMessage().split()))
@@ -142,6 +142,16 @@ def quiet() -> Iterator[None]:
     finally:
         for name in names:
             logging.getLogger(name).removeFilter(pass_on)
+
+
+def dask_setup(_worker: Any) -> None:
+    """Keep a worker process of this machine silent: dask.distributed calls this where one begins.
+
+    What a task raises comes back with its result. Of lost connections whoever waits tells what matters; a worker that
+    is just sending a sign of life when its scheduler ends would print a traceback into a run that went well.
+    """
+    for name in _loggers():
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def within(seconds: float, call: Callable[[], Any]) -> Any:
@@ -162,6 +172,11 @@ def within(seconds: float, call: Callable[[], Any]) -> Any:
     if error is not None:
         raise error
     return result
+
+
+def _loggers() -> list[str]:
+    """Return the names of all loggers of dask.distributed and what it stands on."""
+    return [n for n in logging.root.manager.loggerDict if n.split(".")[0] in ("distributed", "tornado", "asyncio")]
 
 
 def _last_words(dask_scheduler: Any) -> dict[str, float]:
