@@ -6,7 +6,8 @@ voxels of the full-size volume: at index i along an axis, and on level k of a py
 - cylinder: the planes of a half-open range, and a distance of at most `radius` from the axis ((Ny-1)/2, (Nx-1)/2);
 - box: half-open ranges along z, y and x;
 - label: voxels of the reference scan that carry the label;
-- painted: voxels that are not 0; on a coarser level those of which at least half was painted.
+- painted: voxels that are not 0; on a coarser level those of which at least half was painted;
+- whole: the body of a label from end to end, with a margin, without the layers next to the ceramic (`whole_body`).
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.config import RegionOfInterest
-from xct_pipeline.store.labels import LABELS, label_values
+from xct_pipeline import whole_body
+from xct_pipeline.config import RegionOfInterest, RegionOfMass
+from xct_pipeline.store.labels import LABELS, label_values, stored_names
 from xct_pipeline.store.labels_file import open_labels
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
+from xct_pipeline.whole_body import WholeBody, body_of
 
 Frame = tuple[int, int, int]
 Box = tuple[slice, ...]
@@ -56,6 +59,10 @@ class RegionMask:
         Plane of the reference scan along t.
     identity : str or None
         What the labels and the painted mask depend on.
+    body : WholeBody or None
+        Where a whole body is meant.
+    without : WholeBody or None
+        What is taken out of it.
     """
 
     region: RegionOfInterest
@@ -64,18 +71,27 @@ class RegionMask:
     values: tuple[int, ...] = ()
     time: int = 0
     identity: str | None = None
+    body: WholeBody | None = None
+    without: WholeBody | None = None
 
     def box(self, part: Box, level: int = 0) -> Mask:
         """Return the mask (z, y, x) of a box of a level, given in voxels of that level and perhaps thinned."""
         mask = self.drawn(part, level)
         return mask & self.labelled(part, level) if self.labels_folder is not None else mask
 
+    def weights(self, part: Box) -> npt.NDArray[np.uint8]:
+        """Return for how many voxels each voxel of a box stands: two for those in place of layers at the ceramic."""
+        inside = self.box(part).astype(np.uint8)
+        if self.body is None or self.without is not None:
+            return inside
+        return inside * self.body.weights(*(centres(p, 0) for p in part))
+
     def slab(self, z: slice) -> Mask:
         """Return the mask of planes (z, y, x)."""
         return self.box((z, *(slice(0, n) for n in self.frame[1:])))
 
     def drawn(self, part: Box, level: int = 0) -> Mask:
-        """Return what the cylinder, the box and the painted mask leave of a box."""
+        """Return what the cylinder, the box, the painted mask and the whole body leave of a box."""
         z, y, x = (centres(p, level) for p in part)
         mask: Mask = np.ones((len(z), len(y), len(x)), bool)
         if self.region.cylinder is not None:
@@ -88,6 +104,10 @@ class RegionMask:
             painted = open_painted(Path(self.region.painted))
             size = tuple(n >> level for n in self.frame)
             mask &= _thinned(lambda whole: painted_box(painted, size, whole), part)
+        if self.body is not None:
+            mask &= self.body.weights(z, y, x) > 0
+        if self.without is not None:
+            mask &= self.without.weights(z, y, x) == 0
         return mask
 
     def labelled(self, part: Box, level: int = 0) -> Mask:
@@ -117,7 +137,8 @@ class RegionMask:
 
     def identity_of(self) -> list[object]:
         """Return what the mask depends on."""
-        return [VERSION, self.region.model_dump(), self.values, self.time, self.identity]
+        body = None if self.body is None else [whole_body.VERSION, self.without is not None]
+        return [VERSION, self.region.model_dump(), self.values, self.time, self.identity, body]
 
 
 def place_region(region: RegionOfInterest, frame: Frame, store: Store, time: int) -> RegionMask:
@@ -138,10 +159,16 @@ def place_region(region: RegionOfInterest, frame: Frame, store: Store, time: int
     ValueError
         Its label does not exist.
     """
+    folder, body = str(store.path.resolve() / LABELS), None
+    if isinstance(region, RegionOfMass) and region.whole is not None:
+        of = label_values(store, [region.whole])
+        try:
+            body = body_of(folder, time, of, max(stored_names(store)), frame)
+        except ValueError as error:
+            raise ValueError(f"whole {region.whole}: {error}") from None
     if region.label is None:
-        return RegionMask(region, frame)
-    values = tuple(label_values(store, [region.label]))
-    return RegionMask(region, frame, str(store.path.resolve() / LABELS), values, time)
+        return RegionMask(region, frame, body=body)
+    return RegionMask(region, frame, folder, tuple(label_values(store, [region.label])), time, body=body)
 
 
 def check_region(key: str, region: RegionOfInterest, frame: Frame) -> None:

@@ -39,7 +39,7 @@ from xct_pipeline.config.reconstruction import (
 )
 from xct_pipeline.config.registration import Calibration, LocalDisplacement, MaskSettings, Registration, StartMotion
 from xct_pipeline.config.run import Config
-from xct_pipeline.config.section import Box, Cylinder, NoMethod, OddInt, RegionOfInterest, Section, Span
+from xct_pipeline.config.section import Box, Cylinder, NoMethod, OddInt, RegionOfInterest, RegionOfMass, Section, Span
 from xct_pipeline.config.segmentation import (
     DEFAULT_NAMES,
     LABEL_COLORS,
@@ -113,6 +113,7 @@ __all__ = [
     "Reconstruction",
     "ReconstructionBase",
     "RegionOfInterest",
+    "RegionOfMass",
     "Registration",
     "Report",
     "ScatterHalo",

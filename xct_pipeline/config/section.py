@@ -111,6 +111,19 @@ class RegionOfInterest(Section):
         return self
 
 
+class RegionOfMass(RegionOfInterest):
+    """Part of the reference volume, once there are labels; a name alone means the whole body of that name."""
+
+    whole: str | None = None
+    """The body that the segmentation gave this name, from face to face with all that is inside."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, data: Any) -> Any:
+        """Take a name for that of a body."""
+        return {"whole": data} if isinstance(data, str) else data
+
+
 def with_absolute_paths(value: Any, resolve: Callable[[str], Path]) -> Any:
     """Return a section (or what it holds) with the painted masks of its regions named by absolute paths."""
     if isinstance(value, RegionOfInterest):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from xct_pipeline.config.section import Energy, RegionOfInterest, Section
+from xct_pipeline.config.section import Energy, RegionOfMass, Section
 from xct_pipeline.names import Name, check_distinct
 
 
@@ -47,11 +47,11 @@ class Variation(Section):
     """What turns attenuation into mass; without one no mass is written."""
     estimator: Literal["volume", "projections"] = "volume"
     """What the total of a scan is taken from: the sum over the region's voxels, or least squares on its projections."""
-    region: RegionOfInterest | None = None
+    region: RegionOfMass | None = None
     """The anode, whose change is summed."""
     null: list[str] = []
     """Scans in which nothing changed (their scatter tests the errors); the reference may be among them."""
-    regions: dict[Name, RegionOfInterest] = {}
+    regions: dict[Name, RegionOfMass] = {}
     """More regions by name, for region_totals.csv."""
     energy_keV: Energy | None = None
     """Photon energy, keV; that of the scans by default."""
@@ -73,7 +73,7 @@ class Variation(Section):
     """Attenuation at the surface of the ceramic, 1/cm, from which depth is counted."""
     anode_above: bool = True
     """The anode lies at larger z than the ceramic."""
-    noise_region: RegionOfInterest | None = None
+    noise_region: RegionOfMass | None = None
     """Where nothing changes, for the noise; found by itself by default."""
     shell_width: Annotated[int, Field(ge=1, le=5)] = 2
     """Voxels this close to a strong face are flagged."""

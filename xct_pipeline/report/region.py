@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xct_pipeline.config import RegionOfInterest
+from xct_pipeline.config import RegionOfMass
 from xct_pipeline.region import place_region
 from xct_pipeline.report.contents import AbsentError, Array, Contents, Level, open_level
 from xct_pipeline.store.image import CHUNK
@@ -94,7 +94,7 @@ def region_mask(contents: Contents, level: Level, window: Sequence[slice]) -> Ar
         return np.ones([len(range(s.start, s.stop, s.step)) for s in part], bool)
     frame = (level.full[0], level.full[1], level.full[2])
     try:
-        region = place_region(RegionOfInterest.model_validate(table), frame, contents.store, contents.reference)
+        region = place_region(RegionOfMass.model_validate(table), frame, contents.store, contents.reference)
         return region.box(part, level.factor.bit_length() - 1)
     except ValueError as error:
         raise AbsentError(f"variation.region: {error}") from None

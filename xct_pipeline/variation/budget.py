@@ -138,8 +138,8 @@ class Change:
         return float(uncertainty.combine({name: self.terms_mg[name] for name in NULL_TERMS}))
 
 
-TERMS = ("noise", "rings", "registration", "calibration", "table", "energy", "closure")
-NULL_TERMS = ("noise", "rings", "registration", "calibration")
+TERMS = ("noise", "rings", "registration", "calibration", "faces", "table", "energy", "closure")
+NULL_TERMS = ("noise", "rings", "registration", "calibration", "faces")
 
 
 def evaluate(

@@ -42,8 +42,8 @@ def add_columns(
         Of the reference, without gaps, with a margin of one voxel where the frame has it.
     moving : array, (z, y, x)
         Of the other scan.
-    known : array of bool, (z, y, x)
-        Voxels that count.
+    known : array of bool or uint8, (z, y, x)
+        How many voxels each stands for.
     first, place : (z, y, x)
         Of the first voxel of `moving`: where it lies in `fixed`, and in the frame.
     frame : (z, y, x)
@@ -90,8 +90,8 @@ def _add_columns(
                 gy = np.float64((far[i] - near[i]) * half) * use
                 gx = np.float64((line[i + 2] - line[i]) * half) * use
                 x = start[2] + i
-                row[0, i] = other - value
-                row[1, i], row[2, i] = value, other
+                row[0, i] = np.float64(other - value) * use
+                row[1, i], row[2, i] = np.float64(value) * use, np.float64(other) * use
                 row[3, i], row[4, i], row[5, i] = gz, gy, gx
                 row[6, i] = x * gy - y * gx
                 row[7, i] = z * gx - x * gz

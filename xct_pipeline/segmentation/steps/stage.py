@@ -63,7 +63,8 @@ def check(config: Config) -> None:
     variation, used = config.variation, {}
     if variation is not None:
         regions = {"region": variation.region, **variation.regions, "noise_region": variation.noise_region}
-        used = {f"variation.{key}": r.label for key, r in regions.items() if r is not None and r.label is not None}
+        named = [(key, name) for key, r in regions.items() if r is not None for name in (r.label, r.whole)]
+        used = {f"variation.{key}": name for key, name in named if name is not None}
     if config.segmentation is not None:
         known = material_names(config.segmentation)
     else:

@@ -10,6 +10,7 @@ CAUSES = {
     "rings": "rings: what columns of the detector are off by at all angles alike",
     "registration": "the transform",
     "calibration": "the grey scale",
+    "faces": "the layers next to the ceramic, of a whole body",
     "table": "the mass attenuation",
     "energy": "the energy",
     "closure": "the closure",
@@ -136,8 +137,22 @@ _PROFILE = (*DENSITIES, *AREALS, VOXELS)
 
 _ELEMENT = tuple(index(axis, f"bin along {axis}") for axis in "zyx")
 
+_NEAR_FACE = Table(
+    "near_face",
+    "scan",
+    (
+        SCAN,
+        quantity("measured_mg", "mg", "change of mass in the layers next to the ceramic, summed across its face"),
+        quantity("sigma_measured_mg", "mg", "its standard error"),
+        quantity("continued_mg", "mg", "the same, continued from the layers after them"),
+        quantity("sigma_continued_mg", "mg", "its standard error"),
+        *MASS,
+    ),
+)
+
 VARIATION: tuple[Table, ...] = (
     _MASS_BALANCE,
+    _NEAR_FACE,
     _AREAL_NOISE,
     _NOISE,
     _GREY_SCALE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -138,6 +138,7 @@ class PairOfScans:
                 self.surface,
                 self.materials,
                 self.profiles,
+                self.mask.body is not None and self.mask.without is None,
             )
             for prefix, series, store in self.study.energies
         ]
@@ -149,7 +150,7 @@ class PairOfScans:
         found = []
         for e, sums in enumerate(self.sums):
             maps = sums.named(measure(study.store, sums.step(), study.limits, steps))
-            noise = None if self.pair[0] == self.pair[1] else study.noise[e][self.pair]
+            noise = None if self.pair[0] == self.pair[1] else self._louder(study.noise[e][self.pair], maps)
             errors = errors_of(study.settings, physics, sums.series, self.pair)
             k = None if physics.both is None else physics.both[e]
             found.append(budget.Measured(maps, noise, errors, slopes.species[e], k, slopes.host[e]))
@@ -184,6 +185,16 @@ class PairOfScans:
             "whole": self.whole,
             "areal": image_identity(study.store, f"{PREFIX}areal") if self._between_maps else None,
         }
+
+    def _louder(self, noise: noises.Noise, sums: Mapping[str, Array]) -> noises.Noise:
+        """Return the noise of sums in which some voxels stand for others, too, and so count twice."""
+        body = self.mask.body
+        if body is None or not body.near or "layers_count" not in sums:
+            return noise
+        number, twice = int(sums["count"].sum()), int(sums["layers_count"][: body.near].sum())
+        factor = float(np.sqrt(1 + twice / max(number, 1)))
+        columns, region = noise.column_inflation * factor, noise.region_inflation * factor
+        return replace(noise, column_inflation=columns, region_inflation=region)
 
     @property
     def _between_maps(self) -> bool:

@@ -131,7 +131,7 @@ def region_mask(series: RegisteredSeries, store: Store, region: RegionOfInterest
     if not known:
         return RegionMask(region, series.frame)
     mask = place_region(region, series.frame, store, series.reference)
-    labels = None if region.label is None else image_identity(store, LABELS)
+    labels = None if region.label is None and mask.body is None else image_identity(store, LABELS)
     painted = None if region.painted is None else painted_digest(Path(region.painted))
     return replace(mask, identity=labels if painted is None else f"{labels} {painted}")
 

@@ -20,8 +20,10 @@ from xct_pipeline.registration.steps.stage import PATH, ceramic_threshold
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation import column_sums, faces, mass
 from xct_pipeline.variation.steps.series import VERSION, BoxSource, Materials, RegisteredSeries, box_source, boxes_of
+from xct_pipeline.whole_body import WholeBody
 
 SUMS_RATE, SURFACE_RATE = 15e6, 60e6  # voxels per CPU-second
+LAYERS = 64  # of a whole body that are told apart, from its near end
 PIECE = 4  # planes of a slab that are summed together
 
 
@@ -40,6 +42,8 @@ class SumsOfPair:
     materials : Materials or None
     profiles : bool
         Sum rings and bins too.
+    layers : bool
+        Tell apart the layers of a whole body nearest to its near end.
     """
 
     name: str
@@ -51,12 +55,14 @@ class SumsOfPair:
     surface: Array | None = None
     materials: Materials | None = None
     profiles: bool = True
+    layers: bool = False
 
     @property
     def cells(self) -> CellsOfRegion:
         """Which cells voxels are told apart by."""
         bins = self.settings.bins if self.profiles else None
-        return CellsOfRegion(self.mask.frame, self.surface, self.settings.anode_above, bins, self.materials)
+        body = self.mask.body if self.layers else None
+        return CellsOfRegion(self.mask.frame, self.surface, self.settings.anode_above, bins, self.materials, body)
 
     def step(self, known: bool = True) -> Reduction:
         """Return the step; not `known` before the series is there."""
@@ -87,6 +93,7 @@ class SumsOfPair:
             "bins": self.cells.bins,
             "materials": None if self.materials is None else self.materials.identity,
             "profiles": self.profiles,
+            **({"body": self.mask.identity_of()} if self.mask.body is not None else {}),
         }
 
     def named(self, found: Mapping[str, Array]) -> dict[str, Array]:
@@ -111,6 +118,7 @@ class CellsOfRegion:
     above: bool
     bins: tuple[int, int, int] | None
     materials: Materials | None
+    body: WholeBody | None = None
 
     def places(self) -> dict[str, slice]:
         """Return where the cells of each kind that is wanted stand in the table of all cells."""
@@ -121,6 +129,8 @@ class CellsOfRegion:
             sizes["bins"] = math.prod(self._bins())
         if self.materials is not None:
             sizes["material"] = self.materials.size
+        if self.body is not None:
+            sizes["layers"] = LAYERS
         ends = np.cumsum([0, *sizes.values()]).tolist()
         return {kind: slice(a, b) for kind, a, b in zip(sizes, ends, ends[1:], strict=False)}
 
@@ -140,6 +150,9 @@ class CellsOfRegion:
             elif kind == "bins":
                 assert self.bins is not None
                 cell = mass.bin_index(offset, shape, self.bins, self._bins())
+            elif kind == "layers":
+                assert self.body is not None
+                cell = self.body.layers(*(np.arange(p.start, p.stop, dtype=np.float64) for p in part))
             else:
                 assert self.materials is not None
                 cell = self.materials.box(part).astype(np.int64)
@@ -162,9 +175,9 @@ def _sums_chunk(
     for z in range(region[0].start, region[0].stop, PIECE):
         piece = (slice(z, min(z + PIECE, region[0].stop)), *region[1:])
         here, moving = (values[inside(wide, piece)] for values in block)
-        wanted = mask.box(piece)
-        known = wanted & np.isfinite(here) & np.isfinite(moving)
-        lost += int((wanted & ~known).sum())
+        wanted = mask.weights(piece)
+        known = wanted * (np.isfinite(here) & np.isfinite(moving))
+        lost += int(((wanted > 0) & (known == 0)).sum())
         at = (z - wide[0].start, *first[1:])
         place = tuple(part.start for part in piece)
         column_sums.add_columns(fixed, moving, known, at, place, mask.frame, maps, cells.index(piece, cosine), table)

@@ -16,7 +16,10 @@ from xct_pipeline.engine.resources import Need
 from xct_pipeline.engine.steps import Estimate, Step, Steps, path_name
 from xct_pipeline.region import RegionMask
 from xct_pipeline.variation import areal_noise, budget, cells, mass
+from xct_pipeline.variation.near_face import NearFace
 from xct_pipeline.variation.steps.charge import offset_note
+from xct_pipeline.variation.steps.near_face import FACE, faces_table, is_whole, named_masks, with_faces
+from xct_pipeline.variation.steps.near_face import warnings_of as faces_told
 from xct_pipeline.variation.steps.null import apply_null
 from xct_pipeline.variation.steps.pair_counts import measure_pairs, pairs_step
 from xct_pipeline.variation.steps.pairs import EVALUATE_BYTES, EVALUATE_S, PairOfScans, Study, areal_passes
@@ -70,8 +73,10 @@ def mass_steps(study: Study, surface: Reduction | None, materials: Materials | N
         pairs = region_pairs(study, mask, WHOLE, consecutive, None, None, materials)
         steps += [sums.step(known=False) for pair in pairs if pair is not None for sums in pair.sums]
         steps += areal_passes(study, pairs, consecutive, known=False)
-    for name, region in study.settings.regions.items():
-        mask, part = region_mask(study.series, study.store, region, known=False), part_name(name)
+        faces = region_pairs(study, mask, FACE, consecutive) if is_whole(study.settings.region) else []
+        steps += [sums.step(known=False) for pair in faces if pair is not None for sums in pair.sums]
+    for name, mask in named_masks(study, known=False):
+        part = part_name(name)
         steps += pairs_steps(mask, materials, part)
         pairs = region_pairs(study, mask, part, False, None, None, materials)
         steps += [sums.step(known=False) for pair in pairs if pair is not None for sums in pair.sums]
@@ -113,6 +118,7 @@ def write_maps_and_tables(
     parts: list[pd.DataFrame] = []
     ratios: list[dict[str, object]] = []
     done: list[PassResult] = []
+    faces: list[tuple[str, NearFace | None]] = []
     whole, labelled = pairs_in(study, mask, materials, WHOLE, steps)
     for consecutive in KINDS:
         pairs = region_pairs(study, mask, WHOLE, consecutive, whole, surface, materials)
@@ -124,7 +130,9 @@ def write_maps_and_tables(
                 profiles += [] if consecutive else [None]
                 continue
             measured = pair.measured()
-            results[consecutive].append(budget.without_maps(pair.change(measured)))
+            change, face = with_faces(study, pair, pair.change(measured), measured, steps)
+            results[consecutive].append(budget.without_maps(change))
+            faces += [] if consecutive else [(series.names[k], face)]
             if not consecutive:
                 density = pair.density(measured)
                 ratios += areal_noise.rows(series.names[k], measured)
@@ -138,6 +146,9 @@ def write_maps_and_tables(
     if len(null):
         study.store.write_table("null", null)
     warnings = write_tables(study, results | {False: judged}, profiles, totals, parts + more)
+    if is_whole(settings.region):
+        store.write_table("near_face", faces_table(faces))
+        warnings += faces_told(faces, totals, changes, series.names)
     warnings += [*notes, *write_routes(study, changes, fitted)]
     if steps is not None:
         steps.note(steps.bind(tables_step(study)), "executed")
@@ -218,8 +229,7 @@ def named_regions(
     series = study.series
     totals: list[dict[str, object]] = []
     parts: list[pd.DataFrame] = []
-    for name, region in study.settings.regions.items():
-        mask = region_mask(series, study.store, region)
+    for name, mask in named_masks(study):
         whole, labelled = pairs_in(study, mask, materials, part_name(name), steps)
         for k, pair in enumerate(region_pairs(study, mask, part_name(name), False, whole, None, materials)):
             if pair is None:

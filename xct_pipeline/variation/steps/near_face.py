@@ -1,0 +1,157 @@
+"""The layers of a whole body next to the ceramic, pair by pair, and what lies around the body."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xct_pipeline.config import RegionOfMass
+from xct_pipeline.engine.steps import Steps
+from xct_pipeline.region import RegionMask
+from xct_pipeline.variation import budget, near_face, uncertainty
+from xct_pipeline.variation.near_face import Face, NearFace
+from xct_pipeline.variation.steps.grey_scale import BLUR
+from xct_pipeline.variation.steps.pairs import PairOfScans, Study
+from xct_pipeline.variation.steps.series import region_mask
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FACE, AROUND = "face", "around the region"
+WIDTH = 4  # voxels around a whole body in which is looked for what it does not hold
+TOLD, SURE = 0.02, 3.0  # share of the change, and standard errors, from which on what lies around is told
+
+
+def is_whole(region: RegionOfMass | None) -> bool:
+    """Tell whether a region is the whole body of a label."""
+    return region is not None and region.whole is not None
+
+
+def face_mask(mask: RegionMask) -> RegionMask:
+    """Return the layers at the ceramic that a region leaves out; the region as it is before its labels are known."""
+    return mask if mask.body is None else replace(mask, body=mask.body.at_face())
+
+
+def named_masks(study: Study, known: bool = True) -> list[tuple[str, RegionMask]]:
+    """Return all regions that are summed beside that of the mass: those named, and what lies around a whole body."""
+    settings = study.settings
+    found = [(name, region_mask(study.series, study.store, r, known)) for name, r in settings.regions.items()]
+    if settings.region is not None and is_whole(settings.region):
+        mask = region_mask(study.series, study.store, settings.region, known)
+        around = mask if mask.body is None else replace(mask, body=mask.body.grown(WIDTH), without=mask.body)
+        found.append((AROUND, around))
+    return found
+
+
+def with_faces(
+    study: Study, pair: PairOfScans, change: budget.Change, measured: Sequence[budget.Measured], steps: Steps | None
+) -> tuple[budget.Change, NearFace | None]:
+    """Return a change with what left from the layers at the ceramic, in place of their continuation, and its error."""
+    body = pair.mask.body
+    if body is None or not body.near or measured[0].noise is None:
+        return change, None
+    zone = replace(pair, mask=face_mask(pair.mask), name=FACE, surface=None, materials=None, profiles=False, whole=None)
+    seen = zone.measured(steps)
+    across = budget.evaluate(seen, zone.density(seen), study.voxel_um, study.physics.anode.k_species)
+    found = _near_face(study, pair, measured, seen, across, body.near)
+    to_mass = (study.voxel_um * 1e-4) ** 3 * 1e3
+    copied = sum(m.slope * float(m.sums["layers_change"][: body.near].sum()) / 2 for m in measured) * to_mass
+    more, k = found.mass - copied, study.physics.anode.k_species
+    terms = {**change.terms_mg, "faces": found.sigma}
+    apparent = change.apparent_mg + more / (measured[0].slope * k)
+    return replace(change, mass_mg=change.mass_mg + more, apparent_mg=apparent, terms_mg=terms), found
+
+
+def _near_face(
+    study: Study,
+    pair: PairOfScans,
+    measured: Sequence[budget.Measured],
+    seen: Sequence[budget.Measured],
+    across: budget.Change,
+    near: int,
+) -> NearFace:
+    settings = study.config.segmentation
+    blur, voxel_cm = getattr(settings, "blur", BLUR), study.voxel_um * 1e-4
+    to_mass = voxel_cm**3 * 1e3
+    first = second = noise = bound = 0.0
+    for m, zone in zip(measured, seen, strict=True):
+        slope, sums = m.slope * to_mass, m.sums
+        face = Face(
+            float(zone.sums["motions"][0].sum()), across.area_cm2 / voxel_cm**2, blur, _tilt(study, pair), voxel_cm
+        )
+        share = _share(m, zone, near, face)
+        change = [float(sums["layers_change"][n : n + near].sum()) / (2 if n == 0 else 1) for n in (0, near)]
+        first, second = first + slope * change[0], second + slope * change[1]
+        assert m.noise is not None
+        noise = math.hypot(noise, slope * budget.region_noise(m.noise, np.minimum(sums["count"], near)))
+        bound = math.hypot(bound, slope * face.sigma)
+    kept = {name: across.terms_mg[name] for name in budget.NULL_TERMS}
+    sigma = math.hypot(float(uncertainty.combine(kept)), bound)
+    return NearFace(across.mass_mg, sigma, *near_face.continued(first, second, share, noise))
+
+
+def _share(m: budget.Measured, zone: budget.Measured, near: int, face: Face) -> float:
+    """Return which share of the layers left out is no ceramic."""
+    mean = zone.sums["layers_fixed"][: 2 * near] / np.maximum(zone.sums["layers_count"][: 2 * near], 1)
+    after = float(m.sums["layers_fixed"][:near].sum() / max(m.sums["layers_count"][:near].sum(), 1))
+    return near_face.left_out(float(mean[0]), after, mean.tolist(), face.displaced) / near
+
+
+def _tilt(study: Study, pair: PairOfScans) -> float:
+    """Return the angle about axes across the beam between two scans, radians."""
+    turns = [study.series.motions[k].transform[0, 1:3] for k in pair.pair]
+    return float(np.hypot(*(turns[0] - turns[1])))
+
+
+def faces_table(rows: Sequence[tuple[str, NearFace | None]]) -> pd.DataFrame:
+    """Return one row for each scan against the reference."""
+    import pandas as pd
+
+    found = [(name, face) for name, face in rows if face is not None]
+    return pd.DataFrame(
+        [
+            {
+                "scan": name,
+                "measured_mg": face.measured,
+                "sigma_measured_mg": face.sigma_measured,
+                "continued_mg": face.continued,
+                "sigma_continued_mg": face.sigma_continued,
+                "mass_change_mg": face.mass,
+                "sigma_mg": face.sigma,
+            }
+            for name, face in found
+        ]
+    )
+
+
+def warnings_of(
+    rows: Sequence[tuple[str, NearFace | None]],
+    totals: pd.DataFrame,
+    changes: Sequence[budget.Change | None],
+    names: Sequence[str],
+) -> list[str]:
+    """Say where the layers at the ceramic do not continue the region, and what changed around it."""
+    told = []
+    apart = [(name, face) for name, face in rows if face is not None and face.disagrees]
+    if apart:
+        name, face = apart[-1]
+        told.append(
+            f"{name}: at the ceramic {face.measured:+.2g} +- {face.sigma_measured:.1g} mg changed, where the layers "
+            f"after it suggest {face.continued:+.2g} +- {face.sigma_continued:.1g} mg ({len(apart)} of {len(names)} "
+            "scans): something thinner than them, or the face moved; see tables/near_face.csv"
+        )
+    around = totals[totals["region"] == AROUND] if len(totals) else totals
+    for row in reversed(around.to_dict("records")):
+        change = changes[names.index(str(row["scan"]))]
+        mass, sigma = float(row["mass_change_mg"]), float(row["sigma_mg"])
+        if change is not None and abs(mass) > max(SURE * sigma, TOLD * abs(change.mass_mg)):
+            told.append(
+                f"{row['scan']}: {mass:+.2g} +- {sigma:.1g} mg changed within {WIDTH} voxels around the region, which "
+                f"holds {change.mass_mg:+.2g} mg: it is not the whole body; see tables/region_totals.csv"
+            )
+            break
+    return told

@@ -1,0 +1,211 @@
+"""The whole body of a material, from the face of the solid beside it to beyond its other faces.
+
+A body's outline is found from the labels of the reference scan: its largest connected part, each column along z filled
+from end to end, gas and fibres inside included, and a margin of gas or wall around it, which costs noise and adds no
+change. On one side lies the densest material, the ceramic. There the layers next to the face are left out of what is
+measured: a detector averages intensities before the logarithm, so that a face of high contrast seems to move when the
+cell tilts, and a hundredth of a voxel of it weighs as much as a tenth of a voxel of metal. The layers that follow stand
+for them, until `variation.near_face` puts what is known of them in their place.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from xct_pipeline.store.stored_array import StoredArray
+
+Planes = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
+Centres = npt.NDArray[np.float64]
+
+VERSION = 1
+MOST_VOXELS = 2**27  # of the level that labels are read from
+MARGIN = 3  # voxels that the body is grown by, for blur
+NEAR = 3  # layers next to the ceramic that those after them stand for
+SMOOTH = 5  # pixels that heights of faces are smoothed over, by their median
+LEAST_HEIGHT = 0.25  # of the body's median height, below which a column does not belong to it
+
+
+@dataclass(frozen=True)
+class WholeBody:
+    """Which planes of each column belong to a body, half-open, on a level of the pyramid.
+
+    Attributes
+    ----------
+    first, stop : numpy.ndarray
+        (y, x), planes of the full-size volume; equal where a column has none.
+    level : int
+        Of (y, x).
+    near : int
+        Layers of the full-size volume between the ceramic's face and what is measured; 0 without ceramic.
+    upward : bool
+        The ceramic is below: at smaller z.
+    planes : int
+        Of the full-size volume.
+    """
+
+    first: Planes
+    stop: Planes
+    level: int
+    near: int
+    upward: bool
+    planes: int
+
+    def weights(self, z: Centres, y: Centres, x: Centres) -> npt.NDArray[np.uint8]:
+        """Return for how many layers voxels stand, whose centres along z, y and x are those of full-size voxels.
+
+        0 outside; 2 in the `near` layers next to those that are left out at the ceramic; 1 in all others.
+        """
+        first, stop, height = *self._ends(y, x), z[:, None, None]
+        past = height - first if self.upward else stop - height
+        inside = (height >= first) & (height < stop)
+        return inside.astype(np.uint8) << (past < self.near).astype(np.uint8)
+
+    def _ends(self, y: Centres, x: Centres) -> tuple[Centres, Centres]:
+        """Return the outer edges of the first and of the last voxel of columns."""
+        pixels = ((c + 0.5).astype(np.int64) >> self.level for c in (y, x))
+        at = np.ix_(*(np.minimum(p, n - 1) for p, n in zip(pixels, self.first.shape, strict=True)))
+        return np.asarray(self.first[at] - 0.5, np.float64), np.asarray(self.stop[at] - 0.5, np.float64)
+
+    def bounds(self) -> tuple[slice, slice, slice]:
+        """Return the box of the full-size volume that holds the body."""
+        there = self.stop > self.first
+        edge = 1 << self.level
+        y, x = (np.flatnonzero(there.any(axis=axis)) for axis in (1, 0))
+        return (
+            slice(int(self.first[there].min()), int(self.stop[there].max())),
+            slice(int(y[0]) * edge, (int(y[-1]) + 1) * edge),
+            slice(int(x[0]) * edge, (int(x[-1]) + 1) * edge),
+        )
+
+    def layers(self, z: Centres, y: Centres, x: Centres) -> npt.NDArray[np.int64]:
+        """Return how many full-size layers voxels lie from the body's near end; negative before it."""
+        first, stop, height = *self._ends(y, x), z[:, None, None]
+        return np.floor(height - first if self.upward else stop - height).astype(np.int64)
+
+    def at_face(self) -> WholeBody:
+        """Return the layers at the ceramic that the body leaves out, with as many of the ceramic's."""
+        there, depth = self.stop > self.first, 2 * self.near
+        first = np.asarray(self.first - depth if self.upward else self.stop, np.float64)
+        return _bounded(there, first, first + depth, replace(self, near=0))
+
+    def grown(self, margin: int) -> WholeBody:
+        """Return the body grown by some voxels across and away from the ceramic; both ends where there is none."""
+        there = self.stop > self.first
+        wide = ndimage.binary_dilation(there, _disc(math.ceil(margin / (1 << self.level))))
+        first, stop = (_filled(np.where(there, values, np.nan)) for values in (self.first, self.stop))
+        both = self.near == 0
+        first = first - margin * (both or not self.upward)
+        stop = stop + margin * (both or self.upward)
+        return _bounded(wide, first, stop, self)
+
+
+def body_of(folder: str, time: int, values: Sequence[int], solid: int, frame: Sequence[int]) -> WholeBody:
+    """Return the whole body of some labels.
+
+    Parameters
+    ----------
+    folder : str
+        The image of the labels (t, z, y, x), one folder per level.
+    time : int
+        Plane of the reference scan along t.
+    values : sequence of int
+        Labels of the body.
+    solid : int
+        Label of the ceramic.
+    frame : (z, y, x)
+        Voxels of the full-size volume.
+
+    Raises
+    ------
+    ValueError
+        No voxel carries one of the labels.
+    """
+    level = 0
+    while math.prod(n >> level for n in frame) > MOST_VOXELS and (Path(folder) / str(level + 1)).is_dir():
+        level += 1
+    changed = (Path(folder) / str(level) / "zarr.json").stat().st_mtime_ns
+    return _body(folder, time, tuple(values), solid, tuple(frame), level, changed)
+
+
+@functools.lru_cache(maxsize=4)
+def _body(
+    folder: str, time: int, values: tuple[int, ...], solid: int, frame: tuple[int, ...], level: int, changed: int
+) -> WholeBody:
+    del changed  # labels that are written anew are other labels
+    return find_body(np.asarray(StoredArray(f"{folder}/{level}")[time]), values, solid, frame, level)
+
+
+def find_body(
+    labels: npt.NDArray[np.integer], values: Sequence[int], solid: int, frame: Sequence[int], level: int = 0
+) -> WholeBody:
+    """Return the whole body of some labels (z, y, x) of a level; see `body_of`."""
+    body = _largest(np.isin(labels, values))
+    height = body.sum(axis=0)
+    if not height.any():
+        raise ValueError("no voxel of the reference scan carries its label")
+    across = ndimage.binary_fill_holes(height >= max(1, LEAST_HEIGHT * float(np.median(height[height > 0]))))
+    low, high = _ends(body, across)
+    dense = (labels == solid) & across & ~np.isin(labels, values)
+    edge = 1 << level
+    margin = math.ceil(MARGIN / edge)
+    wide = ndimage.binary_dilation(across, _disc(margin))
+    upward = not dense.any() or float(np.nonzero(dense)[0].mean()) < float(np.nonzero(body)[0].mean())
+    near = NEAR * edge if dense.any() else 0
+    below, above = _ends(dense, across)
+    widest = 2 * SMOOTH - 1
+    if upward:
+        first = (above + 1) * edge + near if near else (low - margin) * edge
+        stop = (ndimage.grey_dilation(high, widest) + 1 + margin) * edge
+    else:
+        first = (ndimage.grey_erosion(low, widest) - margin) * edge
+        stop = below * edge - near
+    none = np.zeros(across.shape, np.int32)
+    return _bounded(wide, first, stop, WholeBody(none, none, level, near, upward, frame[0]))
+
+
+def _bounded(wide: Mask, first: Centres, stop: Centres, like: WholeBody) -> WholeBody:
+    """Return a body whose columns end within the volume."""
+    first, stop = (np.clip(np.rint(values), 0, like.planes) for values in (first, stop))
+    used = wide & (stop > first)
+    ends = [np.where(used, values, 0).astype(np.int32) for values in (first, stop)]
+    return replace(like, first=ends[0], stop=ends[1])
+
+
+def _largest(mask: Mask) -> Mask:
+    """Return the largest connected part of what is left once single voxels and skins are taken away."""
+    kept = ndimage.binary_opening(mask, ndimage.generate_binary_structure(3, 1))
+    parts, number = ndimage.label(kept if kept.any() else mask)
+    if number < 2:
+        return np.asarray(parts > 0)
+    return np.asarray(parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:])))
+
+
+def _ends(mask: Mask, across: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the lowest and the highest plane of each column, smoothed, and continued to columns that have none."""
+    there = mask.any(axis=0) & across
+    low = np.where(there, mask.argmax(axis=0), np.nan)
+    high = np.where(there, len(mask) - 1 - mask[::-1].argmax(axis=0), np.nan)
+    if not there.any():
+        return np.zeros(there.shape), np.zeros(there.shape)
+    smooth = [ndimage.median_filter(_filled(values), SMOOTH, mode="nearest") for values in (low, high)]
+    return smooth[0], smooth[1]
+
+
+def _filled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return a map with the value of the nearest known pixel where it is NaN."""
+    _, nearest = ndimage.distance_transform_edt(np.isnan(values), return_indices=True)
+    return np.asarray(values[tuple(nearest)])
+
+
+def _disc(radius: int) -> Mask:
+    offset = np.arange(-radius, radius + 1)
+    return np.asarray(offset[:, None] ** 2 + offset[None] ** 2 <= radius**2)
