@@ -116,9 +116,13 @@ class RegionMask:
         return _thinned(lambda whole: np.isin(labels[(self.time, *whole)], self.values), part)
 
     def planes(self) -> range:
-        """Return the planes that the region can touch."""
+        """Return the planes that the region can touch, those that it leaves out at the ceramic among them."""
         z = self.bounds()[0]
-        return range(z.start, z.stop)
+        if self.body is None:
+            return range(z.start, z.stop)
+        own, near = self.body.bounds()[0], self.body.near
+        low, high = (near, 0) if self.body.upward else (0, near)
+        return range(max(z.start, own.start - low), min(z.stop, own.stop + high))
 
     def bounds(self) -> Box:
         """Return the box of the frame that holds the region; a label or a painted mask does not narrow it."""

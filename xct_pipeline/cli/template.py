@@ -48,7 +48,7 @@ method = "rigid"
 reference = 0                        # position or name of the scan that stays where it is
 # mask = {{ min_attenuation = 4.0 }}   # 1/cm: match on what never changes (a ceramic); left out, it is found
 
-[segmentation]                       # materials for voids, contact and thickness; mass is never summed over labels
+[segmentation]                       # materials for voids, contact and thickness, and where the anode is
 method = "watershed"
 classes = 3                          # by multi-Otsu; or thresholds = [0.15, 2.0] in 1/cm, half-way between materials
 # names = ["gas", "metal", "ceramic"] # from dark to bright
@@ -57,8 +57,9 @@ classes = 3                          # by multi-Otsu; or thresholds = [0.15, 2.0
 # [variation]                        # change of attenuation, and of mass where a closure says what is assumed
 # species = "Na"
 # closure = "na_only"                # see docs/variation.md; without one no mass is written
-# region = {{ cylinder = {{ z = [{first}, {stop}], radius = {radius:.1f} }} }} # the anode in voxels of the reference,
-#                                    # two or three voxels off its faces; volumes are {rows} x {columns} x {columns}
+# region = "metal"                   # the anode as a whole, one of the names above; or a part of it, in voxels of the
+#                                    # reference ({rows} x {columns} x {columns}), two or three off its faces:
+#                                    # {{ cylinder = {{ z = [{first}, {stop}], radius = {radius:.1f} }} }}
 {energy}
 # [electrochemistry]                 # the balance against the charge; the log's time 0 is the first scan's start
 # log = "cycler.csv"                 # CSV, .mpt, .mpr, .nda, .dta, .xlsx ...; columns are found by name and unit,

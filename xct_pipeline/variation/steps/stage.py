@@ -29,6 +29,7 @@ from xct_pipeline.variation.steps.grey_scale import grey_scale_steps, grey_scale
 from xct_pipeline.variation.steps.halves import halves_of_series, write_noise
 from xct_pipeline.variation.steps.halves import level_step as halves_level_step
 from xct_pipeline.variation.steps.images import change_pass, densities, density_passes, differences, has_formula
+from xct_pipeline.variation.steps.near_face import is_whole
 from xct_pipeline.variation.steps.noise import noise_of_series, noise_steps
 from xct_pipeline.variation.steps.null import check_null
 from xct_pipeline.variation.steps.pairs import Study
@@ -65,6 +66,8 @@ def check(config: Config, scans: Sequence[AnyScan | None], frame: tuple[int, int
     if settings.estimator == "projections":
         if settings.closure is not None and CLOSURES[settings.closure].energies > 1:
             raise ValueError(f'variation.estimator = "projections": not for closure = "{settings.closure}"')
+        if is_whole(settings.region):
+            raise ValueError('variation.estimator = "projections": not for a whole body; give a region that is drawn')
         volumes = [s.name for s in scans if s is not None and not isinstance(s, Scan)]
         if volumes:
             raise ValueError(f'variation.estimator = "projections": {", ".join(volumes[:3])} has none, but a volume')

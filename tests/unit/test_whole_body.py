@@ -1,0 +1,111 @@
+"""Whole bodies of labels: columns between faces, and what stands for the layers at the ceramic."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xct_pipeline.whole_body import MARGIN, NEAR, find_body
+
+GAS, WALL, METAL, CERAMIC = 1, 2, 3, 4
+SHAPE = (40, 48, 44)
+TOP, HEIGHT, RADIUS = 14, 15, 15  # first plane and planes of the metal
+
+
+def cell(tilt: float = 0.0, seed: int = 1) -> np.ndarray:
+    """Return labels of a ceramic disc with metal of another kind on either side, in a wall, with errors of 1 %."""
+    z, y, x = np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij")
+    r = np.hypot(y - 23.5, x - 21.5)
+    height = z - tilt * (x - 21.5)
+    labels = np.full(SHAPE, GAS)
+    labels[r > 20] = WALL
+    labels[(r < RADIUS) & (height >= TOP) & (height < TOP + HEIGHT)] = METAL
+    labels[(r < RADIUS + 2) & (height >= 6) & (height < TOP)] = CERAMIC
+    labels[(r < RADIUS) & (height < 6)] = METAL  # thinner than the anode: the other electrode
+    labels[(np.hypot(y - 25, x - 20) < 3) & (z > TOP + 3) & (z < TOP + 8)] = GAS  # a void
+    rng = np.random.default_rng(seed)
+    wrong = rng.random(SHAPE) < 0.01
+    labels[wrong] = rng.integers(1, 5, wrong.sum())
+    return labels.astype(np.uint8)
+
+
+def weights(body):
+    return body.weights(*(np.arange(n, dtype=float) for n in SHAPE))
+
+
+def test_columns_are_filled_from_the_layers_at_the_ceramic_to_beyond_the_other_faces():
+    found = weights(find_body(cell(), [METAL], CERAMIC, SHAPE))
+    middle = found[:, 25, 20]  # through the void
+    assert middle.tolist() == [0] * (TOP + NEAR) + [2] * NEAR + [1] * (HEIGHT - 2 * NEAR + MARGIN) + [0] * (
+        SHAPE[0] - TOP - HEIGHT - MARGIN
+    )
+    across = found.any(axis=0)
+    y, x = np.nonzero(across)
+    assert np.hypot(y - 23.5, x - 21.5).max() < RADIUS + MARGIN + 1.5
+    inner = np.hypot(*np.ogrid[-23.5:24.5, -21.5:22.5]) < RADIUS + MARGIN - 1
+    assert across[inner].all()
+
+
+def test_each_column_counts_as_many_layers_as_it_has_from_the_ceramic_on():
+    found = weights(find_body(cell(), [METAL], CERAMIC, SHAPE)).astype(int)
+    inside = np.hypot(*np.ogrid[-23.5:24.5, -21.5:22.5]) < RADIUS - 2
+    assert (found.sum(axis=0)[inside] == HEIGHT + MARGIN).all()
+
+
+@pytest.mark.parametrize("tilt", [0.1, -0.15])
+def test_the_near_end_follows_a_tilted_face(tilt):
+    body = find_body(cell(tilt), [METAL], CERAMIC, SHAPE)
+    y, x = np.nonzero(np.hypot(*np.ogrid[-23.5:24.5, -21.5:22.5]) < RADIUS - 3)
+    face = TOP + tilt * (x - 21.5)
+    assert np.abs(body.first[y, x] - NEAR - face).max() <= 1.5
+    assert np.abs(np.mean(body.first[y, x] - NEAR - face) - 0.5) < 0.3
+
+
+def test_the_ceramic_may_be_above():
+    upright, turned = (find_body(labels, [METAL], CERAMIC, SHAPE) for labels in (cell(), cell()[::-1]))
+    np.testing.assert_array_equal(weights(turned), weights(upright)[::-1])
+    assert upright.upward
+    assert not turned.upward
+
+
+def test_without_a_ceramic_all_faces_are_alike():
+    labels = cell()
+    labels[labels == CERAMIC] = GAS
+    labels[:6] = GAS
+    body = find_body(labels, [METAL], CERAMIC, SHAPE)
+    assert body.near == 0
+    assert weights(body).max() == 1
+    assert weights(body)[:, 25, 20].sum() >= HEIGHT + 2 * MARGIN
+
+
+def test_the_layers_at_the_face_join_the_body():
+    body = find_body(cell(), [METAL], CERAMIC, SHAPE)
+    both = weights(body).astype(int) + weights(body.at_face())
+    assert both[:, 25, 20].tolist()[TOP - NEAR : TOP + 2 * NEAR] == [1] * 2 * NEAR + [2] * NEAR
+    layers = body.at_face().layers(*(np.arange(n, dtype=float) for n in SHAPE))
+    assert layers[TOP - NEAR : TOP + NEAR, 25, 20].tolist() == list(range(2 * NEAR))
+
+
+def test_what_is_grown_holds_the_body_and_does_not_reach_the_ceramic():
+    body = find_body(cell(), [METAL], CERAMIC, SHAPE)
+    wide, inside = weights(body.grown(4)) > 0, weights(body) > 0
+    assert not (inside & ~wide).any()
+    column = (wide & ~inside)[:, 25, 20]
+    assert np.flatnonzero(column).tolist() == [z for z in range(TOP + HEIGHT + MARGIN, TOP + HEIGHT + MARGIN + 4)]
+
+
+def test_a_coarser_level_gives_nearly_the_same_body():
+    labels = cell()
+    fine, coarse = (
+        find_body(labels, [METAL], CERAMIC, SHAPE),
+        find_body(labels[::2, ::2, ::2], [METAL], CERAMIC, SHAPE, 1),
+    )
+    assert coarse.near == 2 * NEAR
+    common = (weights(fine) > 0) & (weights(coarse) > 0)
+    assert common.sum() > 0.6 * (weights(fine) > 0).sum()
+    assert coarse.first[12, 10] - coarse.near == pytest.approx(TOP, abs=1)
+
+
+def test_a_label_that_no_voxel_carries_is_an_error():
+    with pytest.raises(ValueError, match="no voxel of the reference scan"):
+        find_body(np.ones(SHAPE, np.uint8), [METAL], CERAMIC, SHAPE)

@@ -1,0 +1,58 @@
+"""Layers at a face: how far averaging displaces it, how many hold metal, and two estimates of their change."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from xct_pipeline.variation.near_face import Face, NearFace, continued, left_out
+
+
+def displacement(step: float, blur: float) -> float:
+    """Return by how many voxels an edge of line integrals is displaced by averaging intensities over a Gaussian."""
+    place = np.arange(-10, 10, 0.005)
+    paths = np.where(place < 0, step, 0.0)
+    seen = -np.log(ndimage.gaussian_filter1d(np.exp(-paths), blur / 0.005, mode="nearest"))
+    return float((paths - seen).sum() * 0.005 / step)
+
+
+@pytest.mark.parametrize("step", [0.2, 0.5, 1.0])
+@pytest.mark.parametrize("blur", [0.4, 0.7])
+def test_an_edge_is_displaced_by_a_share_of_its_step_and_blur(step, blur):
+    area, voxel = 2500.0, 1e-3
+    chord = math.sqrt(math.pi * area) / 2
+    face = Face(step / (chord * voxel) * area, area, blur, 0.0, voxel)
+    assert face.displaced == pytest.approx(displacement(step, blur), rel=0.15)
+
+
+def test_a_tilt_puts_a_sum_off_by_no_more_than_the_displacement():
+    still, tilted, far = (Face(7e4, 1e4, 0.6, tilt, 1e-3) for tilt in (0.0, 0.002, 0.1))
+    assert still.sigma == 0
+    assert 0 < tilted.sigma < far.sigma == far.step * far.displaced / 2
+    assert Face(0.0, 0.0, 0.6, 0.1, 1e-3).sigma == 0
+
+
+def test_layers_that_are_left_out_are_counted_from_the_face():
+    layers = [7.0, 7.0, 7.0, 3.75, 0.5, 0.5]  # the fourth is half ceramic
+    assert left_out(7.0, 0.5, layers, 0.0) == pytest.approx(2.5)
+    assert left_out(7.0, 0.5, layers, 0.1) == pytest.approx(2.4)
+    assert left_out(7.0, 0.5, [7.0] * 6, 0.5) == 0
+
+
+def test_a_change_that_does_not_end_at_the_face_is_continued():
+    value, sigma = continued(-3.0, -3.0, 0.8, 0.1)
+    assert (value, sigma) == (pytest.approx(-2.4), pytest.approx(0.08))
+    assert continued(-3.0, -1.0, 1.0, 0.0)[1] == pytest.approx(1.0)
+
+
+def test_both_estimates_are_weighted_by_their_errors():
+    face = NearFace(measured=-2.0, sigma_measured=0.3, continued=-1.0, sigma_continued=0.6)
+    assert face.share == pytest.approx(0.8)
+    assert face.mass == pytest.approx(-1.8)
+    assert face.sigma == pytest.approx(1 / math.sqrt(1 / 0.09 + 1 / 0.36))
+    assert not face.disagrees
+    assert NearFace(-2.0, 0.1, -1.0, 0.1).disagrees
+    assert NearFace(0.0, 0.0, -1.0, 0.1).mass == 0
