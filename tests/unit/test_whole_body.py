@@ -91,7 +91,7 @@ def test_what_is_grown_holds_the_body_and_does_not_reach_the_ceramic():
     wide, inside = weights(body.grown(4)) > 0, weights(body) > 0
     assert not (inside & ~wide).any()
     column = (wide & ~inside)[:, 25, 20]
-    assert np.flatnonzero(column).tolist() == [z for z in range(TOP + HEIGHT + MARGIN, TOP + HEIGHT + MARGIN + 4)]
+    assert np.flatnonzero(column).tolist() == list(range(TOP + HEIGHT + MARGIN, TOP + HEIGHT + MARGIN + 4))
 
 
 def test_a_coarser_level_gives_nearly_the_same_body():
