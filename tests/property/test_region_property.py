@@ -6,12 +6,13 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xct_pipeline.config import MaskSettings, RegionOfInterest
+from xct_pipeline.config import MaskSettings, RegionOfInterest, RegionOfMass
 from xct_pipeline.config.file import parse_config
 from xct_pipeline.region import RegionMask, check_region, place_region
 from xct_pipeline.registration.steps.masks import Mask
 from xct_pipeline.registration.steps.volumes import Volume
 from xct_pipeline.store.store import Store
+from xct_pipeline.whole_body import find_body
 
 FRAME = (9, 14, 15)
 
@@ -138,3 +139,31 @@ def test_painted_files_are_named_once_from_the_folder_of_the_configuration(tmp_p
 def test_a_label_that_nobody_made_is_named(tmp_path):
     with pytest.raises(ValueError, match="has no labels"):
         place_region(RegionOfInterest(label="nak"), FRAME, Store(tmp_path / "s.zarr"), 0)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_a_whole_body_is_the_same_from_any_box(seed, level, upward):
+    rng = np.random.default_rng(seed)
+    frame = (24, 20, 18)
+    labels = np.ones(frame, np.uint8)
+    labels[4:9] = 4
+    labels[9 : 12 + int(rng.integers(8)), 3:17, 3:15] = 3
+    labels[rng.random(frame) < 0.02] = 1
+    body = find_body(labels if upward else labels[::-1], [3], 4, frame)
+    mask = RegionMask(RegionOfMass(whole="anode"), frame, body=body)
+    size = [n >> level for n in frame]
+    whole, part = (tuple(slice(n // k, n - n // k) for n in size) for k in (10**6, 4))
+    np.testing.assert_array_equal(mask.box(part, level), mask.box(whole, level)[part])
+    everything = tuple(slice(0, n) for n in frame)
+    weights = mask.weights(everything)
+    assert ((weights > 0) == mask.box(everything)).all()
+    cut = tuple(slice(int(rng.integers(n // 2)), int(rng.integers(n // 2 + 1, n))) for n in frame)
+    np.testing.assert_array_equal(mask.weights(cut), weights[cut])
+    around = RegionMask(mask.region, frame, body=body.grown(2), without=body)
+    assert not (around.box(everything) & mask.box(everything)).any()
+    assert around.weights(everything).max() == 1
+    z, y, x = body.bounds()
+    assert not np.delete(weights, np.r_[z], 0).any()
+    assert not np.delete(weights, np.r_[y], 1).any()
+    assert not np.delete(weights, np.r_[x], 2).any()
