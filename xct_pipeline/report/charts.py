@@ -46,6 +46,7 @@ TERMS = {
     "sigma_rings_mg": ("rings", "#8C564B"),
     "sigma_registration_mg": ("registration", VERMILION),
     "sigma_calibration_mg": ("calibration", GREEN),
+    "sigma_linearity_mg": ("linearity", "#7F7F7F"),
     "sigma_table_mg": ("attenuation table", ORANGE),
     "sigma_energy_mg": ("energy", PURPLE),
     "sigma_closure_mg": ("closure", "#56B4E9"),

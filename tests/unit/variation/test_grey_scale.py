@@ -130,7 +130,7 @@ def test_a_warning_names_size_and_meaning(bent):
     assert text.startswith("a: grey values of ceramic")
     assert f"{bent.scatter.amplitude:.1%} +- {bent.scatter.sigma:.1%}" in text
     assert "(1 of 1 scans)" in text
-    assert "sigma_calibration_mg" in text
+    assert "sigma_linearity_mg" in text
     brighter = [one._replace(amplitude=-4 * one.sigma) for one in (bent.scatter, bent.nonlinearity)]
     assert steps.warnings_of(["a"], [bent._replace(scatter=brighter[0], nonlinearity=brighter[1])], "ceramic") == []
     small = bent._replace(scatter=bent.scatter._replace(mass=1e-3), nonlinearity=bent.nonlinearity._replace(mass=1e-3))

@@ -10,6 +10,7 @@ CAUSES = {
     "rings": "rings: what columns of the detector are off by at all angles alike",
     "registration": "the transform",
     "calibration": "the grey scale",
+    "linearity": "grey values that do not follow the attenuation, and angles that both scans miss: alike in all scans",
     "table": "the mass attenuation",
     "energy": "the energy",
     "closure": "the closure",

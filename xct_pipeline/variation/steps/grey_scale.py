@@ -214,7 +214,7 @@ def warnings_of(names: Sequence[str], found: Sequence[GreyScale | None], uniform
         f"its surface ({len(sure)} of {len(told)} scans): scattered light of {s.amplitude:.1%} +- {s.sigma:.1%} does "
         f"so and puts a change of mass off by {s.amplitude * s.mass:+.1%}, a response {n.amplitude:.1%} +- "
         f"{n.sigma:.1%} from linear by {n.amplitude * n.mass:+.1%}, a spectrum by as much; part of "
-        "sigma_calibration_mg, see tables/grey_scale.csv"
+        "sigma_linearity_mg, see tables/grey_scale.csv"
     ]
 
 
