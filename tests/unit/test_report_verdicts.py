@@ -47,7 +47,7 @@ def test_panels_that_conclude_say_something_of_a_finished_store(small_series: Pa
     assert columns.endswith(f"; rings: {rings['rings']}.")
 
 
-TERMS = ("noise", "rings", "registration", "calibration", "table", "energy", "closure")
+TERMS = ("noise", "rings", "registration", "calibration", "linearity", "table", "energy", "closure")
 
 BY_TABLE = [
     ("reconstruction", "resolution_voxel", np.nan, "Noise and resolution", "At no period does a voxel hold half a bit"),

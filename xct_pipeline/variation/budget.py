@@ -138,7 +138,7 @@ class Change:
         return float(uncertainty.combine({name: self.terms_mg[name] for name in NULL_TERMS}))
 
 
-TERMS = ("noise", "rings", "registration", "calibration", "faces", "table", "energy", "closure")
+TERMS = ("noise", "rings", "registration", "calibration", "faces", "linearity", "table", "energy", "closure")
 NULL_TERMS = ("noise", "rings", "registration", "calibration", "faces")
 
 
@@ -255,8 +255,8 @@ def terms_of(
         square["registration"] += (uncertainty.registration_term(s["motions"], _motions(m.errors)) * factor) ** 2
         square["calibration"] += (uncertainty.calibration_term(moving, fixed, grey, np.zeros((2, 2))) * factor) ** 2
     errors = measured[0].errors
-    square["calibration"] += uncertainty.relative_term(value, float(np.hypot(errors.angles, errors.grey))) ** 2
     return {name: np.sqrt(values) for name, values in square.items()} | {
+        "linearity": uncertainty.relative_term(value, float(np.hypot(errors.angles, errors.grey))),
         "table": _table_term(measured, sums, value, scale),
         "energy": uncertainty.relative_term(value, errors.energy),
         "closure": _closure_term(value, errors, sums[0]["change"] * scale),
@@ -337,19 +337,38 @@ def balance_table(
     return pd.DataFrame(rows)
 
 
+class BalanceErrors(NamedTuple):
+    """Errors of the masses of a table as the Faraday balance takes them."""
+
+    sigma_mg: Array
+    """of each scan, without what scales all masses together"""
+    shared_mg: float
+    """part of every one that the reference has in it"""
+    scale: Array
+    """relative error of each scan's mass that is one and the same in all of them"""
+
+
+def balance_errors(table: pd.DataFrame, scale: float) -> BalanceErrors:
+    """Sort the errors of a table of masses by what scans share; `scale` is the relative one of tables and energy."""
+    own = table[[f"sigma_{term}_mg" for term in NULL_TERMS]].to_numpy(float)
+    sigma = np.sqrt((own**2).sum(axis=1))
+    shared = float(sigma[sigma > 0].min()) / np.sqrt(2) if (sigma > 0).any() else 0.0  # the reference is in all of them
+    mass, bent = (table[name].to_numpy(float) for name in ("mass_change_mg", "sigma_linearity_mg"))
+    relative = np.divide(bent, np.abs(mass), out=np.zeros(len(mass)), where=np.abs(mass) > 0)
+    return BalanceErrors(sigma, shared, np.hypot(scale, relative))
+
+
 def balance_of(
     table: pd.DataFrame, scale: float, leakage: float | Literal["fit"] | None, ratio: float | None
 ) -> Balance:
     """Fit the Faraday balance to a table of mass against charge."""
-    independent = table[[f"sigma_{term}_mg" for term in NULL_TERMS]].to_numpy(float)
-    sigma = np.sqrt((independent**2).sum(axis=1))
-    shared = float(sigma[sigma > 0].min()) / np.sqrt(2) if (sigma > 0).any() else 0.0  # the reference is in all of them
+    errors = balance_errors(table, scale)
     return faraday_balance(
         table["apparent_mass_mg"].to_numpy(float),
-        sigma,
+        errors.sigma_mg,
         table["faraday_mg"].to_numpy(float),
-        sigma_reference_mg=shared,
-        scale=scale,
+        sigma_reference_mg=errors.shared_mg,
+        scale=errors.scale,
         leakage=leakage,
         leakage_ratio=ratio,
     )

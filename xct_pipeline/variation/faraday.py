@@ -99,7 +99,7 @@ def faraday_balance(
     faraday: Array,
     *,
     sigma_reference_mg: float = 0.0,
-    scale: float = 0.0,
+    scale: float | Array = 0.0,
     leakage: float | Literal["fit"] | None = None,
     leakage_ratio: float | None = None,
 ) -> Balance:
@@ -107,7 +107,9 @@ def faraday_balance(
 
     Every change is measured against the same reference scan, so its error is in all of them:
     ``V_ij = (sigma_i^2 - sigma_ref^2) [i = j] + sigma_ref^2``, and the fit is generalised least squares with V.
-    Errors that scale all masses together (tables, energy) do not move the fit and are added to its error.
+    Errors that scale all masses together (tables, energy, a response that bends all line integrals) are one and the
+    same in all scans: ``r_i slope f_i`` times ``r_j slope f_j`` in the covariance. They do not weigh scans against each
+    other, as they can not be told from the slope, and its error holds them whole, however many scans there are.
     The masses should be `na_only` totals over the whole anode, ``integral(dmu dV) / k``, which hold however the
     metals move inside; closures that use the charge themselves (well_mixed) would make the test circular.
 
@@ -119,8 +121,8 @@ def faraday_balance(
         `ScanCharge.faraday_mg`.
     sigma_reference_mg : float
         Part of every sigma that comes from the reference scan; at most the smallest sigma.
-    scale : float
-        Relative error common to all masses.
+    scale : float or array, one per scan
+        Relative error common to all masses, in each of them as large as given.
     leakage : float, "fit" or None
         Share of the charge carried by K leaving the anode. Known: it is allowed for, and 1 remains the slope
         expected. ``"fit"``: it is worked out from the slope, taking all charge to be Na or K.
@@ -138,6 +140,7 @@ def faraday_balance(
     """
     mass, sigma, expected = (np.asarray(a, dtype=np.float64) for a in (mass_mg, sigma_mg, faraday))
     keep = np.isfinite(mass) & np.isfinite(expected) & (sigma > 0)
+    relative = np.broadcast_to(np.asarray(scale, np.float64), keep.shape)[keep]
     mass, sigma, expected = mass[keep], sigma[keep], expected[keep]
     if not np.any(expected != 0):
         raise ValueError("the Faraday balance needs a scan with a measured mass after some charge has passed")
@@ -153,7 +156,8 @@ def faraday_balance(
     slope = float(mass @ weighted) / information
     residual = mass - slope * expected
     chi2 = float(residual @ np.linalg.solve(covariance, residual))
-    error = float(np.hypot(1 / np.sqrt(information), slope * scale))
+    together = float((relative * expected) @ weighted) / information  # 1 for a relative error of 1 in every scan
+    error = float(np.hypot(1 / np.sqrt(information), slope * together))
     share, share_sigma = (float(leakage), 0.0) if known else (np.nan, np.nan)  # type: ignore[arg-type]
     if leakage == "fit":
         gain = float(leakage_ratio or 0) - 1
@@ -205,7 +209,7 @@ def better_offset(
     offsets_s: Array,
     *,
     sigma_reference_mg: float = 0.0,
-    scale: float = 0.0,
+    scale: float | Array = 0.0,
 ) -> tuple[float, float, float] | None:
     """Return the shift of the log that would bring mass and charge together best, and what it is worth.
 
@@ -231,7 +235,7 @@ def better_offset(
         if not keep.any() or not np.isfinite(expected[keep]).all():
             return np.inf
         common = min(sigma_reference_mg, float(sigma_mg[keep].min()) * (1 - 1e-6))
-        scaled = scale * mass_mg[keep]
+        scaled = (scale * mass_mg)[keep]
         covariance = np.diag(sigma_mg[keep] ** 2 - common**2) + common**2 + np.outer(scaled, scaled)
         residual = mass_mg[keep] - expected[keep]
         return float(residual @ np.linalg.solve(covariance, residual))

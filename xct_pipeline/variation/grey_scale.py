@@ -64,6 +64,8 @@ class GreyScale(NamedTuple):
     air_sigma: float
     voxels: int
     """of the uniform material"""
+    dark_offset: float = float("nan")
+    """1/cm that the anode is off for a dark level as high as the full light, on the scale of the uniform material"""
 
 
 class Optics(NamedTuple):
@@ -135,10 +137,13 @@ def judge(scene: Scene, optics: Optics) -> GreyScale:
             float((pattern - gain * model)[anode].mean()) if lost else 0.0,
         )
     bent, across = found["nonlinearity"], shells.mean(patterns["nonlinearity"])
+    lifted = optics.reconstruct(np.asarray(-np.expm1(paths), np.float32))
+    gain = float(lifted[deep].mean() / model[deep].mean())
+    dark = float((lifted - gain * model)[anode].mean()) if anode.any() else 0.0
     spread = float((across[-2:].mean() - across[:2].mean()) / model[deep].mean())
     air, air_sigma = gas_inside(scene)
     cupping = (bent.amplitude * spread, bent.sigma * abs(spread))
-    return GreyScale(found["scatter"], bent, *cupping, air, air_sigma, int(deep.sum()))
+    return GreyScale(found["scatter"], bent, *cupping, air, air_sigma, int(deep.sum()), dark)
 
 
 def uniform_model(scene: Scene) -> Floats:

@@ -52,6 +52,43 @@ def test_scale_is_added_to_the_error():
     assert ec.faraday_balance(FARADAY_MG, sigma, FARADAY_MG, scale=0.03).sigma == pytest.approx(0.03, rel=1e-3)
 
 
+def pulls(scans: int, relative: np.ndarray | float, *, common: bool) -> tuple[float, float]:
+    """Return the width of the slope's pulls over draws of a bend that all scans share, and the mean chi2 per degree."""
+    rng = np.random.default_rng(scans)
+    faraday = -np.arange(scans + 1.0) / scans
+    own, shared = 0.03, 0.02
+    sigma = np.array([0, *[np.hypot(own, shared)] * scans])
+    size = np.broadcast_to(relative, faraday.shape)
+    found = []
+    for _ in range(3000):
+        noise = rng.normal(0, own, scans + 1) - rng.normal(0, shared)
+        noise[0] = 0
+        mass = faraday * (1 + rng.normal() * size) + noise
+        known = {"scale": size} if common else {}
+        error = sigma if common else np.hypot(sigma, size * np.abs(mass))
+        balance = ec.faraday_balance(mass, error, faraday, sigma_reference_mg=shared, **known)
+        found.append(((balance.slope - 1) / balance.sigma, balance.chi2 / balance.degrees))
+    pull, chi2 = np.array(found).T
+    return float(np.std(pull)), float(chi2.mean())
+
+
+@pytest.mark.parametrize("scans", [2, 5, 12, 40])
+def test_what_bends_all_scans_alike_is_in_the_slope_once_and_whole(scans):
+    width, chi2 = pulls(scans, 0.03, common=True)
+    assert 0.9 < width < 1.1
+    assert chi2 == pytest.approx(1, rel=0.15)
+    # larger in some scans than in others, as it is estimated from each
+    uneven = 0.03 * np.resize([0.5, 1.0, 1.5], scans + 1)
+    width, _ = pulls(scans, uneven, common=True)
+    assert 0.9 < width < 1.1
+
+
+def test_taken_for_independent_it_would_be_lost_among_many_scans():
+    width, chi2 = pulls(40, 0.03, common=False)
+    assert width > 1.5
+    assert chi2 < 0.9
+
+
 def test_leakage_of_potassium():
     ratio = ec.apparent_ratio(0.2804, 0.8678)
     assert ratio == pytest.approx(39.0983 * 0.8678 / (22.98977 * 0.2804), rel=1e-6)

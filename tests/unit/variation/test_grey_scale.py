@@ -7,6 +7,7 @@ import pytest
 import scipy
 
 from xct_pipeline.config.file import parse_config
+from xct_pipeline.variation.dark_level import DarkLevel
 from xct_pipeline.variation.grey_scale import GreyScale, Scene, distorted, edge_gradient, judge, uniform_model
 from xct_pipeline.variation.steps import grey_scale as steps
 from xct_pipeline.variation.steps.series import Materials
@@ -119,10 +120,12 @@ def bent():
 
 def test_what_the_store_keeps_is_what_was_found(bent):
     assert steps.grey_scale_from(steps.as_arrays(bent)) == bent
-    table = steps.table_of(["a", "b"], [bent, None], ["", "cut off"])
+    table = steps.table_of(["a", "b"], [bent, None], ["", "cut off"], [None, DARK], [np.nan, 0.2])
     assert list(table["problem"]) == ["", "cut off"]
     assert table["mass_scatter"][0] == pytest.approx(bent.scatter.amplitude * bent.scatter.mass)
     assert np.isnan(table["scatter"][1])
+    assert list(table.loc[1, ["dark", "sigma_dark", "mass_dark_mg"]]) == [0.005, 0.001, 0.2]
+    assert np.isnan(table["dark"][0])
 
 
 def test_a_warning_names_size_and_meaning(bent):
@@ -130,16 +133,36 @@ def test_a_warning_names_size_and_meaning(bent):
     assert text.startswith("a: grey values of ceramic")
     assert f"{bent.scatter.amplitude:.1%} +- {bent.scatter.sigma:.1%}" in text
     assert "(1 of 1 scans)" in text
-    assert "sigma_calibration_mg" in text
+    assert "sigma_linearity_mg" in text
     brighter = [one._replace(amplitude=-4 * one.sigma) for one in (bent.scatter, bent.nonlinearity)]
     assert steps.warnings_of(["a"], [bent._replace(scatter=brighter[0], nonlinearity=brighter[1])], "ceramic") == []
     small = bent._replace(scatter=bent.scatter._replace(mass=1e-3), nonlinearity=bent.nonlinearity._replace(mass=1e-3))
     assert steps.warnings_of(["a"], [small], "ceramic") == []
 
 
+DARK = DarkLevel(0.005, 0.001, 0.0, 0.001)
+
+
 class Series:
+    dark = ()
+
     def __init__(self, *grey: GreyScale | None) -> None:
         self.grey = grey
+
+
+def test_what_a_dark_level_does_to_the_anode_is_what_its_pattern_is_there():
+    """A level of the light is added to counts; the ceramic is the scale."""
+    truth = np.array([0, 0, WALL, ANODE, CERAMIC], np.float32)[labels_of()]
+    paths = OPTICS.project(truth)
+    lifted = -np.log((np.exp(-paths) + 0.002) / 1.002)
+    before, after = OPTICS.reconstruct(paths), OPTICS.reconstruct(lifted.astype(np.float32))
+    scene = scene_of(np.random.default_rng(0), noise=0.02)
+    inner = labels_of() == 4
+    inner[:, np.hypot(*(np.indices((SIZE, SIZE)) - MIDDLE)) > 22] = False
+    scale = before[inner].mean() / after[inner].mean()
+    anode = scene.region & (labels_of() == 3)
+    off = float((scale * after - before)[anode].mean())
+    assert 0.002 * judge(scene, OPTICS).dark_offset == pytest.approx(off, rel=0.1)
 
 
 def test_errors_are_what_is_found_beyond_its_own_error(bent):

@@ -64,5 +64,7 @@ def test_the_same_hole_in_both_makes_the_change_uncertain_alone():
     apart = budget.terms_of(
         [budget.Measured(whole, None, errors(WHOLE, HOLE), 1.0)], [whole], [STILL], np.array([-5.0]), 1.0
     )
-    assert terms["calibration"][0] == pytest.approx(np.hypot(np.sqrt(2) * 1e-3 * 45, 5 * found.angles))
-    assert apart["calibration"][0] > 5 * terms["calibration"][0]
+    assert terms["calibration"][0] == pytest.approx(np.sqrt(2) * 1e-3 * 45)
+    assert terms["linearity"][0] == pytest.approx(5 * found.angles)  # not where nothing changes, and alike in all scans
+    assert apart["calibration"][0] > 5 * np.hypot(terms["calibration"][0], terms["linearity"][0])
+    assert apart["linearity"][0] == 0

@@ -24,7 +24,7 @@ from xct_pipeline.variation import alloy
 from xct_pipeline.variation import faraday as ec
 from xct_pipeline.variation.attenuation import mass_attenuation
 from xct_pipeline.variation.closures import CLOSURES, Given, dual_energy
-from xct_pipeline.variation.steps import stage
+from xct_pipeline.variation.steps import physics, stage
 from xct_pipeline.variation.steps.physics import physics_of
 
 SHAPE = (40, 56, 60)
@@ -392,6 +392,21 @@ def test_leakage_of_the_host_needs_no_composition(tmp_path, leakage):
     assert bool(result.warnings) == (leakage is None)
     if leakage is not None:
         assert found.loc["leakage", "value"] == pytest.approx(0.05, abs=1e-3)
+
+
+def test_a_bend_of_grey_values_is_in_every_mass_and_once_in_the_slope(tmp_path, monkeypatch):
+    charge = ec.charge_of([-change(t)[region_mask()].sum() / K_NA * TO_MG for t in range(4)]) * ec.COULOMB_PER_MAH
+    slopes = []
+    for bent in (0.0, 0.05):
+        monkeypatch.setattr(physics, "relative_error", lambda series, pair, bent=bent: bent)
+        store = Store(tmp_path / f"{bent}.zarr")
+        series = replace(series_of(store, volumes(1e-3)), scans=timed_scans())
+        stage.run(with_log(config_of(store, table_error=0.001), tmp_path, list(charge)), series, store, LIMITS)
+        table = store.read_table("mass_balance")
+        np.testing.assert_allclose(table["sigma_linearity_mg"], bent * table["mass_change_mg"].abs(), rtol=1e-6)
+        slopes.append(store.read_table("faraday").set_index("quantity").loc["slope"])
+    assert slopes[1]["value"] == pytest.approx(slopes[0]["value"], rel=1e-9)
+    assert slopes[1]["sigma"] == pytest.approx(np.hypot(slopes[0]["sigma"], 0.05 * slopes[0]["value"]), rel=1e-3)
 
 
 def test_scans_declared_unchanged_test_the_errors(tmp_path):

@@ -21,10 +21,10 @@ from xct_pipeline.engine.blocks import (
     regions_of,
     size_of,
 )
-from xct_pipeline.reconstruction import half_acquisition, truncation
+from xct_pipeline.reconstruction import coarse_rays, half_acquisition, truncation
 from xct_pipeline.reconstruction.steps.stage import GROUP, LEAST_EDGE, Geometry
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,10 @@ def row_sums_step(name: str, step: Pass, geometry: Geometry, margin: tuple[int, 
     """Return the step that sums all sinograms of a scan over their columns, from the pass to its volume.
 
     Its result: ``sums`` (angle, row of the volume) line integrals times columns, ``angles`` (radians), ``truncated``
-    (row), whether the sample reaches beyond the detector, ``columns`` that are summed, and ``air`` (row, column), the
-    mean over the angles in the columns that tell the level of air.
+    (row), whether the sample reaches beyond the detector, ``columns`` that are summed, ``air`` (row, column), the
+    mean over the angles in the columns that tell the level of air, and the sinograms themselves on few pixels:
+    ``coarse`` (row, angle, column), ``coarse_rows`` and ``coarse_angles``, the middle of each of these pixels in rows
+    of the volume and in radians, and ``center``, the column of the axis; no pixels in a half acquisition.
 
     Parameters
     ----------
@@ -114,27 +116,29 @@ def row_sums_step(name: str, step: Pass, geometry: Geometry, margin: tuple[int, 
     return Reduction(
         f"{name}/row_sums",
         VERSION,
-        partial(_sums, geometry=geometry, margin=margin),
+        partial(_sums, geometry=geometry, margin=margin, first=first),
         _joined,
         {"geometry": geometry.identity(), "rows": [whole[1].start, whole[1].stop], "margin": margin},
         source=source,
         regions=list(cut(whole, sizes)),
         inputs={"integrals": dict(step.inputs), "ops": ops},
-        scratch=1.0,
-        partial_bytes=len(geometry.angles) * GROUP * 4,
+        scratch=2.0,
+        partial_bytes=len(geometry.angles) * GROUP * 4 + coarse_rays.nbytes(len(geometry.angles), geometry.columns),
         cpu_s=cpu_s,
     )
 
 
-def _sums(block: Array, region: Region, *, geometry: Geometry, margin: tuple[int, int] | None) -> dict[str, Array]:
-    del region
+def _sums(
+    block: Array, region: Region, *, geometry: Geometry, margin: tuple[int, int] | None, first: int
+) -> dict[str, Array]:
     angles, far = geometry.angles, {"left": ("right",), "right": ("left",)}
     sides = ("left", "right") if geometry.side is None else far[geometry.side]
     truncated = truncation.is_truncated(block, least=LEAST_EDGE, sides=sides)
     left, right = margin or (0, 0)
     edges = np.concatenate([block[:, :, :left], block[:, :, geometry.columns - right :]], axis=2)
+    few = coarse_rays.coarse(block, angles, region[1].start, first)
     if geometry.side is not None:
-        column = geometry.axis.column
+        column, few = geometry.axis.column, coarse_rays.nothing(few)
         block, angles, _ = half_acquisition.stitch(block, angles, center=column, side=geometry.side)
     return {
         "sums": block.sum(axis=2, dtype=np.float64).astype(np.float32),
@@ -142,6 +146,8 @@ def _sums(block: Array, region: Region, *, geometry: Geometry, margin: tuple[int
         "angles": np.asarray(angles, np.float64),
         "air": edges.mean(axis=0, dtype=np.float64),
         "columns": np.array(block.shape[2]),
+        "center": np.array(geometry.axis.column),
+        **few._asdict(),
     }
 
 
@@ -150,6 +156,6 @@ def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
         "sums": np.concatenate([part["sums"] for part in parts], axis=1),
         "truncated": np.concatenate([part["truncated"] for part in parts]),
         "air": np.concatenate([part["air"] for part in parts]),
-        "angles": parts[0]["angles"],
-        "columns": parts[0]["columns"],
+        **{name: np.concatenate([part[name] for part in parts]) for name in ("coarse", "coarse_rows")},
+        **{name: parts[0][name] for name in ("angles", "columns", "center", "coarse_angles")},
     }

@@ -11,6 +11,7 @@ CAUSES = {
     "registration": "the transform",
     "calibration": "the grey scale",
     "faces": "the layers next to the ceramic, of a whole body",
+    "linearity": "grey values that do not follow the attenuation, and angles that both scans miss: alike in all scans",
     "table": "the mass attenuation",
     "energy": "the energy",
     "closure": "the closure",
@@ -91,7 +92,10 @@ _GREY_SCALE = Table(
         quantity("air", "1/cm", "of gas that the sample encloses, where 0 is expected"),
         quantity("sigma_air", "1/cm", "its standard error"),
         count("voxels", "of the uniform material, of the level of the pyramid that is looked at"),
-        text("problem", "why nothing is told of the scan, empty where something is"),
+        quantity("dark", "1", "share of the full light by which the dark level lies above the reference scan's"),
+        quantity("sigma_dark", "1", "its standard error"),
+        quantity("mass_dark_mg", "mg", "by which that puts the change of mass off"),
+        text("problem", "why nothing is told of the scan's cupping, empty where something is"),
     ),
 )
 

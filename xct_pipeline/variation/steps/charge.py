@@ -16,7 +16,7 @@ from xct_pipeline.electrochemistry.steps.log import charges_of, log_of, times_on
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.scan import AnyScan
 from xct_pipeline.variation import alloy
-from xct_pipeline.variation.budget import NULL_TERMS
+from xct_pipeline.variation.budget import balance_errors
 from xct_pipeline.variation.faraday import ScanCharge, better_offset, faraday_mg
 from xct_pipeline.variation.steps.physics import Physics
 
@@ -117,15 +117,14 @@ def offset_note(table: pd.DataFrame, record: CyclerLog, reference: int, species:
         charge = np.interp(times - shift, record.time_s, record.charge_C, left=np.nan, right=np.nan)
         return np.asarray(faraday_mg(charge - charge[reference], species))
 
-    sigma = np.sqrt((table[[f"sigma_{term}_mg" for term in NULL_TERMS]] ** 2).sum(axis=1))
-    shared = float(sigma[sigma > 0].min()) / np.sqrt(2) if (sigma > 0).any() else 0.0
+    errors = balance_errors(table, scale)
     found = better_offset(
         table["apparent_mass_mg"].to_numpy(float),
-        sigma.to_numpy(float),
+        errors.sigma_mg,
         faraday_at,
         interval * np.linspace(-2, 2, 81),
-        sigma_reference_mg=shared,
-        scale=scale,
+        sigma_reference_mg=errors.shared_mg,
+        scale=errors.scale,
     )
     if found is None:
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,9 @@ from xct_pipeline.store import layout
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.store.tables import TABLES
+from xct_pipeline.variation.dark_level import DarkLevel
 from xct_pipeline.variation.grey_scale import KINDS, Distortion, GreyScale, Optics, Scene, judge
+from xct_pipeline.variation.steps import dark_level
 from xct_pipeline.variation.steps.series import PREFIX, VERSION, Materials, RegisteredSeries
 
 if TYPE_CHECKING:
@@ -38,7 +41,9 @@ GAS_SHARE = 0.1  # of the uniform material's attenuation, below which the darkes
 
 def grey_scale_steps(series: RegisteredSeries, materials: Materials | None) -> list[Estimate]:
     """Return the steps that judge the grey values of each scan; none without labels."""
-    return [] if materials is None else [_step(series, k, {}) for k in series.good]
+    if materials is None:
+        return []
+    return [*(_step(series, k, {}) for k in series.good), *dark_level.dark_level_steps(series)]
 
 
 def _step(series: RegisteredSeries, scan: int, inputs: Mapping[str, Any]) -> Estimate:
@@ -58,15 +63,20 @@ def grey_scales(
     store: Store,
     region: RegionMask,
     materials: Materials | None,
+    k_species: float,
     steps: Steps | None = None,
-) -> tuple[tuple[GreyScale | None, ...], list[str]]:
-    """Judge the grey values of all scans and write their table; return what was found and warnings."""
+) -> tuple[RegisteredSeries, list[str]]:
+    """Judge the grey values of all scans and write their table; return the series with what was found, and warnings.
+
+    `k_species` (cm2/g) makes a mass of a change of attenuation.
+    """
     if materials is None:
         if steps is not None:
-            steps.leave_out([name for name in (_step(series, k, {}).name for k in series.good) if name in steps])
+            unknown = [_step(series, k, {}) for k in series.good] + dark_level.dark_level_steps(series)
+            steps.leave_out([step.name for step in unknown if step.name in steps])
         if (store.path / layout.TABLE(table="grey_scale")).exists():  # of an earlier run, with labels
-            store.write_table("grey_scale", table_of([], [], []))
-        return (), []
+            store.write_table("grey_scale", table_of([], [], [], [], []))
+        return series, []
     uniform, blur = uniform_label(config, materials), getattr(config.segmentation, "blur", BLUR)
     found: list[GreyScale | None] = []
     problems: list[str] = []
@@ -74,8 +84,33 @@ def grey_scales(
         values = {} if k in series.failed else _of_scan(series, store, k, region, materials, uniform, blur, steps)
         problems.append(str(values.get("problem", "")))
         found.append(None if k in series.failed or problems[-1] else grey_scale_from(values))
-    store.write_table("grey_scale", table_of(series.names, found, problems))
-    return tuple(found), warnings_of(series.names, found, materials.names[uniform])
+    darks = dark_level.dark_levels(series, store, region, materials, uniform, steps)
+    effects = _effects(series, region, found, darks, k_species)
+    store.write_table("grey_scale", table_of(series.names, found, problems, darks, effects))
+    told = warnings_of(series.names, found, materials.names[uniform])
+    told += dark_level.warnings_of(series.names, darks, effects)
+    return replace(series, grey=tuple(found), dark=darks), told
+
+
+def _effects(
+    series: RegisteredSeries,
+    region: RegionMask,
+    found: Sequence[GreyScale | None],
+    darks: Sequence[DarkLevel | None],
+    k_species: float,
+) -> list[float]:
+    """Return by how many mg the dark level puts the mass of each scan off, NaN where it is not known."""
+    level = level_of(series)
+    whole = tuple(slice(0, n >> level) for n in series.frame)
+    edge_cm = (series.volume.voxel_um or 1.0) * 2**level * 1e-4
+    cm3 = float(region.box(whole, level).sum()) * edge_cm**3
+    effects = []
+    for grey, dark in zip(found, darks, strict=True):
+        if grey is None or dark is None:
+            effects.append(math.nan)
+        else:
+            effects.append(dark.level * grey.dark_offset * cm3 / k_species * 1e3)
+    return effects
 
 
 def uniform_label(config: Config, materials: Materials) -> int:
@@ -104,6 +139,7 @@ def _of_scan(
         "uniform": uniform,
         "blur": blur,
         "transform": np.round(series.motions[scan].transform, 4),
+        "dark": 1,
     }
 
     def search() -> dict[str, Array]:
@@ -167,18 +203,24 @@ def as_arrays(found: GreyScale) -> dict[str, Array]:
 def grey_scale_from(values: Mapping[str, Array]) -> GreyScale:
     """Return what `as_arrays` made arrays of."""
     scatter, nonlinearity = (Distortion(*(float(v) for v in values[kind])) for kind in KINDS)
-    cupping, cupping_sigma, air, air_sigma = (
-        float(values[name]) for name in ("cupping", "cupping_sigma", "air", "air_sigma")
+    cupping, cupping_sigma, air, air_sigma, dark = (
+        float(values[name]) for name in ("cupping", "cupping_sigma", "air", "air_sigma", "dark_offset")
     )
-    return GreyScale(scatter, nonlinearity, cupping, cupping_sigma, air, air_sigma, int(values["voxels"]))
+    return GreyScale(scatter, nonlinearity, cupping, cupping_sigma, air, air_sigma, int(values["voxels"]), dark)
 
 
-def table_of(names: Sequence[str], found: Sequence[GreyScale | None], problems: Sequence[str]) -> pd.DataFrame:
+def table_of(
+    names: Sequence[str],
+    found: Sequence[GreyScale | None],
+    problems: Sequence[str],
+    darks: Sequence[DarkLevel | None],
+    effects: Sequence[float],
+) -> pd.DataFrame:
     """Return one row per scan."""
     import pandas as pd
 
     rows = []
-    for name, grey, problem in zip(names, found, problems, strict=True):
+    for name, grey, problem, dark, effect in zip(names, found, problems, darks, effects, strict=True):
         row: dict[str, object] = {"scan": name}
         if grey is not None:
             for kind in KINDS:
@@ -187,6 +229,8 @@ def table_of(names: Sequence[str], found: Sequence[GreyScale | None], problems: 
                 row[f"mass_{kind}"] = one.amplitude * one.mass
             row |= {"cupping": grey.cupping, "sigma_cupping": grey.cupping_sigma}
             row |= {"air": grey.air, "sigma_air": grey.air_sigma, "voxels": grey.voxels}
+        if dark is not None:
+            row |= {"dark": dark.level, "sigma_dark": dark.sigma, "mass_dark_mg": effect}
         rows.append(row | {"problem": problem})
     return pd.DataFrame(rows, columns=[column.name for column in TABLES["grey_scale"].columns])
 
@@ -214,7 +258,7 @@ def warnings_of(names: Sequence[str], found: Sequence[GreyScale | None], uniform
         f"its surface ({len(sure)} of {len(told)} scans): scattered light of {s.amplitude:.1%} +- {s.sigma:.1%} does "
         f"so and puts a change of mass off by {s.amplitude * s.mass:+.1%}, a response {n.amplitude:.1%} +- "
         f"{n.sigma:.1%} from linear by {n.amplitude * n.mass:+.1%}, a spectrum by as much; part of "
-        "sigma_calibration_mg, see tables/grey_scale.csv"
+        "sigma_linearity_mg, see tables/grey_scale.csv"
     ]
 
 
@@ -237,9 +281,13 @@ def relative_error(series: RegisteredSeries, pair: tuple[int, int]) -> float:
 
 
 def offset_error(series: RegisteredSeries, pair: tuple[int, int]) -> float:
-    """Return the error of grey values in the anode, 1/cm, where the two scans are surely distorted differently."""
+    """Return the error of grey values in the anode, 1/cm, where the two scans are surely distorted differently.
+
+    Of the dark level what is found beyond its own error counts; it looks like a difference in scatter too, so that the
+    larger of both is taken.
+    """
     seen = [series.grey[k] for k in pair if k < len(series.grey)]
-    errors = [0.0]
+    errors = [_dark_error(series, pair)]
     for kind in KINDS:
         each = _of_kind(seen, kind)
         if len(each) == 2:
@@ -247,6 +295,15 @@ def offset_error(series: RegisteredSeries, pair: tuple[int, int]) -> float:
             mean = (each[0].offset + each[1].offset) / 2
             errors.append(abs(apart * mean) if abs(apart) > SURE * sigma else 0.0)
     return max(errors)
+
+
+def _dark_error(series: RegisteredSeries, pair: tuple[int, int]) -> float:
+    darks = [series.dark[k] for k in pair if k < len(series.dark)]
+    offsets = [grey.dark_offset for grey in (series.grey[k] for k in pair if k < len(series.grey)) if grey is not None]
+    if len(darks) < 2 or darks[0] is None or darks[1] is None or not offsets:
+        return 0.0
+    apart = _excess(darks[0].level - darks[1].level, math.hypot(darks[0].sigma, darks[1].sigma))
+    return apart * abs(sum(offsets) / len(offsets))
 
 
 def _of_kind(seen: Sequence[GreyScale | None], kind: str) -> list[Distortion]:

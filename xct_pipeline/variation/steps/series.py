@@ -19,6 +19,7 @@ from xct_pipeline.store import layout
 from xct_pipeline.store.labels import LABELS, stored_names
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
+from xct_pipeline.variation.dark_level import DarkLevel
 from xct_pipeline.variation.grey_scale import GreyScale
 
 VERSION = 5
@@ -46,6 +47,8 @@ class RegisteredSeries(Registered):
         Hash under which the store keeps what even and odd projections of each scan tell; empty where nothing does.
     grey : tuple of GreyScale or None
         How far grey values follow the attenuation; empty where nobody looked.
+    dark : tuple of DarkLevel or None
+        By how much the dark level of each scan differs from the reference's; empty where nobody looked.
     """
 
     motions: tuple[Motion, ...]
@@ -54,6 +57,7 @@ class RegisteredSeries(Registered):
     rays: tuple[Rays | None, ...] = ()
     halves: tuple[str | None, ...] = ()
     grey: tuple[GreyScale | None, ...] = ()
+    dark: tuple[DarkLevel | None, ...] = ()
 
 
 def pairs_of(series: RegisteredSeries, consecutive: bool) -> tuple[tuple[int, int], ...]:

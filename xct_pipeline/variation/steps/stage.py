@@ -184,8 +184,7 @@ def run(
     study = Study(config, series, store, limits, physics, tuple(compositions), stamps_s, beside, second)
     check_regions(study)
     labels = materials_of(series, store)
-    grey, doubts = grey_scales(config, series, store, study.region, labels, steps)
-    series = replace(series, grey=grey)
+    series, doubts = grey_scales(config, series, store, study.region, labels, physics.anode.k_species, steps)
     study = replace(study, series=series)
     for kind in KINDS:
         closed = density_passes(
