@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,8 @@ from typing import Any
 import pytest
 from chromium import CHROMIUM, FLAGS
 from command import shell, write_config
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +26,28 @@ def browser() -> Iterator[Any]:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of the docs: the one that XCT_SITE names, else built here where Sphinx is installed."""
+    if os.environ.get("XCT_SITE"):
+        return Path(os.environ["XCT_SITE"])
+    missing = [name for name in ("sphinx", "furo", "myst_parser") if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"XCT_SITE names no site, and it cannot be built: no {', '.join(missing)}")
+    from filelock import FileLock
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "site"
+    with FileLock(shared / "site.lock"):
+        if not (folder / "index.html").exists():
+            command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", str(DOCS), str(folder)]
+            ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
+            assert ended.returncode == 0, ended.stderr
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 from command import executable, read_terminal, write_config, xct
+from test_transcripts import typed
 
 from xct_pipeline.inputs import clean
 
@@ -50,6 +51,14 @@ def test_json_from_a_terminal_is_json(work):
     code, out, shown = under_pty("-q", "run", config, "--rows", "20:23", "--json", NO_COLOR="1")
     assert (code, "%" in shown, "\x1b" in shown) == (0, False, False)  # no bar, no colour
     assert "WARNING  scan_x: its name is" in shown
+
+
+def test_check_at_eighty_columns_names_scans_and_stages_whole(work):
+    code, text = typed(work, 80, "check", "run.toml")
+    assert code == 0
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    firsts = {line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")}
+    assert {"scan_00", "scan_01", "reconstruction"} <= firsts
 
 
 def test_version_and_completion(capsys):

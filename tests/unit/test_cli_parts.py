@@ -6,8 +6,9 @@ import errno
 
 import pytest
 from command import xct
+from rich.table import Table
 
-from xct_pipeline.cli import app, options, runs
+from xct_pipeline.cli import app, options, runs, terminal
 from xct_pipeline.config.file import ConfigError
 from xct_pipeline.scan import ScanError
 from xct_pipeline.store.files import RefusedError, StoreError
@@ -88,3 +89,21 @@ def test_without_a_device_the_processor_computes_and_a_message_says_so(monkeypat
     with caplog.at_level("INFO", logger="xct"):
         assert not options.use_device(device)
     assert f"--device {device}: no CUDA device; computing on the processor" in caplog.text
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+@pytest.mark.parametrize("name", ["reconstruction", "scan_" + "of_a_long_name_" * 5 + "7"])
+def test_no_table_cuts_what_it_holds(capsys, monkeypatch, name, columns):
+    """Short names stay on one line; what does not fit is folded, and comes back whole when its lines are joined."""
+    monkeypatch.setattr(terminal, "console", lambda: terminal.SafeConsole(width=columns))
+    heads = ("scan", "projections", "transmission", "frames looked at")
+    table = Table(*heads)
+    row = (name, "3601 x 2160 x 2560", "0.0123 to 0.9876", "variation/grey_scale/scan_00: 18.75 MiB per task")
+    table.add_row(*row)
+    terminal.print_table(table)
+    shown = capsys.readouterr().out
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    assert max(map(len, shown.splitlines())) <= columns
+    cells = list(zip(*(line.strip("│")[1:-1].split("│") for line in shown.splitlines() if line[0] == "│"), strict=True))
+    assert ["".join(parts).replace(" ", "") for parts in cells] == [cell.replace(" ", "") for cell in row]
+    assert (f"│ {name} │" in shown) == (len(name) <= terminal.WHOLE)

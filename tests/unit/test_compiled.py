@@ -172,6 +172,36 @@ def test_arrays_made_inside_of_a_kernel() -> None:
     assert outside == "(3,) 0"
 
 
+TYPED = """
+import numpy as np
+from numba.core.types.functions import BaseFunction
+from xct_pipeline.compiled import kept, njit
+
+plain = BaseFunction.get_call_type
+
+@njit(cache=False)
+def total(values, n, share):
+    found = 0
+    for k in range(n):
+        found += values[k] * share + (k > 2) - max(k, 1)
+    return found
+
+print(total(np.ones(4, np.float32), 4, 0.5), total(np.arange(4), 4, 2), total(np.ones(4, np.int8), 4, True))
+told = [(function.typing_key.__name__, found) for function, found in kept._signatures.values()]
+for (_, context, args), (function, found) in kept._signatures.items():
+    assert found == plain(function, context, args, {}), (function, args)
+print(BaseFunction.get_call_type is plain, sorted({name for name, _ in told} & {"getitem", "gt", "iadd", "max", "mul"}))
+"""
+
+
+def test_types_from_memory_are_those_of_numba() -> None:
+    """An overload, as `max` is one, is compiled with the options of the kernel that calls it: it is not remembered."""
+    ended = subprocess.run([sys.executable, "-c", TYPED], capture_output=True, text=True, timeout=120, check=True)
+    results, remembered = ended.stdout.splitlines()
+    assert [float(x) for x in results.split()] == [-4.0, 6.0, -2.0]
+    assert remembered == "True ['getitem', 'gt', 'iadd', 'mul']"
+
+
 SIGNED = """
 import sys
 import numpy as np

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from xct_pipeline.cli.terminal import console, said_before, tell
+from xct_pipeline.cli.terminal import console, print_table, said_before, tell
 from xct_pipeline.inputs import first_of
 from xct_pipeline.store import layout
 
@@ -137,7 +137,7 @@ def print_answer(answer: Mapping[str, Any]) -> None:
             cells[columns.index("mass_change_mg")] = "reference"
         table.add_row(escape(scan["name"]), *cells)
     if columns:
-        console().print(table)
+        print_table(table)
     if answer["slope"] is not None:
         tell(
             f"slope of the Faraday balance: {with_error(answer['slope'], answer['slope_sigma'])} "

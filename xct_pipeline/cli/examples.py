@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 import xct_pipeline
-from xct_pipeline.cli.terminal import console
+from xct_pipeline.cli.terminal import print_table
 
 
 def example(
@@ -24,7 +24,7 @@ def example(
         table = Table("example", "for")
         for stem, path in files.items():
             table.add_row(stem, _purpose(path.read_text(encoding="utf-8")))
-        console().print(table)
+        print_table(table)
         return
     chosen = name.removesuffix(".toml")
     if chosen not in files:

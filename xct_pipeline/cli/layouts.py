@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import tomlkit
 
 from xct_pipeline.cli.kinds import kind_of
-from xct_pipeline.cli.terminal import console, tell
+from xct_pipeline.cli.terminal import print_table, tell
 from xct_pipeline.inputs import clean, first_of
 
 if TYPE_CHECKING:
@@ -95,11 +95,11 @@ def print_found(found: Folder) -> None:
 
     table = Table(title=escape(clean(f"scans in {found.root}")))
     for column in ("scan", "found by", "projections", "degrees", "flats", "darks", "start", "missing"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("projections", "degrees", "missing"))
+        table.add_column(column, no_wrap=column in ("projections", "degrees", "missing"))
     for scan in found.scans:
         table.add_row(*(escape(clean(text)) for text in _row(scan)))
     if found.scans:
-        console().print(table)
+        print_table(table)
     for line in _notes(found):
         tell(line)
 

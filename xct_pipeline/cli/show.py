@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from xct_pipeline.cli.answer import answer_of, print_answer
-from xct_pipeline.cli.terminal import console, tell
+from xct_pipeline.cli.terminal import console, print_table, tell
 from xct_pipeline.inputs import MOST_LINES, first_of, folded
 
 if TYPE_CHECKING:
@@ -98,18 +98,18 @@ def print_facts(path: Path | str, facts: Mapping[str, Any]) -> None:
 
 def _print_held(facts: Mapping[str, Any]) -> None:
     """Print the scans, images, tables and versions of a store."""
-    scans = Table(Column("scan", overflow="fold"), Column("file", overflow="fold"), "begins, s", "ends, s")
+    scans = Table("scan", "file", "begins, s", "ends, s")
     for name in facts["order"]:
         span = ("" if value is None else f"{value:.10g}" for value in facts["times_s"][name])
         scans.add_row(escape(name), escape("\n".join(facts["scans"].get(name, ()))), *span)
-    images = Table(Column("image", overflow="fold"), Column("shape", no_wrap=True), "unit", "voxel, um", "levels")
+    images = Table("image", Column("shape", no_wrap=True), "unit", "voxel, um", "levels")
     for name, about in facts["images"].items():
         shape = f"{about['axes']} {'x'.join(str(n) for n in about['shape'])}"
         voxel = "" if about["voxel_um"] is None else f"{about['voxel_um']:.6g}"
         images.add_row(escape(name), shape, escape(about["unit"]), voxel, str(about["levels"]))
     for table in (scans, images):
         if table.row_count:
-            console().print(table)
+            print_table(table)
     versions = (f"{name} {version}" for name, version in facts["versions"].items())
     for label, names in (("tables", facts["tables"]), ("versions", versions)):
         console().print(f"{label}: {escape(', '.join(names))}")
@@ -215,8 +215,7 @@ def print_plan(plan: Plan, looks: Mapping[str, Look]) -> None:
             str(len(step.shards())),
             format_bytes(step.memory()),
         )
-    screen = console()
-    screen.print(table)
+    print_table(table)
     _print_looks(plan, looks)
     _print_remarks([(item.name, item.problem, item.warnings) for item in plan.scans])
     for step in plan.good[0].passes:
@@ -250,7 +249,7 @@ def _print_looks(plan: Plan, looks: Mapping[str, Look]) -> None:
             row.append(f"{found['transmission_least']:.3g} to {found['transmission_most']:.3g}")
             row.append(f"{sum(look.looked_at.values())} of {sum(look.there.values())}")
         table.add_row(escape(item.name), *row)
-    console().print(table)
+    print_table(table)
 
 
 def _print_stages(plan: Plan) -> None:
@@ -272,7 +271,7 @@ def _print_stages(plan: Plan) -> None:
             format_bytes(stage.disk_bytes),
             format_duration(stage.seconds(limits)),
         )
-    console().print(table)
+    print_table(table)
     seconds = sum(stage.seconds(limits) for stage in plan.stages)
     workers = max((need.workers(limits) for stage in plan.stages for need in stage.needs), default=1)
     tell(
@@ -330,7 +329,7 @@ def print_centers(found: Mapping[str, CenterEstimate]) -> None:
             _number(estimate.tilt_deg),
             estimate.method,
         )
-    console().print(table)
+    print_table(table)
     _print_remarks([(name, None, estimate.warnings) for name, estimate in found.items()])
 
 
@@ -373,4 +372,4 @@ def print_comparison(rows: Iterable[tuple[str, str, str, str, str]]) -> None:
     table = Table("scan", "quantity", "recovered", "true", "difference", title="recovered against true")
     for row in rows:
         table.add_row(*row)
-    console().print(table)
+    print_table(table)

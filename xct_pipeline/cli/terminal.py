@@ -9,15 +9,19 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from xct_pipeline.inputs import PlainFormatter, clean
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 _chosen = {"level": logging.INFO}
 _said: list[str] = []  # warnings that a person at this terminal has seen go by
+WHOLE = 24  # characters of a name that a table keeps on one line, whatever else it has to fold
 WIDE = 160  # columns, where no terminal says how many there are
 
 
@@ -33,6 +37,16 @@ def console() -> Console:
     """Return the console of results, on stdout as it is now."""
     wide = sys.stdout.isatty()
     return SafeConsole(highlight=False, emoji=False, soft_wrap=not wide, width=None if wide else WIDE)
+
+
+def print_table(table: Table) -> None:
+    """Print a table in which nothing is cut: what is too long is folded, names in its first column last of all."""
+    screen = console()
+    for k, column in enumerate(table.columns):
+        column.overflow = "fold"
+        longest = max((screen.measure(cell).maximum for cell in (column.header, *column.cells)), default=0)
+        column.no_wrap = column.no_wrap or (k == 0 and longest <= WHOLE)
+    screen.print(table)
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xct_pipeline.cli.options import WRONG, JsonFlag, print_json
-from xct_pipeline.cli.terminal import console, tell
+from xct_pipeline.cli.terminal import print_table, tell
 
 if TYPE_CHECKING:
     from xct_pipeline.engine.status import Status
@@ -117,14 +117,14 @@ def _print_status(found: Status) -> None:
         for part in parts:
             words = part.state if part.problem is None else f"{part.state}: {part.problem}"
             table.add_row(escape(part.name), escape(words), f"{part.done}/{part.total}" if part.total else "")
-        console().print(table)
+        print_table(table)
 
     if found.jobs:
         table = Table("job", "of", "state")
         for job in found.jobs:
             words = job.state if job.problem is None else f"{job.state}: {job.problem}"
             table.add_row(escape(job.job), escape(job.what), escape(words))
-        console().print(table)
+        print_table(table)
 
 
 def _local(moment: str) -> str:

@@ -25,7 +25,7 @@ from xct_pipeline.cli.options import (
     parse_bytes,
     use_device,
 )
-from xct_pipeline.cli.terminal import console, start_logging, tell
+from xct_pipeline.cli.terminal import print_table, start_logging, tell
 
 if TYPE_CHECKING:
     from xct_pipeline.cli.arriving import Arrivals, Arriving, Signature
@@ -309,7 +309,7 @@ class _Watching:
         table = Table("scan", "taken", "state")
         for row in rows:
             table.add_row(*map(escape, row))
-        console().print(table)
+        print_table(table)
         sys.stdout.flush()
 
     def code(self) -> int:
