@@ -75,6 +75,11 @@ def around(part: Region, margin: int, shape: tuple[int, ...]) -> Region:
     return tuple(slice(max(0, p.start - margin), min(n, p.stop + margin)) for p, n in zip(part, shape, strict=True))
 
 
+def inside(outer: Region, inner: Region) -> Region:
+    """Return the slices that cut `inner` out of a block that covers `outer`."""
+    return tuple(slice(i.start - o.start, i.stop - o.start) for o, i in zip(outer, inner, strict=True))
+
+
 def tiles(part: Region, size: tuple[int, ...]) -> Iterator[Region]:
     """Cut a part of a block into tiles of a size, counted from its first voxel."""
     starts = (range(p.start, p.stop, n) for p, n in zip(part, size, strict=True))

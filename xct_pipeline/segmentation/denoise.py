@@ -11,7 +11,7 @@ from typing import Any, Literal, assert_never
 import numpy as np
 
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
-from xct_pipeline.smoothing import TRUNCATE, Region, around, gaussian_reach, smooth_block, tiles
+from xct_pipeline.smoothing import TRUNCATE, Region, around, gaussian_reach, inside, smooth_block, tiles
 
 Method = Literal["none", "gaussian", "median", "tv"]
 
@@ -125,7 +125,7 @@ def fill_missing(block: Array) -> Any:
         if not finite[near].any():
             filled[part] = 0
             continue
-        mean = _weighted_gaussian(block[near], finite[near], FILL_SIGMA, _inside(near, part))
+        mean = _weighted_gaussian(block[near], finite[near], FILL_SIGMA, inside(near, part))
         filled[part][missing] = xp.nan_to_num(mean[missing], nan=0.0)
     return filled
 
@@ -133,10 +133,6 @@ def fill_missing(block: Array) -> Any:
 def _parts(part: Region, xp: Any) -> Iterable[Region]:
     """Return what of a block is looked at for gaps at a time: all of it on a device."""
     return tiles(part, TILE) if xp is np else [part]
-
-
-def _inside(outer: Region, inner: Region) -> Region:
-    return tuple(slice(i.start - o.start, i.stop - o.start) for o, i in zip(outer, inner, strict=True))
 
 
 def _box_of(mask: Array) -> Region | None:
@@ -165,10 +161,10 @@ def _weighted_gaussian(block: Array, finite: Array, sigma: float, core: Region) 
         near = around(part, gaussian_reach(sigma), block.shape)
         if finite[near].all():
             continue
-        weight = gaussian(finite[near].astype(xp.float32), sigma, _inside(near, part))
+        weight = gaussian(finite[near].astype(xp.float32), sigma, inside(near, part))
         # away from gaps the sum itself, to the last bit: a block that sees no gap must not differ from the whole volume
         beside = ~(weight > 1 - 1e-5)
-        weight, sums = weight[beside], total[_inside(core, part)]
+        weight, sums = weight[beside], total[inside(core, part)]
         mean = sums[beside] / xp.maximum(weight, xp.float32(1e-6))
         sums[beside] = xp.where(weight > 1e-6, mean, xp.float32(np.nan))
     return total

@@ -6,20 +6,17 @@ a marker with the class of its value, so that only the rest is looked at any clo
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
-import numpy.typing as npt
 import scipy
 
 from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array
+from xct_pipeline.segmentation.tiles import TILE, boxes_of
 from xct_pipeline.smoothing import Region, around, gaussian_reach, gaussian_taps
 
-TILE = 8  # voxels whose differences are bounded together
 SAFE = 0.999  # of a bound, for rounding
-WORTH = 0.85  # a part is divided where that leaves less than this share of what is looked at
 
 
 def undecided_boxes(block: Array, core: Region, *, sigma: float, edge: float, filled: int, margin: int) -> list[Region]:
@@ -48,41 +45,13 @@ def undecided_boxes(block: Array, core: Region, *, sigma: float, edge: float, fi
     spread = math.sqrt(3) * float(slope.sum()) * (_most(high, far) + _most(-low, far))
     busy = np.where(_most(gaps, reach) > 0, spread, bound) >= SAFE * edge
     offset = [part.start for part in wide]
-    grid = tuple(slice((p.start - o) // TILE, -(-(p.stop - o) // TILE)) for p, o in zip(core, offset, strict=True))
-    boxes = []
-    for cells in _boxes(busy, grid, -(-margin // TILE)):
-        ends = [(o + c.start * TILE, o + c.stop * TILE) for c, o in zip(cells, offset, strict=True)]
-        boxes.append(tuple(slice(max(a, p.start), min(b, p.stop)) for (a, b), p in zip(ends, core, strict=True)))
-    return boxes
+    boxes = boxes_of(busy, tuple(slice(p.start - o, p.stop - o) for p, o in zip(core, offset, strict=True)), margin)
+    return [tuple(slice(b.start + o, b.stop + o) for b, o in zip(box, offset, strict=True)) for box in boxes]
 
 
 def _most(values: Array, reach: int) -> Array:
     """Return the largest value of the tiles within some voxels of each."""
     return np.asarray(scipy.ndimage.maximum_filter(values, 2 * -(-reach // TILE) + 1, mode="nearest"))
-
-
-def _boxes(busy: npt.NDArray[np.bool_], part: Region, margin: int) -> list[Region]:
-    """Return boxes of all that is True in a part of a mask, as many as make what is looked at small."""
-    found = np.argwhere(busy[part])
-    if not len(found):
-        return []
-    ends = zip(found.min(axis=0).tolist(), found.max(axis=0).tolist(), part, strict=True)
-    box = tuple(slice(p.start + low, p.start + high + 1) for low, high, p in ends)
-    axis = max(range(3), key=lambda k: box[k].stop - box[k].start)
-    middle = (box[axis].start + box[axis].stop) // 2
-    if box[axis].stop - box[axis].start < max(2, 2 * margin) or 2 * len(found) > math.prod(
-        p.stop - p.start for p in box
-    ):
-        return [box]
-    halves = (slice(box[axis].start, middle), slice(middle, box[axis].stop))
-    parts = [_boxes(busy, (*box[:axis], half, *box[axis + 1 :]), margin) for half in halves]
-    several = list(itertools.chain.from_iterable(parts))
-    cost = sum(_looked_at(one, margin, busy.shape) for one in several)
-    return several if cost < WORTH * _looked_at(box, margin, busy.shape) else [box]
-
-
-def _looked_at(box: Region, margin: int, shape: tuple[int, ...]) -> int:
-    return math.prod(part.stop - part.start for part in around(box, margin, shape))
 
 
 def _bounds(block: Array) -> tuple[Array, Array, Array, Array]:

@@ -23,7 +23,7 @@ from xct_pipeline.segmentation.faces import ROUNDS, place_faces
 from xct_pipeline.segmentation.markers import MARCH, class_markers, flat_classes
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
 from xct_pipeline.segmentation.undecided import undecided_boxes
-from xct_pipeline.smoothing import TRUNCATE, around, gaussian_reach, gradient_block
+from xct_pipeline.smoothing import TRUNCATE, around, gaussian_reach, gradient_block, inside
 
 NEIGHBOURS = {6: 1, 18: 2, 26: 3}
 FARTHEST = np.int64(1 << 62)  # in the order of paths: there is none
@@ -122,7 +122,7 @@ def watershed_classes(
         found = flat_classes(block, core, thresholds, edge=edge, blur=blur)
     for box in boxes:
         part = _flooded(block, thresholds, limits, edge, means, sigma, blur, reach, connectivity, box)
-        found[_inside(core, box)] = part
+        found[inside(core, box)] = part
     return found
 
 
@@ -141,9 +141,9 @@ def _flooded(
     """Return the classes of a part of a block, whatever it holds."""
     near = around(core, MARCH + reach + ROUNDS + 1, block.shape)
     wide = around(near, gradient_halo(sigma), block.shape)
-    gradient = to_host(gradient_magnitude(block[wide], sigma=sigma, core=_inside(wide, near)))
+    gradient = to_host(gradient_magnitude(block[wide], sigma=sigma, core=inside(wide, near)))
     values = np.ascontiguousarray(to_host(block[near]), np.float32)
-    inner = _inside(near, core)
+    inner = inside(near, core)
     markers = class_markers(values, gradient, thresholds, edge=edge, blur=blur, means=means, sigma=sigma)
     labels = watershed(
         gradient, markers, reach=reach, connectivity=connectivity, core=around(inner, ROUNDS, values.shape)
@@ -156,10 +156,6 @@ def _flooded(
     found = np.ascontiguousarray(labels[inner])
     _number_from_zero(np.ascontiguousarray(values[inner]), limits, found)
     return found
-
-
-def _inside(outer: tuple[slice, ...], inner: tuple[slice, ...]) -> tuple[slice, ...]:
-    return tuple(slice(i.start - o.start, i.stop - o.start) for o, i in zip(outer, inner, strict=True))
 
 
 @njit
