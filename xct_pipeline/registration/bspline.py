@@ -145,7 +145,7 @@ def filter_plain(block: Array, taps: NDArray[np.float64], indices: Sequence[NDAr
 
 @njit
 def _filter_lines(block: Array, index: Array, taps: Array, out: Array) -> None:
-    """Filter (a, n, b, x) along its second axis, strips of rows so that what is looked at again is still in the cache."""
+    """Filter (a, n, b, x) along its second axis, a strip of rows at a time: what is looked at again is in the cache."""
     k_max = taps.size - 1
     for a in range(out.shape[0]):
         for start in range(0, out.shape[2], STRIP):
