@@ -7,6 +7,8 @@ is written. A voxel's value is the same sum in the same order wherever its block
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ Array = npt.NDArray[Any]
 Region = tuple[slice, ...]
 
 TRUNCATE = 4.0  # of Gaussians, standard deviations
+STRIP = 64  # rows that are filtered through all planes: what is looked at again is still in the second-level cache
 
 
 def gaussian_reach(sigma: float, truncate: float = TRUNCATE) -> int:
@@ -70,6 +73,18 @@ def gradient_block(block: Array, sigma: float, core: Region | None = None) -> Ar
 def around(part: Region, margin: int, shape: tuple[int, ...]) -> Region:
     """Return a part of a block with a margin that is clipped to the block."""
     return tuple(slice(max(0, p.start - margin), min(n, p.stop + margin)) for p, n in zip(part, shape, strict=True))
+
+
+def inside(outer: Region, inner: Region) -> Region:
+    """Return the slices that cut `inner` out of a block that covers `outer`."""
+    return tuple(slice(i.start - o.start, i.stop - o.start) for o, i in zip(outer, inner, strict=True))
+
+
+def tiles(part: Region, size: tuple[int, ...]) -> Iterator[Region]:
+    """Cut a part of a block into tiles of a size, counted from its first voxel."""
+    starts = (range(p.start, p.stop, n) for p, n in zip(part, size, strict=True))
+    for start in itertools.product(*starts):
+        yield tuple(slice(a, min(a + n, p.stop)) for a, n, p in zip(start, size, part, strict=True))
 
 
 def _room(block: Array, core: Region | None) -> tuple[tuple[int, int, int], Array]:
@@ -170,47 +185,51 @@ def _odd_row(padded: Array, first: int, taps: Array, out: Array) -> None:
 def _smooth(block: Array, bell: Array, first: tuple[int, int, int], smooth: Array) -> None:
     ny, nx = block.shape[1:]
     reach, only = len(bell) - 1, np.int64(0)
-    rows = range(max(0, first[1] - reach), min(ny, first[1] + smooth.shape[1] + reach))
     plane = empty((ny, 1, nx), np.float32)
     padded = empty(nx + 2 * reach, np.float32)
-    for z in range(smooth.shape[0]):
-        for y in rows:
-            _even_sum(block, first[0] + z, y, bell, plane[y, 0])
-        for y in range(smooth.shape[1]):
-            _even_sum(plane, first[1] + y, only, bell, padded[reach : reach + nx])
-            _pad(padded, reach)
-            _even_row(padded, first[2], bell, smooth[z, y])
+    for start in range(0, smooth.shape[1], STRIP):
+        stop = min(start + STRIP, smooth.shape[1])
+        rows = range(max(0, first[1] + start - reach), min(ny, first[1] + stop + reach))
+        for z in range(smooth.shape[0]):
+            for y in rows:
+                _even_sum(block, first[0] + z, y, bell, plane[y, 0])
+            for y in range(start, stop):
+                _even_sum(plane, first[1] + y, only, bell, padded[reach : reach + nx])
+                _pad(padded, reach)
+                _even_row(padded, first[2], bell, smooth[z, y])
 
 
 @njit
 def _gradient(block: Array, bell: Array, slope: Array, first: tuple[int, int, int], gradient: Array) -> None:
     ny, nx = block.shape[1:]
     reach, only = len(bell) - 1, np.int64(0)
-    rows = range(max(0, first[1] - reach), min(ny, first[1] + gradient.shape[1] + reach))
     plane, plane_z = empty((ny, 1, nx), np.float32), empty((ny, 1, nx), np.float32)
     padded = empty(nx + 2 * reach, np.float32)
     inner = padded[reach : reach + nx]
     along = empty(gradient.shape[2], np.float32)
-    for z in range(gradient.shape[0]):
-        for y in rows:
-            _even_sum(block, first[0] + z, y, bell, plane[y, 0])
-            _odd_sum(block, first[0] + z, y, slope, plane_z[y, 0])
-        for y in range(gradient.shape[1]):
-            total = gradient[z, y]
-            _even_sum(plane, first[1] + y, only, bell, inner)
-            _pad(padded, reach)
-            _odd_row(padded, first[2], slope, along)
-            _square(along, total)
-            _odd_sum(plane, first[1] + y, only, slope, inner)
-            _pad(padded, reach)
-            _even_row(padded, first[2], bell, along)
-            _add_square(along, total)
-            _even_sum(plane_z, first[1] + y, only, bell, inner)
-            _pad(padded, reach)
-            _even_row(padded, first[2], bell, along)
-            _add_square(along, total)
-            for x in range(len(total)):
-                total[x] = np.sqrt(total[x])
+    for start in range(0, gradient.shape[1], STRIP):
+        stop = min(start + STRIP, gradient.shape[1])
+        rows = range(max(0, first[1] + start - reach), min(ny, first[1] + stop + reach))
+        for z in range(gradient.shape[0]):
+            for y in rows:
+                _even_sum(block, first[0] + z, y, bell, plane[y, 0])
+                _odd_sum(block, first[0] + z, y, slope, plane_z[y, 0])
+            for y in range(start, stop):
+                total = gradient[z, y]
+                _even_sum(plane, first[1] + y, only, bell, inner)
+                _pad(padded, reach)
+                _odd_row(padded, first[2], slope, along)
+                _square(along, total)
+                _odd_sum(plane, first[1] + y, only, slope, inner)
+                _pad(padded, reach)
+                _even_row(padded, first[2], bell, along)
+                _add_square(along, total)
+                _even_sum(plane_z, first[1] + y, only, bell, inner)
+                _pad(padded, reach)
+                _even_row(padded, first[2], bell, along)
+                _add_square(along, total)
+                for x in range(len(total)):
+                    total[x] = np.sqrt(total[x])
 
 
 @njit(inline="always")

@@ -4,9 +4,52 @@ from __future__ import annotations
 
 import _thread
 import threading
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Any
 
 BEGIN_S = 10.0  # that a thread may take to its first step
+
+
+class Shared:
+    """Results that threads share which ask for the same at about the same time; the latest are kept.
+
+    A copy in another process begins empty.
+
+    Parameters
+    ----------
+    most : int
+        Results that are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, Future[Any]] = OrderedDict()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.most,)
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what is kept under a key, else what `make` returns, which one thread calls while others wait."""
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None:
+                mine = False
+            else:
+                mine, found = True, Future()
+                self._kept[key] = found
+                while len(self._kept) > self.most:
+                    self._kept.popitem(last=False)
+        if mine:
+            try:
+                found.set_result(make())
+            except BaseException as error:
+                with self._lock:
+                    self._kept.pop(key, None)
+                found.set_exception(error)
+        return found.result()
 
 
 def begin_thread(work: Callable[[], None]) -> None:

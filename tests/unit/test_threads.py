@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 
 import pytest
@@ -26,3 +27,37 @@ def test_a_thread_that_never_takes_its_first_step_is_an_error_and_does_nothing_l
         threads.begin_thread(worked.set)
     late[0]()  # type: ignore[operator]
     assert not worked.is_set()
+
+
+def test_what_threads_share_is_made_once_and_the_latest_is_kept() -> None:
+    shared, made, gate = threads.Shared(2), [], threading.Event()
+
+    def make(key: int) -> int:
+        gate.wait(10)
+        made.append(key)
+        return 10 * key
+
+    found: list[int] = []
+    asking = [threading.Thread(target=lambda: found.append(shared.get(1, lambda: make(1)))) for _ in range(4)]
+    for thread in asking:
+        thread.start()
+    gate.set()
+    for thread in asking:
+        thread.join()
+    assert found == [10] * 4
+    assert made == [1]
+    for key in (2, 3, 2, 1):
+        assert shared.get(key, lambda key=key: make(key)) == 10 * key
+    assert made == [1, 2, 3, 1]
+    assert len(pickle.loads(pickle.dumps(shared))._kept) == 0
+
+
+def test_a_failure_is_told_to_all_and_tried_again() -> None:
+    shared = threads.Shared(2)
+
+    def fail() -> None:
+        raise OSError("no disk")
+
+    with pytest.raises(OSError, match="no disk"):
+        shared.get("a", fail)
+    assert shared.get("a", lambda: 5) == 5

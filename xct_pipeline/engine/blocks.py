@@ -107,6 +107,8 @@ class Pass:
         Memory that is held beside the tasks.
     beside : int
         Tasks of other passes that run at the same time; see `side_by_side`.
+    by_place : bool
+        Shards of one place follow each other, through all of the first axis.
     """
 
     image: Image
@@ -120,6 +122,7 @@ class Pass:
     cpu_s: float = 0.0
     held_bytes: int = 0
     beside: int = 0
+    by_place: bool = False
 
     @property
     def name(self) -> str:
@@ -130,9 +133,8 @@ class Pass:
     def need(self) -> Need:
         """What it takes: tasks, memory, time, disk."""
         tasks, disk = math.prod(self.image.grid), self.image.nbytes()
-        return Need(
-            self.name, tasks, self.memory(), self.held_bytes, self.on_device, self.cpu_s, self.beside, disk
-        )  # on a device one task at a time
+        alone = self.on_device  # one task at a time
+        return Need(self.name, tasks, self.memory(), self.held_bytes, alone, self.cpu_s, self.beside, disk)
 
     def bind(self, known: Pass) -> Pass:
         """Return the step with the data that `known` holds; its cost stays."""
@@ -160,8 +162,9 @@ class Pass:
         return [self.digest((plane,)) for plane in range(self.image.grid[0] if self.planes else 1)]
 
     def shards(self) -> list[tuple[int, ...]]:
-        """Indices of all shards, in C order."""
-        return list(itertools.product(*(range(n) for n in self.image.grid)))
+        """Indices of all shards, in C order or by place."""
+        shards = list(itertools.product(*(range(n) for n in self.image.grid)))
+        return sorted(shards, key=lambda shard: (shard[1:], shard[0])) if self.by_place else shards
 
     def region(self, shard: Sequence[int]) -> Region:
         """Return the voxels of a shard."""

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, array_namespace, is_cupy, ndimage_of
 from xct_pipeline.registration.bspline import (
     PREFILTER_RADIUS,
@@ -24,10 +23,9 @@ from xct_pipeline.registration.bspline import (
     support_of,
     weights,
 )
+from xct_pipeline.registration.interpolation import EDGE, INTERPOLATE
 
 Box = tuple[slice, slice, slice]
-
-_EDGE = 1e-6  # voxels: positions this far outside the last centre are rounding, not extrapolation
 _FILL_RADIUS = 4  # voxels: NaN voxels are continued this far from finite ones before the prefilter
 
 
@@ -174,7 +172,7 @@ def _tap_region(
     high = a[:, 3] + np.maximum(a[:, :3] * bounds[:, 0], a[:, :3] * bounds[:, 1]).sum(axis=1)
     region = []
     for axis, n in enumerate(shape):
-        first, last = max(low[axis], 0.0) - 2 * _EDGE, min(high[axis], n - 1.0) + 2 * _EDGE
+        first, last = max(low[axis], 0.0) - 2 * EDGE, min(high[axis], n - 1.0) + 2 * EDGE
         if last < first:
             return None
         region.append((int(np.floor(first)) + 1 - half, int(np.floor(last)) + half + 1))
@@ -221,7 +219,7 @@ def _warp(
         return _interpolate_plain(coefficients, gone, a, corner, out_shape, first, size, order)
     out = np.empty(out_shape, np.float32)
     mask = np.zeros((0, 0, 0), np.bool_) if gone is None else np.ascontiguousarray(gone)
-    _INTERPOLATE[order](coefficients, mask, a, corner, first, size, out)
+    INTERPOLATE[order](coefficients, mask, a, corner, first, size, out)
     return out
 
 
@@ -302,7 +300,7 @@ def _interpolate_plain(
         q = ((m[0] * grid[0])[:, None, None] + (m[1] * grid[1])[None, :, None] + transform[axis, 3]) + (m[2] * grid[2])[
             None, None, :
         ]
-        outside |= (q < -_EDGE) | (q > size[axis] - 1 + _EDGE)
+        outside |= (q < -EDGE) | (q > size[axis] - 1 + EDGE)
         position.append(q)
     if gone is not None:
         half = support_of(order) // 2
@@ -315,86 +313,3 @@ def _interpolate_plain(
         outside |= touched[taps[0], taps[1], taps[2]] > 0
     out[outside] = np.nan
     return out
-
-
-@njit(inline="always")
-def _set_weights(n_taps: int, f: float, w: Array) -> None:
-    g = 1.0 - f
-    if n_taps == 2:
-        w[0] = np.float32(g)
-        w[1] = np.float32(f)
-    elif n_taps == 4:
-        w[0] = np.float32(g * g * g / 6.0)
-        w[1] = np.float32(2.0 / 3.0 - f * f * (1.0 - 0.5 * f))
-        w[2] = np.float32(2.0 / 3.0 - g * g * (1.0 - 0.5 * g))
-        w[3] = np.float32(f * f * f / 6.0)
-    else:
-        f2, g2 = f * f, g * g
-        w[0] = np.float32(g2 * g2 * g / 120.0)
-        w[5] = np.float32(f2 * f2 * f / 120.0)
-        w[2] = np.float32(11.0 / 20.0 - f2 / 2.0 + f2 * f2 * (0.25 - f / 12.0))
-        w[3] = np.float32(11.0 / 20.0 - g2 / 2.0 + g2 * g2 * (0.25 - g / 12.0))
-        a, b = 1.0 + f, 1.0 + g
-        w[1] = np.float32(
-            17.0 / 40.0 + a * (5.0 / 8.0 + a * (-7.0 / 4.0 + a * (5.0 / 4.0 + a * (-3.0 / 8.0 + a / 24.0))))
-        )
-        w[4] = np.float32(
-            17.0 / 40.0 + b * (5.0 / 8.0 + b * (-7.0 / 4.0 + b * (5.0 / 4.0 + b * (-3.0 / 8.0 + b / 24.0))))
-        )
-
-
-def _interpolator(n_taps: int) -> Any:
-    """Compile the interpolation for a number of taps known to the compiler."""
-    half = n_taps // 2
-
-    @njit
-    def interpolate(
-        coefficients: Array, gone: Array, transform: Array, corner: Array, first: Array, size: Array, out: Array
-    ) -> None:
-        wz, wy, wx = empty(n_taps, np.float32), empty(n_taps, np.float32), empty(n_taps, np.float32)
-        nz, ny, nx = out.shape
-        nan = np.float32(np.nan)
-        top_z, top_y, top_x = size[0] - 1 + _EDGE, size[1] - 1 + _EDGE, size[2] - 1 + _EDGE
-        for z in range(nz):
-            for y in range(ny):
-                # absolute indices: a position is the same bits from whatever block it is reached
-                pz, py = float(z + corner[0]), float(y + corner[1])
-                bz = transform[0, 0] * pz + transform[0, 1] * py + transform[0, 3]
-                by = transform[1, 0] * pz + transform[1, 1] * py + transform[1, 3]
-                bx = transform[2, 0] * pz + transform[2, 1] * py + transform[2, 3]
-                for x in range(nx):
-                    px = float(x + corner[2])
-                    qz = bz + transform[0, 2] * px
-                    qy = by + transform[1, 2] * px
-                    qx = bx + transform[2, 2] * px
-                    if not (-_EDGE <= qz <= top_z and -_EDGE <= qy <= top_y and -_EDGE <= qx <= top_x):
-                        out[z, y, x] = nan
-                        continue
-                    fz, fy, fx = np.floor(qz), np.floor(qy), np.floor(qx)
-                    _set_weights(n_taps, qz - fz, wz)
-                    _set_weights(n_taps, qy - fy, wy)
-                    _set_weights(n_taps, qx - fx, wx)
-                    iz = int(fz) - first[0] + 1 - half
-                    iy = int(fy) - first[1] + 1 - half
-                    ix = int(fx) - first[2] + 1 - half
-                    total = np.float32(0.0)
-                    for i in range(n_taps):
-                        plane = np.float32(0.0)
-                        for j in range(n_taps):
-                            line = np.float32(0.0)
-                            for k in range(n_taps):
-                                line += wx[k] * coefficients[iz + i, iy + j, ix + k]
-                            plane += wy[j] * line
-                        total += wz[i] * plane
-                    if gone.size > 0:
-                        for i in range(n_taps):
-                            for j in range(n_taps):
-                                for k in range(n_taps):
-                                    if gone[iz + i, iy + j, ix + k]:
-                                        total = nan
-                    out[z, y, x] = total
-
-    return interpolate
-
-
-_INTERPOLATE = {"linear": _interpolator(2), "cubic": _interpolator(4), "quintic": _interpolator(6)}

@@ -5,16 +5,18 @@ Every method has a finite reach, so a block with that halo gives what the whole 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, assert_never
 
 import numpy as np
 
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
-from xct_pipeline.smoothing import TRUNCATE, Region, gaussian_reach, smooth_block
+from xct_pipeline.smoothing import TRUNCATE, Region, around, gaussian_reach, inside, smooth_block, tiles
 
 Method = Literal["none", "gaussian", "median", "tv"]
 
 FILL_SIGMA = 2.0  # of the Gaussian that fills gaps, voxels
+TILE = (32, 32, 64)  # voxels that are looked at for gaps at a time
 
 
 def denoise_halo(method: Method, *, sigma: float = 1.0, radius: int = 1, iterations: int = 30) -> int:
@@ -113,9 +115,24 @@ def fill_missing(block: Array) -> Any:
     gaps = _box_of(~finite)
     if gaps is None:
         return block
-    filled, missing = block.copy(), ~finite[gaps]
-    filled[gaps][missing] = xp.nan_to_num(_weighted_gaussian(block, finite, FILL_SIGMA, gaps)[missing], nan=0.0)
+    filled = block.copy()
+    reach = gaussian_reach(FILL_SIGMA)
+    for part in _parts(gaps, xp):
+        missing = ~finite[part]
+        near = around(part, reach, block.shape)
+        if not missing.any():
+            continue
+        if not finite[near].any():
+            filled[part] = 0
+            continue
+        mean = _weighted_gaussian(block[near], finite[near], FILL_SIGMA, inside(near, part))
+        filled[part][missing] = xp.nan_to_num(mean[missing], nan=0.0)
     return filled
+
+
+def _parts(part: Region, xp: Any) -> Iterable[Region]:
+    """Return what of a block is looked at for gaps at a time: all of it on a device."""
+    return tiles(part, TILE) if xp is np else [part]
 
 
 def _box_of(mask: Array) -> Region | None:
@@ -136,15 +153,20 @@ def gaussian(block: Array, sigma: float, core: Region | None = None) -> Any:
     return ndimage_of(block).gaussian_filter(block, sigma, mode="nearest", truncate=TRUNCATE)[core or ...]
 
 
-def _weighted_gaussian(block: Array, finite: Array, sigma: float, core: Region | None = None) -> Any:
+def _weighted_gaussian(block: Array, finite: Array, sigma: float, core: Region) -> Any:
+    """Return Gaussian means of the finite voxels of a block, NaN where there are none."""
     xp = array_namespace(block)
-    weight = gaussian(finite.astype(xp.float32), sigma, core)
     total = gaussian(xp.where(finite, block, xp.float32(0)).astype(xp.float32, copy=False), sigma, core)
-    # away from gaps the sum itself, to the last bit: a block that sees no gap must not differ from the whole volume
-    beside = ~(weight > 1 - 1e-5)
-    weight = weight[beside]
-    mean = total[beside] / xp.maximum(weight, xp.float32(1e-6))
-    total[beside] = xp.where(weight > 1e-6, mean, xp.float32(np.nan))
+    for part in _parts(core, xp):
+        near = around(part, gaussian_reach(sigma), block.shape)
+        if finite[near].all():
+            continue
+        weight = gaussian(finite[near].astype(xp.float32), sigma, inside(near, part))
+        # away from gaps the sum itself, to the last bit: a block that sees no gap must not differ from the whole volume
+        beside = ~(weight > 1 - 1e-5)
+        weight, sums = weight[beside], total[inside(core, part)]
+        mean = sums[beside] / xp.maximum(weight, xp.float32(1e-6))
+        sums[beside] = xp.where(weight > 1e-6, mean, xp.float32(np.nan))
     return total
 
 

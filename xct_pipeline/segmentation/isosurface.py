@@ -18,6 +18,8 @@ from xct_pipeline.device import Array
 
 MOST_TRIANGLES = 4  # of a cell that leaves no choice
 TINY = float(np.spacing(1.0))  # that scikit-image adds to a distance from the level before it divides by it
+NONE, ALL = np.uint8(0), np.uint8(85)  # codes of the four corners at one x
+RUN = 32  # codes that are compared at a time
 BATCH = 256  # of cells that scikit-image cuts at a time: its positions are float32, so that they must not be far away
 CORNERS = np.array(list(itertools.product((0, 1), repeat=3)))  # bit k of a cell's code is set where corner k is above
 EDGES = np.array([(i, j) for i, j in itertools.combinations(range(8), 2) if np.abs(CORNERS[i] - CORNERS[j]).sum() == 1])
@@ -111,6 +113,22 @@ def _code_rows(field: Array, level: float, z: int, y: int, codes: Array) -> None
         )
 
 
+@njit(inline="always")
+def _next_crossed(codes: Array, x: int) -> int:
+    """Return the next cell of a row, from x on, that has corners on both sides; its last corner if there is none."""
+    last, differ = len(codes) - 1, NONE
+    if x >= last or (codes[x] != NONE and codes[x] != ALL):
+        return x
+    while differ == NONE and x + RUN <= last:
+        for k in range(1, RUN + 1):
+            differ |= codes[x + k] ^ codes[x]
+        if differ == NONE:
+            x += RUN
+    while x < last and codes[x + 1] == codes[x]:
+        x += 1
+    return x
+
+
 @njit
 def _sum_decided(
     field: Array, level: float, triangles: Array, count: Array, edges: Array, corners: Array
@@ -123,10 +141,12 @@ def _sum_decided(
     for z in range(nz - 1):
         for y in range(ny - 1):
             _code_rows(field, level, z, y, codes)
-            for x in range(nx - 1):
+            x = -1
+            while True:
+                x = _next_crossed(codes, x + 1)
+                if x >= nx - 1:
+                    break
                 code = codes[x] + 2 * codes[x + 1]
-                if code == 0 or code == 255:
-                    continue
                 if count[code] < 0:
                     undecided += 1
                 for t in range(count[code]):
@@ -157,7 +177,11 @@ def _collect_undecided(field: Array, level: float, count: Array, cells: Array) -
     for z in range(nz - 1):
         for y in range(ny - 1):
             _code_rows(field, level, z, y, codes)
-            for x in range(nx - 1):
+            x = -1
+            while True:
+                x = _next_crossed(codes, x + 1)
+                if x >= nx - 1:
+                    break
                 if count[codes[x] + 2 * codes[x + 1]] < 0:
                     for i in range(2):
                         for j in range(2):

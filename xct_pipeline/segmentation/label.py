@@ -22,6 +22,7 @@ Partial = dict[str, npt.NDArray[Any]]
 Region = tuple[slice, ...]
 
 RANKS = {6: 1, 18: 2, 26: 3}
+RUN = 32  # labels that are compared at a time
 
 
 def label_block(mask: Array, *, connectivity: int = 26) -> tuple[Any, int]:
@@ -245,15 +246,30 @@ def relabel_block(mask: Array, region: Region, merged: Mapping[str, Any], *, con
     return xp.asarray(np.concatenate([[0], lookup]).astype(np.int32))[labels]
 
 
+@njit(inline="always")
+def run_stop(row: Array, start: int) -> int:
+    """Return where the run of equal values that begins at `start` ends; long ones are compared in vectors."""
+    x, differ, value = start + 1, row[start] ^ row[start], row[start]
+    while differ == 0 and x + RUN <= len(row):
+        for k in range(RUN):
+            differ |= row[x + k] ^ value
+        if differ == 0:
+            x += RUN
+    while x < len(row) and row[x] == value:
+        x += 1
+    return x
+
+
 @njit
 def _label_range(labels: Array) -> Any:
     least, most = np.int64(1), np.int64(0)
-    last = labels.dtype.type(0)
-    for label in labels:
-        if label != last and label > 0:
-            least = np.int64(label) if most == 0 else min(least, np.int64(label))
-            most = max(most, np.int64(label))
-        last = label
+    start = 0
+    while start < len(labels):
+        label = np.int64(labels[start])
+        if label > 0:
+            least = label if most == 0 else min(least, label)
+            most = max(most, label)
+        start = run_stop(labels, start)
     return least, most
 
 
@@ -265,9 +281,8 @@ def _find_boxes(labels: Array, least: int, low: Array, high: Array) -> None:
         for y in range(ny):
             start = 0
             row = labels[z, y]
-            for x in range(1, nx + 1):
-                if x < nx and row[x] == row[start]:
-                    continue
+            while start < nx:
+                x = run_stop(row, start)
                 if row[start] > 0:
                     k = np.int64(row[start]) - least
                     low[k, 0], high[k, 0] = min(low[k, 0], z), max(high[k, 0], z + 1)

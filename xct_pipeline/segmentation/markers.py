@@ -14,7 +14,7 @@ import numpy.typing as npt
 from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
-from xct_pipeline.smoothing import take_bend_off
+from xct_pipeline.smoothing import around, take_bend_off
 
 OVERSHOOT = 1.5  # of the first order of deblurring, for the orders that are left out
 LEAST_BEND = 3.0  # edges: noise bends less
@@ -41,6 +41,29 @@ def marker_edge(means: npt.ArrayLike) -> float:
     if len(known) < 2 or not np.diff(known).min() > 0:
         raise ValueError(f"{len(known)} classes with values have no faces: the watershed needs two or more")
     return 0.5 * float(np.diff(known).min())
+
+
+def flat_classes(
+    block: Array, core: tuple[slice, ...], thresholds: Sequence[float], *, edge: float, blur: float = 0.0
+) -> npt.NDArray[np.uint8]:
+    """Return the class, from 0, that each voxel of a part of a block has as a marker, where it is one; 0 for NaN.
+
+    Parameters
+    ----------
+    block : float32 array (z, y, x)
+        1/cm, with a voxel around the part or to the border of the volume.
+    core : tuple of slice
+        The part.
+    thresholds, edge, blur
+        As for `class_markers`.
+    """
+    near = around(core, 1, block.shape)
+    first = tuple(c.start - n.start for c, n in zip(core, near, strict=True))
+    classes = np.empty([part.stop - part.start for part in core], np.uint8)
+    limits = rounded_up(check_thresholds(thresholds), np.dtype(np.float32))
+    values = np.ascontiguousarray(block[near], np.float32)
+    _classify(values, first, limits, np.float32(0.5 * OVERSHOOT * blur**2), np.float32(LEAST_BEND * edge), classes)
+    return classes
 
 
 def class_markers(
@@ -203,6 +226,28 @@ def _mark(
             for x in range(nx):
                 if not slope[x] < edge and row[x] == row[x] and _is_extreme(block, z, y, x):
                     markers[z, y, x] = label[x]
+
+
+@njit
+def _classify(
+    block: Array, first: tuple[int, ...], limits: Array, strength: np.float32, least_bend: np.float32, classes: Array
+) -> None:
+    nz, ny, nx = block.shape
+    padded, sharp = empty(nx + 2, np.float32), empty(nx, np.float32)
+    for k in range(classes.shape[0]):
+        z = first[0] + k
+        for j in range(classes.shape[1]):
+            y = first[1] + j
+            row, label = block[z, y], classes[k, j]
+            for x in range(nx):
+                padded[x + 1] = row[x]
+            padded[0], padded[nx + 1] = row[0], row[nx - 1]
+            down, up = block[max(z - 1, 0), y], block[min(z + 1, nz - 1), y]
+            front, back = block[z, max(y - 1, 0)], block[z, min(y + 1, ny - 1)]
+            take_bend_off(padded, down, up, front, back, strength, least_bend, sharp)
+            label[:] = np.uint8(0)
+            for limit in limits:
+                _add_beyond(sharp[first[2] :], limit, label)
 
 
 @njit(inline="always")

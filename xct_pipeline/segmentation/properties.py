@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, to_host
-from xct_pipeline.segmentation.label import as_labels, label_range
+from xct_pipeline.segmentation.label import as_labels, label_range, run_stop
 
 Partial = dict[str, npt.NDArray[Any]]
 
@@ -204,9 +204,8 @@ def _add_voxels(
     for z in range(nz):
         for y in range(ny):
             row, start = labels[z, y], 0
-            for x in range(1, nx + 1):
-                if x < nx and row[x] == row[start]:
-                    continue
+            while start < nx:
+                x = run_stop(row, start)
                 if row[start] > 0:
                     k, count = np.int64(row[start]) - least, x - start
                     voxels[k] += count

@@ -8,6 +8,7 @@ mesh is made, puts it back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,12 +18,14 @@ import numpy.typing as npt
 from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.isosurface import surface_area
-from xct_pipeline.segmentation.label import label_boxes
-from xct_pipeline.smoothing import around, gaussian_reach, smooth_block, take_bend_off
+from xct_pipeline.segmentation.label import as_labels, label_boxes
+from xct_pipeline.segmentation.tiles import boxes_of, label_ranges, mixed_tiles
+from xct_pipeline.smoothing import around, gaussian_reach, inside, smooth_block, take_bend_off
 
 Partial = dict[str, npt.NDArray[Any]]
 Region = tuple[slice, ...]
 
+SMALL = 2**18  # voxels up to which all cells are looked at
 SMOOTH = 1.2  # voxels: less keeps the staircase of voxels in flat surfaces, more takes small objects away
 
 
@@ -49,36 +52,52 @@ def area_partial(labels: Array, core: Region, *, smooth: float = SMOOTH) -> Part
         ``label`` and ``area`` in squared voxel sides. The border of the volume counts as no surface: what it cuts is
         taken to continue.
     """
-    labels = to_host(labels)
-    least, low, high = label_boxes(labels)
-    margin = area_halo(smooth)
+    values = as_labels(to_host(labels))
+    least, low, high = label_boxes(values)
+    ranges = label_ranges(values) if values.size > SMALL else None
     found, areas = [], []
     for k in np.flatnonzero(high[:, 0]):
-        box = tuple(slice(start, stop) for start, stop in zip(low[k].tolist(), high[k].tolist(), strict=True))
-        crop = around(box, margin, labels.shape)
-        cells = tuple(
-            slice(max(own.start - part.start, 0), min(own.stop + 1, part.stop) - part.start)
-            for own, part in zip(core, crop, strict=True)
-        )
-        area = _half_height_area(labels[crop] == k + least, cells, smooth)
+        own = tuple(slice(start, stop) for start, stop in zip(low[k].tolist(), high[k].tolist(), strict=True))
+        boxes, number = [tuple(slice(c.start, c.stop + 1) for c in core)], int(k) + least
+        if ranges is not None and math.prod(part.stop - part.start for part in own) > SMALL:
+            boxes = _cells_beside(*ranges, number, core)
+        area = sum(_half_height_area(values, number, own, cells, smooth) for cells in boxes)
         if area > 0:
-            found.append(k + least)
+            found.append(number)
             areas.append(area)
     return {"label": np.array(found, np.int64), "area": np.array(areas, np.float64)}
 
 
-def _half_height_area(mask: npt.NDArray[np.bool_], cells: Region, smooth: float) -> float:
+def _cells_beside(least: Array, most: Array, label: int, core: Region) -> list[Region]:
+    """Return boxes of the corners of all cells of a core that the surface of a label may pass through.
+
+    Four voxels inside or outside, the indicator's mean is within 0.01 of what it is there, and with half the variance
+    times the Laplacian taken off within 0.1: no cell of a tile that is uniform with those around it is crossed.
+    """
+    boxes = boxes_of(mixed_tiles(least, most, label), core, area_halo())
+    return [tuple(slice(part.start, part.stop + 1) for part in box) for box in boxes]
+
+
+def _half_height_area(labels: npt.NDArray[np.int32], label: int, own: Region, cells: Region, smooth: float) -> float:
+    """Return the area of the surface of a label, which lies in the box `own`, in cells given by their corners."""
+    near = around(own, area_halo(smooth), labels.shape)
+    cells = tuple(slice(max(c.start, n.start), min(c.stop, n.stop)) for c, n in zip(cells, near, strict=True))
     if any(part.stop - part.start < 2 for part in cells):
         return 0.0
-    field = mask.astype(np.float32)
+    wide = tuple(
+        slice(max(n.start, w.start), min(n.stop, w.stop))
+        for n, w in zip(near, around(cells, area_halo(smooth), labels.shape), strict=True)
+    )
+    field = (labels[wide] == label).astype(np.float32)
+    corners = inside(wide, cells)
     if smooth > 0:
-        near = around(cells, 1, mask.shape)
-        first = tuple(part.start - wide.start for part, wide in zip(cells, near, strict=True))
-        soft = smooth_block(field, smooth, near)
+        soft_part = around(corners, 1, field.shape)
+        soft = smooth_block(field, smooth, soft_part)
         field = np.empty([part.stop - part.start for part in cells], np.float32)
+        first = tuple(part.start for part in inside(soft_part, corners))
         _sharpen(soft, first, np.float32(0.5 * smooth**2), field)
     else:
-        field = field[cells]
+        field = field[corners]
     return surface_area(field, 0.5)
 
 

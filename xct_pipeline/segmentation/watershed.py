@@ -20,9 +20,10 @@ from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.denoise import fill_missing
 from xct_pipeline.segmentation.faces import ROUNDS, place_faces
-from xct_pipeline.segmentation.markers import MARCH, class_markers
+from xct_pipeline.segmentation.markers import MARCH, class_markers, flat_classes
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
-from xct_pipeline.smoothing import TRUNCATE, around, gaussian_reach, gradient_block
+from xct_pipeline.segmentation.undecided import undecided_boxes
+from xct_pipeline.smoothing import TRUNCATE, around, gaussian_reach, gradient_block, inside
 
 NEIGHBOURS = {6: 1, 18: 2, 26: 3}
 FARTHEST = np.int64(1 << 62)  # in the order of paths: there is none
@@ -111,10 +112,38 @@ def watershed_classes(
         Classes as from `apply_thresholds`, which also serves where no marker is within reach; on the host.
     """
     core = core or tuple(slice(0, n) for n in block.shape)
+    limits = rounded_up(check_thresholds(thresholds), np.dtype(np.float32))
+    boxes: Sequence[tuple[slice, ...]] = [core]
+    if array_namespace(block) is np:
+        filled, margin = gaussian_reach(2.0), MARCH + reach + ROUNDS + 1
+        boxes = undecided_boxes(block, core, sigma=sigma, edge=edge, filled=filled, margin=margin)
+    found = np.zeros([part.stop - part.start for part in core], np.uint8)
+    if list(boxes) != [core]:
+        found = flat_classes(block, core, thresholds, edge=edge, blur=blur)
+    for box in boxes:
+        part = _flooded(block, thresholds, limits, edge, means, sigma, blur, reach, connectivity, box)
+        found[inside(core, box)] = part
+    return found
+
+
+def _flooded(
+    block: Array,
+    thresholds: Sequence[float],
+    limits: Array,
+    edge: float,
+    means: Sequence[float | None] | None,
+    sigma: float,
+    blur: float,
+    reach: int,
+    connectivity: int,
+    core: tuple[slice, ...],
+) -> npt.NDArray[np.uint8]:
+    """Return the classes of a part of a block, whatever it holds."""
     near = around(core, MARCH + reach + ROUNDS + 1, block.shape)
-    gradient = to_host(gradient_magnitude(block, sigma=sigma, core=near))
+    wide = around(near, gradient_halo(sigma), block.shape)
+    gradient = to_host(gradient_magnitude(block[wide], sigma=sigma, core=inside(wide, near)))
     values = np.ascontiguousarray(to_host(block[near]), np.float32)
-    inner = tuple(slice(c.start - n.start, c.stop - n.start) for c, n in zip(core, near, strict=True))
+    inner = inside(near, core)
     markers = class_markers(values, gradient, thresholds, edge=edge, blur=blur, means=means, sigma=sigma)
     labels = watershed(
         gradient, markers, reach=reach, connectivity=connectivity, core=around(inner, ROUNDS, values.shape)
@@ -125,7 +154,6 @@ def watershed_classes(
         movable[beside] = markers[beside] == 0
         place_faces(values, movable, means, labels, blur=blur)
     found = np.ascontiguousarray(labels[inner])
-    limits = rounded_up(check_thresholds(thresholds), values.dtype)
     _number_from_zero(np.ascontiguousarray(values[inner]), limits, found)
     return found
 

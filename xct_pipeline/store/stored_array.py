@@ -19,6 +19,7 @@ from xct_pipeline.store import seal
 from xct_pipeline.store.files import HEALED, StoreError, marker_file, out_of_memory, read_attributes, store_root
 from xct_pipeline.store.holder import holder_of
 from xct_pipeline.store.marker import Marker, is_of_image, problem_of, read_marker
+from xct_pipeline.store.shards import sharded
 
 Shard = tuple[int, ...]
 
@@ -44,6 +45,7 @@ class StoredArray:
         self.dtype: np.dtype[Any] = self._array.dtype
         self.shards: tuple[int, ...] | None = self._array.shards
         self.chunks: tuple[int, ...] = self._array.chunks
+        self._straight = sharded(self.folder, self._array)
 
     @property
     def ndim(self) -> int:
@@ -71,7 +73,7 @@ class StoredArray:
         files = [self._checked(shard) for shard in self._touched(index)] if self._guarded else []
         before = [_state(file) for file in files]
         try:
-            values = np.asarray(self._array[index])
+            values = self._read(index)
         except IndexError:
             raise
         except Exception as error:
@@ -82,6 +84,14 @@ class StoredArray:
             if _state(file) != state:
                 raise StoreError(f"{file} was computed anew while it was read; read it again")
         return values
+
+    def _read(self, index: Any) -> npt.NDArray[Any]:
+        parts = tuple(self._whole(index))
+        if self._straight is None or len(parts) != self.ndim or not all(_is_plain(part) for part in parts):
+            return np.asarray(self._array[index])
+        box = [_box_span(part, n) for part, n in zip(parts, self.shape, strict=True)]
+        values = self._straight.read(box)
+        return np.asarray(values[tuple(slice(None) if isinstance(part, slice) else 0 for part in parts)])
 
     def _told(self, error: Exception) -> StoreError:
         damaged = self._damaged()
@@ -131,18 +141,21 @@ class StoredArray:
 
     def _touched(self, index: Any) -> Iterator[Shard]:
         """Yield the shards that an index reads; all of them where it is none of whole numbers and slices."""
-        parts = index if isinstance(index, tuple) else (index,)
-        if Ellipsis in [part for part in parts if part is Ellipsis]:
-            k = next(k for k, part in enumerate(parts) if part is Ellipsis)
-            parts = (*parts[:k], *[slice(None)] * (self.ndim - len(parts) + 1), *parts[k + 1 :])
-        parts = (*parts, *[slice(None)] * (self.ndim - len(parts)))
         spans = []
-        for part, n, size in zip(parts, self.shape, self.shards or self.chunks, strict=False):
+        for part, n, size in zip(self._whole(index), self.shape, self.shards or self.chunks, strict=False):
             span = _span(part, n)
             if span is None:
                 return self._grid()
             spans.append(range(span[0] // size, -(-span[1] // size)) if span[1] > span[0] else range(0))
         return itertools.product(*spans)
+
+    def _whole(self, index: Any) -> tuple[Any, ...]:
+        """Return an index with a part for every axis."""
+        parts = index if isinstance(index, tuple) else (index,)
+        if Ellipsis in [part for part in parts if part is Ellipsis]:
+            k = next(k for k, part in enumerate(parts) if part is Ellipsis)
+            parts = (*parts[:k], *[slice(None)] * (self.ndim - len(parts) + 1), *parts[k + 1 :])
+        return (*parts, *[slice(None)] * (self.ndim - len(parts)))
 
     def _damaged(self) -> list[Shard]:
         """Return the shards that cannot be read."""
@@ -178,6 +191,24 @@ def _span(part: Any, n: int) -> tuple[int, int] | None:
         return None
     k += n if k < 0 else 0
     return (k, k + 1) if 0 <= k < n else (0, 0)
+
+
+def _is_plain(part: Any) -> bool:
+    """Tell whether a part of an index is a whole number or a slice without a step."""
+    if isinstance(part, slice):
+        return part.step in (None, 1)
+    return isinstance(part, int | np.integer) and not isinstance(part, bool | np.bool_)
+
+
+def _box_span(part: Any, n: int) -> tuple[int, int]:
+    """Return what a plain part of an index reads along an axis; IndexError where it is beyond the end."""
+    if isinstance(part, slice):
+        start, stop, _ = part.indices(n)
+        return start, max(start, stop)
+    k = int(part) + (n if part < 0 else 0)
+    if not 0 <= k < n:
+        raise IndexError(f"index {int(part)} is out of bounds for an axis of {n}")
+    return k, k + 1
 
 
 def _state(file: Path) -> tuple[int, int, int]:

@@ -153,3 +153,19 @@ def test_the_input_is_not_changed():
     before = image.copy()
     warp(image, tf.translation(SHIFT))
     np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 0.4, 8.0, 40.0])  # taps in long, short and hardly any runs of a row
+@pytest.mark.parametrize(("order", "degree"), [("linear", 1), ("cubic", 3), ("quintic", 5)])
+def test_any_turn_agrees_with_scipy(order, degree, degrees):
+    image = np.random.default_rng(4).normal(size=(20, 40, 70)).astype(np.float32)
+    motion = tf.rigid(np.radians([degrees, 0.3 * degrees, 0.5 * degrees]), [0.3, -0.6, 0.2], [10, 20, 35])
+    theirs = scipy.ndimage.affine_transform(
+        image.astype(np.float64), motion[:, :3], motion[:, 3], order=degree, mode="mirror"
+    )
+    ours = warp(image, motion, order)
+    inside = np.isfinite(ours)
+    assert inside.mean() > 0.3
+    assert np.abs(ours - theirs)[inside].max() < 5e-6 * np.abs(theirs).max()
+    part = (slice(3, 17), slice(9, 31), slice(21, 58))
+    np.testing.assert_array_equal(warp(image, motion, order, part), ours[part])

@@ -91,6 +91,8 @@ class Closure:
         ``(anode, given) -> Slopes`` at the reference.
     flags : int
         Bits of `FLAGS` that it can set.
+    from_initial : bool
+        It tells what is impossible from the initial densities, hence nothing where these are unknown.
     linear : bool
         The density is linear in dmu, so that noise averages out in sums.
     proportional : bool
@@ -109,6 +111,7 @@ class Closure:
     density: Callable[[Any, Anode, Given], DensityChange]
     slopes: Callable[[Anode, Given], Slopes]
     flags: int = 0
+    from_initial: bool = False
     linear: bool = True
     proportional: bool = True
     energies: int = 1

@@ -70,4 +70,4 @@ def _slopes(anode: Anode, given: Given) -> Slopes:
     return Slopes(tuple(species), tuple(host))
 
 
-CLOSURE = Closure("dual_energy", "two energies", _density, _slopes, flags=DENSITY, energies=2)
+CLOSURE = Closure("dual_energy", "two energies", _density, _slopes, flags=DENSITY, from_initial=True, energies=2)

@@ -48,4 +48,4 @@ def slopes(anode: Anode, given: Given) -> Slopes:
     return Slopes((1 / anode.k_species,))
 
 
-CLOSURE = Closure("na_only", "only the species changes", _density, slopes, flags=DENSITY)
+CLOSURE = Closure("na_only", "only the species changes", _density, slopes, flags=DENSITY, from_initial=True)

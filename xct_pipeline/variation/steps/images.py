@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from xct_pipeline.config import Variation
-from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, inside, size_of, widen
+from xct_pipeline.engine.blocks import Array, BlockOp, Nothing, Pass, Region, Source, inside, size_of, widen
 from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.registration.steps.stage import GRANULE, PATH, series_image, whole_chunks
 from xct_pipeline.store.derived import Plane, Term
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
+from xct_pipeline.threads import Shared
 from xct_pipeline.variation import mass, uncertainty
 from xct_pipeline.variation.closures import FLAGS as CLOSURE_FLAGS
 from xct_pipeline.variation.steps.physics import Physics
 from xct_pipeline.variation.steps.series import ATTENUATION, DENSITY, FLAGS, VERSION, RegisteredSeries, pairs_of
 
 FACE = 64
+KEPT_SHELLS = 32  # of granules, a bit for each voxel
 FLAG_MEANING = {**CLOSURE_FLAGS, FACE: "within a few voxels of a strong face, where motion and blur leave a dipole"}
 Pair = tuple[int, int]
 CHANGE_RATE, DENSITY_RATE, FLAGS_RATE = 40e6, 50e6, 30e6  # voxels per CPU-second
@@ -157,7 +159,10 @@ def density_passes(
         op = BlockOp(f"closure.{physics.closure.name}", VERSION, function, {**parameters, **shell}, scratch=scratch)
         depends = _planes(series, list(zip(pairs, w, strict=True)))
         cpu_s = float(np.prod(image.shape)) / (FLAGS_RATE if flags else DENSITY_RATE)
-        passes.append(Pass(image, source, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=depends, cpu_s=cpu_s))
+        read: Source = source if physics.flags or not flags else Nothing()
+        passes.append(
+            Pass(image, read, (op,), (1, *GRANULE), (0,) * 4, inputs, planes=depends, cpu_s=cpu_s, by_place=flags)
+        )
     return passes
 
 
@@ -208,20 +213,28 @@ def _line(physics: Physics, w: float | None) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Faces:
-    """The shell at strong faces of the reference scan, read by a task with its halo."""
+    """The shell at strong faces of the reference scan, read by a task with its halo and shared with later scans."""
 
     folder: str
     reference: int
     frame: tuple[int, int, int]
     threshold: float
     width: int
+    kept: Shared = field(default_factory=partial(Shared, KEPT_SHELLS), compare=False, repr=False)
 
     def shell(self, region: Region) -> Array:
         """Return the voxels of a (z, y, x) region that lie in the shell."""
+        shape = tuple(part.stop - part.start for part in region)
+        key = tuple((part.start, part.stop) for part in region)
+        bits = self.kept.get(key, lambda: np.packbits(self._find(region)))
+        return np.unpackbits(bits, count=size_of(region)).view(np.bool_).reshape(shape)
+
+    def _find(self, region: Region) -> Array:
         halo = (uncertainty.shell_halo(self.width),) * 3
         wide = widen(region, halo, self.frame)
         series = StoredArray(self.folder)
-        block = np.nan_to_num(np.asarray(series[(self.reference, *wide)]))
+        block = np.asarray(series[(self.reference, *wide)])
+        block = block if np.isfinite(block).all() else np.nan_to_num(block)
         marked = uncertainty.edge_shell(block, threshold=self.threshold, width=self.width)
         return np.asarray(marked[inside(wide, region)])
 
@@ -259,7 +272,9 @@ def _density(
     del before
     k = region[0].start
     later, earlier = compositions[k]
-    if k in failed or same[k] or not (physics.knows(later) and physics.knows(earlier)):
+    if faces is not None and not physics.flags:  # nothing was read
+        density, flags = block, np.zeros([part.stop - part.start for part in region], np.uint8)
+    elif k in failed or same[k] or not (physics.knows(later) and physics.knows(earlier)):
         empty = np.zeros_like(block[:1]) if same[k] and k not in failed else np.full_like(block[:1], np.nan)
         density, flags = empty, np.zeros(empty.shape, np.uint8)
     elif len(block) > 1 and physics.both is None:
@@ -272,4 +287,4 @@ def _density(
         return density
     shell = faces.shell(region[1:])[None]
     counts = {"impossible": int(np.count_nonzero(flags)), "near_face": int(shell.sum())}
-    return flags | np.where(shell, np.uint8(FACE), np.uint8(0)), counts
+    return flags | shell.view(np.uint8) * np.uint8(FACE), counts

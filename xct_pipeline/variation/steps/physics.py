@@ -55,6 +55,12 @@ class Physics:
         """Tell whether the composition that the closure needs at a scan is known."""
         return w is not None or not self.closure.charge
 
+    @property
+    def flags(self) -> bool:
+        """Whether any change of attenuation may be told to be impossible."""
+        known = self.anode.w_host is not None or self.anode.density is not None
+        return self.closure.flags > 0 and (known or not self.closure.from_initial)
+
     def density(self, changes: Sequence[Array], w: float | None) -> Array:
         """Return the change of density of the species, g/cm3, of mean changes of attenuation (one per energy).
 

@@ -1,0 +1,138 @@
+"""Boxes of shards read straight from their files: what zarr reads, and damage told."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec
+
+from xct_pipeline.store.image import Image
+from xct_pipeline.store.shards import ShardedArray, sharded
+from xct_pipeline.store.store import Store
+from xct_pipeline.store.stored_array import StoredArray
+
+SHAPE = (2, 100, 90, 130)
+
+
+def _values(dtype: str, noise: float) -> npt.NDArray[Any]:
+    rng = np.random.default_rng(3)
+    ramp = np.add.outer(np.arange(200), np.add.outer(np.arange(90), np.arange(130))).reshape(SHAPE)
+    values = np.rint(8 * (ramp / 40 + noise * rng.standard_normal(SHAPE))) / 8
+    return values.astype(dtype)
+
+
+def _write(folder: Path, values: npt.NDArray[Any], compressor: Any, fill: Any = 0) -> Any:
+    array = zarr.create_array(
+        store=folder,
+        shape=values.shape,
+        shards=(1, 64, 128, 192),
+        chunks=(1, 64, 64, 64),
+        dtype=values.dtype,
+        fill_value=fill,
+        compressors=[compressor, Crc32cCodec()],
+    )
+    array[...] = values
+    return array
+
+
+def _straight(folder: Path) -> ShardedArray:
+    found = sharded(folder, zarr.open_array(str(folder), mode="r"))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("block", [0, 8192, 100_000])
+@pytest.mark.parametrize("name", ["lz4", "zstd"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "int32"])
+def test_boxes_are_what_zarr_reads(tmp_path: Path, dtype: str, name: Any, block: int) -> None:
+    values = _values(dtype, 0.1)
+    codec = BloscCodec(cname=name, clevel=3, shuffle="bitshuffle", typesize=np.dtype(dtype).itemsize, blocksize=block)
+    _write(tmp_path / "a", values, codec)
+    array, rng = _straight(tmp_path / "a"), np.random.default_rng(0)
+    boxes = [tuple(np.sort(rng.integers(0, n + 1, 2)).tolist() for n in SHAPE) for _ in range(30)]
+    for box in [*boxes, tuple((0, n) for n in SHAPE), tuple((n - 1, n) for n in SHAPE)]:
+        part = tuple(slice(a, b) for a, b in box)
+        assert np.array_equal(array.read([(int(a), int(b)) for a, b in box]), values[part])
+
+
+def test_values_that_nothing_compresses(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).integers(0, 2**32, SHAPE, np.uint32)
+    _write(tmp_path / "a", values, BloscCodec(cname="lz4", clevel=5, shuffle="noshuffle", typesize=4))
+    assert np.array_equal(_straight(tmp_path / "a").read([(1, 2), (7, 70), (3, 60), (0, 130)]), values[1:2, 7:70, 3:60])
+
+
+def test_what_was_never_written_holds_the_fill_value(tmp_path: Path) -> None:
+    values = np.full(SHAPE, np.nan, np.float32)
+    values[0, :64, :64, :64] = 1.5
+    array = _write(tmp_path / "a", values, BloscCodec(cname="zstd", typesize=4), math.nan)
+    assert not (tmp_path / "a/c/1").exists()  # zarr writes neither empty shards nor empty chunks
+    found = _straight(tmp_path / "a").read([(0, n) for n in SHAPE])
+    assert np.array_equal(found, array[...], equal_nan=True)
+    assert np.nansum(found) == 1.5 * 64**3
+
+
+def test_damage_is_told(tmp_path: Path) -> None:
+    values = _values("float32", 0.1)
+    _write(tmp_path / "a", values, BloscCodec(cname="zstd", typesize=4))
+    file = tmp_path / "a/c/0/0/0/0"
+    whole = file.read_bytes()
+    box = [(0, 1), (0, 64), (0, 90), (0, 130)]
+    for place in (len(whole) // 3, len(whole) - 2, len(whole) - 30):  # a chunk, the index's checksum, the index
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match="checksum"):
+            _straight(tmp_path / "a").read(box)
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"checksum|file"):
+        _straight(tmp_path / "a").read(box)
+    file.write_bytes(b"")
+    with pytest.raises(ValueError, match="file"):
+        _straight(tmp_path / "a").read(box)
+
+
+def test_arrays_of_other_kinds_are_left_to_zarr(tmp_path: Path) -> None:
+    values = _values("float32", 0.1)
+    other = _write(tmp_path / "gzip", values, GzipCodec())
+    plain = zarr.create_array(store=tmp_path / "plain", shape=SHAPE, chunks=(1, 64, 64, 64), dtype="float32")
+    swapped = _write(tmp_path / "swapped", values.astype(">f4"), BloscCodec(typesize=4))
+    for array, name in ((other, "gzip"), (plain, "plain"), (swapped, "swapped")):
+        assert sharded(tmp_path / name, array) is None
+
+
+def test_an_index_of_any_kind_reads_what_numpy_would(tmp_path: Path) -> None:
+    values = _values("float32", 0.1)
+    _write(tmp_path / "a", values, BloscCodec(cname="lz4", typesize=4))
+    array = StoredArray(tmp_path / "a")
+    for index in (
+        1,
+        (1, slice(3, 50)),
+        (0, 5, 6, 7),
+        (slice(None), 99, ..., -1),
+        (..., slice(-20, None)),
+        (np.int64(1), slice(90, 20), slice(None, None, 1)),
+        (1, slice(0, 100, 7)),
+        ...,
+    ):
+        found, wanted = array[index], values[index]
+        assert found.shape == wanted.shape
+        assert np.array_equal(found, wanted)
+    with pytest.raises(IndexError):
+        array[2]
+    with pytest.raises(IndexError):
+        array[0, -101]
+
+
+def test_images_of_a_store_are_read_straight(tmp_path: Path) -> None:
+    store = Store(tmp_path / "sample.zarr")
+    store.begin()
+    for name, dtype in (("values", "float32"), ("things", "uint8")):
+        image = Image(name, ("z", "y", "x"), (70, 40, 80), dtype, "", 64, 2, labels=dtype == "uint8")
+        store.prepare(image)
+        for level in range(2):
+            folder = store.path / name / str(level)
+            assert sharded(folder, zarr.open_array(str(folder), mode="r")) is not None

@@ -1,0 +1,172 @@
+"""Boxes of sharded arrays, read straight from the files of their shards.
+
+What the standard reader spends on a chunk beside decoding it (tasks of an event loop, copies, codecs one by one) takes
+more time than the decoding, and holds up other threads. Of a chunk only those blocks of the compressor are decoded
+that hold planes of the box. Arrays that are stored in any other way are left to the standard reader.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+from numcodecs import blosc
+
+Span = tuple[int, int]
+ABSENT = 2**64 - 1  # offset of a chunk that was never written
+HEADER = struct.Struct("<4B3I")  # of blosc: versions, flags, bytes of an item; bytes of all, of a block, compressed
+AS_THEY_ARE = 0x2  # flag of blosc: values were not compressed
+
+
+@dataclass(frozen=True)
+class ShardedArray:
+    """An array of shards of chunks, each compressed by blosc and followed by its checksum.
+
+    Attributes
+    ----------
+    folder : Path
+    shape, shards, chunks : tuple of int
+    dtype : dtype
+    fill : scalar
+        Value of what was never written.
+    """
+
+    folder: Path
+    shape: tuple[int, ...]
+    shards: tuple[int, ...]
+    chunks: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill: Any
+
+    def read(self, box: Sequence[Span]) -> npt.NDArray[Any]:
+        """Return the values of a box, given as first index and the one after the last along each axis.
+
+        Raises
+        ------
+        ValueError, OSError
+            A checksum does not match, or a shard is no such file.
+        """
+        out = np.empty([stop - start for start, stop in box], self.dtype)
+        buffer = np.empty(self.chunks, self.dtype)
+        for shard in _cells(box, self.shards):
+            place = [k * size for k, size in zip(shard, self.shards, strict=True)]
+            here = _common(box, place, self.shards)
+            try:
+                with open(self.folder.joinpath("c", *map(str, shard)), "rb", buffering=0) as file:
+                    self._read_shard(file, place, here, box, buffer, out)
+            except FileNotFoundError:
+                out[_within(here, [start for start, _ in box])] = self.fill
+        return out
+
+    def _read_shard(
+        self,
+        file: FileIO,
+        place: Sequence[int],
+        here: Sequence[Span],
+        box: Sequence[Span],
+        buffer: npt.NDArray[Any],
+        out: npt.NDArray[Any],
+    ) -> None:
+        grid = [size // chunk for size, chunk in zip(self.shards, self.chunks, strict=True)]
+        size = 16 * math.prod(grid) + 4
+        index = np.frombuffer(_checked(file, os.fstat(file.fileno()).st_size - size, size), "<u8").reshape(*grid, 2)
+        origin = [start for start, _ in box]
+        for chunk in _cells([(a - p, b - p) for (a, b), p in zip(here, place, strict=True)], self.chunks):
+            first = [p + k * n for p, k, n in zip(place, chunk, self.chunks, strict=True)]
+            part = _common(here, first, self.chunks)
+            offset, length = (int(number) for number in index[chunk])
+            target = _within(part, origin)
+            if offset == ABSENT:
+                out[target] = self.fill
+                continue
+            wanted = _within(part, first)
+            _decode(_checked(file, offset, length), buffer, wanted)
+            out[target] = buffer[wanted]
+
+
+def sharded(folder: Path, array: Any) -> ShardedArray | None:
+    """Return what reads an array of zarr as this package stores it, None where it is stored in any other way."""
+    data = array.metadata.to_dict()
+    codecs = data.get("codecs", ())
+    if len(codecs) != 1 or codecs[0]["name"] != "sharding_indexed" or not array.dtype.isnative:
+        return None
+    inner = codecs[0]["configuration"]
+    checked = [("bytes", "little"), ("crc32c", None)]
+    plain = _named(inner["index_codecs"]) == checked and inner.get("index_location", "end") == "end"
+    names = _named(inner["codecs"])
+    if not plain or [name for name, _ in names] != ["bytes", "blosc", "crc32c"] or names[0][1] not in ("little", None):
+        return None
+    if dict(data["chunk_key_encoding"]) != {"name": "default", "configuration": {"separator": "/"}}:
+        return None
+    return ShardedArray(folder, array.shape, array.shards, array.chunks, array.dtype, array.fill_value)
+
+
+def _named(codecs: Sequence[Any]) -> list[tuple[str, Any]]:
+    found = []
+    for codec in codecs:
+        endian = (codec.get("configuration") or {}).get("endian")
+        found.append((codec["name"], getattr(endian, "value", endian)))
+    return found
+
+
+def _cells(box: Sequence[Span], sizes: Sequence[int]) -> itertools.product[tuple[int, ...]]:
+    """Return the indices of all cells of a grid that a box meets; none where it is empty."""
+    spans = [range(a // size, -(-b // size)) if b > a else range(0) for (a, b), size in zip(box, sizes, strict=True)]
+    return itertools.product(*spans)
+
+
+def _common(box: Sequence[Span], first: Sequence[int], sizes: Sequence[int]) -> list[Span]:
+    """Return what a box and a cell that begins at `first` have in common."""
+    return [(max(a, f), min(b, f + size)) for (a, b), f, size in zip(box, first, sizes, strict=True)]
+
+
+def _within(box: Sequence[Span], origin: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(a - o, b - o) for (a, b), o in zip(box, origin, strict=True))
+
+
+def _checked(file: FileIO, offset: int, length: int) -> bytes:
+    """Return bytes of a file without the checksum that they end with, which must be theirs."""
+    if offset < 0 or length < 4:
+        raise ValueError("the file is shorter than its index")
+    file.seek(offset)
+    data, check = file.read(length - 4), file.read(4)
+    if len(data) + len(check) != length:
+        raise ValueError("the file ends within a chunk")
+    if google_crc32c.value(data) != int.from_bytes(check, "little"):
+        raise ValueError("stored and computed checksum do not match")
+    return data
+
+
+def _decode(data: bytes, buffer: npt.NDArray[Any], wanted: tuple[slice, ...]) -> None:
+    """Decode the blocks of a chunk that hold the wanted planes into their place in a buffer of the whole chunk."""
+    axis = next((k for k, n in enumerate(buffer.shape) if n > 1), 0)
+    plane = buffer.nbytes // buffer.shape[axis]
+    first, last = wanted[axis].start * plane, wanted[axis].stop * plane
+    *versions, flags, item, total, block, size = HEADER.unpack_from(data)
+    if total != buffer.nbytes or size != len(data):
+        raise ValueError(f"a chunk of {total} bytes where there should be {buffer.nbytes}")
+    flat = buffer.reshape(-1).view(np.uint8)
+    if flags & AS_THEY_ARE or not block or total % block:  # a last block that is smaller is decoded with all others
+        blosc.decompress(data, flat)
+        return
+    one, end = first // block, -(-last // block)
+    starts = np.frombuffer(data, "<i4", -(-total // block), HEADER.size)
+    order = np.sort(starts)
+    ends = np.append(order[1:], len(data))[np.searchsorted(order, starts)]
+    parts = [data[a:b] for a, b in zip(starts[one:end].tolist(), ends[one:end].tolist(), strict=True)]
+    lengths = [len(part) for part in parts]
+    head = HEADER.size + 4 * len(parts)
+    places = head + np.concatenate([[0], np.cumsum(lengths)])
+    values = flat[one * block : end * block]
+    header = HEADER.pack(*versions, flags, item, len(values), block, int(places[-1]))
+    blosc.decompress(b"".join([header, places[:-1].astype("<i4").tobytes(), *parts]), values)
