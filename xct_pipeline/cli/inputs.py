@@ -137,6 +137,8 @@ def simulate(
     nonlinearity: Annotated[float, typer.Option(help="Excess of the response to the full light.")] = 0.0,
     spectrum_keV: Annotated[float, typer.Option("--spectrum-kev", help="Width of the spectrum, keV.")] = 0.0,
     dark_drift: Annotated[float, typer.Option(help="Rise of the dark in the last scan, share of the light.")] = 0.0,
+    gain_drift: Annotated[float, typer.Option(help="Change of the pixels' gains after the flats.")] = 0.0,
+    log_late_s: Annotated[float, typer.Option(help="By which the cycler's clock is behind, s.")] = 0.0,
     voids: Annotated[str, typer.Option(help="inside or interface: where stripping begins.")] = "inside",
 ) -> None:
     """Write raw scans of a simulated operando cell, a cycler log and, apart from them, the truth.
@@ -157,6 +159,8 @@ def simulate(
         nonlinearity=nonlinearity,
         spectrum_keV=spectrum_keV,
         dark_drift=dark_drift,
+        gain_drift=gain_drift,
+        log_late_s=log_late_s,
         voids=voids,
     )
     tell(f"wrote {config.parent}; next: xct run {config}")

@@ -52,7 +52,7 @@ def coarse(block: npt.NDArray[np.float32], angles: npt.ArrayLike, first: int, of
         row 0 of the detector, as the groups are in which rows are read.
     """
     theta, factor = np.asarray(angles, np.float64), factor_of(block.shape[2])
-    order, rows = np.argsort(theta, kind="stable"), _rows(factor)
+    order, rows = np.argsort(theta, kind="stable"), factor
     count = max(1, min(len(theta), round(ANGLES * block.shape[2] / factor)))
     parts = np.array_split(order, count)
     skipped = -first % rows
@@ -75,8 +75,4 @@ def nbytes(angles: int, columns: int) -> int:
     """Return the bytes that are kept of a block of `GROUP` rows, about."""
     factor = factor_of(columns)
     kept = min(angles, round(ANGLES * columns / factor)) * (columns // factor)
-    return 2 * kept * (GROUP // _rows(factor))
-
-
-def _rows(factor: int) -> int:
-    return min(GROUP, 2 * factor)
+    return 2 * kept * (GROUP // factor)

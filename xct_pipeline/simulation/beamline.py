@@ -94,6 +94,10 @@ class SimulationSettings:
         Full width at half maximum of the beam's Gaussian spectrum about `energy_keV`.
     dark_drift : float
         Share of the full light that is added to all frames of the last scan but its darks.
+    gain_drift : float
+        Standard deviation of what each pixel's gain changes by after the flats, anew in each scan.
+    log_late_s : float
+        By how much the clock of the cycler's log is behind that of the scans.
     voids : {"inside", "interface"}
         Whether sodium leaves off the ceramic, with room for the blur, or from the ceramic on.
     """
@@ -141,6 +145,8 @@ class SimulationSettings:
     nonlinearity: float = 0.0
     spectrum_keV: float = 0.0
     dark_drift: float = 0.0
+    gain_drift: float = 0.0
+    log_late_s: float = 0.0
     voids: Voids = "inside"
 
     def __post_init__(self) -> None:
@@ -185,6 +191,7 @@ class SimulationSettings:
             nonlinearity=0.0,
             spectrum_keV=0.0,
             dark_drift=0.0,
+            gain_drift=0.0,
         )
 
 

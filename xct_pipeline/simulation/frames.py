@@ -10,6 +10,7 @@ import numpy.typing as npt
 from xct_pipeline.simulation.bands import Bands
 from xct_pipeline.simulation.beamline import Detector, Placement, SimulationSettings, detect
 from xct_pipeline.simulation.cell import Cell, Change, attenuation_bodies, cell_materials
+from xct_pipeline.simulation.imperfections import drifted_gains
 from xct_pipeline.simulation.phantom import Array, Body, project, transform
 
 BLOCK = 16  # frames made together; part of what a seed means
@@ -51,11 +52,11 @@ def make_frames(
         first = light(drift[0] * flats, 0.0 * flats, slice(0, 1))
         yield FLAT, detect(first, detector, settings, rng, risen=risen)
     beam = _beam(settings, cell, changes, placement)
-    time = np.linspace(0.0, 1.0, settings.angles)
+    gains, time = drifted_gains(settings, rng), np.linspace(0.0, 1.0, settings.angles)
     for start in range(0, settings.angles, BLOCK):
         block = slice(start, min(start + BLOCK, settings.angles))
         arriving = light(drift[block], time[block], slice(block.start + 1, block.stop + 1))
-        arriving = arriving * _transmission(settings, beam, placement, block)
+        arriving = arriving * gains * _transmission(settings, beam, placement, block)
         yield PROJECTION, detect(arriving, detector, settings, rng, projections=True, risen=risen)
     if takes_flats(settings, number):
         last = light(drift[-1] * flats, flats, slice(-1, None))

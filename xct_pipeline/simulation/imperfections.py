@@ -35,6 +35,10 @@ def check_imperfections(settings: SimulationSettings) -> None:
         raise ValueError(f"spectrum_keV is {s.spectrum_keV}; it must lie between 0 and {s.energy_keV / 2}")
     if not abs(s.dark_drift) < 0.5:
         raise ValueError(f"dark_drift is {s.dark_drift}; it must lie between -0.5 and 0.5")
+    if not 0 <= s.gain_drift <= 0.1:
+        raise ValueError(f"gain_drift is {s.gain_drift}; it must lie between 0 and 0.1")
+    if not abs(s.log_late_s) < s.scan_seconds + s.strip_seconds:
+        raise ValueError(f"log_late_s is {s.log_late_s}; it must be shorter than a scan and what follows it")
     brightest = s.photons * ((1 + s.scatter) * (1 + max(s.nonlinearity, 0) * (1 + s.scatter)) + max(s.dark_drift, 0))
     if brightest > MOST_COUNTS:
         raise ValueError(f"photons is {s.photons}; with what comes on top that is {brightest:.0f} counts of 16 bits")
@@ -55,6 +59,14 @@ def with_halo(light: Array, share: float, pixels: float) -> Array:
         return light
     halo = scipy.ndimage.gaussian_filter(light, (0.0, pixels, pixels), mode="nearest")
     return np.asarray(light + share * halo)
+
+
+def drifted_gains(settings: SimulationSettings, rng: np.random.Generator) -> Array:
+    """Return the factor (row, column) by which gains changed since the flats; what `rng` draws next is the same."""
+    shape = (settings.rows, settings.columns)
+    if settings.gain_drift == 0:
+        return np.ones(shape)
+    return np.asarray(1.0 + settings.gain_drift * np.clip(rng.spawn(1)[0].normal(size=shape), -3, 3))
 
 
 def respond(signal: Array, full: float, excess: float) -> Array:

@@ -301,7 +301,7 @@ def _write_cycler(path: Path, settings: SimulationSettings, charge: Array) -> No
     memory = np.where(stripping, 1.0 - np.exp(-(since_start - settings.scan_seconds) / 60.0), 0.0)
     resting = np.where(~stripping & (step > 0), np.exp(-since_start / 120.0), 0.0)
     voltage = 0.010 + 0.015 * depth + active * (memory + resting)
-    table = np.column_stack([time, passed, voltage, current])
+    table = np.column_stack([time + settings.log_late_s, passed, voltage, current])
     with written_whole(path) as part:
         np.savetxt(part, table, "%.15g", ",", header="time_s,charge_C,voltage_V,current_A", comments="")
 

@@ -21,13 +21,14 @@ Floats = npt.NDArray[np.float64]
 MOST = 6.0  # line integral beyond which a ray counts no less
 STEADY = 1e-3  # standard error of the share by which attenuation differs between scans as the energy drifted
 STILL = (0.5, 0.5, 0.5, 0.5, 0.02)  # of what is left of the motions: pixels, and radians about the axis
-STEEP = 0.02  # of the largest line integral: curvature (per pixel squared) next to which reprojections are not trusted
+STEEP = 0.01  # of the largest line integral: curvature (per pixel squared) next to which reprojections are not trusted
 GROW = 3  # columns about such a place that are left out
+OWN = 6e-4  # of the light: what reprojections of sound cells leave beyond noise
 EDGE = 3  # columns at the detector's edges that are left out
 BLOCKS = (3, 8)  # of rows and columns, whose estimates without one another tell the error
 LEAST = 0.2  # line integral that has to be reached: thinner samples tell nothing
 ROUNDS = 5  # of the variance of what is fixed to the detector
-FEWEST = 200  # pixels of the detector
+FEWEST = 100  # pixels of the detector
 
 
 class DarkLevel(NamedTuple):
@@ -144,7 +145,7 @@ def _estimate(sums: _Sums) -> DarkLevel:
     counted = inverse @ normal.sum(axis=(0, 1)) @ inverse * noise
     errors = np.maximum(np.diag(counted), _jackknife(normal, right, steady))
     errors += (inverse[:, 1] * steady[1, 1] * STEADY) ** 2  # of the energy, as far as the data do not tell it
-    level, gain = np.sqrt(errors[:2])
+    level, gain = np.sqrt(errors[0] + OWN**2), np.sqrt(errors[1])
     return DarkLevel(float(found[0]), float(level), float(found[1]), float(gain))
 
 

@@ -67,6 +67,25 @@ def test_the_dark_rises_in_the_last_scan_alone(plain, tmp_path):
     np.testing.assert_allclose(found[1], (plain[1] + 0.005) / 1.005, atol=1e-4)
 
 
+def test_gains_drift_after_the_flats_alike_at_all_angles(plain, tmp_path):
+    found, truth = transmissions(tmp_path, gain_drift=0.01)
+    assert truth["settings"]["gain_drift"] == 0.01
+    factor = found / plain
+    assert factor.mean(axis=1).std() == pytest.approx(0.01, rel=0.1)
+    assert np.ptp(factor, axis=1).max() < 1e-3  # rounding of counts
+    assert np.corrcoef(factor[0, 0].ravel(), factor[1, 0].ravel())[0, 1] < 0.1  # anew in each scan
+
+
+def test_a_clock_that_is_behind_moves_the_log_alone(tmp_path):
+    late, on_time = (
+        simulate(tmp_path / str(s), settings=replace(PLAIN, log_late_s=s), seed=1).cycler.read_text().splitlines()
+        for s in (1140.0, 0.0)
+    )
+    rows = [np.array([line.split(",") for line in lines[1:]], float) for lines in (late, on_time)]
+    np.testing.assert_allclose(rows[0][:, 0], rows[1][:, 0] + 1140.0)
+    np.testing.assert_array_equal(rows[0][:, 1:], rows[1][:, 1:])
+
+
 def test_a_spectrum_hardens_in_the_ceramic(plain, tmp_path):
     found, truth = transmissions(tmp_path, spectrum_keV=12.0)
     energies, shares = np.array(truth["spectrum"]).T
@@ -112,6 +131,8 @@ def test_voids_at_the_interface_touch_the_ceramic_and_nothing_else(seed):
         ({"nonlinearity": 0.9}, "nonlinearity"),
         ({"spectrum_keV": 40.0}, "spectrum_keV"),
         ({"dark_drift": 0.7}, "dark_drift"),
+        ({"gain_drift": 0.2}, "gain_drift"),
+        ({"log_late_s": 1e5}, "log_late_s"),
         ({"voids": "below"}, "voids"),
         ({"photons": 6e4, "scatter": 0.2}, "16 bits"),
     ],

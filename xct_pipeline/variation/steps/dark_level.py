@@ -27,6 +27,7 @@ from xct_pipeline.variation.steps.series import PREFIX, VERSION, Materials, Regi
 
 MARGIN = 3  # pixels (of those that are kept) between rows that are looked at and faces of the material or the region
 FULL = 0.5  # share of the fullest plane that a plane of the material holds
+SMOOTH = 0.8  # pixels: so smooth a volume moves without a loss that depends on where voxels fall
 SAME_ANGLE = 1e-4  # radian
 SURE = 3.0  # standard errors from which on a level is told
 BYTES, SECONDS = 400, 3e-6  # per voxel of the level of the pyramid
@@ -160,17 +161,18 @@ def compared(
     angles = moving["coarse_angles"]
     if angles.shape != fixed["coarse_angles"].shape or not np.allclose(angles, fixed["coarse_angles"], atol=SAME_ANGLE):
         raise ValueError("other angles than the reference's")
+    volume = scipy.ndimage.gaussian_filter(volume, SMOOTH)
     inverse, scale = tf.to_level(tf.invert(motion), factor), voxel_um * factor * 1e-4
     there = _projected(volume, inverse, moving, factor, frame, scale)
     here = _projected(volume, tf.identity(), fixed, factor, frame, scale)
     middle = [(n - 1) / 2 for n in volume.shape[1:]]
     rows = np.array([inverse[0] @ [(row - (factor - 1) / 2) / factor, *middle, 1.0] for row in moving["coarse_rows"]])
     own = (fixed["coarse_rows"] - (factor - 1) / 2) / factor
-    rest = np.asarray(fixed["coarse"], np.float64) - here
+    rest = _smoothed(fixed) - here
     at = np.interp(rows, own, np.arange(len(own)))
     low = np.clip(np.floor(at).astype(int), 0, max(len(own) - 2, 0))
     part = (at - low)[:, None, None]
-    difference = np.asarray(moving["coarse"], np.float64) - there
+    difference = _smoothed(moving) - there
     difference -= rest[low] * (1 - part) + rest[np.minimum(low + 1, len(own) - 1)] * part
     seen = planes[np.clip(np.round(rows).astype(int), 0, len(planes) - 1)] & (rows >= own[0]) & (rows <= own[-1])
     seen &= ~_truncated(moving) & ~_truncated(fixed)[np.clip(np.round(at).astype(int), 0, len(own) - 1)]
@@ -178,6 +180,12 @@ def compared(
         raise ValueError("no detector row holds the uniform material and nothing of the region")
     chosen = _longest(seen)
     return dark_level(difference, there, angles, chosen)
+
+
+def _smoothed(kept: Kept) -> npt.NDArray[np.float64]:
+    """Return sinograms of the volume smoothed by `SMOOTH`: a projection of that is the projection smoothed."""
+    lines = np.asarray(kept["coarse"], np.float64)
+    return np.asarray(scipy.ndimage.gaussian_filter(lines, (SMOOTH, 0.0, SMOOTH), mode="nearest"))
 
 
 def _projected(

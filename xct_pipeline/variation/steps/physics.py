@@ -17,6 +17,7 @@ from xct_pipeline.variation.attenuation import coefficients, energy_sensitivity
 from xct_pipeline.variation.closures import CLOSURES, NOTHING, Closure, Coefficients, DensityChange, Given, Slopes
 from xct_pipeline.variation.closures.dual_energy import dual_energy_inverse
 from xct_pipeline.variation.resampled import interpolation_factor
+from xct_pipeline.variation.steps import residues
 from xct_pipeline.variation.steps.grey_scale import offset_error, relative_error
 from xct_pipeline.variation.steps.series import RegisteredSeries
 
@@ -172,14 +173,18 @@ def _both_energies(closure: Closure, settings: Variation, first: tuple[float, fl
 def errors_of(settings: Variation, physics: Physics, series: RegisteredSeries, pair: tuple[int, int]) -> budget.Errors:
     """Collect the standard errors of what turns a pair of scans into a change of mass."""
     moving, fixed = (series.motions[k] for k in pair)
-    shift = float(np.hypot(np.hypot(moving.tre_self, fixed.tre_self), settings.registration_error_voxel))
+    left = residues.of_pair(series, pair)
+    own = (moving.tre_self, fixed.tre_self, settings.registration_error_voxel, left.shift_voxel)
+    shift = float(np.linalg.norm(own))
     reach = min(series.frame[1:]) / 3
     apart, alike = _missing_angles(series, pair)
     return budget.Errors(
         shift_voxel=shift,
         rotation_rad=shift / reach,
         gain=float(np.hypot(np.hypot(moving.gain_sigma, fixed.gain_sigma), apart)),
-        offset=float(np.hypot(np.hypot(moving.offset_sigma, fixed.offset_sigma), offset_error(series, pair))),
+        offset=float(
+            np.linalg.norm([moving.offset_sigma, fixed.offset_sigma, offset_error(series, pair), left.offset])
+        ),
         table=settings.table_error,
         energy=abs(physics.percent_per_keV) / 100 * settings.energy_error_keV,
         alternatives=tuple(CLOSURES[name].slopes(physics.anode, NOTHING).species[0] for name in settings.alternatives),

@@ -21,6 +21,7 @@ from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation.dark_level import DarkLevel
 from xct_pipeline.variation.grey_scale import GreyScale
+from xct_pipeline.variation.steps.residues import Residue
 
 VERSION = 5
 SLAB, ROWS = 64, 256  # of a box that is reduced in one task
@@ -49,6 +50,8 @@ class RegisteredSeries(Registered):
         How far grey values follow the attenuation; empty where nobody looked.
     dark : tuple of DarkLevel or None
         By how much the dark level of each scan differs from the reference's; empty where nobody looked.
+    residues : tuple of Residue
+        What corrections of each scan leave; empty where that is not known.
     """
 
     motions: tuple[Motion, ...]
@@ -58,6 +61,7 @@ class RegisteredSeries(Registered):
     halves: tuple[str | None, ...] = ()
     grey: tuple[GreyScale | None, ...] = ()
     dark: tuple[DarkLevel | None, ...] = ()
+    residues: tuple[Residue, ...] = ()
 
 
 def pairs_of(series: RegisteredSeries, consecutive: bool) -> tuple[tuple[int, int], ...]:

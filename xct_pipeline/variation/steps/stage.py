@@ -36,6 +36,7 @@ from xct_pipeline.variation.steps.pairs import Study
 from xct_pipeline.variation.steps.physics import Physics, physics_of, reference_of, refusals
 from xct_pipeline.variation.steps.projections import check_rays
 from xct_pipeline.variation.steps.quiet import QuietMask, quiet_part
+from xct_pipeline.variation.steps.residues import residues_of
 from xct_pipeline.variation.steps.rings import frames_of, ring_rows, ring_table
 from xct_pipeline.variation.steps.second import check_second, second_series, second_store
 from xct_pipeline.variation.steps.series import FLAGS, KINDS, PREFIX, RegisteredSeries, materials_of, planned_materials
@@ -185,6 +186,7 @@ def run(
     check_regions(study)
     labels = materials_of(series, store)
     series, doubts = grey_scales(config, series, store, study.region, labels, physics.anode.k_species, steps)
+    series = replace(series, residues=residues_of(series, store))
     study = replace(study, series=series)
     for kind in KINDS:
         closed = density_passes(
