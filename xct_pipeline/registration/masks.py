@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array, array_namespace, ndimage_of
 
 
@@ -41,7 +42,7 @@ def attenuation_mask(
 
 
 def dilated(mask: Array, reach: int) -> Any:
-    """Return a mask grown by a cube that reaches `reach` voxels each way: a maximum filter in a fifth of its time.
+    """Return a mask grown by a cube that reaches `reach` voxels each way.
 
     Parameters
     ----------
@@ -51,6 +52,15 @@ def dilated(mask: Array, reach: int) -> Any:
     -------
     bool array
     """
+    if array_namespace(mask) is np and mask.ndim == 3 and mask.size and reach > 0:
+        grown = np.empty(mask.shape, np.bool_)
+        _dilate(np.ascontiguousarray(mask, np.bool_).view(np.uint8), int(reach), grown.view(np.uint8))
+        return grown
+    return _dilated_plainly(mask, reach)
+
+
+def _dilated_plainly(mask: Array, reach: int) -> Any:
+    """Grow a mask along one axis after the other, in whole-array steps of up to twice what is done."""
     for axis in range(mask.ndim):
         ahead, behind, done = mask.copy(), mask.copy(), 0
         while done < min(reach, mask.shape[axis] - 1):
@@ -64,6 +74,34 @@ def dilated(mask: Array, reach: int) -> Any:
             done += step
         mask = ahead | behind
     return mask
+
+
+@njit
+def _dilate(mask: Array, reach: int, grown: Array) -> None:
+    """Grow plane by plane: rows of all planes within reach are joined, then those of the plane, then widened."""
+    nz, ny, nx = mask.shape
+    plane, row = empty((ny, nx), np.uint8), zeros(nx + 2 * reach, np.uint8)
+    for z in range(nz):
+        for y in range(ny):
+            out = plane[y]
+            out[:] = 0
+            for v in range(max(0, z - reach), min(nz, z + reach + 1)):
+                _join(mask[v, y], out)
+        for y in range(ny):
+            middle = row[reach : reach + nx]
+            middle[:] = 0
+            for v in range(max(0, y - reach), min(ny, y + reach + 1)):
+                _join(plane[v], middle)
+            out = grown[z, y]
+            out[:] = 0
+            for k in range(2 * reach + 1):
+                _join(row[k : k + nx], out)
+
+
+@njit(inline="always")
+def _join(row: Array, out: Array) -> None:
+    for x in range(len(out)):
+        out[x] |= row[x]
 
 
 def unchanged_mask(
