@@ -39,6 +39,7 @@ CONDITIONS: Mapping[str, Mapping[str, Any]] = {
     "gains of pixels drift by 1 % (rings)": {"gain_drift": 0.01},
     "clock of the log 19 minutes behind": {"log_late_s": 1140.0},
     "stripping from the ceramic on": {"voids": "interface"},
+    "the same, region = anode": {"voids": "interface"},
 }
 
 ADDED: Mapping[str, str] = {  # to the configuration, as the warnings ask
@@ -46,6 +47,7 @@ ADDED: Mapping[str, str] = {  # to the configuration, as the warnings ask
     "the same, dynamic flats": '\n[correction.flatfield]\nmethod = "dynamic"\n',
 }
 FLATS_OF_FIRST = ('scans = ["scan_*.nxs"]', 'scans = ["scan_*.nxs"]\nflats = ["scan_00.nxs"]')
+WHOLE = "region = anode"  # in place of a cylinder off the ceramic
 SEEN = re.compile(r"^scan_\d+: ")  # of which scan
 
 
@@ -75,6 +77,8 @@ def run_one(condition: str, folder: Path, *, columns: int, rows: int, seed: int)
     wide = {"scatter_pixels": columns / 4} if "scatter" in CONDITIONS[condition] else {}
     config = demo.simulate_folder(folder, scans=2, **size, **wide, **CONDITIONS[condition])
     text = config.read_text() + ADDED.get(condition, "")
+    if WHOLE in condition:
+        text = re.sub(r"(?m)^region = .*$", 'region = "anode"', text)
     config.write_text(text.replace(*FLATS_OF_FIRST) if CONDITIONS[condition].get("flats_of_first") else text)
     done = pipeline.run(pipeline.plan(load_config(config), Resources(1, 4_000_000_000)))
     truth = json.loads((folder / "truth" / "truth.json").read_text())["mass_change_mg"][-1]
