@@ -2,11 +2,12 @@
 
     xvfb-run -a -s "-screen 0 1400x1000x24" python tests/benchmarks/frames.py STORE [--frames 20]
 
-Opens the store as `xct view` does, in a window of 1400 x 1000, shows the grey values of the registered series alone,
-and prints as JSON, in seconds of the clock and of the processor: opening; for planes along z, y and x and for scans the
-first picture after the axis is turned, and median and largest of those that follow; the same in 3-D. Files are in the
-system's cache, so a disk slower than decoding adds to these. napari's own cache and its choice of the level are as a
-user finds them.
+Opens the store as `xct view` does, in a window of 1400 x 1000, and prints as JSON, in seconds of the clock and of the
+processor: opening; a picture in which nothing changed, which is what this machine takes to draw and copy one; planes
+along z and scans of what a user finds; then, of the grey values of the registered series alone, for planes along z, y
+and x and for scans the first picture after the axis is turned, and median and largest of those that follow; the same in
+3-D, with the camera turned about the volume. Files are in the system's cache, so a disk slower than decoding adds to
+these. napari's own cache and its choice of the level are as a user finds them.
 """
 
 from __future__ import annotations
@@ -47,6 +48,16 @@ def steps(viewer: Any, axis: int, count: int) -> dict[str, Any]:
     }
 
 
+def turns(viewer: Any, count: int) -> dict[str, Any]:
+    """Turn the camera about the volume, five degrees at a time."""
+
+    def turn(k: int) -> None:
+        viewer.camera.angles = (0.0, 5.0 * k, 90.0)
+
+    times = np.array([timed(viewer, lambda k=k: turn(k)) for k in range(count)])
+    return {"median": np.median(times[1:], axis=0).round(3).tolist(), "most": times[1:].max(axis=0).round(3).tolist()}
+
+
 def look_along(viewer: Any, axis: int) -> None:
     """Put the planes across one of the axes of space on the screen."""
     ndim = int(viewer.dims.ndim)
@@ -65,10 +76,15 @@ def measure(store: Path, count: int) -> dict[str, Any]:
     viewer.screenshot(canvas_only=True, flash=False)
     opened = [round(time.perf_counter() - start[0], 3), round(time.process_time() - start[1], 3)]
     grey = next(layer for layer in viewer.layers if layer.name.startswith("registered"))
-    for layer in viewer.layers:
-        layer.visible = layer is grey
     ndim = int(viewer.dims.ndim)
     found: dict[str, Any] = {"shape": list(grey.data[0].shape), "open": opened}
+    still = np.array([timed(viewer, lambda: None) for _ in range(count)])
+    found["nothing changed"] = np.median(still, axis=0).round(3).tolist()
+    found["as opened"] = {"z": steps(viewer, ndim - 3, count)}
+    if ndim > 3:
+        found["as opened"]["scan"] = steps(viewer, 0, count)
+    for layer in viewer.layers:
+        layer.visible = layer is grey
     for name, axis in zip("zyx", range(ndim - 3, ndim), strict=True):
         turned = timed(viewer, lambda axis=axis: look_along(viewer, axis))
         found[name] = {"turned": np.round(turned, 3).tolist(), **steps(viewer, axis, count), "level": grey.data_level}
@@ -78,6 +94,7 @@ def measure(store: Path, count: int) -> dict[str, Any]:
     found["3-D"] = {"turned": np.round(timed(viewer, lambda: setattr(viewer.dims, "ndisplay", 3)), 3).tolist()}
     if ndim > 3:
         found["3-D"] |= steps(viewer, 0, count)
+    found["3-D"]["camera"] = turns(viewer, count)
     viewer.close()
     return found
 

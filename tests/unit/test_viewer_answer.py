@@ -12,7 +12,7 @@ from small_series import SCANS, TIMES_S
 pytest.importorskip("napari", reason="napari is not installed: pip install 'xct-pipeline[napari]'")
 
 from xct_pipeline import open_table
-from xct_pipeline.report.changes import smoothed_changes
+from xct_pipeline.report.changes import smoothed_change, smoothed_changes
 from xct_pipeline.report.contents import read_contents
 from xct_pipeline.store import layout
 from xct_pipeline.store.opened import open_image
@@ -58,6 +58,30 @@ def test_the_smoothed_change_is_the_reports_on_its_scale(found, small_series):
         sign = 1 if answer.note_of((values, more, ""))["side"] == "gain" else -1
         np.testing.assert_array_equal(np.asarray(values[-1]), sign * np.asarray(data[-1]))
         assert more["iso_threshold"] == changes.levels[0]
+
+
+def test_a_smoothed_change_is_computed_once(found, small_series, monkeypatch):
+    """Every plane that is shown asks for the whole of it; scans that the scale is not taken from, on sight."""
+    changes = smoothed_changes(read_contents(small_series))
+    asked: list[int] = []
+
+    def computed(contents, t):
+        asked.append(t)
+        return smoothed_change(contents, t)
+
+    monkeypatch.setattr(answer, "smoothed_change", computed)
+    array = answer._Smoothed(found.contents, changes)
+    beyond = next(t for t in range(len(SCANS)) if t not in changes.scans)
+    everything = (slice(None), slice(None), slice(None))
+    for t in (*changes.scans, beyond, beyond):
+        expected = smoothed_change(found.contents, t)[1]
+        np.testing.assert_array_equal(array[slice(t, t + 1), *everything][0], expected)
+    assert asked == [beyond]
+    monkeypatch.setattr(answer, "HELD", len(changes.scans) + 1)
+    array._field(next(t for t in range(len(SCANS)) if t not in (*changes.scans, beyond)))
+    assert len(array._held) == answer.HELD
+    np.testing.assert_array_equal(array._field(changes.scans[0]), changes.fields[0])  # let go of, and computed again
+    assert asked[-1] == changes.scans[0]
 
 
 def test_the_smoothed_change_lies_where_the_change_lies(found, small_series):

@@ -25,6 +25,8 @@ SMOOTHED = "variation/density smoothed"
 FIRST = (layout.REGISTERED, layout.AREAL, layout.AREAL_SIGMA, layout.MATERIALS)
 OUTLINE = 0.6
 """Opacity of the materials' outlines."""
+HELD = 32
+"""Smoothed changes that are held: each plane that is shown asks for the whole of one (3.5 MB at most)."""
 VIEW, UP = (-0.45, 0.78, -0.45), (1.0, 0.0, 0.0)
 """Directions (z, y, x) in which the camera looks in 3-D and which it holds upright: from the side, a little above."""
 
@@ -137,16 +139,26 @@ def told_of(contents: Contents) -> list[str]:
 
 
 class _Smoothed:
-    """The smoothed change of every scan as an array (t, z, y, x), computed when it is read."""
+    """The smoothed change of every scan as an array (t, z, y, x), computed when it is first read and held from then."""
 
-    def __init__(self, contents: Contents, shape: tuple[int, ...]) -> None:
+    def __init__(self, contents: Contents, changes: Changes) -> None:
         self.contents = contents
-        self.shape = (len(contents.scans), *shape)
+        self.shape = (len(contents.scans), *changes.parts[-1].values.shape)
         self.dtype, self.ndim = np.dtype(np.float32), 4
+        self._held = dict(zip(changes.scans, changes.fields, strict=True))
 
     def __getitem__(self, key: tuple[slice, ...]) -> ome.Array:
-        whole = [smoothed_change(self.contents, t)[1] for t in range(*key[0].indices(self.shape[0]))]
+        whole = [self._field(t) for t in range(*key[0].indices(self.shape[0]))]
         return np.stack(whole)[:, *key[1:]].astype(np.float32)
+
+    def _field(self, t: int) -> ome.Array:
+        field = self._held.get(t)
+        if field is None:
+            field = smoothed_change(self.contents, t)[1]
+            if len(self._held) >= HELD:
+                self._held.pop(next(iter(self._held)), None)
+            self._held[t] = field
+        return field
 
 
 def _smoothed_layers(contents: Contents, changes: Changes, grey: Layer, told: list[str]) -> list[Layer]:
@@ -154,7 +166,7 @@ def _smoothed_layers(contents: Contents, changes: Changes, grey: Layer, told: li
     part, unit = changes.parts[-1], plain_unit(changes.parts[-1].level.unit)
     voxel = part.level.step / part.level.factor
     base = grey[1]["translate"]
-    array = ome.Guarded(_Smoothed(contents, part.values.shape), "smoothed change")
+    array = ome.Guarded(_Smoothed(contents, changes), "smoothed change")
     note = {**note_of(grey), "path": SMOOTHED, "unit": part.level.unit, "told": told}
     common = {
         **{key: grey[1][key] for key in ("axis_labels", "units")},
