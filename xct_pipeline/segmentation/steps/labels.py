@@ -46,8 +46,8 @@ from xct_pipeline.store.image import Image, level_count
 from xct_pipeline.store.labels import LABELS
 from xct_pipeline.store.store import Store
 
-FLOOD_BYTES = 36  # per voxel that the watershed looks at, where most are at a face
-DENOISE_BYTES = 24
+FLOOD_BYTES = 30  # per voxel that the watershed looks at, where most are at a face
+DENOISE_BYTES = 18
 LABELS_RATE = 15e6  # voxels per CPU-second
 
 
