@@ -94,7 +94,7 @@ def run_all(chosen: Iterable[str], *, columns: int = 80, rows: int = 96, seed: i
     for condition in chosen:
         with tempfile.TemporaryDirectory(prefix="xct-conditions-") as folder:
             found.append(run_one(condition, Path(folder) / "cell", columns=columns, rows=rows, seed=seed))
-        print(condition, file=sys.stderr, flush=True)
+        print(table(found[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     return found
 
 

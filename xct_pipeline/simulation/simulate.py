@@ -302,6 +302,10 @@ def _write_cycler(path: Path, settings: SimulationSettings, charge: Array) -> No
     resting = np.where(~stripping & (step > 0), np.exp(-since_start / 120.0), 0.0)
     voltage = 0.010 + 0.015 * depth + active * (memory + resting)
     table = np.column_stack([time + settings.log_late_s, passed, voltage, current])
+    if settings.log_late_s:  # at rest before and after, so that the log covers all scans all the same
+        apart = np.array([2 * abs(settings.log_late_s), 0.0, 0.0, 0.0])
+        table = np.concatenate([table[:1] - apart, table, table[-1:] + apart])
+        table[[0, -1], 3] = 0.0
     with written_whole(path) as part:
         np.savetxt(part, table, "%.15g", ",", header="time_s,charge_C,voltage_V,current_A", comments="")
 

@@ -82,8 +82,10 @@ def test_a_clock_that_is_behind_moves_the_log_alone(tmp_path):
         for s in (1140.0, 0.0)
     )
     rows = [np.array([line.split(",") for line in lines[1:]], float) for lines in (late, on_time)]
-    np.testing.assert_allclose(rows[0][:, 0], rows[1][:, 0] + 1140.0)
-    np.testing.assert_array_equal(rows[0][:, 1:], rows[1][:, 1:])
+    np.testing.assert_allclose(rows[0][1:-1, 0], rows[1][:, 0] + 1140.0)
+    np.testing.assert_array_equal(rows[0][1:-1, 1:], rows[1][:, 1:])
+    assert rows[0][0, 0] < rows[1][0, 0]  # and reaches as far
+    assert rows[0][-1, 0] > rows[1][-1, 0]
 
 
 def test_a_spectrum_hardens_in_the_ceramic(plain, tmp_path):
