@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
 from xct_pipeline.store.stored_array import StoredArray
 
@@ -100,7 +100,7 @@ class WholeBody:
     def grown(self, margin: int) -> WholeBody:
         """Return the body grown by some voxels across and away from the ceramic; both ends where there is none."""
         there = self.stop > self.first
-        wide = ndimage.binary_dilation(there, _disc(math.ceil(margin / (1 << self.level))))
+        wide = scipy.ndimage.binary_dilation(there, _disc(math.ceil(margin / (1 << self.level))))
         first, stop = (_filled(np.where(there, values, np.nan)) for values in (self.first, self.stop))
         both = self.near == 0
         first = first - margin * (both or not self.upward)
@@ -152,21 +152,21 @@ def find_body(
     height = body.sum(axis=0)
     if not height.any():
         raise ValueError("no voxel of the reference scan carries its label")
-    across = ndimage.binary_fill_holes(height >= max(1, LEAST_HEIGHT * float(np.median(height[height > 0]))))
+    across = scipy.ndimage.binary_fill_holes(height >= max(1, LEAST_HEIGHT * float(np.median(height[height > 0]))))
     low, high = _ends(body, across)
     dense = (labels == solid) & across & ~np.isin(labels, values)
     edge = 1 << level
     margin = math.ceil(MARGIN / edge)
-    wide = ndimage.binary_dilation(across, _disc(margin))
+    wide = scipy.ndimage.binary_dilation(across, _disc(margin))
     upward = not dense.any() or float(np.nonzero(dense)[0].mean()) < float(np.nonzero(body)[0].mean())
     near = NEAR * edge if dense.any() else 0
     below, above = _ends(dense, across)
     widest = 2 * SMOOTH - 1
     if upward:
         first = (above + 1) * edge + near if near else (low - margin) * edge
-        stop = (ndimage.grey_dilation(high, widest) + 1 + margin) * edge
+        stop = (scipy.ndimage.grey_dilation(high, widest) + 1 + margin) * edge
     else:
-        first = (ndimage.grey_erosion(low, widest) - margin) * edge
+        first = (scipy.ndimage.grey_erosion(low, widest) - margin) * edge
         stop = below * edge - near
     none = np.zeros(across.shape, np.int32)
     return _bounded(wide, first, stop, WholeBody(none, none, level, near, upward, frame[0]))
@@ -182,8 +182,8 @@ def _bounded(wide: Mask, first: Centres, stop: Centres, like: WholeBody) -> Whol
 
 def _largest(mask: Mask) -> Mask:
     """Return the largest connected part of what is left once single voxels and skins are taken away."""
-    kept = ndimage.binary_opening(mask, ndimage.generate_binary_structure(3, 1))
-    parts, number = ndimage.label(kept if kept.any() else mask)
+    kept = scipy.ndimage.binary_opening(mask, scipy.ndimage.generate_binary_structure(3, 1))
+    parts, number = scipy.ndimage.label(kept if kept.any() else mask)
     if number < 2:
         return np.asarray(parts > 0)
     return np.asarray(parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:])))
@@ -196,13 +196,13 @@ def _ends(mask: Mask, across: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArra
     high = np.where(there, len(mask) - 1 - mask[::-1].argmax(axis=0), np.nan)
     if not there.any():
         return np.zeros(there.shape), np.zeros(there.shape)
-    smooth = [ndimage.median_filter(_filled(values), SMOOTH, mode="nearest") for values in (low, high)]
+    smooth = [scipy.ndimage.median_filter(_filled(values), SMOOTH, mode="nearest") for values in (low, high)]
     return smooth[0], smooth[1]
 
 
 def _filled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return a map with the value of the nearest known pixel where it is NaN."""
-    _, nearest = ndimage.distance_transform_edt(np.isnan(values), return_indices=True)
+    _, nearest = scipy.ndimage.distance_transform_edt(np.isnan(values), return_indices=True)
     return np.asarray(values[tuple(nearest)])
 
 

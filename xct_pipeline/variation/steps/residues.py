@@ -35,11 +35,13 @@ def residues_of(series: RegisteredSeries, store: Store) -> tuple[Residue, ...]:
     """
     if not (store.path / layout.TABLE(table="reconstruction")).exists():
         return ()
-    table = store.read_table("reconstruction").set_index("scan")
+    table = (
+        store.read_table("reconstruction").set_index("scan").reindex(columns=list(COLUMNS))
+    )  # of volumes: without them
     width_cm = series.frame[2] * (series.volume.voxel_um or math.inf) * 1e-4
     found = []
     for name, scan in zip(series.names, series.scans, strict=True):
-        rows, columns, flats = (float(table[column].get(name, math.nan)) for column in COLUMNS)
+        rows, columns, flats = (float(table[column].get(name, math.nan)) for column in table)
         shift = math.hypot(*(one for one in (rows, columns) if math.isfinite(one)))
         count = len(scan.angles) if isinstance(scan, Scan) else 1
         left = flats / math.sqrt(count) if math.isfinite(flats) else 0.0
