@@ -89,7 +89,7 @@ def _add_plane(plane: Array, wz: Array, total: Array) -> None:
         total[u] += wz[u] * plane[u]
 
 
-@njit(inner=True)
+@njit(inline="always")
 def _any_gone(gone: Array, n_taps: int, iz: int, iy: int, ix: int) -> bool:
     for i in range(n_taps):
         for j in range(n_taps):
