@@ -15,7 +15,9 @@ STAGES = (
     "variation",
 )
 SCHEDULERS = ("dask", "distributed", "zarr")
-SHARED = tuple(f"xct_pipeline.{name}" for name in ("scan", "device", "smoothing", "names", "inputs", "compiled"))
+SHARED = tuple(
+    f"xct_pipeline.{name}" for name in ("scan", "device", "smoothing", "boxes", "names", "inputs", "compiled")
+)
 
 
 def folder_of(module: str) -> str | None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.engine.blocks import BlockOp, Pass, Region, inside, size_of
+from xct_pipeline.boxes import Region, inside, size_of
+from xct_pipeline.engine.blocks import BlockOp, Pass
 from xct_pipeline.engine.execution import run_passes
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.registration.steps.stage import Volume, series_image

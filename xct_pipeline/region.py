@@ -82,7 +82,7 @@ class RegionMask:
     def weights(self, part: Box) -> npt.NDArray[np.uint8]:
         """Return for how many voxels each voxel of a box stands: two for those in place of layers at the ceramic."""
         inside = self.box(part).astype(np.uint8)
-        if self.body is None or self.without is not None:
+        if self.body is None:
             return inside
         return inside * self.body.weights(*(centres(p, 0) for p in part))
 

@@ -7,17 +7,15 @@ is written. A voxel's value is the same sum in the same order wherever its block
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.boxes import Region
 from xct_pipeline.compiled import empty, njit
 
 Array = npt.NDArray[Any]
-Region = tuple[slice, ...]
 
 TRUNCATE = 4.0  # of Gaussians, standard deviations
 STRIP = 64  # rows that are filtered through all planes: what is looked at again is still in the second-level cache
@@ -68,23 +66,6 @@ def gradient_block(block: Array, sigma: float, core: Region | None = None) -> Ar
     first, gradient = _room(values, core)
     _gradient(values, bell, slope, first, gradient)
     return gradient
-
-
-def around(part: Region, margin: int, shape: tuple[int, ...]) -> Region:
-    """Return a part of a block with a margin that is clipped to the block."""
-    return tuple(slice(max(0, p.start - margin), min(n, p.stop + margin)) for p, n in zip(part, shape, strict=True))
-
-
-def inside(outer: Region, inner: Region) -> Region:
-    """Return the slices that cut `inner` out of a block that covers `outer`."""
-    return tuple(slice(i.start - o.start, i.stop - o.start) for o, i in zip(outer, inner, strict=True))
-
-
-def tiles(part: Region, size: tuple[int, ...]) -> Iterator[Region]:
-    """Cut a part of a block into tiles of a size, counted from its first voxel."""
-    starts = (range(p.start, p.stop, n) for p, n in zip(part, size, strict=True))
-    for start in itertools.product(*starts):
-        yield tuple(slice(a, min(a + n, p.stop)) for a, n, p in zip(start, size, part, strict=True))
 
 
 def _room(block: Array, core: Region | None) -> tuple[tuple[int, int, int], Array]:

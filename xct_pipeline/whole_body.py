@@ -98,14 +98,14 @@ class WholeBody:
         return _bounded(there, first, first + depth, replace(self, near=0))
 
     def grown(self, margin: int) -> WholeBody:
-        """Return the body grown by some voxels across and away from the ceramic; both ends where there is none."""
+        """Return the body grown by some voxels across and away from the ceramic (without one, at both ends)."""
         there = self.stop > self.first
         wide = scipy.ndimage.binary_dilation(there, _disc(math.ceil(margin / (1 << self.level))))
         first, stop = (_filled(np.where(there, values, np.nan)) for values in (self.first, self.stop))
         both = self.near == 0
         first = first - margin * (both or not self.upward)
         stop = stop + margin * (both or self.upward)
-        return _bounded(wide, first, stop, self)
+        return _bounded(wide, first, stop, replace(self, near=0))
 
 
 def body_of(folder: str, time: int, values: Sequence[int], solid: int, frame: Sequence[int]) -> WholeBody:

@@ -25,7 +25,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region
+from xct_pipeline.boxes import Region
+from xct_pipeline.engine.blocks import Array, BlockOp, Pass
 from xct_pipeline.engine.execution import run_passes
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.scheduling import share_one_heap

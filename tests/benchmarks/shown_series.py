@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 from series_store import ANODE, CERAMIC, VOXEL_UM, CellSource, configuration, scan_names
 
+from xct_pipeline.boxes import Region
 from xct_pipeline.config.store import StoreSettings
-from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region
+from xct_pipeline.engine.blocks import Array, BlockOp, Pass
 from xct_pipeline.engine.execution import run_passes
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.rounding import at_precision

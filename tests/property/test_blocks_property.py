@@ -8,8 +8,9 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from xct_pipeline.boxes import Region, inside, size_of, widen
 from xct_pipeline.engine import execution
-from xct_pipeline.engine.blocks import BlockOp, Pass, Region, inside, regions_of, size_of, widen
+from xct_pipeline.engine.blocks import BlockOp, Pass, regions_of
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.store.image import Image, level_count
 from xct_pipeline.store.opened import open_image

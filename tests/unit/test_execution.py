@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import zarr
 
+from xct_pipeline.boxes import Region, inside, size_of, widen
 from xct_pipeline.engine import blocks, execution
-from xct_pipeline.engine.blocks import BlockOp, ImageSource, Pass, Reduction, Region, inside, size_of, widen
+from xct_pipeline.engine.blocks import BlockOp, ImageSource, Pass, Reduction
 from xct_pipeline.engine.resources import Resources, resources
 from xct_pipeline.store.files import RefusedError, StoreError, marker_file
 from xct_pipeline.store.image import Image, level_count

@@ -11,7 +11,8 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xct_pipeline.engine.blocks import Pass, Region, size_of
+from xct_pipeline.boxes import Region, size_of
+from xct_pipeline.engine.blocks import Pass
 from xct_pipeline.engine.execution import run_passes
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.rounding import SHARE, at_precision, rounded, step_of, voxel_noise

@@ -13,7 +13,8 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xct_pipeline.engine.blocks import BlockOp, Pass, Region, size_of
+from xct_pipeline.boxes import Region, size_of
+from xct_pipeline.engine.blocks import BlockOp, Pass
 from xct_pipeline.engine.execution import load_estimate, run_passes, save_estimate
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.store import ownership, provenance, seal

@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline import device
+from xct_pipeline.boxes import Region, cut, size_of
 from xct_pipeline.engine.resources import Need
 from xct_pipeline.store import provenance
 from xct_pipeline.store.image import Image
 from xct_pipeline.store.stored_array import StoredArray
 
 Array = npt.NDArray[Any]
-Region = tuple[slice, ...]
 MOST_TASKS = 4096  # of one reduction
 
 
@@ -240,35 +240,6 @@ def apply_ops(ops: Sequence[BlockOp], block: Any, regions: Sequence[Region]) -> 
         else:
             block = result
     return block, counts
-
-
-def size_of(region: Region) -> int:
-    """Return the number of elements of a region."""
-    return math.prod(part.stop - part.start for part in region)
-
-
-def widen(region: Region, halo: Sequence[int], frame: Sequence[int]) -> Region:
-    """Return a region with a margin on both sides, clipped to the frame."""
-    return tuple(
-        slice(max(0, part.start - margin), min(n, part.stop + margin))
-        for part, margin, n in zip(region, halo, frame, strict=True)
-    )
-
-
-def cut(region: Region, sizes: Sequence[int], offsets: Sequence[int] | None = None) -> Iterator[Region]:
-    """Cut a region at multiples of a size along each axis, counted from `offsets` before the frame's first voxel."""
-    cuts = []
-    for part, size, offset in zip(region, sizes, offsets or (0,) * len(sizes), strict=True):
-        first, last = (part.start + offset) // size, (part.stop - 1 + offset) // size
-        edges = [max(part.start, k * size - offset) for k in range(first, last + 1)]
-        ends = [*edges[1:], part.stop]
-        cuts.append([slice(a, b) for a, b in zip(edges, ends, strict=True)] if part.stop > part.start else [])
-    return itertools.product(*cuts)
-
-
-def inside(outer: Region, inner: Region) -> Region:
-    """Return the slices that cut `inner` out of a block that covers `outer`."""
-    return tuple(slice(b.start - a.start, b.stop - a.start) for a, b in zip(outer, inner, strict=True))
 
 
 @dataclass(frozen=True)

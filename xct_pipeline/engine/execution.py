@@ -17,7 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from xct_pipeline import device
-from xct_pipeline.engine.blocks import Array, Nothing, Pass, Reduction, Region, Source, inside
+from xct_pipeline.boxes import Region, inside
+from xct_pipeline.engine.blocks import Array, Nothing, Pass, Reduction, Source
 from xct_pipeline.engine.pyramid import halved
 from xct_pipeline.engine.resources import Need, Resources
 from xct_pipeline.engine.rounding import rounded

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from xct_pipeline.boxes import Region
 from xct_pipeline.config import Config
-from xct_pipeline.engine.blocks import Array, Region, Source
+from xct_pipeline.engine.blocks import Array, Source
 from xct_pipeline.store import provenance
 from xct_pipeline.store.store import Store
 

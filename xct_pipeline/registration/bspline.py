@@ -21,8 +21,8 @@ from xct_pipeline.device import Array, array_namespace
 
 SUPPORT = {"linear": 2, "cubic": 4, "quintic": 6}
 DEGREE = {"linear": 1, "cubic": 3, "quintic": 5}
+STRIP = 32  # rows that are filtered together
 # The poles of the inverse filters are -0.268 (cubic) and -0.431 (quintic): these lengths leave less than 2e-7.
-STRIP = 32  # rows
 PREFILTER_RADIUS = {"linear": 0, "cubic": 12, "quintic": 19}
 _SAMPLES = {"linear": (1.0,), "cubic": (4 / 6, 1 / 6), "quintic": (66 / 120, 26 / 120, 1 / 120)}
 

@@ -10,8 +10,9 @@ from typing import Any, Literal, assert_never
 
 import numpy as np
 
+from xct_pipeline.boxes import Region, around, cut, inside
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
-from xct_pipeline.smoothing import TRUNCATE, Region, around, gaussian_reach, inside, smooth_block, tiles
+from xct_pipeline.smoothing import TRUNCATE, gaussian_reach, smooth_block
 
 Method = Literal["none", "gaussian", "median", "tv"]
 
@@ -132,7 +133,7 @@ def fill_missing(block: Array) -> Any:
 
 def _parts(part: Region, xp: Any) -> Iterable[Region]:
     """Return what of a block is looked at for gaps at a time: all of it on a device."""
-    return tiles(part, TILE) if xp is np else [part]
+    return cut(part, TILE, [-p.start for p in part]) if xp is np else [part]
 
 
 def _box_of(mask: Array) -> Region | None:

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from xct_pipeline.boxes import Region
 from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.label import label_range
 
 Partial = dict[str, npt.NDArray[Any]]
-Region = tuple[slice, ...]
 Direction = Literal[1, -1]
 
 LABELS = 256  # labels of materials are uint8

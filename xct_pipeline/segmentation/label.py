@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.boxes import Region
 from xct_pipeline.compiled import njit
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.components import label_runs, root_of
 
 Partial = dict[str, npt.NDArray[Any]]
-Region = tuple[slice, ...]
 
 RANKS = {6: 1, 18: 2, 26: 3}
 RUN = 32  # labels that are compared at a time

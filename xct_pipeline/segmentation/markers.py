@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.boxes import around
 from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
-from xct_pipeline.smoothing import around, take_bend_off
+from xct_pipeline.smoothing import take_bend_off
 
 OVERSHOOT = 1.5  # of the first order of deblurring, for the orders that are left out
 LEAST_BEND = 3.0  # edges: noise bends less

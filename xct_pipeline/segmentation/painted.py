@@ -7,9 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from xct_pipeline.boxes import Region
 from xct_pipeline.device import Array, Sliced
-
-Region = tuple[slice, ...]
 
 TILE = 256
 SLAB = 64

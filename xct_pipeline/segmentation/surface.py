@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.boxes import Region, around, inside
 from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.isosurface import surface_area
 from xct_pipeline.segmentation.label import as_labels, label_boxes
 from xct_pipeline.segmentation.tiles import boxes_of, label_ranges, mixed_tiles
-from xct_pipeline.smoothing import around, gaussian_reach, inside, smooth_block, take_bend_off
+from xct_pipeline.smoothing import gaussian_reach, smooth_block, take_bend_off
 
 Partial = dict[str, npt.NDArray[Any]]
-Region = tuple[slice, ...]
 
 SMALL = 2**18  # voxels up to which all cells are looked at
 SMOOTH = 1.2  # voxels: less keeps the staircase of voxels in flat surfaces, more takes small objects away

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from xct_pipeline.boxes import Region, around
 from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array
-from xct_pipeline.smoothing import Region, around
 
 TILE = 8  # voxels along each axis that are looked at together
 WORTH = 0.85  # a part is divided where that leaves less than this share of what is looked at

@@ -11,10 +11,11 @@ import math
 import numpy as np
 import scipy
 
+from xct_pipeline.boxes import Region, around
 from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array
 from xct_pipeline.segmentation.tiles import TILE, boxes_of
-from xct_pipeline.smoothing import Region, around, gaussian_reach, gaussian_taps
+from xct_pipeline.smoothing import gaussian_reach, gaussian_taps
 
 SAFE = 0.999  # of a bound, for rounding
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from xct_pipeline.boxes import around, inside
 from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.denoise import fill_missing
@@ -23,7 +24,7 @@ from xct_pipeline.segmentation.faces import ROUNDS, place_faces
 from xct_pipeline.segmentation.markers import MARCH, class_markers, flat_classes
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
 from xct_pipeline.segmentation.undecided import undecided_boxes
-from xct_pipeline.smoothing import TRUNCATE, around, gaussian_reach, gradient_block, inside
+from xct_pipeline.smoothing import TRUNCATE, gaussian_reach, gradient_block
 
 NEIGHBOURS = {6: 1, 18: 2, 26: 3}
 FARTHEST = np.int64(1 << 62)  # in the order of paths: there is none

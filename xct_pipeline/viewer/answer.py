@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from xct_pipeline.report.markup import plus_minus
 from xct_pipeline.report.region import Part, read_part
 from xct_pipeline.store import layout
 from xct_pipeline.store.files import StoreError
+from xct_pipeline.threads import Shared
 from xct_pipeline.viewer import layers, ome
 from xct_pipeline.viewer.layers import Layer
 
@@ -145,20 +147,17 @@ class _Smoothed:
         self.contents = contents
         self.shape = (len(contents.scans), *changes.parts[-1].values.shape)
         self.dtype, self.ndim = np.dtype(np.float32), 4
-        self._held = dict(zip(changes.scans, changes.fields, strict=True))
+        self._held = Shared(HELD)
+        for scan, field in zip(changes.scans, changes.fields, strict=True):
+            self._held.get(scan, partial(np.asarray, field))
 
     def __getitem__(self, key: tuple[slice, ...]) -> ome.Array:
-        whole = [self._field(t) for t in range(*key[0].indices(self.shape[0]))]
+        scans = range(*key[0].indices(self.shape[0]))
+        whole = [self._held.get(t, partial(self._smooth, t)) for t in scans]
         return np.stack(whole)[:, *key[1:]].astype(np.float32)
 
-    def _field(self, t: int) -> ome.Array:
-        field = self._held.get(t)
-        if field is None:
-            field = smoothed_change(self.contents, t)[1]
-            if len(self._held) >= HELD:
-                self._held.pop(next(iter(self._held)), None)
-            self._held[t] = field
-        return field
+    def _smooth(self, t: int) -> ome.Array:
+        return smoothed_change(self.contents, t)[1]
 
 
 def _smoothed_layers(contents: Contents, changes: Changes, grey: Layer, told: list[str]) -> list[Layer]:

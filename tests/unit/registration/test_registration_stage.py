@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from xct_pipeline.boxes import Region
 from xct_pipeline.config import Registration
-from xct_pipeline.engine.blocks import BlockOp, Pass, Region
+from xct_pipeline.engine.blocks import BlockOp, Pass
 from xct_pipeline.engine.execution import run_passes
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.registration import transform as tf

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from stored_series import LIMITS, VOXEL, reference_volume, same, write_image
 
+from xct_pipeline.boxes import Region, size_of
 from xct_pipeline.config.file import parse_config
-from xct_pipeline.engine.blocks import BlockOp, Pass, Region, size_of
+from xct_pipeline.engine.blocks import BlockOp, Pass
 from xct_pipeline.engine.execution import run_passes
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.steps.stage import Motion

@@ -18,8 +18,9 @@ from xct_pipeline.acquisition.numbering import places_of
 from xct_pipeline.acquisition.selection import SelectedFrames, without
 from xct_pipeline.acquisition.steps.volumes import open_volumes
 from xct_pipeline.acquisition.volumes.given import GivenVolume
+from xct_pipeline.boxes import Region, size_of
 from xct_pipeline.config import Acquisition, AngleFile, AngleRange, AngleSteps, Around, Config, Hdf5Scan, TiffScan
-from xct_pipeline.engine.blocks import Array, Region, size_of
+from xct_pipeline.engine.blocks import Array
 from xct_pipeline.names import alike, fitting_name
 from xct_pipeline.scan import Frames, Scan, ScanError
 from xct_pipeline.store import provenance

@@ -27,9 +27,10 @@ from xct_pipeline.acquisition.volumes.given import (
     voxel_of,
 )
 from xct_pipeline.acquisition.volumes.times import Span, in_seconds, read_times
+from xct_pipeline.boxes import Region, size_of
 from xct_pipeline.config import Acquisition, Config
 from xct_pipeline.config.volumes import SCAN, GreyScale, VolumeScan
-from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, size_of
+from xct_pipeline.engine.blocks import Array, BlockOp, Pass
 from xct_pipeline.names import fitting_name
 from xct_pipeline.scan import ScanError
 from xct_pipeline.store import layout, provenance

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.acquisition.steps import Frame, RawSource, scan_identity
+from xct_pipeline.boxes import Region, size_of
 from xct_pipeline.config import Correction, NoMethod, StripeDefects
 from xct_pipeline.correction.defects import find as defects
 from xct_pipeline.correction.defects.rows import along_rows
 from xct_pipeline.correction.steps.fields import GROUP, Fields, nominal_fields, whole_frames
 from xct_pipeline.correction.steps.stage import DEFECTS_VERSION, on_counts
-from xct_pipeline.engine.blocks import Array, BlockOp, Reduction, Region, apply_ops, regions_of, size_of
+from xct_pipeline.engine.blocks import Array, BlockOp, Reduction, apply_ops, regions_of
 from xct_pipeline.engine.execution import measure
 from xct_pipeline.engine.resources import Need, Resources
 from xct_pipeline.engine.steps import Estimate, Steps

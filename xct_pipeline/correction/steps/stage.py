@@ -10,6 +10,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from xct_pipeline.acquisition.steps import Frame, RawSource
+from xct_pipeline.boxes import Region, inside, size_of, widen
 from xct_pipeline.config import (
     BeamHardeningPolynomial,
     Correction,
@@ -34,7 +35,7 @@ from xct_pipeline.correction.steps.fields import GROUP, Fields, weights_at
 from xct_pipeline.correction.stripes import titarenko as stripe_titarenko
 from xct_pipeline.correction.stripes import vo as stripe_vo
 from xct_pipeline.correction.stripes import wavelet as stripe_wavelet
-from xct_pipeline.engine.blocks import Array, BlockOp, ImageSource, Pass, Region, inside, size_of, widen
+from xct_pipeline.engine.blocks import Array, BlockOp, ImageSource, Pass
 from xct_pipeline.scan import Scan, ScanError
 from xct_pipeline.store.image import Image
 from xct_pipeline.store.store import Store

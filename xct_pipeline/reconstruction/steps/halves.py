@@ -15,10 +15,11 @@ import numpy as np
 import scipy
 
 from xct_pipeline.acquisition.steps import Frame, RawSource, scan_identity
+from xct_pipeline.boxes import Region, cut
 from xct_pipeline.config import Reconstruction
 from xct_pipeline.correction.defects.find import order_in_angle
 from xct_pipeline.correction.steps.fields import Fields, integrals_of
-from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Reduction, Region, Source, cut
+from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Reduction, Source
 from xct_pipeline.engine.execution import estimated
 from xct_pipeline.engine.resources import Need
 from xct_pipeline.engine.steps import Estimate, Steps

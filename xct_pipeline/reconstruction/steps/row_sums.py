@@ -9,18 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.engine.blocks import (
-    Array,
-    BlockOp,
-    Pass,
-    Reduction,
-    Region,
-    Source,
-    apply_ops,
-    cut,
-    regions_of,
-    size_of,
-)
+from xct_pipeline.boxes import Region, cut, size_of
+from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Reduction, Source, apply_ops, regions_of
 from xct_pipeline.reconstruction import coarse_rays, half_acquisition, truncation
 from xct_pipeline.reconstruction.steps.stage import GROUP, LEAST_EDGE, Geometry
 

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.acquisition.steps import Frame, scan_identity
+from xct_pipeline.boxes import Region, inside
 from xct_pipeline.config import Config, Reconstruction, ReconstructionBase
 from xct_pipeline.correction.steps.fields import Fields
 from xct_pipeline.correction.steps.samples import integrals_of_angles, integrals_of_rows
 from xct_pipeline.correction.steps.stage import on_counts
 from xct_pipeline.device import is_cupy, to_device, to_host
-from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, Source, inside
+from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Source
 from xct_pipeline.engine.execution import estimated
 from xct_pipeline.engine.resources import Need, Resources
 from xct_pipeline.engine.steps import Estimate, Steps

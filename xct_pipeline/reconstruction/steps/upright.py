@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from xct_pipeline.acquisition.steps import Frame, scan_identity
+from xct_pipeline.boxes import Region, size_of, widen
 from xct_pipeline.config import ReconstructionBase
 from xct_pipeline.correction.distortion import resample
 from xct_pipeline.correction.steps.fields import Fields
 from xct_pipeline.correction.steps.samples import binned_integrals
 from xct_pipeline.device import array_namespace
-from xct_pipeline.engine.blocks import Array, BlockOp, Region, size_of, widen
+from xct_pipeline.engine.blocks import Array, BlockOp
 from xct_pipeline.engine.execution import estimated
 from xct_pipeline.engine.resources import Need
 from xct_pipeline.engine.steps import Estimate, Steps

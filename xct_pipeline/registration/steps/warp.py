@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from xct_pipeline.boxes import Region, size_of
 from xct_pipeline.config import Registration
-from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, size_of
+from xct_pipeline.engine.blocks import Array, BlockOp, Pass
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.registration import warp
 from xct_pipeline.registration.steps.volumes import Motion, Volume

@@ -10,6 +10,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
+from xct_pipeline.boxes import Region, inside, size_of, widen
 from xct_pipeline.config import (
     Config,
     Segmentation,
@@ -19,7 +20,7 @@ from xct_pipeline.config import (
     SegmentValues,
     SegmentWatershed,
 )
-from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Reduction, Region, inside, size_of, unbound, widen
+from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Reduction, unbound
 from xct_pipeline.engine.execution import PassResult, Progress, image_identity, measure, run_passes
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps

@@ -8,8 +8,9 @@ from functools import partial
 
 import numpy as np
 
+from xct_pipeline.boxes import Region, inside
 from xct_pipeline.config import Segmentation
-from xct_pipeline.engine.blocks import Array, Reduction, Region, inside
+from xct_pipeline.engine.blocks import Array, Reduction
 from xct_pipeline.engine.execution import measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps

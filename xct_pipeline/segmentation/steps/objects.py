@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from xct_pipeline.boxes import Region
 from xct_pipeline.config import Segmentation
-from xct_pipeline.engine.blocks import Array, Pass, Reduction, Region, unbound
+from xct_pipeline.engine.blocks import Array, Pass, Reduction, unbound
 from xct_pipeline.engine.execution import PassResult, Progress, image_identity
 from xct_pipeline.engine.steps import path_name
 from xct_pipeline.names import check_name

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.engine.blocks import Array, ImageSource, Reduction, Region, cut, inside, widen
+from xct_pipeline.boxes import Region, cut, inside, widen
+from xct_pipeline.engine.blocks import Array, ImageSource, Reduction
 from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.registration.steps.stage import PATH, Registered

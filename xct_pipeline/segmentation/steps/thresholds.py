@@ -11,6 +11,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from xct_pipeline import device
+from xct_pipeline.boxes import Region, inside, size_of, widen
 from xct_pipeline.config import (
     Segmentation,
     SegmentClassifier,
@@ -19,7 +20,7 @@ from xct_pipeline.config import (
     SegmentValues,
     SegmentWatershed,
 )
-from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, size_of, widen
+from xct_pipeline.engine.blocks import Array, Reduction
 from xct_pipeline.engine.execution import measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps

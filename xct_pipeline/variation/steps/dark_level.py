@@ -170,10 +170,7 @@ def compared(
     own = (fixed["coarse_rows"] - (factor - 1) / 2) / factor
     rest = _smoothed(fixed) - here
     at = np.interp(rows, own, np.arange(len(own)))
-    low = np.clip(np.floor(at).astype(int), 0, max(len(own) - 2, 0))
-    part = (at - low)[:, None, None]
-    difference = _smoothed(moving) - there
-    difference -= rest[low] * (1 - part) + rest[np.minimum(low + 1, len(own) - 1)] * part
+    difference = _smoothed(moving) - there - _at_rows(rest, at)
     seen = planes[np.clip(np.round(rows).astype(int), 0, len(planes) - 1)] & (rows >= own[0]) & (rows <= own[-1])
     seen &= ~_truncated(moving) & ~_truncated(fixed)[np.clip(np.round(at).astype(int), 0, len(own) - 1)]
     if not seen.any():
@@ -201,9 +198,14 @@ def _projected(
     center = (float(kept["center"]) - (factor - 1) / 2) / factor
     lines = project_slices(moved * np.float32(scale), kept["coarse_angles"], center=center, columns=columns)
     at = np.clip((kept["coarse_rows"] - (factor - 1) / 2) / factor, 0, z - 1)
-    low = np.clip(np.floor(at).astype(int), 0, max(z - 2, 0))
+    return _at_rows(lines, at)
+
+
+def _at_rows(lines: Array, at: Array) -> npt.NDArray[np.float64]:
+    """Return sinograms (row, angle, column) at places between their rows."""
+    low = np.clip(np.floor(at).astype(int), 0, max(len(lines) - 2, 0))
     part = (at - low)[:, None, None]
-    return np.asarray(lines[low] * (1 - part) + lines[np.minimum(low + 1, z - 1)] * part, np.float64)
+    return np.asarray(lines[low] * (1 - part) + lines[np.minimum(low + 1, len(lines) - 1)] * part, np.float64)
 
 
 def _truncated(kept: Kept) -> npt.NDArray[np.bool_]:

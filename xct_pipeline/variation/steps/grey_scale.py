@@ -25,11 +25,12 @@ from xct_pipeline.store.tables import TABLES
 from xct_pipeline.variation.dark_level import DarkLevel
 from xct_pipeline.variation.grey_scale import KINDS, Distortion, GreyScale, Optics, Scene, judge
 from xct_pipeline.variation.steps import dark_level
-from xct_pipeline.variation.steps.series import PREFIX, VERSION, Materials, RegisteredSeries
+from xct_pipeline.variation.steps.series import PREFIX, Materials, RegisteredSeries
 
 if TYPE_CHECKING:
     import pandas as pd
 
+VERSION = 6
 MOST_COLUMNS = 160  # of the level of the pyramid that is looked at: cupping is slow
 ANGLES = 1.6  # per column, of the projections that distortions are computed on
 BLUR = 0.7  # voxels, where segmentation does not say otherwise
@@ -77,7 +78,7 @@ def grey_scales(
         if (store.path / layout.TABLE(table="grey_scale")).exists():  # of an earlier run, with labels
             store.write_table("grey_scale", table_of([], [], [], [], []))
         return series, []
-    uniform, blur = uniform_label(config, materials), getattr(config.segmentation, "blur", BLUR)
+    uniform, blur = uniform_label(config, materials), blur_of(config)
     found: list[GreyScale | None] = []
     problems: list[str] = []
     for k in range(len(series.names)):
@@ -113,6 +114,11 @@ def _effects(
     return effects
 
 
+def blur_of(config: Config) -> float:
+    """Return the standard deviation of the point spread, voxels, as far as segmentation tells it."""
+    return float(getattr(config.segmentation, "blur", BLUR))
+
+
 def uniform_label(config: Config, materials: Materials) -> int:
     """Return the label of the material taken for uniform: the ceramic, the brightest unless it is named."""
     name = None if config.segmentation is None else config.segmentation.ceramic
@@ -139,7 +145,6 @@ def _of_scan(
         "uniform": uniform,
         "blur": blur,
         "transform": np.round(series.motions[scan].transform, 4),
-        "dark": 1,
     }
 
     def search() -> dict[str, Array]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xct_pipeline.engine.blocks import Array, Region, inside, widen
+from xct_pipeline.boxes import Region, inside, widen
+from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import estimated, image_identity, load_kept
 from xct_pipeline.engine.resources import Need
 from xct_pipeline.engine.steps import Estimate, Steps

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from xct_pipeline.boxes import Region, inside, size_of, widen
 from xct_pipeline.config import Variation
-from xct_pipeline.engine.blocks import Array, BlockOp, Nothing, Pass, Region, Source, inside, size_of, widen
+from xct_pipeline.engine.blocks import Array, BlockOp, Nothing, Pass, Source
 from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.registration.steps.stage import GRANULE, PATH, series_image, whole_chunks
 from xct_pipeline.store.derived import Plane, Term

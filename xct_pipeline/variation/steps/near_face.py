@@ -14,7 +14,7 @@ from xct_pipeline.engine.steps import Steps
 from xct_pipeline.region import RegionMask
 from xct_pipeline.variation import budget, near_face, uncertainty
 from xct_pipeline.variation.near_face import Face, NearFace
-from xct_pipeline.variation.steps.grey_scale import BLUR
+from xct_pipeline.variation.steps.grey_scale import blur_of
 from xct_pipeline.variation.steps.pairs import PairOfScans, Study
 from xct_pipeline.variation.steps.series import region_mask
 
@@ -74,8 +74,7 @@ def _near_face(
     across: budget.Change,
     near: int,
 ) -> NearFace:
-    settings = study.config.segmentation
-    blur, voxel_cm = getattr(settings, "blur", BLUR), study.voxel_um * 1e-4
+    blur, voxel_cm = blur_of(study.config), study.voxel_um * 1e-4
     to_mass = voxel_cm**3 * 1e3
     first = second = noise = bound = 0.0
     for m, zone in zip(measured, seen, strict=True):

@@ -8,7 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, size_of, unbound
+from xct_pipeline.boxes import Region, inside, size_of
+from xct_pipeline.engine.blocks import Array, Reduction, unbound
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps

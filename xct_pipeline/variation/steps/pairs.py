@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from xct_pipeline.boxes import Region, size_of
 from xct_pipeline.config import Config, Variation
-from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Region, side_by_side, size_of
+from xct_pipeline.engine.blocks import Array, BlockOp, Pass, side_by_side
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps, path_name
@@ -138,7 +139,6 @@ class PairOfScans:
                 self.surface,
                 self.materials,
                 self.profiles,
-                self.mask.body is not None and self.mask.without is None,
             )
             for prefix, series, store in self.study.energies
         ]
@@ -189,7 +189,7 @@ class PairOfScans:
     def _louder(self, noise: noises.Noise, sums: Mapping[str, Array]) -> noises.Noise:
         """Return the noise of sums in which some voxels stand for others, too, and so count twice."""
         body = self.mask.body
-        if body is None or not body.near or "layers_count" not in sums:
+        if body is None:
             return noise
         number, twice = int(sums["count"].sum()), int(sums["layers_count"][: body.near].sum())
         factor = float(np.sqrt(1 + twice / max(number, 1)))

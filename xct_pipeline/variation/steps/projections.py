@@ -10,7 +10,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.engine.blocks import Array, Reduction, Region
+from xct_pipeline.boxes import Region
+from xct_pipeline.engine.blocks import Array, Reduction
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.steps import Steps, path_name
 from xct_pipeline.reconstruction.projector import project_slices

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from xct_pipeline.boxes import Region, cut, inside, size_of
 from xct_pipeline.config import Registration, Variation
-from xct_pipeline.engine.blocks import Array, Reduction, Region, cut, inside, size_of
+from xct_pipeline.engine.blocks import Array, Reduction
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps

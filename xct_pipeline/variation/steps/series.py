@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from xct_pipeline.boxes import Region, cut, size_of, widen
 from xct_pipeline.config import Config, RegionOfInterest
-from xct_pipeline.engine.blocks import Array, Region, cut, size_of, widen
+from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.reconstruction.steps.row_sums import Rays
 from xct_pipeline.region import RegionMask, painted_digest, place_region

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from xct_pipeline.boxes import Region, inside, size_of
 from xct_pipeline.config import Registration, Variation
-from xct_pipeline.engine.blocks import Array, Reduction, Region, inside, size_of, unbound
+from xct_pipeline.engine.blocks import Array, Reduction, unbound
 from xct_pipeline.engine.execution import image_identity, measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
@@ -42,8 +43,6 @@ class SumsOfPair:
     materials : Materials or None
     profiles : bool
         Sum rings and bins too.
-    layers : bool
-        Tell apart the layers of a whole body nearest to its near end.
     """
 
     name: str
@@ -55,14 +54,13 @@ class SumsOfPair:
     surface: Array | None = None
     materials: Materials | None = None
     profiles: bool = True
-    layers: bool = False
 
     @property
     def cells(self) -> CellsOfRegion:
         """Which cells voxels are told apart by."""
         bins = self.settings.bins if self.profiles else None
-        body = self.mask.body if self.layers else None
-        return CellsOfRegion(self.mask.frame, self.surface, self.settings.anode_above, bins, self.materials, body)
+        above, body = self.settings.anode_above, self.mask.body
+        return CellsOfRegion(self.mask.frame, self.surface, above, bins, self.materials, body)
 
     def step(self, known: bool = True) -> Reduction:
         """Return the step; not `known` before the series is there."""
