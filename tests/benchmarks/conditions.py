@@ -38,6 +38,7 @@ CONDITIONS: Mapping[str, Mapping[str, Any]] = {
     "the same, dynamic flats": {"flat_drift": 0.02, "flats_of_first": True},
     "gains of pixels drift by 1 % (rings)": {"gain_drift": 0.01},
     "clock of the log 19 minutes behind": {"log_late_s": 1140.0},
+    "gas outside the charge, 20 %": {"uncharged": 0.2},
     "stripping from the ceramic on": {"voids": "interface"},
     "the same, region = anode": {"voids": "interface"},
 }

@@ -139,6 +139,7 @@ def simulate(
     dark_drift: Annotated[float, typer.Option(help="Rise of the dark in the last scan, share of the light.")] = 0.0,
     gain_drift: Annotated[float, typer.Option(help="Change of the pixels' gains after the flats.")] = 0.0,
     log_late_s: Annotated[float, typer.Option(help="By which the cycler's clock is behind, s.")] = 0.0,
+    uncharged: Annotated[float, typer.Option(help="Share of the lost mass that no charge explains (gas).")] = 0.0,
     voids: Annotated[str, typer.Option(help="inside or interface: where stripping begins.")] = "inside",
 ) -> None:
     """Write raw scans of a simulated operando cell, a cycler log and, apart from them, the truth.
@@ -161,6 +162,7 @@ def simulate(
         dark_drift=dark_drift,
         gain_drift=gain_drift,
         log_late_s=log_late_s,
+        uncharged=uncharged,
         voids=voids,
     )
     tell(f"wrote {config.parent}; next: xct run {config}")

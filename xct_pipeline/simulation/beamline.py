@@ -98,6 +98,8 @@ class SimulationSettings:
         Standard deviation of what each pixel's gain changes by after the flats, anew in each scan.
     log_late_s : float
         By how much the clock of the cycler's log is behind that of the scans.
+    uncharged : float
+        Share of the sodium that left which the log has no charge for, as where gas pushes alloy out of the cell.
     voids : {"inside", "interface"}
         Whether sodium leaves off the ceramic, with room for the blur, or from the ceramic on.
     """
@@ -147,6 +149,7 @@ class SimulationSettings:
     dark_drift: float = 0.0
     gain_drift: float = 0.0
     log_late_s: float = 0.0
+    uncharged: float = 0.0
     voids: Voids = "inside"
 
     def __post_init__(self) -> None:

@@ -39,6 +39,8 @@ def check_imperfections(settings: SimulationSettings) -> None:
         raise ValueError(f"gain_drift is {s.gain_drift}; it must lie between 0 and 0.1")
     if not abs(s.log_late_s) < s.scan_seconds + s.strip_seconds:
         raise ValueError(f"log_late_s is {s.log_late_s}; it must be shorter than a scan and what follows it")
+    if not 0 <= s.uncharged < 1:
+        raise ValueError(f"uncharged is {s.uncharged}; it must lie between 0 and below 1")
     brightest = s.photons * ((1 + s.scatter) * (1 + max(s.nonlinearity, 0) * (1 + s.scatter)) + max(s.dark_drift, 0))
     if brightest > MOST_COUNTS:
         raise ValueError(f"photons is {s.photons}; with what comes on top that is {brightest:.0f} counts of 16 bits")

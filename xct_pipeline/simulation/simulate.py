@@ -136,15 +136,16 @@ def simulate(
     bands = bands_of(settings, seed)
     steps = [changes_at(cell, settings.stripped * k / max(settings.scans - 1, 1)) for k in range(settings.scans)]
     masses = np.array([sodium_change_mg(cell, step) for step in steps])
+    charge = charge_C(masses * (1 - settings.uncharged))
     begin()
     for k, path in enumerate(scans):
         if not path.exists():  # what is there was written whole
             _write_scan(path, settings, cell, steps[k], placements[k], detector, generator(seed, 3, k), bands, k)
-    _write_cycler(cycler, settings, charge_C(masses))
+    _write_cycler(cycler, settings, charge)
     contact = [contact_of(cell, step) for step in steps]
     for k, path in enumerate(spectra):
         write_spectrum(path, contact[k], generator(seed, 4, k))
-    _write_truth(truth, settings, seed, cell, steps, masses, placements, detector, contact, bands)
+    _write_truth(truth, settings, seed, cell, steps, masses, charge, placements, detector, contact, bands)
     series = SimulatedSeries(
         folder=folder,
         scans=scans,
@@ -317,6 +318,7 @@ def _write_truth(
     cell: Cell,
     steps: list[list[Change]],
     masses: Array,
+    charge: Array,
     placements: list[Placement],
     detector: Detector,
     contact: list[float],
@@ -342,7 +344,7 @@ def _write_truth(
         "axis_lean_deg": settings.axis_lean_deg,
         "motion": [placement.affine_um(cell.shape, voxel).tolist() for placement in placements],
         "mass_change_mg": masses.tolist(),
-        "charge_C": charge_C(masses).tolist(),
+        "charge_C": charge.tolist(),
         "contact": contact,
         "interface_ohm": [INTERFACE[0] / share for share in contact],
         "species": "Na",

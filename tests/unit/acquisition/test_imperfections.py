@@ -13,7 +13,7 @@ from xct_pipeline.simulation import cell
 from xct_pipeline.simulation.beamline import SimulationSettings
 from xct_pipeline.simulation.imperfections import respond, spectrum_of, with_halo
 from xct_pipeline.simulation.phantom import rasterize
-from xct_pipeline.simulation.simulate import simulate
+from xct_pipeline.simulation.simulate import charge_C, simulate
 
 PLAIN = SimulationSettings(
     scans=2,
@@ -88,6 +88,15 @@ def test_a_clock_that_is_behind_moves_the_log_alone(tmp_path):
     assert rows[0][-1, 0] > rows[1][-1, 0]
 
 
+def test_the_log_has_no_charge_for_what_gas_pushed_out(tmp_path):
+    settings = replace(PLAIN, uncharged=0.2)
+    made = simulate(tmp_path / "cell", settings=settings, seed=1)
+    truth = json.loads((made.truth / "truth.json").read_text())
+    passed = np.loadtxt(made.cycler, delimiter=",", skiprows=1)[-1, 1]
+    assert passed == pytest.approx(truth["charge_C"][-1])
+    assert passed == pytest.approx(0.8 * charge_C(truth["mass_change_mg"][-1]), rel=1e-12)
+
+
 def test_a_spectrum_hardens_in_the_ceramic(plain, tmp_path):
     found, truth = transmissions(tmp_path, spectrum_keV=12.0)
     energies, shares = np.array(truth["spectrum"]).T
@@ -135,6 +144,7 @@ def test_voids_at_the_interface_touch_the_ceramic_and_nothing_else(seed):
         ({"dark_drift": 0.7}, "dark_drift"),
         ({"gain_drift": 0.2}, "gain_drift"),
         ({"log_late_s": 1e5}, "log_late_s"),
+        ({"uncharged": 1.0}, "uncharged"),
         ({"voids": "below"}, "voids"),
         ({"photons": 6e4, "scatter": 0.2}, "16 bits"),
     ],

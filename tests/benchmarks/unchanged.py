@@ -1,0 +1,101 @@
+"""Scans of a simulated cell that does not change: does their scatter follow the stated errors?
+
+    python tests/benchmarks/unchanged.py                        # 20 scans, 96 x 80, each condition
+    python tests/benchmarks/unchanged.py --scans 10 --only scatter
+
+`factor` is the scatter of the totals over what their errors say, one half of the variance being the reference's in all
+of them; 20 scans tell it to 16 %. The others are root mean square pulls of what is truly 0: totals,
+shells of the profile and pixels of the map, next to the axis (three pixels) and away from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from conditions import ADDED, CELL_UM, FLATS_OF_FIRST, PHOTONS
+
+from xct_pipeline import demo, open_table, pipeline
+from xct_pipeline.config.file import load_config
+from xct_pipeline.engine.resources import Resources
+from xct_pipeline.store.opened import open_image
+from xct_pipeline.variation.null import null_test
+
+CONDITIONS: Mapping[str, Mapping[str, Any]] = {
+    "ideal": {},
+    "scatter 3 %": {"scatter": 0.03},
+    "response not linear by 2 %": {"nonlinearity": 0.02},
+    "spectrum 12 keV wide": {"spectrum_keV": 12.0},
+    "dark risen by 0.5 % in the last scan": {"dark_drift": 0.005},
+    "axis tilted by 0.3 degree": {"axis_tilt_deg": 0.3},
+    "axis leaning by 0.3 degree": {"axis_lean_deg": 0.3},
+    "motion within a scan, 1.5 pixels": {"drift_voxels": 1.5},
+    "the same, motion = moments": {"drift_voxels": 1.5},
+    "the same, dynamic flats": {"flat_drift": 0.02, "flats_of_first": True},
+    "gains of pixels drift by 1 % (rings)": {"gain_drift": 0.01},
+}
+
+
+def run_one(condition: str, folder: Path, *, scans: int, columns: int, rows: int, seed: int) -> dict[str, float]:
+    """Map the change of a cell that does not change, and return how it scatters."""
+    size = {"columns": columns, "rows": rows, "seed": seed, "pixel_size_um": CELL_UM / columns, "photons": PHOTONS}
+    given = CONDITIONS[condition]
+    config = demo.simulate_folder(folder, scans=scans, stripped=0.0, **size, **given)
+    text = config.read_text().split("[electrochemistry")[0] + ADDED.get(condition, "")
+    config.write_text(text.replace(*FLATS_OF_FIRST) if given.get("flats_of_first") else text)
+    done = pipeline.run(pipeline.plan(load_config(config), Resources(1, 4_000_000_000)))
+    return pulls(done.store.path)
+
+
+def pulls(store: Path) -> dict[str, float]:
+    """Return the root mean squares of what was found over its error."""
+    balance = open_table(store, "mass_balance").iloc[1:]
+    scatter = null_test(balance["mass_change_mg"], balance["sigma_mg"], with_reference=True)
+    radial = open_table(store, "radial_profile")
+    radial = radial[radial["scan"].isin(balance["scan"])]
+    shell = radial["density_g_cm3"] / radial["sigma_density_g_cm3"]
+    inner = radial["radius_um"] < 3 * np.diff(radial["radius_um"].iloc[:2])[0]
+    areal, sigma = (np.asarray(open_image(store / "variation" / name))[1:] for name in ("areal", "areal_sigma"))
+    y, x = (np.arange(n) - (n - 1) / 2 for n in areal.shape[1:])
+    near, pixel = np.hypot(y[:, None], x) < 3, areal / sigma
+    parts = {
+        "totals": balance["mass_change_mg"] / balance["sigma_mg"],
+        "inner shells": shell[inner],
+        "shells": shell[~inner],
+        "inner pixels": pixel[:, near],
+        "pixels": pixel[:, ~near],
+    }
+    return {"factor": scatter.factor} | {
+        name: float(np.sqrt(np.nanmean(np.square(values)))) for name, values in parts.items()
+    }
+
+
+def main() -> None:
+    """Print the table from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scans", type=int, default=20)
+    parser.add_argument("--columns", type=int, default=80)
+    parser.add_argument("--rows", type=int, default=96)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", action="append", help="condition, or part of its name; may be repeated")
+    given = parser.parse_args()
+    size = {"scans": given.scans, "columns": given.columns, "rows": given.rows, "seed": given.seed}
+    titles = ["factor", "totals", "inner shells", "shells", "inner pixels", "pixels"]
+    print("| condition | " + " | ".join(titles) + " |\n|" + " --- |" * (len(titles) + 1))
+    for name in CONDITIONS:
+        if given.only and not any(re.search(re.escape(part), name) for part in given.only):
+            continue
+        with tempfile.TemporaryDirectory(prefix="xct-unchanged-") as folder:
+            found = run_one(name, Path(folder) / "cell", **size)
+        print(f"| {name} | " + " | ".join(f"{found[title]:.2f}" for title in titles) + " |", flush=True)
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
