@@ -15,11 +15,12 @@ from xct_pipeline.engine.execution import run_passes
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import RegistrationError
-from xct_pipeline.registration.steps import stage, warp
+from xct_pipeline.registration.steps import grey, stage, warp
 from xct_pipeline.store.files import read_attributes
 from xct_pipeline.store.image import Image, level_count
 from xct_pipeline.store.opened import open_image
 from xct_pipeline.store.store import Store
+from xct_pipeline.threads import Shared
 
 VOXEL_UM = 2.5
 N = 64
@@ -235,6 +236,23 @@ def test_named_regions_calibrate_and_the_third_is_a_check(series):
             series,
             LIMITS,
         )
+
+
+def test_the_regions_of_the_reference_are_found_once_for_all_scans(series, monkeypatch):
+    counted, find = [], grey._regions
+    monkeypatch.setattr(grey, "_regions", lambda *given: counted.append(1) or find(*given))
+    monkeypatch.setattr(grey, "FOUND", Shared(1))
+    volumes = {name: stage.find_volume(series, name) for name in ("early", "middle", "late")}
+
+    def gains(chosen, names):
+        found = [stage.estimate_motion(chosen, volumes["middle"], volumes[name], series, LIMITS) for name in names]
+        return [(one.gain, one.offset, one.gain_sigma) for one in found]
+
+    both = gains(settings(smoothing=0.71), ("early", "late"))
+    assert len(counted) == 1
+    last = gains(settings(smoothing=0.71, max_rotation=14.5), ("late",))  # another key: found anew
+    assert len(counted) == 2
+    assert last == both[1:]
 
 
 @pytest.mark.slow

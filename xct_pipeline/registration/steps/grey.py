@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, assert_never
 
 import numpy as np
 
 from xct_pipeline.config import Registration
 from xct_pipeline.engine.blocks import Array
+from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.registration import calibration, masks, warp
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.rigid import Registration as Found
-from xct_pipeline.registration.steps.masks import Mask
+from xct_pipeline.registration.steps.masks import Mask, matching_key, regions_of
 from xct_pipeline.registration.steps.volumes import Volume, finest_level
+from xct_pipeline.store import provenance
+from xct_pipeline.store.labels import LABELS
 from xct_pipeline.store.store import Store
+from xct_pipeline.threads import Shared
+
+Regions = tuple[dict[str, Array], list[str]]
+FOUND = Shared(1)  # the reference's regions, a bit per voxel: all scans of a series are measured in them
 
 
 def grey_scale(
@@ -78,7 +86,9 @@ def _from_materials(
         shape=fixed.shape,
         order="linear",
     )
-    regions, fitted = _regions(settings, reference, fixed, level, store)
+    regions, fitted = _found_once(
+        _region_key(settings, reference, level, store), lambda: _regions(settings, reference, fixed, level, store)
+    )
     known = np.isfinite(moved)
     values = [{name: _mean(name, v, mask & known) for name, mask in regions.items()} for v in (fixed, moved)]
     grey = calibration.calibrate(values[0], values[1], fitted)
@@ -100,9 +110,26 @@ def _mean(name: str, volume: Array, mask: Array) -> calibration.RegionMean:
         raise ValueError(f"grey value of {name}: {error}") from None
 
 
-def _regions(
-    settings: Registration, reference: Volume, fixed: Array, level: int, store: Store
-) -> tuple[dict[str, Array], list[str]]:
+def _region_key(settings: Registration, reference: Volume, level: int, store: Store) -> tuple[object, ...]:
+    labelled = any(region.label is not None for region in regions_of(settings).values())
+    labels = image_identity(store, LABELS) if labelled and (store.path / LABELS).is_dir() else ""
+    return store.path, reference.name, reference.identity, level, provenance.fingerprint(matching_key(settings)), labels
+
+
+def _found_once(key: tuple[object, ...], find: Callable[[], Regions]) -> Regions:
+    def packed() -> tuple[dict[str, tuple[Array, tuple[int, ...]]], list[str]]:
+        regions, fitted = find()
+        return {name: (np.packbits(mask), mask.shape) for name, mask in regions.items()}, fitted
+
+    kept, fitted = FOUND.get(key, packed)
+    masks_of = {
+        name: np.unpackbits(bits, count=math.prod(shape)).view(bool).reshape(shape)
+        for name, (bits, shape) in kept.items()
+    }
+    return masks_of, fitted
+
+
+def _regions(settings: Registration, reference: Volume, fixed: Array, level: int, store: Store) -> Regions:
     named = settings.calibration.regions
     if named:
         regions = {}

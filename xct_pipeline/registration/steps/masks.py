@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xct_pipeline.config import MaskSettings, RegionOfInterest
+from xct_pipeline.config import MaskSettings, RegionOfInterest, Registration
 from xct_pipeline.engine.blocks import Array
-from xct_pipeline.region import place_region
+from xct_pipeline.region import VERSION as REGION_VERSION
+from xct_pipeline.region import painted_digest, place_region
 from xct_pipeline.registration import masks
 from xct_pipeline.registration.levels import RegistrationError
 from xct_pipeline.registration.steps.volumes import Volume
@@ -79,3 +81,21 @@ class Mask:
         if self.region.labels_folder is not None:
             mask &= masks.dilated(self.region.labelled(part, self.level), self.grow)
         return mask
+
+
+def matching_key(settings: Registration) -> dict[str, Any]:
+    """Return everything in the configuration that a motion and a grey scale depend on; what was painted by content."""
+    dumped = settings.model_dump(mode="json", exclude={"order", "local", "fragments", "start"})
+    named = regions_of(settings)
+    for name, region in named.items():
+        if region.painted is not None:  # wherever it lies
+            holder = dumped if region is settings.mask else dumped["calibration"]["regions"]
+            holder[name]["painted"] = painted_digest(Path(region.painted))
+    placed = any(r.cylinder or r.box or r.label or r.painted for r in named.values())
+    return {"settings": dumped} | ({"regions": REGION_VERSION} if placed else {})
+
+
+def regions_of(settings: Registration) -> dict[str, RegionOfInterest]:
+    """Return the regions that are matched and calibrated on, as far as the configuration says where they are."""
+    regions = {"mask": settings.mask, **settings.calibration.regions}
+    return {name: region for name, region in regions.items() if isinstance(region, RegionOfInterest)}

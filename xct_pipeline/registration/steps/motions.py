@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xct_pipeline.config import RegionOfInterest, Registration, StartMotion
+from xct_pipeline.config import Registration, StartMotion
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import estimated
 from xct_pipeline.engine.resources import Need, Resources
 from xct_pipeline.engine.scheduling import release_memory, share_one_heap
 from xct_pipeline.engine.steps import Estimate, Steps
-from xct_pipeline.region import VERSION as REGION_VERSION
-from xct_pipeline.region import painted_digest
 from xct_pipeline.registration import parameters, warp
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import Level, RegistrationError
 from xct_pipeline.registration.rigid import register
 from xct_pipeline.registration.steps.grey import grey_scale
-from xct_pipeline.registration.steps.masks import Mask
+from xct_pipeline.registration.steps.masks import Mask, matching_key
 from xct_pipeline.registration.steps.volumes import Motion, Volume, finest_level, matched_level
 from xct_pipeline.store.store import Store
 
@@ -125,22 +122,8 @@ def gain_warning(gain: float, sigma: float) -> tuple[str, ...]:
 
 def _key(settings: Registration, reference: Volume, moving: Volume) -> dict[str, Any]:
     """Return everything that the motion of a scan depends on."""
-    key: dict[str, Any] = {
-        "reference": reference.identity,
-        "moving": moving.identity,
-        "settings": settings.model_dump(mode="json", exclude={"order", "local", "fragments", "start"}),
-    }
-    if moving.name in settings.start:
-        key["start"] = settings.start[moving.name].model_dump()
-    regions = {"mask": settings.mask, **settings.calibration.regions}
-    named = {name: region for name, region in regions.items() if isinstance(region, RegionOfInterest)}
-    if any(r.cylinder or r.box or r.label or r.painted for r in named.values()):
-        key["regions"] = REGION_VERSION
-    for name, region in named.items():
-        if region.painted is not None:  # by content, wherever it lies
-            holder = key["settings"] if region is settings.mask else key["settings"]["calibration"]["regions"]
-            holder[name]["painted"] = painted_digest(Path(region.painted))
-    return key
+    start = {"start": settings.start[moving.name].model_dump()} if moving.name in settings.start else {}
+    return {"reference": reference.identity, "moving": moving.identity} | matching_key(settings) | start
 
 
 def common_axis(settings: Registration, reference: Volume, moving: Volume) -> tuple[float, float] | None:
