@@ -15,7 +15,7 @@ from xct_pipeline.config.file import load_config
 from xct_pipeline.engine.resources import Resources
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-SEEDS = {"interface": range(3), "inside": range(2)}
+SEEDS = {"interface": range(2), "inside": range(1)}
 SIZE = {"scans": 3, "columns": 80, "rows": 96, "pixel_size_um": 20.0, "photons": 4.5e4}
 
 
