@@ -4,8 +4,9 @@
     python tests/benchmarks/unchanged.py --scans 10 --only scatter
 
 `factor` is the scatter of the totals over what their errors say, one half of the variance being the reference's in all
-of them; 20 scans tell it to 16 %. The others are root mean square pulls of what is truly 0: totals,
-shells of the profile and pixels of the map, next to the axis (three pixels) and away from it.
+of them; 20 scans tell it to 16 %. `gain` and `offset` are the same of the grey scale (in truth 1 and 0). The others
+are root mean square pulls of what is truly 0: totals, shells of the profile and pixels of the map, next to the axis
+(three pixels) and away from it.
 """
 
 from __future__ import annotations
@@ -56,7 +57,12 @@ def run_one(condition: str, folder: Path, *, scans: int, columns: int, rows: int
 def pulls(store: Path) -> dict[str, float]:
     """Return the root mean squares of what was found over its error."""
     balance = open_table(store, "mass_balance").iloc[1:]
-    scatter = null_test(balance["mass_change_mg"], balance["sigma_mg"], with_reference=True)
+    motions = open_table(store, "registration").set_index("scan").loc[balance["scan"]]
+    scatter = {
+        "factor": (balance["mass_change_mg"], balance["sigma_mg"]),
+        "gain": (motions["gain"] - 1, motions["gain_sigma"]),
+        "offset": (motions["offset"], motions["offset_sigma"]),
+    }
     radial = open_table(store, "radial_profile")
     radial = radial[radial["scan"].isin(balance["scan"])]
     shell = radial["density_g_cm3"] / radial["sigma_density_g_cm3"]
@@ -71,9 +77,8 @@ def pulls(store: Path) -> dict[str, float]:
         "inner pixels": pixel[:, near],
         "pixels": pixel[:, ~near],
     }
-    return {"factor": scatter.factor} | {
-        name: float(np.sqrt(np.nanmean(np.square(values)))) for name, values in parts.items()
-    }
+    factors = {name: null_test(*of, with_reference=True).factor for name, of in scatter.items()}
+    return factors | {name: float(np.sqrt(np.nanmean(np.square(values)))) for name, values in parts.items()}
 
 
 def main() -> None:
@@ -86,7 +91,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="condition, or part of its name; may be repeated")
     given = parser.parse_args()
     size = {"scans": given.scans, "columns": given.columns, "rows": given.rows, "seed": given.seed}
-    titles = ["factor", "totals", "inner shells", "shells", "inner pixels", "pixels"]
+    titles = ["factor", "gain", "offset", "totals", "inner shells", "shells", "inner pixels", "pixels"]
     print("| condition | " + " | ".join(titles) + " |\n|" + " --- |" * (len(titles) + 1))
     for name in CONDITIONS:
         if given.only and not any(re.search(re.escape(part), name) for part in given.only):

@@ -13,6 +13,7 @@ import math
 from typing import NamedTuple
 
 SHIFT = 0.3  # of the difference of line integrals times the blur: by how much an edge across the rows is displaced
+UNLIKE = 0.29  # of the layers after: between a half and one and a half of them left from the face, all alike likely
 SURE = 3.0  # joint standard errors from which on the two estimates disagree
 
 
@@ -126,4 +127,5 @@ def continued(first: float, second: float, share: float, noise: float) -> tuple[
     noise : float
         Standard error of `first`.
     """
-    return share * first, share * math.hypot((first - second) / 2, noise)
+    unlike = max(abs(first - second) / 2, UNLIKE * abs(first))
+    return share * first, share * math.hypot(unlike, noise)

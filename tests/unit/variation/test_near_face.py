@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from xct_pipeline.variation.near_face import Face, NearFace, continued, left_out
+from xct_pipeline.variation.near_face import UNLIKE, Face, NearFace, continued, left_out
 
 
 def displacement(step: float, blur: float) -> float:
@@ -44,8 +44,18 @@ def test_layers_that_are_left_out_are_counted_from_the_face():
 
 def test_a_change_that_does_not_end_at_the_face_is_continued():
     value, sigma = continued(-3.0, -3.0, 0.8, 0.1)
-    assert (value, sigma) == (pytest.approx(-2.4), pytest.approx(0.08))
+    assert (value, sigma) == (pytest.approx(-2.4), pytest.approx(0.8 * math.hypot(UNLIKE * 3.0, 0.1)))
     assert continued(-3.0, -1.0, 1.0, 0.0)[1] == pytest.approx(1.0)
+
+
+def test_layers_that_are_alike_do_not_tell_what_left_from_the_face():
+    height = np.arange(16.0) + 0.5
+    zone, void = np.ones(16), 1 - ((height - 8) / 8) ** 2  # straight walls, and a ball that touches the ceramic
+    for profile in (zone, (zone + void) / 2):
+        near, first, second = (float(profile[k : k + 3].sum()) for k in (0, 3, 6))
+        value, sigma = continued(first, second, 1.0, 0.0)
+        assert abs(value - near) < 1.5 * sigma
+        assert sigma < first / 3
 
 
 def test_both_estimates_are_weighted_by_their_errors():
