@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 ENVELOPE = 5e-4  # line integral of a faint wall that may hide in a margin
 ANGLES = 64  # projections whose levels are found together
+HITS = 20_000  # values, of which one more may be a stray photon
 BEAM_TREND = 0.2  # line integral by which flats may miss the beam's slow profile from edge to centre
 
 
@@ -118,7 +119,7 @@ def _block_medians(p: Singles) -> Singles:
 
 @njit
 def _median_of_neighbours(p, out):  # type: ignore[no-untyped-def]
-    """Median of each value and its neighbours along the first and last axis, NaN left out, edges repeated."""
+    """Median of each value and its neighbours along the first and last axis, as far as they are known."""
     n_angles, n_rows, n_columns = p.shape
     inf = np.float32(np.inf)
     known = empty((3, n_columns + 2), np.float32)  # inf stands for NaN
@@ -128,8 +129,7 @@ def _median_of_neighbours(p, out):  # type: ignore[no-untyped-def]
                 line = p[min(max(a + tap - 1, 0), n_angles - 1), r]
                 for c in range(n_columns):
                     known[tap, c + 1] = line[c] if line[c] == line[c] else inf
-            known[1, 0] = known[1, 1]
-            known[1, n_columns + 1] = known[1, n_columns]
+            known[1, 0] = known[1, n_columns + 1] = inf  # repeated, a hit at the edge would count twice
             for c in range(n_columns):
                 v0, v1, v2 = known[1, c], known[1, c + 1], known[1, c + 2]
                 v3, v4 = known[0, c + 1], known[2, c + 1]
@@ -158,19 +158,31 @@ def _air_columns(p: Singles, smooth: Singles, tolerance: float, snr: float) -> i
     moving -= fixed
     np.abs(moving, out=moving)
     noise = 1.483 * float(np.median(moving[:, :, :strip]))
-    drift = moving.max(axis=(0, 1)) > tolerance + snr * noise
+    drift = _all_but_hits(moving) > tolerance + snr * noise
     profile = np.median(fixed, axis=0)  # a slow trend is the beam's, a steep rise the sample's
     rise = np.zeros(n_columns, bool)
     rise[:-box] = np.abs(profile[box:] - profile[:-box]) > tolerance
     far = np.abs(profile - profile[:strip].mean()) > BEAM_TREND
     depth = level - smooth.min(axis=2)  # below the brightest part of the projection, (angle, row)
     typical = np.median(depth, axis=0)
-    entered = float(np.abs(depth - typical).max()) > 2 * (tolerance + snr * noise)
+    entered = float(_all_but_hits(np.abs(depth - typical))) > 2 * (tolerance + snr * noise)
     if entered or float(np.median(typical)) > BEAM_TREND + snr * noise:
         return 0
     inside = drift | rise | far
     left = np.flatnonzero(inside[:-1] & inside[1:])  # one column alone is a defect
     return int(left[0]) if left.size else n_columns // 2
+
+
+def _all_but_hits(values: Singles) -> Singles:
+    """Return the largest value over angles and rows, but for the few that stray photons leave after medians.
+
+    A sample that enters is seen in more rows than one.
+    """
+    if values.shape[1] == 1:
+        return np.asarray(values.max(axis=(0, 1)))
+    flat = values.reshape(values.shape[0] * values.shape[1], *values.shape[2:])
+    kept = len(flat) - 2 - len(flat) // HITS
+    return np.asarray(np.partition(flat, kept, axis=0)[kept])
 
 
 def _profile(p: Singles) -> Floats:

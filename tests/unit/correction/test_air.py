@@ -1,7 +1,11 @@
 """Air margins and the scale of each projection."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xct_pipeline.correction.air import Margin, air_scale, find_margin
 
@@ -43,6 +47,36 @@ def test_dead_columns_and_zingers_do_not_matter():
     assert margin.left >= 15
     assert margin.right >= 15
     np.testing.assert_allclose(air_scale(bad, margin), scale, rtol=2e-3)
+
+
+@pytest.mark.parametrize("side", [slice(0, 2), slice(-2, None)])
+def test_two_hits_side_by_side_at_the_edge_leave_the_margin(side):
+    t, scale = scan(noise=0.002)
+    hit = t.copy()
+    hit[40, 3, side] = 1.4
+    margin = find_margin(hit)
+    assert margin == find_margin(t)
+    np.testing.assert_allclose(air_scale(hit, margin), scale, rtol=2e-3)
+
+
+def test_what_enters_in_one_projection_over_two_rows_is_no_hit():
+    t, _ = scan(noise=0.002)
+    t[40, 2:4, :12] *= 0.7
+    margin = find_margin(t)
+    assert margin is not None
+    assert margin.left == 0
+    assert margin.right > 15
+
+
+@given(rate=st.floats(0, 1e-3), seed=st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_drawn_hits_leave_a_margin_on_both_sides(rate, seed):
+    t, _ = scan(noise=0.005, n_rows=12, n_columns=128, radius=40.0, orbit=5.0)
+    rng = np.random.default_rng(seed)
+    t[rng.random(t.shape) < rate] += rng.uniform(0.2, 1.0)
+    margin = find_margin(t)
+    assert margin is not None
+    assert min(astuple(margin)) >= 8
 
 
 def test_faint_envelope_is_not_air():
