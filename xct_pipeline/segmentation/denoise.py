@@ -5,7 +5,7 @@ Every method has a finite reach, so a block with that halo gives what the whole 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any, Literal, assert_never
 
 import numpy as np
@@ -92,7 +92,7 @@ def denoise(
             result = xp.asarray(_total_variation(filled, weight, iterations)[core])
         case _:
             assert_never(method)
-    return result if whole else xp.where(finite[core], result, xp.float32(np.nan))
+    return result if whole else with_gaps(result, finite[core])
 
 
 def check_denoise(
@@ -113,16 +113,13 @@ def fill_missing(block: Array) -> Any:
     """
     xp = array_namespace(block)
     finite = xp.isfinite(block)
-    gaps = _box_of(~finite)
-    if gaps is None:
+    if finite.all():
         return block
     filled = block.copy()
     reach = gaussian_reach(FILL_SIGMA)
-    for part in _parts(gaps, xp):
+    for part in _parts_with_gaps(finite, tuple(slice(0, n) for n in block.shape), 0):
         missing = ~finite[part]
         near = around(part, reach, block.shape)
-        if not missing.any():
-            continue
         if not finite[near].any():
             filled[part] = 0
             continue
@@ -131,9 +128,32 @@ def fill_missing(block: Array) -> Any:
     return filled
 
 
-def _parts(part: Region, xp: Any) -> Iterable[Region]:
-    """Return what of a block is looked at for gaps at a time: all of it on a device."""
-    return cut(part, TILE, [-p.start for p in part]) if xp is np else [part]
+def with_gaps(values: Array, finite: Array) -> Any:
+    """Return values, which are written to, with NaN where there are no data."""
+    array_namespace(values).copyto(values, np.float32(np.nan), where=~finite)
+    return values
+
+
+def _parts_with_gaps(finite: Array, part: Region, reach: int) -> Iterator[Region]:
+    """Yield boxes that hold all voxels of a part of a block within some voxels of one without data: few of the others.
+
+    All of the part on a device.
+    """
+    if array_namespace(finite) is not np:
+        yield part
+        return
+    known = finite.view(np.uint8)
+    for axis in (2, 1, 0):
+        known = np.bitwise_and.reduceat(known, np.arange(0, finite.shape[axis], TILE[axis]), axis=axis)
+    for tile in cut(part, TILE):
+        near = around(tile, reach, finite.shape)
+        if known[tuple(slice(p.start // n, -(-p.stop // n)) for p, n in zip(near, TILE, strict=True))].all():
+            continue
+        gaps = _box_of(~finite[near])
+        if gaps is not None:
+            moved = tuple(slice(g.start + p.start, g.stop + p.start) for g, p in zip(gaps, near, strict=True))
+            wide = around(moved, reach, finite.shape)
+            yield tuple(slice(max(w.start, t.start), min(w.stop, t.stop)) for w, t in zip(wide, tile, strict=True))
 
 
 def _box_of(mask: Array) -> Region | None:
@@ -158,10 +178,8 @@ def _weighted_gaussian(block: Array, finite: Array, sigma: float, core: Region) 
     """Return Gaussian means of the finite voxels of a block, NaN where there are none."""
     xp = array_namespace(block)
     total = gaussian(xp.where(finite, block, xp.float32(0)).astype(xp.float32, copy=False), sigma, core)
-    for part in _parts(core, xp):
+    for part in _parts_with_gaps(finite, core, gaussian_reach(sigma)):
         near = around(part, gaussian_reach(sigma), block.shape)
-        if finite[near].all():
-            continue
         weight = gaussian(finite[near].astype(xp.float32), sigma, inside(near, part))
         # away from gaps the sum itself, to the last bit: a block that sees no gap must not differ from the whole volume
         beside = ~(weight > 1 - 1e-5)
