@@ -115,7 +115,7 @@ def write_block(root: Path, image: Image, shard: Sequence[int], block: Array) ->
             block = block[tuple(slice(0, max(0, n - a)) for a, n in zip(start, image.level_shape(level), strict=True))]
         if 0 in block.shape:
             break
-        files.append(write_level(root, image, level, shard, start, block))
+        files.append(write_level(root, image, level, shard, block))
     return tuple(files)
 
 
