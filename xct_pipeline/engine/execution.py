@@ -331,10 +331,11 @@ def measure(
         One region needs more memory than the limit.
     """
     step = reduction if steps is None else steps.bind(reduction)
-    return estimated(store, step, partial(_reduced, store, step, limits), steps)
+    return estimated(store, step, partial(reduced, store, step, limits), steps)
 
 
-def _reduced(store: Store | None, reduction: Reduction, limits: Resources) -> dict[str, Array]:
+def reduced(store: Store | None, reduction: Reduction, limits: Resources) -> dict[str, Array]:
+    """Return the result of a reduction, computed whatever the store keeps; it only lends room for large arguments."""
     on_device = limits.on_device and reduction.for_device
     need = replace(reduction.need, alone=on_device)  # one task at a time
     source, regions, step = reduction.source, reduction.regions, reduction.together
