@@ -22,7 +22,13 @@ NONE, ALL = np.uint8(0), np.uint8(85)  # codes of the four corners at one x
 RUN = 32  # codes that are compared at a time
 BATCH = 256  # of cells that scikit-image cuts at a time: its positions are float32, so that they must not be far away
 CORNERS = np.array(list(itertools.product((0, 1), repeat=3)))  # bit k of a cell's code is set where corner k is above
-EDGES = np.array([(i, j) for i, j in itertools.combinations(range(8), 2) if np.abs(CORNERS[i] - CORNERS[j]).sum() == 1])
+EDGES = np.array(
+    [
+        (i, j, np.argmax(CORNERS[j] - CORNERS[i]))  # from corner i, where the coordinate along the edge is 0, to j
+        for i, j in itertools.combinations(range(8), 2)
+        if np.abs(CORNERS[i] - CORNERS[j]).sum() == 1
+    ]
+)
 
 
 def surface_area(field: Array, level: float) -> float:
@@ -33,7 +39,7 @@ def surface_area(field: Array, level: float) -> float:
     field : float32 array (z, y, x)
         Finite.
     level : float
-        The value.
+        The value, rounded to float32.
 
     Returns
     -------
@@ -47,6 +53,7 @@ def surface_area(field: Array, level: float) -> float:
     values = np.ascontiguousarray(field, np.float32)
     if min(values.shape) < 2:
         return 0.0
+    level = np.float32(level)
     triangles, count = _tilings()
     area, undecided = _sum_decided(values, level, triangles, count, EDGES, CORNERS)
     if undecided:
@@ -75,7 +82,7 @@ def _tilings() -> tuple[Array, Array]:
     """
     from skimage.measure import marching_cubes
 
-    middles = {tuple(CORNERS[i] + CORNERS[j]): k for k, (i, j) in enumerate(EDGES)}
+    middles = {tuple(CORNERS[i] + CORNERS[j]): k for k, (i, j, _) in enumerate(EDGES)}
     triangles, count = np.zeros((256, MOST_TRIANGLES, 3), np.int64), np.zeros(256, np.int64)
     for code in range(1, 255):
         cell = np.array([code >> k & 1 for k in range(8)]).reshape(2, 2, 2)
@@ -101,7 +108,7 @@ def _leaves_choice(cell: Array) -> bool:
 
 
 @njit(inline="always")
-def _code_rows(field: Array, level: float, z: int, y: int, codes: Array) -> None:
+def _code_rows(field: Array, level: np.float32, z: int, y: int, codes: Array) -> None:
     """Set the bits of the four corners at each x of a row of cells."""
     a, b, c, d = field[z, y], field[z, y + 1], field[z + 1, y], field[z + 1, y + 1]
     for x in range(len(codes)):
@@ -131,13 +138,13 @@ def _next_crossed(codes: Array, x: int) -> int:
 
 @njit
 def _sum_decided(
-    field: Array, level: float, triangles: Array, count: Array, edges: Array, corners: Array
+    field: Array, level: np.float32, triangles: Array, count: Array, edges: Array, corners: Array
 ) -> tuple[float, int]:
     """Return the area in all cells that leave no choice, and the number of the others."""
     nz, ny, nx = field.shape
     area, undecided = 0.0, 0
     codes = empty(nx, np.uint8)
-    point = empty((3, 3), np.float64)
+    point, away = empty((3, 3), np.float64), empty(8, np.float64)
     for z in range(nz - 1):
         for y in range(ny - 1):
             _code_rows(field, level, z, y, codes)
@@ -149,15 +156,15 @@ def _sum_decided(
                 code = codes[x] + 2 * codes[x + 1]
                 if count[code] < 0:
                     undecided += 1
+                for i in range(8):
+                    value = field[z + corners[i, 0], y + corners[i, 1], x + corners[i, 2]]
+                    away[i] = TINY + abs(float(value) - float(level))
                 for t in range(count[code]):
                     for k in range(3):
-                        i, j = edges[triangles[code, t, k]]
-                        low = field[z + corners[i, 0], y + corners[i, 1], x + corners[i, 2]]
-                        high = field[z + corners[j, 0], y + corners[j, 1], x + corners[j, 2]]
-                        below, above = TINY + abs(low - level), TINY + abs(high - level)
-                        share = below / (below + above)
-                        for axis in range(3):
-                            point[k, axis] = corners[i, axis] + share * (corners[j, axis] - corners[i, axis])
+                        i, j, axis = edges[triangles[code, t, k]]
+                        for other in range(3):
+                            point[k, other] = corners[i, other]
+                        point[k, axis] = away[i] / (away[i] + away[j])
                     area += _triangle(point)
     return area, undecided
 
@@ -170,7 +177,7 @@ def _triangle(point: Array) -> float:
 
 
 @njit
-def _collect_undecided(field: Array, level: float, count: Array, cells: Array) -> None:
+def _collect_undecided(field: Array, level: np.float32, count: Array, cells: Array) -> None:
     nz, ny, nx = field.shape
     found = 0
     codes = empty(nx, np.uint8)

@@ -262,15 +262,11 @@ def run_stop(row: Array, start: int) -> int:
 
 @njit
 def _label_range(labels: Array) -> Any:
-    least, most = np.int64(1), np.int64(0)
-    start = 0
-    while start < len(labels):
-        label = np.int64(labels[start])
-        if label > 0:
-            least = label if most == 0 else min(least, label)
-            most = max(most, label)
-        start = run_stop(labels, start)
-    return least, most
+    below, most = np.uint64(1 << 63), np.int64(0)
+    for label in labels:
+        below = min(below, np.uint64(label) - np.uint64(1))  # 0, and what is negative, come last
+        most = max(most, np.int64(label))
+    return (np.int64(below) + 1, most) if most > 0 else (np.int64(1), np.int64(0))
 
 
 @njit
