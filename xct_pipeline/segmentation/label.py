@@ -25,7 +25,7 @@ RANKS = {6: 1, 18: 2, 26: 3}
 RUN = 32  # labels that are compared at a time
 
 
-def label_block(mask: Array, *, connectivity: int = 26) -> tuple[Any, int]:
+def label_block(mask: Array, *, connectivity: int = 26, lookup: Array | None = None) -> tuple[Any, int]:
     """Label the connected components of one block.
 
     Parameters
@@ -33,17 +33,21 @@ def label_block(mask: Array, *, connectivity: int = 26) -> tuple[Any, int]:
     mask : array of bool (z, y, x), numpy or CuPy
     connectivity : {6, 18, 26}
         Neighbours across faces, also edges, also corners.
+    lookup : array of int32, optional
+        What to label the first component with, the second and so on.
 
     Returns
     -------
     labels : int32 array (z, y, x), 0 outside the mask
     count : int
+        Of components, for which `lookup` must have entries.
     """
     xp, structure = array_namespace(mask), _structure(connectivity)
     if xp is np:
-        return label_runs(mask, RANKS[connectivity])
+        return label_runs(mask, RANKS[connectivity], lookup)
     labels, count = ndimage_of(mask).label(mask, xp.asarray(structure))
-    return labels, int(count)
+    plain = lookup is None or int(count) != len(lookup)
+    return labels if plain else xp.asarray(np.concatenate([[0], lookup]).astype(np.int32))[labels], int(count)
 
 
 def _structure(connectivity: int) -> Array:
@@ -233,17 +237,16 @@ def relabel_block(mask: Array, region: Region, merged: Mapping[str, Any], *, con
         The region was not labelled, or with another mask.
     """
     _check_region(mask, region)
-    xp = array_namespace(mask)
     bounds = np.array([(part.start, part.stop) for part in region])
     found = np.flatnonzero((np.asarray(merged["regions"]) == bounds).all(axis=(1, 2)))
     if not len(found):
         raise ValueError(f"the region {bounds.tolist()} is none of those that were labelled: use the same blocks")
     k = int(found[0])
     lookup = np.asarray(merged["lookup"])[merged["start"][k] : merged["start"][k + 1]]
-    labels, count = label_block(mask, connectivity=connectivity)
+    labels, count = label_block(mask, connectivity=connectivity, lookup=lookup)
     if count != len(lookup):
         raise ValueError(f"the region {bounds.tolist()} now holds {count} objects instead of {len(lookup)}")
-    return xp.asarray(np.concatenate([[0], lookup]).astype(np.int32))[labels]
+    return labels
 
 
 @njit(inline="always")

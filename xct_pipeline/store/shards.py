@@ -200,6 +200,9 @@ def _decode(data: bytes, buffer: npt.NDArray[Any], wanted: tuple[slice, ...]) ->
         blosc.decompress(data, flat)
         return
     one, end = first // block, -(-last // block)
+    if end - one == total // block:
+        blosc.decompress(data, flat)
+        return
     starts = np.frombuffer(data, "<i4", -(-total // block), HEADER.size)
     order = np.sort(starts)
     ends = np.append(order[1:], len(data))[np.searchsorted(order, starts)]
