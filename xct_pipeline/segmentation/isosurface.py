@@ -53,13 +53,13 @@ def surface_area(field: Array, level: float) -> float:
     values = np.ascontiguousarray(field, np.float32)
     if min(values.shape) < 2:
         return 0.0
-    level = np.float32(level)
+    value = np.float32(level)
     triangles, count = _tilings()
-    area, undecided = _sum_decided(values, level, triangles, count, EDGES, CORNERS)
+    area, undecided = _sum_decided(values, value, triangles, count, EDGES, CORNERS)
     if undecided:
         cells = np.empty((undecided, 2, 2, 2), np.float32)
-        _collect_undecided(values, level, count, cells)
-        area += sum(_area_of_cells(cells[k : k + BATCH], level) for k in range(0, undecided, BATCH))
+        _collect_undecided(values, value, count, cells)
+        area += sum(_area_of_cells(cells[k : k + BATCH], float(value)) for k in range(0, undecided, BATCH))
     return float(area)
 
 
