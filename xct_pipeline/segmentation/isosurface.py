@@ -20,6 +20,7 @@ MOST_TRIANGLES = 4  # of a cell that leaves no choice
 TINY = float(np.spacing(1.0))  # that scikit-image adds to a distance from the level before it divides by it
 NONE, ALL = np.uint8(0), np.uint8(85)  # codes of the four corners at one x
 RUN = 32  # codes that are compared at a time
+FEW = 4096  # cells that leave a choice: with more, all are looked at a second time
 BATCH = 256  # of cells that scikit-image cuts at a time: its positions are float32, so that they must not be far away
 CORNERS = np.array(list(itertools.product((0, 1), repeat=3)))  # bit k of a cell's code is set where corner k is above
 EDGES = np.array(
@@ -53,14 +54,16 @@ def surface_area(field: Array, level: float) -> float:
     values = np.ascontiguousarray(field, np.float32)
     if min(values.shape) < 2:
         return 0.0
-    value = np.float32(level)
-    triangles, count = _tilings()
-    area, undecided = _sum_decided(values, value, triangles, count, EDGES, CORNERS)
-    if undecided:
-        cells = np.empty((undecided, 2, 2, 2), np.float32)
-        _collect_undecided(values, value, count, cells)
-        area += sum(_area_of_cells(cells[k : k + BATCH], float(value)) for k in range(0, undecided, BATCH))
-    return float(area)
+    value, (triangles, count), room = np.float32(level), _tilings(), FEW
+    while True:
+        cells = np.empty((room, 2, 2, 2), np.float32)
+        area, undecided = _sum_decided(values, value, triangles, count, EDGES, CORNERS, cells)
+        if undecided <= room:
+            break
+        room = undecided
+    return area + sum(
+        _area_of_cells(cells[k : min(k + BATCH, undecided)], float(value)) for k in range(0, undecided, BATCH)
+    )
 
 
 def _area_of_cells(cells: Array, level: float) -> float:
@@ -138,9 +141,9 @@ def _next_crossed(codes: Array, x: int) -> int:
 
 @njit
 def _sum_decided(
-    field: Array, level: np.float32, triangles: Array, count: Array, edges: Array, corners: Array
+    field: Array, level: np.float32, triangles: Array, count: Array, edges: Array, corners: Array, cells: Array
 ) -> tuple[float, int]:
-    """Return the area in all cells that leave no choice, and the number of the others."""
+    """Return the area in all cells that leave no choice, and the number of the others, whose first are listed."""
     nz, ny, nx = field.shape
     area, undecided = 0.0, 0
     codes = empty(nx, np.uint8)
@@ -154,11 +157,14 @@ def _sum_decided(
                 if x >= nx - 1:
                     break
                 code = codes[x] + 2 * codes[x + 1]
-                if count[code] < 0:
-                    undecided += 1
+                listed = count[code] < 0 and undecided < len(cells)
                 for i in range(8):
-                    value = field[z + corners[i, 0], y + corners[i, 1], x + corners[i, 2]]
+                    a, b, c = corners[i]
+                    value = field[z + a, y + b, x + c]
                     away[i] = TINY + abs(float(value) - float(level))
+                    if listed:
+                        cells[undecided, a, b, c] = value
+                undecided += count[code] < 0
                 for t in range(count[code]):
                     for k in range(3):
                         i, j, axis = edges[triangles[code, t, k]]
@@ -174,24 +180,3 @@ def _triangle(point: Array) -> float:
     az, ay, ax = point[1, 0] - point[0, 0], point[1, 1] - point[0, 1], point[1, 2] - point[0, 2]
     bz, by, bx = point[2, 0] - point[0, 0], point[2, 1] - point[0, 1], point[2, 2] - point[0, 2]
     return 0.5 * math.sqrt((ay * bx - ax * by) ** 2 + (ax * bz - az * bx) ** 2 + (az * by - ay * bz) ** 2)
-
-
-@njit
-def _collect_undecided(field: Array, level: np.float32, count: Array, cells: Array) -> None:
-    nz, ny, nx = field.shape
-    found = 0
-    codes = empty(nx, np.uint8)
-    for z in range(nz - 1):
-        for y in range(ny - 1):
-            _code_rows(field, level, z, y, codes)
-            x = -1
-            while True:
-                x = _next_crossed(codes, x + 1)
-                if x >= nx - 1:
-                    break
-                if count[codes[x] + 2 * codes[x + 1]] < 0:
-                    for i in range(2):
-                        for j in range(2):
-                            for k in range(2):
-                                cells[found, i, j, k] = field[z + i, y + j, x + k]
-                    found += 1

@@ -59,8 +59,10 @@ def _structure(connectivity: int) -> Array:
 
 def label_range(labels: Array) -> tuple[int, int]:
     """Return the least and the largest label above 0 of a block in the host's memory, 1 and 0 where there is none."""
-    least, most = _label_range(as_labels(labels).reshape(-1))
-    return int(least), int(most)
+    most = int(labels.max(initial=0))
+    unsigned = labels.view(f"u{labels.dtype.itemsize}")
+    one = unsigned.dtype.type(1)  # taken off, 0 and what is negative come last
+    return (int(min((plane - one).min() for plane in unsigned)) + 1, most) if most > 0 else (1, 0)
 
 
 def as_labels(labels: Array) -> Array:
@@ -77,11 +79,10 @@ def label_boxes(labels: Array) -> tuple[int, Array, Array]:
     low, high : int64 arrays (n, 3)
         First voxel of label ``least + k``, and the one after its last; 0 where there is no such label.
     """
-    values = as_labels(labels)
-    least, most = label_range(values)
+    least, most = label_range(labels)
     count = max(most - least + 1, 0)
     low, high = np.full((count, 3), np.iinfo(np.int64).max), np.zeros((count, 3), np.int64)
-    _find_boxes(values, least, low, high)
+    _find_boxes(as_labels(labels), least, low, high)
     low[high[:, 0] == 0] = 0
     return least, low, high
 
@@ -261,15 +262,6 @@ def run_stop(row: Array, start: int) -> int:
     while x < len(row) and row[x] == value:
         x += 1
     return x
-
-
-@njit
-def _label_range(labels: Array) -> Any:
-    below, most = np.uint64(1 << 63), np.int64(0)
-    for label in labels:
-        below = min(below, np.uint64(label) - np.uint64(1))  # 0, and what is negative, come last
-        most = max(most, np.int64(label))
-    return (np.int64(below) + 1, most) if most > 0 else (np.int64(1), np.int64(0))
 
 
 @njit
