@@ -61,9 +61,8 @@ def surface_area(field: Array, level: float) -> float:
         if undecided <= room:
             break
         room = undecided
-    return area + sum(
-        _area_of_cells(cells[k : min(k + BATCH, undecided)], float(value)) for k in range(0, undecided, BATCH)
-    )
+    parts = (cells[k : min(k + BATCH, undecided)] for k in range(0, undecided, BATCH))
+    return float(area) + sum(_area_of_cells(part, float(value)) for part in parts)
 
 
 def _area_of_cells(cells: Array, level: float) -> float:

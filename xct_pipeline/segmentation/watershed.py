@@ -19,7 +19,7 @@ import numpy.typing as npt
 from xct_pipeline.boxes import around, inside
 from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
-from xct_pipeline.segmentation.denoise import fill_missing, with_gaps
+from xct_pipeline.segmentation.denoise import fill_missing
 from xct_pipeline.segmentation.faces import ROUNDS, place_faces
 from xct_pipeline.segmentation.markers import MARCH, class_markers, flat_classes
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
@@ -57,7 +57,7 @@ def gradient_magnitude(block: Array, *, sigma: float = 1.0, core: tuple[slice, .
     filled = (block if whole else fill_missing(block)).astype(xp.float32, copy=False)
     core = core or tuple(slice(0, n) for n in block.shape)
     gradient = gradient_block(filled, sigma, core) if xp is np else _gradient_plainly(filled, sigma)[core]
-    return gradient if whole else with_gaps(gradient, finite[core])
+    return gradient if whole else xp.where(finite[core], gradient, xp.float32(np.nan))
 
 
 def _gradient_plainly(block: Array, sigma: float) -> Any:
