@@ -38,7 +38,7 @@ from xct_pipeline.store.files import (
 )
 from xct_pipeline.store.image import Image
 from xct_pipeline.store.marker import Marker, Written, read_marker, read_note, write_marker, write_note
-from xct_pipeline.store.records import estimate_bytes, read_estimate
+from xct_pipeline.store.records import estimate_bytes, packed, read_estimate
 from xct_pipeline.store.store import Store
 
 log = logging.getLogger("xct")
@@ -406,7 +406,4 @@ def save_estimate(store: Store | None, name: str, key: Mapping[str, Any], result
         return
     file = kept_file(store, name)
     file.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    arrays: dict[str, Any] = {"__key__": np.array(provenance.fingerprint(key)), **result}
-    np.savez_compressed(buffer, **arrays)  # maps of sums are mostly zeros
-    write_atomic(file, estimate_bytes(buffer.getvalue()))
+    write_atomic(file, estimate_bytes(packed({"__key__": np.array(provenance.fingerprint(key)), **result})))
