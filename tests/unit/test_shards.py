@@ -13,7 +13,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec
 
 from xct_pipeline.store.image import Image
-from xct_pipeline.store.shards import ShardedArray, sharded
+from xct_pipeline.store.shards import ShardedArray, encoded, sharded
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.stored_array import StoredArray
 
@@ -59,6 +59,29 @@ def test_boxes_are_what_zarr_reads(tmp_path: Path, dtype: str, name: Any, block:
     for box in [*boxes, tuple((0, n) for n in SHAPE), tuple((n - 1, n) for n in SHAPE)]:
         part = tuple(slice(a, b) for a, b in box)
         assert np.array_equal(array.read([(int(a), int(b)) for a, b in box]), values[part])
+
+
+@pytest.mark.parametrize(("dtype", "fill"), [("float32", math.nan), ("uint8", 0), ("int32", 0)])
+@pytest.mark.parametrize("codec", [("lz4", 5), ("zstd", 3)])
+def test_shards_hold_what_zarr_would_write(tmp_path: Path, dtype: str, fill: float, codec: Any) -> None:
+    values = _values(dtype, 0.1)
+    shard, chunks = (1, 64, 128, 192), (1, 64, 64, 64)
+    name, effort = codec
+    blosc = BloscCodec(cname=name, clevel=effort, shuffle="bitshuffle", typesize=np.dtype(dtype).itemsize)
+    _write(tmp_path / "theirs", values, blosc, fill)
+    ours = _write(tmp_path / "ours", values, blosc, fill)
+    theirs = tmp_path / "theirs"
+    for t, z in np.ndindex(2, 2):
+        parts = list(encoded(values[t : t + 1, 64 * z : 64 * z + 64], shard, chunks, codec, fill))
+        file = tmp_path / "ours" / "c" / str(t) / str(z) / "0" / "0"
+        there = (theirs / file.relative_to(tmp_path / "ours")).read_bytes()
+        assert sum(map(len, parts)) == len(there)
+        assert all(part in there for part in parts[:-2])  # every chunk and checksum, in an order of their own
+        file.write_bytes(b"".join(parts))
+    np.testing.assert_array_equal(ours[...], values)
+    whole = zarr.open_array(str(tmp_path / "ours"), mode="r")
+    np.testing.assert_array_equal(whole[...], values)
+    np.testing.assert_array_equal(_straight(tmp_path / "ours").read([(0, n) for n in SHAPE]), values)
 
 
 def test_values_that_nothing_compresses(tmp_path: Path) -> None:

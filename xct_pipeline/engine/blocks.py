@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from xct_pipeline import device
 from xct_pipeline.boxes import Region, cut, size_of
+from xct_pipeline.engine import reads
 from xct_pipeline.engine.resources import Need
 from xct_pipeline.store import provenance
 from xct_pipeline.store.image import Image
@@ -252,10 +253,12 @@ class ImageSource:
     index: tuple[int, ...] = ()
 
     def read(self, region: Region) -> Array:
-        """Read a box; raises where a chunk is damaged."""
-        array = StoredArray(self.folder)
+        """Read a box, unless the task keeps it (`reads.once`); raises where a chunk is damaged."""
+        return reads.box((self.folder, self.index), region, self._read)
+
+    def _read(self, region: Region) -> Array:
         box: tuple[int | slice, ...] = (*self.index, *region)
-        return np.asarray(array[box])
+        return np.asarray(StoredArray(self.folder)[box])
 
     def nbytes(self, region: Region) -> int:
         """Return the bytes of the box and of the chunks being decoded."""

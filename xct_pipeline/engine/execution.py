@@ -38,7 +38,7 @@ from xct_pipeline.store.files import (
 )
 from xct_pipeline.store.image import Image
 from xct_pipeline.store.marker import Marker, Written, read_marker, read_note, write_marker, write_note
-from xct_pipeline.store.records import estimate_bytes, read_estimate
+from xct_pipeline.store.records import estimate_bytes, packed, read_estimate
 from xct_pipeline.store.store import Store
 
 log = logging.getLogger("xct")
@@ -115,7 +115,7 @@ def write_block(root: Path, image: Image, shard: Sequence[int], block: Array) ->
             block = block[tuple(slice(0, max(0, n - a)) for a, n in zip(start, image.level_shape(level), strict=True))]
         if 0 in block.shape:
             break
-        files.append(write_level(root, image, level, shard, start, block))
+        files.append(write_level(root, image, level, shard, block))
     return tuple(files)
 
 
@@ -331,10 +331,11 @@ def measure(
         One region needs more memory than the limit.
     """
     step = reduction if steps is None else steps.bind(reduction)
-    return estimated(store, step, partial(_reduced, store, step, limits), steps)
+    return estimated(store, step, partial(reduced, store, step, limits), steps)
 
 
-def _reduced(store: Store | None, reduction: Reduction, limits: Resources) -> dict[str, Array]:
+def reduced(store: Store | None, reduction: Reduction, limits: Resources) -> dict[str, Array]:
+    """Return the result of a reduction, computed whatever the store keeps; it only lends room for large arguments."""
     on_device = limits.on_device and reduction.for_device
     need = replace(reduction.need, alone=on_device)  # one task at a time
     source, regions, step = reduction.source, reduction.regions, reduction.together
@@ -405,7 +406,4 @@ def save_estimate(store: Store | None, name: str, key: Mapping[str, Any], result
         return
     file = kept_file(store, name)
     file.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    arrays: dict[str, Any] = {"__key__": np.array(provenance.fingerprint(key)), **result}
-    np.savez_compressed(buffer, **arrays)  # maps of sums are mostly zeros
-    write_atomic(file, estimate_bytes(buffer.getvalue()))
+    write_atomic(file, estimate_bytes(packed({"__key__": np.array(provenance.fingerprint(key)), **result})))

@@ -16,7 +16,7 @@ from xct_pipeline.device import Array
 BEFORE = ((0, -1), (-1, -1), (-1, 0), (-1, 1))  # steps along z and y to the rows that a row may touch
 
 
-def label_runs(mask: Array, rank: int) -> tuple[Any, int]:
+def label_runs(mask: Array, rank: int, lookup: Array | None = None) -> tuple[Any, int]:
     """Label connected components of a mask, numbered by their first voxel in C order.
 
     Parameters
@@ -24,6 +24,8 @@ def label_runs(mask: Array, rank: int) -> tuple[Any, int]:
     mask : array of bool (z, y, x)
     rank : {1, 2, 3}
         Axes along which a neighbour may differ.
+    lookup : array of int32, optional
+        What to label the first component with, the second and so on; more than it holds get 0.
 
     Returns
     -------
@@ -35,7 +37,8 @@ def label_runs(mask: Array, rank: int) -> tuple[Any, int]:
     rows = np.zeros(solid.shape[0] * solid.shape[1] + 1, np.int64)
     runs = np.empty((_count_runs(solid, rows), 2), np.int32)
     _find_runs(solid, rows, runs)
-    return labels, int(_label(rows, runs, np.array(BEFORE), rank, labels))
+    known = np.zeros(0, np.int32) if lookup is None else np.ascontiguousarray(lookup, np.int32)
+    return labels, int(_label(rows, runs, np.array(BEFORE), rank, lookup is None, known, labels))
 
 
 @njit
@@ -71,7 +74,7 @@ def _find_runs(mask: Array, rows: Array, runs: Array) -> None:
 
 
 @njit
-def _label(rows: Array, runs: Array, before: Array, rank: int, labels: Array) -> int:
+def _label(rows: Array, runs: Array, before: Array, rank: int, plain: bool, lookup: Array, labels: Array) -> int:
     nz, ny, _ = labels.shape
     parent = empty(len(runs), np.int64)
     for i in range(len(runs)):
@@ -90,7 +93,7 @@ def _label(rows: Array, runs: Array, before: Array, rank: int, labels: Array) ->
             root = root_of(parent, i)
             if root == i:  # its first run, for joined runs go by the least
                 count += 1
-                number[i] = count
+                number[i] = count if plain else lookup[count - 1] if count <= len(lookup) else 0
             for x in range(runs[i, 0], runs[i, 1]):
                 row[x] = number[root]
     return count

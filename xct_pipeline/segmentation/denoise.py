@@ -5,7 +5,7 @@ Every method has a finite reach, so a block with that halo gives what the whole 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any, Literal, assert_never
 
 import numpy as np
@@ -79,17 +79,16 @@ def denoise(
     core = core or tuple(slice(0, n) for n in block.shape)
     if method == "none":
         return block[core]
+    if method == "gaussian":
+        return _gaussian_of_known(block, sigma, core)
     finite = xp.isfinite(block)
     whole = bool(finite.all())
+    filled = block if whole else fill_missing(block)
     match method:
-        case "gaussian":
-            result = _weighted_gaussian(block, finite, sigma, core) if not whole else gaussian(block, sigma, core)
         case "median":
-            filled = block if whole else fill_missing(block)
             result = ndimage.median_filter(filled, size=2 * radius + 1, mode="nearest")[core]
         case "tv":
-            filled = to_host(block if whole else fill_missing(block))
-            result = xp.asarray(_total_variation(filled, weight, iterations)[core])
+            result = xp.asarray(_total_variation(to_host(filled), weight, iterations)[core])
         case _:
             assert_never(method)
     return result if whole else xp.where(finite[core], result, xp.float32(np.nan))
@@ -112,28 +111,37 @@ def fill_missing(block: Array) -> Any:
     The reach is that of a Gaussian of `FILL_SIGMA`, so a block with that halo is filled as the whole volume is.
     """
     xp = array_namespace(block)
-    finite = xp.isfinite(block)
-    gaps = _box_of(~finite)
-    if gaps is None:
-        return block
-    filled = block.copy()
-    reach = gaussian_reach(FILL_SIGMA)
-    for part in _parts(gaps, xp):
-        missing = ~finite[part]
+    filled, reach = block, gaussian_reach(FILL_SIGMA)
+    for part in _parts_with_gaps(block, tuple(slice(0, n) for n in block.shape), 0):
         near = around(part, reach, block.shape)
-        if not missing.any():
-            continue
-        if not finite[near].any():
-            filled[part] = 0
-            continue
-        mean = _weighted_gaussian(block[near], finite[near], FILL_SIGMA, inside(near, part))
-        filled[part][missing] = xp.nan_to_num(mean[missing], nan=0.0)
+        finite = xp.isfinite(block[near])
+        mean = _weighted_gaussian(block[near], finite, FILL_SIGMA, inside(near, part))
+        filled = block.copy() if filled is block else filled
+        filled[part] = xp.where(finite[inside(near, part)], block[part], xp.nan_to_num(mean, nan=0.0))
     return filled
 
 
-def _parts(part: Region, xp: Any) -> Iterable[Region]:
-    """Return what of a block is looked at for gaps at a time: all of it on a device."""
-    return cut(part, TILE, [-p.start for p in part]) if xp is np else [part]
+def _parts_with_gaps(block: Array, part: Region, reach: int) -> Iterator[Region]:
+    """Yield boxes that hold all voxels of a part of a block within some voxels of one without data: few of the others.
+
+    All of the part on a device.
+    """
+    if array_namespace(block) is not np:
+        yield part
+        return
+    finite = np.isfinite(block)
+    known = finite.view(np.uint8)
+    for axis in (2, 1, 0):
+        known = np.bitwise_and.reduceat(known, np.arange(0, known.shape[axis], TILE[axis]), axis=axis)
+    for tile in () if known.all() else cut(part, TILE):
+        near = around(tile, reach, block.shape)
+        if known[tuple(slice(p.start // n, -(-p.stop // n)) for p, n in zip(near, TILE, strict=True))].all():
+            continue
+        box = _box_of(~finite[near])
+        if box is not None:
+            moved = tuple(slice(b.start + p.start, b.stop + p.start) for b, p in zip(box, near, strict=True))
+            wide = around(moved, reach, block.shape)
+            yield tuple(slice(max(w.start, t.start), min(w.stop, t.stop)) for w, t in zip(wide, tile, strict=True))
 
 
 def _box_of(mask: Array) -> Region | None:
@@ -154,21 +162,26 @@ def gaussian(block: Array, sigma: float, core: Region | None = None) -> Any:
     return ndimage_of(block).gaussian_filter(block, sigma, mode="nearest", truncate=TRUNCATE)[core or ...]
 
 
+def _gaussian_of_known(block: Array, sigma: float, core: Region) -> Any:
+    """Return Gaussian means of the finite voxels of a block, NaN for the others."""
+    xp, reach = array_namespace(block), gaussian_reach(sigma)
+    result = gaussian(block, sigma, core)  # what is not finite spreads no further than the Gaussian reaches
+    for part in _parts_with_gaps(block, core, reach):
+        near = around(part, reach, block.shape)
+        finite = xp.isfinite(block[near])
+        mean = _weighted_gaussian(block[near], finite, sigma, inside(near, part))
+        result[inside(core, part)] = xp.where(finite[inside(near, part)], mean, xp.float32(np.nan))
+    return result
+
+
 def _weighted_gaussian(block: Array, finite: Array, sigma: float, core: Region) -> Any:
     """Return Gaussian means of the finite voxels of a block, NaN where there are none."""
     xp = array_namespace(block)
     total = gaussian(xp.where(finite, block, xp.float32(0)).astype(xp.float32, copy=False), sigma, core)
-    for part in _parts(core, xp):
-        near = around(part, gaussian_reach(sigma), block.shape)
-        if finite[near].all():
-            continue
-        weight = gaussian(finite[near].astype(xp.float32), sigma, inside(near, part))
-        # away from gaps the sum itself, to the last bit: a block that sees no gap must not differ from the whole volume
-        beside = ~(weight > 1 - 1e-5)
-        weight, sums = weight[beside], total[inside(core, part)]
-        mean = sums[beside] / xp.maximum(weight, xp.float32(1e-6))
-        sums[beside] = xp.where(weight > 1e-6, mean, xp.float32(np.nan))
-    return total
+    weight = gaussian(finite.astype(xp.float32), sigma, core)
+    # away from gaps the sum itself, to the last bit: a block that sees no gap must not differ from the whole volume
+    mean = xp.where(weight > 1e-6, total / xp.maximum(weight, xp.float32(1e-6)), xp.float32(np.nan))
+    return xp.where(weight > 1 - 1e-5, total, mean)
 
 
 def _total_variation(block: np.ndarray[Any, Any], weight: float, iterations: int) -> np.ndarray[Any, Any]:

@@ -20,9 +20,16 @@ MOST_TRIANGLES = 4  # of a cell that leaves no choice
 TINY = float(np.spacing(1.0))  # that scikit-image adds to a distance from the level before it divides by it
 NONE, ALL = np.uint8(0), np.uint8(85)  # codes of the four corners at one x
 RUN = 32  # codes that are compared at a time
+FEW = 4096  # cells that leave a choice: with more, all are looked at a second time
 BATCH = 256  # of cells that scikit-image cuts at a time: its positions are float32, so that they must not be far away
 CORNERS = np.array(list(itertools.product((0, 1), repeat=3)))  # bit k of a cell's code is set where corner k is above
-EDGES = np.array([(i, j) for i, j in itertools.combinations(range(8), 2) if np.abs(CORNERS[i] - CORNERS[j]).sum() == 1])
+EDGES = np.array(
+    [
+        (i, j, np.argmax(CORNERS[j] - CORNERS[i]))  # from corner i, where the coordinate along the edge is 0, to j
+        for i, j in itertools.combinations(range(8), 2)
+        if np.abs(CORNERS[i] - CORNERS[j]).sum() == 1
+    ]
+)
 
 
 def surface_area(field: Array, level: float) -> float:
@@ -33,7 +40,7 @@ def surface_area(field: Array, level: float) -> float:
     field : float32 array (z, y, x)
         Finite.
     level : float
-        The value.
+        The value, rounded to float32.
 
     Returns
     -------
@@ -47,13 +54,15 @@ def surface_area(field: Array, level: float) -> float:
     values = np.ascontiguousarray(field, np.float32)
     if min(values.shape) < 2:
         return 0.0
-    triangles, count = _tilings()
-    area, undecided = _sum_decided(values, level, triangles, count, EDGES, CORNERS)
-    if undecided:
-        cells = np.empty((undecided, 2, 2, 2), np.float32)
-        _collect_undecided(values, level, count, cells)
-        area += sum(_area_of_cells(cells[k : k + BATCH], level) for k in range(0, undecided, BATCH))
-    return float(area)
+    value, (triangles, count), room = np.float32(level), _tilings(), FEW
+    while True:
+        cells = np.empty((room, 2, 2, 2), np.float32)
+        area, undecided = _sum_decided(values, value, triangles, count, EDGES, CORNERS, cells)
+        if undecided <= room:
+            break
+        room = undecided
+    parts = (cells[k : min(k + BATCH, undecided)] for k in range(0, undecided, BATCH))
+    return float(area) + sum(_area_of_cells(part, float(value)) for part in parts)
 
 
 def _area_of_cells(cells: Array, level: float) -> float:
@@ -75,7 +84,7 @@ def _tilings() -> tuple[Array, Array]:
     """
     from skimage.measure import marching_cubes
 
-    middles = {tuple(CORNERS[i] + CORNERS[j]): k for k, (i, j) in enumerate(EDGES)}
+    middles = {tuple(CORNERS[i] + CORNERS[j]): k for k, (i, j, _) in enumerate(EDGES)}
     triangles, count = np.zeros((256, MOST_TRIANGLES, 3), np.int64), np.zeros(256, np.int64)
     for code in range(1, 255):
         cell = np.array([code >> k & 1 for k in range(8)]).reshape(2, 2, 2)
@@ -101,7 +110,7 @@ def _leaves_choice(cell: Array) -> bool:
 
 
 @njit(inline="always")
-def _code_rows(field: Array, level: float, z: int, y: int, codes: Array) -> None:
+def _code_rows(field: Array, level: np.float32, z: int, y: int, codes: Array) -> None:
     """Set the bits of the four corners at each x of a row of cells."""
     a, b, c, d = field[z, y], field[z, y + 1], field[z + 1, y], field[z + 1, y + 1]
     for x in range(len(codes)):
@@ -131,13 +140,13 @@ def _next_crossed(codes: Array, x: int) -> int:
 
 @njit
 def _sum_decided(
-    field: Array, level: float, triangles: Array, count: Array, edges: Array, corners: Array
+    field: Array, level: np.float32, triangles: Array, count: Array, edges: Array, corners: Array, cells: Array
 ) -> tuple[float, int]:
-    """Return the area in all cells that leave no choice, and the number of the others."""
+    """Return the area in all cells that leave no choice, and the number of the others, whose first are listed."""
     nz, ny, nx = field.shape
     area, undecided = 0.0, 0
     codes = empty(nx, np.uint8)
-    point = empty((3, 3), np.float64)
+    point, away = empty((3, 3), np.float64), empty(8, np.float64)
     for z in range(nz - 1):
         for y in range(ny - 1):
             _code_rows(field, level, z, y, codes)
@@ -147,17 +156,20 @@ def _sum_decided(
                 if x >= nx - 1:
                     break
                 code = codes[x] + 2 * codes[x + 1]
-                if count[code] < 0:
-                    undecided += 1
+                listed = count[code] < 0 and undecided < len(cells)
+                for i in range(8):
+                    a, b, c = corners[i]
+                    value = field[z + a, y + b, x + c]
+                    away[i] = TINY + abs(float(value) - float(level))
+                    if listed:
+                        cells[undecided, a, b, c] = value
+                undecided += count[code] < 0
                 for t in range(count[code]):
                     for k in range(3):
-                        i, j = edges[triangles[code, t, k]]
-                        low = field[z + corners[i, 0], y + corners[i, 1], x + corners[i, 2]]
-                        high = field[z + corners[j, 0], y + corners[j, 1], x + corners[j, 2]]
-                        below, above = TINY + abs(low - level), TINY + abs(high - level)
-                        share = below / (below + above)
-                        for axis in range(3):
-                            point[k, axis] = corners[i, axis] + share * (corners[j, axis] - corners[i, axis])
+                        i, j, axis = edges[triangles[code, t, k]]
+                        for other in range(3):
+                            point[k, other] = corners[i, other]
+                        point[k, axis] = away[i] / (away[i] + away[j])
                     area += _triangle(point)
     return area, undecided
 
@@ -167,24 +179,3 @@ def _triangle(point: Array) -> float:
     az, ay, ax = point[1, 0] - point[0, 0], point[1, 1] - point[0, 1], point[1, 2] - point[0, 2]
     bz, by, bx = point[2, 0] - point[0, 0], point[2, 1] - point[0, 1], point[2, 2] - point[0, 2]
     return 0.5 * math.sqrt((ay * bx - ax * by) ** 2 + (ax * bz - az * bx) ** 2 + (az * by - ay * bz) ** 2)
-
-
-@njit
-def _collect_undecided(field: Array, level: float, count: Array, cells: Array) -> None:
-    nz, ny, nx = field.shape
-    found = 0
-    codes = empty(nx, np.uint8)
-    for z in range(nz - 1):
-        for y in range(ny - 1):
-            _code_rows(field, level, z, y, codes)
-            x = -1
-            while True:
-                x = _next_crossed(codes, x + 1)
-                if x >= nx - 1:
-                    break
-                if count[codes[x] + 2 * codes[x + 1]] < 0:
-                    for i in range(2):
-                        for j in range(2):
-                            for k in range(2):
-                                cells[found, i, j, k] = field[z + i, y + j, x + k]
-                    found += 1

@@ -25,7 +25,7 @@ RANKS = {6: 1, 18: 2, 26: 3}
 RUN = 32  # labels that are compared at a time
 
 
-def label_block(mask: Array, *, connectivity: int = 26) -> tuple[Any, int]:
+def label_block(mask: Array, *, connectivity: int = 26, lookup: Array | None = None) -> tuple[Any, int]:
     """Label the connected components of one block.
 
     Parameters
@@ -33,17 +33,21 @@ def label_block(mask: Array, *, connectivity: int = 26) -> tuple[Any, int]:
     mask : array of bool (z, y, x), numpy or CuPy
     connectivity : {6, 18, 26}
         Neighbours across faces, also edges, also corners.
+    lookup : array of int32, optional
+        What to label the first component with, the second and so on.
 
     Returns
     -------
     labels : int32 array (z, y, x), 0 outside the mask
     count : int
+        Of components, for which `lookup` must have entries.
     """
     xp, structure = array_namespace(mask), _structure(connectivity)
     if xp is np:
-        return label_runs(mask, RANKS[connectivity])
+        return label_runs(mask, RANKS[connectivity], lookup)
     labels, count = ndimage_of(mask).label(mask, xp.asarray(structure))
-    return labels, int(count)
+    plain = lookup is None or int(count) != len(lookup)
+    return labels if plain else xp.asarray(np.concatenate([[0], lookup]).astype(np.int32))[labels], int(count)
 
 
 def _structure(connectivity: int) -> Array:
@@ -55,8 +59,10 @@ def _structure(connectivity: int) -> Array:
 
 def label_range(labels: Array) -> tuple[int, int]:
     """Return the least and the largest label above 0 of a block in the host's memory, 1 and 0 where there is none."""
-    least, most = _label_range(as_labels(labels).reshape(-1))
-    return int(least), int(most)
+    most = int(labels.max(initial=0))
+    unsigned = labels.view(f"u{labels.dtype.itemsize}")
+    one = unsigned.dtype.type(1)  # taken off, 0 and what is negative come last
+    return (int(min((plane - one).min() for plane in unsigned)) + 1, most) if most > 0 else (1, 0)
 
 
 def as_labels(labels: Array) -> Array:
@@ -73,11 +79,10 @@ def label_boxes(labels: Array) -> tuple[int, Array, Array]:
     low, high : int64 arrays (n, 3)
         First voxel of label ``least + k``, and the one after its last; 0 where there is no such label.
     """
-    values = as_labels(labels)
-    least, most = label_range(values)
+    least, most = label_range(labels)
     count = max(most - least + 1, 0)
     low, high = np.full((count, 3), np.iinfo(np.int64).max), np.zeros((count, 3), np.int64)
-    _find_boxes(values, least, low, high)
+    _find_boxes(as_labels(labels), least, low, high)
     low[high[:, 0] == 0] = 0
     return least, low, high
 
@@ -233,17 +238,16 @@ def relabel_block(mask: Array, region: Region, merged: Mapping[str, Any], *, con
         The region was not labelled, or with another mask.
     """
     _check_region(mask, region)
-    xp = array_namespace(mask)
     bounds = np.array([(part.start, part.stop) for part in region])
     found = np.flatnonzero((np.asarray(merged["regions"]) == bounds).all(axis=(1, 2)))
     if not len(found):
         raise ValueError(f"the region {bounds.tolist()} is none of those that were labelled: use the same blocks")
     k = int(found[0])
     lookup = np.asarray(merged["lookup"])[merged["start"][k] : merged["start"][k + 1]]
-    labels, count = label_block(mask, connectivity=connectivity)
+    labels, count = label_block(mask, connectivity=connectivity, lookup=lookup)
     if count != len(lookup):
         raise ValueError(f"the region {bounds.tolist()} now holds {count} objects instead of {len(lookup)}")
-    return xp.asarray(np.concatenate([[0], lookup]).astype(np.int32))[labels]
+    return labels
 
 
 @njit(inline="always")
@@ -258,19 +262,6 @@ def run_stop(row: Array, start: int) -> int:
     while x < len(row) and row[x] == value:
         x += 1
     return x
-
-
-@njit
-def _label_range(labels: Array) -> Any:
-    least, most = np.int64(1), np.int64(0)
-    start = 0
-    while start < len(labels):
-        label = np.int64(labels[start])
-        if label > 0:
-            least = label if most == 0 else min(least, label)
-            most = max(most, label)
-        start = run_stop(labels, start)
-    return least, most
 
 
 @njit

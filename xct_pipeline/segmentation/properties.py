@@ -33,7 +33,7 @@ def property_partial(labels: Array, region: tuple[slice, ...], values: Array | N
         ``label``, ``voxels``, ``moment`` (n, 3) sums of z, y, x, ``low`` and ``high`` (n, 3) first and last voxel,
         ``sum`` and ``measured`` of the values.
     """
-    labels = as_labels(to_host(labels))
+    labels = to_host(labels)
     known = np.zeros((1, 1, 1), np.float32) if values is None else to_host(values)
     if values is not None and known.shape != labels.shape:
         raise ValueError(f"labels of {labels.shape} and values of {known.shape} voxels do not belong together")
@@ -43,7 +43,7 @@ def property_partial(labels: Array, region: tuple[slice, ...], values: Array | N
     moment, high = np.zeros((size, 3), np.int64), np.full((size, 3), -1, np.int64)
     low = np.full((size, 3), np.iinfo(np.int64).max)
     origin = np.array([part.start for part in region], np.int64)
-    _add_voxels(labels, known, values is not None, least, origin, voxels, moment, low, high, total, measured)
+    _add_voxels(as_labels(labels), known, values is not None, least, origin, voxels, moment, low, high, total, measured)
     here = np.flatnonzero(voxels)
     return {
         "label": here + least,

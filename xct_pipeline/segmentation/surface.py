@@ -52,9 +52,9 @@ def area_partial(labels: Array, core: Region, *, smooth: float = SMOOTH) -> Part
         ``label`` and ``area`` in squared voxel sides. The border of the volume counts as no surface: what it cuts is
         taken to continue.
     """
-    values = as_labels(to_host(labels))
+    values = to_host(labels)
     least, low, high = label_boxes(values)
-    ranges = label_ranges(values) if values.size > SMALL else None
+    ranges = label_ranges(as_labels(values)) if values.size > SMALL else None
     found, areas = [], []
     for k in np.flatnonzero(high[:, 0]):
         own = tuple(slice(start, stop) for start, stop in zip(low[k].tolist(), high[k].tolist(), strict=True))
@@ -78,7 +78,7 @@ def _cells_beside(least: Array, most: Array, label: int, core: Region) -> list[R
     return [tuple(slice(part.start, part.stop + 1) for part in box) for box in boxes]
 
 
-def _half_height_area(labels: npt.NDArray[np.int32], label: int, own: Region, cells: Region, smooth: float) -> float:
+def _half_height_area(labels: Array, label: int, own: Region, cells: Region, smooth: float) -> float:
     """Return the area of the surface of a label, which lies in the box `own`, in cells given by their corners."""
     near = around(own, area_halo(smooth), labels.shape)
     cells = tuple(slice(max(c.start, n.start), min(c.stop, n.stop)) for c, n in zip(cells, near, strict=True))

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import scipy
 
-from xct_pipeline.boxes import Region, around
+from xct_pipeline.boxes import Region
 from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array
 from xct_pipeline.segmentation.tiles import TILE, boxes_of
@@ -37,17 +37,14 @@ def undecided_boxes(block: Array, core: Region, *, sigma: float, edge: float, fi
         Voxels around a box that are looked at with it: a few large boxes may be better than many small ones.
     """
     slope, reach = gaussian_taps(sigma)[1].astype(np.float64), gaussian_reach(sigma)
-    wide = around(core, TILE * (-(-(reach + filled) // TILE) + 1), block.shape)
-    low, high, steps, gaps = _bounds(np.ascontiguousarray(block[wide], np.float32))
+    low, high, steps, gaps = _bounds(np.ascontiguousarray(block, np.float32))
     # a derivative of a Gaussian is a sum of differences of neighbours, whose weights add up to this ...
     bound = 2 * float(slope @ np.arange(len(slope))) * np.sqrt(sum(_most(step, reach) ** 2 for step in steps))
     # ... and of differences of values between two bounds, which holds for what gaps are filled with, too
     far = reach + filled
     spread = math.sqrt(3) * float(slope.sum()) * (_most(high, far) + _most(-low, far))
     busy = np.where(_most(gaps, reach) > 0, spread, bound) >= SAFE * edge
-    offset = [part.start for part in wide]
-    boxes = boxes_of(busy, tuple(slice(p.start - o, p.stop - o) for p, o in zip(core, offset, strict=True)), margin)
-    return [tuple(slice(b.start + o, b.stop + o) for b, o in zip(box, offset, strict=True)) for box in boxes]
+    return boxes_of(busy, core, margin)
 
 
 def _most(values: Array, reach: int) -> Array:

@@ -30,9 +30,9 @@ NEIGHBOURS = {6: 1, 18: 2, 26: 3}
 FARTHEST = np.int64(1 << 62)  # in the order of paths: there is none
 
 
-def gradient_halo(sigma: float = 1.0) -> int:
-    """Return the voxels that `gradient_magnitude` needs around a block."""
-    return gaussian_reach(sigma) + gaussian_reach(2.0)
+def gradient_halo(sigma: float = 1.0, *, gaps: bool = True) -> int:
+    """Return the voxels that `gradient_magnitude` needs around a block, fewer where all of them have data."""
+    return gaussian_reach(sigma) + gaps * gaussian_reach(2.0)
 
 
 def gradient_magnitude(block: Array, *, sigma: float = 1.0, core: tuple[slice, ...] | None = None) -> Any:

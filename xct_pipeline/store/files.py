@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +39,29 @@ def out_of_memory(error: BaseException) -> bool:
 
 def write_atomic(file: Path, data: bytes) -> None:
     """Write a file so that it is either whole or absent, even after a kill: temporary, fsync, rename."""
+    _replace(file, [data], synced=True)
+
+
+def write_parts(file: Path, parts: Iterable[bytes]) -> None:
+    """Write a large file, given in parts, so that it is either whole or absent: temporary, rename, without waiting."""
+    _replace(file, parts, synced=False)
+
+
+def _replace(file: Path, parts: Iterable[bytes], *, synced: bool) -> None:
     try:
-        _write(file, data)
+        _write(file, parts, synced)
     except OSError as error:  # of the file that was meant, not of a temporary one; a full disk comes without a name
         raise OSError(error.errno, error.strerror, str(file)) from error
 
 
-def _write(file: Path, data: bytes) -> None:
+def _write(file: Path, parts: Iterable[bytes], synced: bool) -> None:
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:60]}.", suffix=PARTIAL)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+            stream.writelines(parts)
+            if synced:
+                stream.flush()
+                os.fsync(stream.fileno())
         os.chmod(name, 0o644)
         os.replace(name, file)
     except BaseException:

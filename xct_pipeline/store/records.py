@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import seal
@@ -80,3 +87,13 @@ def read_estimate(file: Path) -> bytes:
     if seal.digest(data[:-32]).encode() != data[-32:]:
         raise ValueError("damaged")
     return data[:-32]
+
+
+def packed(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Return arrays as the file that `numpy.load` takes, compressed at the least effort: most maps are mostly zeros."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as whole:
+        for name, values in arrays.items():
+            with whole.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(values), allow_pickle=False)
+    return buffer.getvalue()

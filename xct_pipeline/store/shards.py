@@ -1,8 +1,9 @@
-"""Boxes of sharded arrays, read straight from the files of their shards.
+"""Boxes of sharded arrays, read straight from the files of their shards, and what such a file holds.
 
-What the standard reader spends on a chunk beside decoding it (tasks of an event loop, copies, codecs one by one) takes
-more time than the decoding, and holds up other threads. Of a chunk only those blocks of the compressor are decoded
-that hold planes of the box. Arrays that are stored in any other way are left to the standard reader.
+What the standard reader and writer spend on a chunk beside decoding or encoding it (tasks of an event loop, copies,
+codecs one by one) takes more time than that, and holds up other threads. Of a chunk that is read only those blocks of
+the compressor are decoded that hold planes of the box. Arrays that are stored in any other way are left to the standard
+reader.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import itertools
 import math
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -111,6 +112,45 @@ def sharded(folder: Path, array: Any) -> ShardedArray | None:
     return ShardedArray(folder, array.shape, array.shards, array.chunks, array.dtype, array.fill_value)
 
 
+def encoded(
+    block: npt.NDArray[Any], shard: Sequence[int], chunks: Sequence[int], codec: tuple[str, int], fill: Any
+) -> Iterator[bytes]:
+    """Yield what the file of a shard holds, one part after the other: its chunks with their checksums, and the index.
+
+    Parameters
+    ----------
+    block : array
+        All values of the shard that lie in the array, from its first one on.
+    shard, chunks : sequence of int
+        Shape of a shard, and of the chunks inside it.
+    codec : (str, int)
+        Of blosc, with its level.
+    fill : scalar
+        What the rest of a chunk is filled with that the end of the array cuts.
+    """
+    grid = [size // chunk for size, chunk in zip(shard, chunks, strict=True)]
+    index, place = np.full((*grid, 2), ABSENT, "<u8"), 0
+    box = [(0, n) for n in block.shape]
+    for chunk in _cells(box, chunks):
+        first = [k * n for k, n in zip(chunk, chunks, strict=True)]
+        values = block[_within(_common(box, first, chunks), [0] * block.ndim)]
+        if values.shape != tuple(chunks):
+            whole = np.full(chunks, fill, block.dtype)
+            whole[tuple(slice(0, n) for n in values.shape)] = values
+            values = whole
+        data = blosc.compress(np.ascontiguousarray(values), codec[0].encode(), codec[1], blosc.BITSHUFFLE)
+        index[chunk] = place, len(data) + 4
+        place += len(data) + 4
+        yield data
+        yield _checksum(data)
+    yield index.tobytes()
+    yield _checksum(index.tobytes())
+
+
+def _checksum(data: bytes) -> bytes:
+    return int(google_crc32c.value(data)).to_bytes(4, "little")
+
+
 def _named(codecs: Sequence[Any]) -> list[tuple[str, Any]]:
     found = []
     for codec in codecs:
@@ -160,6 +200,9 @@ def _decode(data: bytes, buffer: npt.NDArray[Any], wanted: tuple[slice, ...]) ->
         blosc.decompress(data, flat)
         return
     one, end = first // block, -(-last // block)
+    if end - one == total // block:
+        blosc.decompress(data, flat)
+        return
     starts = np.frombuffer(data, "<i4", -(-total // block), HEADER.size)
     order = np.sort(starts)
     ends = np.append(order[1:], len(data))[np.searchsorted(order, starts)]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
+from xct_pipeline.segmentation import denoise as denoising
 from xct_pipeline.segmentation.denoise import denoise, denoise_halo, fill_missing
 
 METHODS = [
@@ -74,3 +75,22 @@ def test_wrong_options_are_named(volume: np.ndarray) -> None:
         denoise(volume, "gaussian", sigma=0)
     with pytest.raises(ValueError, match="iterations = -1"):
         denoise(volume, "tv", iterations=-1)
+
+
+@pytest.mark.parametrize("reach", [0, 3])
+def test_boxes_at_gaps_hold_all_that_is_near_one_and_little_else(reach: int) -> None:
+    finite = np.ones((40, 70, 130), bool)
+    finite[:, 0], finite[20:23, 50:54, 60:70], finite[39, 69, 129] = False, False, False
+    part = (slice(1, 40), slice(0, 66), slice(5, 130))
+    near = scipy.ndimage.binary_dilation(~finite, np.ones((3, 3, 3)), reach) if reach else ~finite
+    seen = np.zeros(finite.shape, int)
+    block = np.where(finite, 1.0, np.nan).astype(np.float32)
+    for box in denoising._parts_with_gaps(block, part, reach):
+        seen[box] += 1
+    assert seen.max() == 1
+    assert seen[part][near[part]].all()
+    seen[part] = 0
+    assert not seen.any()
+    looked = sum(seen[box].size for box in denoising._parts_with_gaps(block, part, reach))
+    assert looked < 0.25 * finite.size
+    assert not list(denoising._parts_with_gaps(np.ones_like(block), part, reach))

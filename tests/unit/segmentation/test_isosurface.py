@@ -5,6 +5,7 @@ import pytest
 import scipy.ndimage
 from skimage.measure import marching_cubes, mesh_surface_area
 
+from xct_pipeline.segmentation import isosurface
 from xct_pipeline.segmentation.isosurface import surface_area
 
 
@@ -19,6 +20,14 @@ def test_area_is_that_of_the_mesh_of_skimage(sigma: float, level: float) -> None
     noise = np.random.default_rng(0).standard_normal((20, 30, 25))
     field = scipy.ndimage.gaussian_filter(noise, sigma).astype(np.float32)  # rough ones are full of cells with a choice
     assert surface_area(field, level) == pytest.approx(meshed(field, level), rel=1e-6)
+
+
+@pytest.mark.parametrize("few", [0, 1, 500])
+def test_cells_with_a_choice_count_once_however_many_are_listed_at_first(few: int, monkeypatch) -> None:
+    field = np.random.default_rng(0).standard_normal((20, 30, 25)).astype(np.float32)
+    whole = surface_area(field, 0.1)
+    monkeypatch.setattr(isosurface, "FEW", few)
+    assert surface_area(field, 0.1) == whole
 
 
 def test_every_cell_is_cut_as_skimage_cuts_it() -> None:

@@ -267,6 +267,7 @@ def test_thresholds_of_a_large_series_come_from_a_sample_with_their_error(tmp_pa
     settings = config(store, method=method).segmentation
     whole = stage.find_thresholds(settings, facts, store, LIMITS)
     assert whole.sample is None
+    monkeypatch.setattr(thresholds, "LARGE", 1)
     monkeypatch.setattr(thresholds, "SAMPLE", 2 * volumes[0].size // 4)
     some = stage.find_thresholds(settings, facts, store, LIMITS)
     assert 0.2 < some.sample.share < 0.3
@@ -285,6 +286,7 @@ def test_thresholds_of_a_large_series_come_from_a_sample_with_their_error(tmp_pa
 def test_a_sample_that_holds_too_little_is_told(tmp_path: Path, monkeypatch) -> None:
     store, facts = series_store(tmp_path, [attenuation(truth(), 0), attenuation(truth(), 1)])
     monkeypatch.setattr(stage_series, "GRANULE", (16, 16, 16))
+    monkeypatch.setattr(thresholds, "LARGE", 1)
     monkeypatch.setattr(thresholds, "SAMPLE", 2 * np.prod(SHAPE) // 40)
     some = stage.find_thresholds(config(store).segmentation, facts, store, LIMITS)
     assert "not sure" in some.sample.warning

@@ -43,12 +43,13 @@ from xct_pipeline.segmentation.steps.series import (
 )
 from xct_pipeline.segmentation.steps.thresholds import Thresholds, denoise_reach, denoising_of
 from xct_pipeline.store.files import read_attributes, write_group
-from xct_pipeline.store.image import Image, level_count
+from xct_pipeline.store.image import CHUNK, Image, level_count
 from xct_pipeline.store.labels import LABELS
 from xct_pipeline.store.store import Store
 
 FLOOD_BYTES = 30  # per voxel that the watershed looks at, where most are at a face
 DENOISE_BYTES = 18
+WIDEST = 320  # voxels along y and x that are flooded at a time
 LABELS_RATE = 15e6  # voxels per CPU-second
 
 
@@ -71,9 +72,8 @@ def labels_pass(
     frame = (len(facts.names), *facts.volume.shape)
     op = _segment_op(config, settings, facts, chosen, frame, store, limits, steps)
     step = _labels_pass(settings, facts, store, op, chosen)
-    return replace(
-        step, granule=(1, *(granule or labels_granule(settings))), inputs={"registered": image_identity(store, PATH)}
-    )
+    given = step.granule if granule is None else (1, *granule)
+    return replace(step, granule=given, inputs={"registered": image_identity(store, PATH)})
 
 
 def planned_labels(settings: Segmentation, facts: Facts, store: Store) -> Pass:
@@ -88,7 +88,7 @@ def planned_labels(settings: Segmentation, facts: Facts, store: Store) -> Pass:
 def _labels_pass(settings: Segmentation, facts: Facts, store: Store, op: BlockOp, chosen: Thresholds | None) -> Pass:
     image = labels_image(settings, facts, chosen)
     ops = (*denoise_op(settings, image.shape), op)
-    granule = (1, *labels_granule(settings))
+    granule = (1, *labels_granule(settings, facts.volume.shape))
     return Pass(
         image, series_source(facts, store, PATH, 4), ops, granule, (0,) * 4, {}, cpu_s=voxels(facts) / LABELS_RATE
     )
@@ -110,8 +110,11 @@ def labels_image(settings: Segmentation, facts: Facts, chosen: Thresholds | None
     return whole_granules(image) if isinstance(settings, SegmentHysteresis) else image
 
 
-def labels_granule(settings: Segmentation) -> tuple[int, int, int]:
-    """Return what is labelled at a time."""
+def labels_granule(settings: Segmentation, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return what is labelled at a time: of planes that a watershed looks far around, as few parts as have the room."""
+    if isinstance(settings, SegmentWatershed):
+        y, x = (math.ceil(n / math.ceil(n / WIDEST) / CHUNK) * CHUNK for n in shape[1:])
+        return stage_series.GRANULE[0], y, x
     return stage_series.FINE_GRANULE if isinstance(settings, SegmentClassifier) else stage_series.GRANULE
 
 
@@ -221,7 +224,9 @@ def _blur(settings: SegmentWatershed) -> float:
 
 def _finish(classes: Any, block: Any) -> Any:
     """Number classes from 1; 0 where there is no data."""
-    return np.where(np.isfinite(block), classes + np.uint8(1), np.uint8(0))[None]
+    labels = classes + np.uint8(1)
+    labels *= np.isfinite(block)
+    return labels[None]
 
 
 def _threshold_block(block: Any, before: Region, after: Region, *, chosen: Sequence[float]) -> Any:

@@ -14,6 +14,7 @@ from xct_pipeline.engine.blocks import Array, Reduction
 from xct_pipeline.engine.execution import measure
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.steps import Steps
+from xct_pipeline.engine.visits import measure_together
 from xct_pipeline.registration.steps.stage import PATH
 from xct_pipeline.segmentation import contact, interface, properties, surface
 from xct_pipeline.segmentation.steps.series import BoxSource, Facts, box_source, box_step, boxes, inputs_of, of_scan
@@ -42,6 +43,13 @@ class Measured:
         """Run a reduction over the labels and other images."""
         inputs = inputs_of(self.store, LABELS, *paths)
         return measure(self.store, replace(step, inputs=inputs), self.limits, self.steps)
+
+    def visit(self, reductions: Sequence[Reduction]) -> dict[str, dict[str, Array]]:
+        """Run reductions over the labels and grey values in one visit; return their results by name."""
+        inputs = inputs_of(self.store, LABELS)
+        known = [replace(step, inputs=inputs) for step in reductions]
+        found = measure_together(self.store, known, self.limits, self.steps)
+        return {step.name: result for step, result in zip(known, found, strict=True)}
 
 
 def materials_step(m: Measured) -> Reduction:

@@ -14,16 +14,17 @@ from xct_pipeline.config import Segmentation
 from xct_pipeline.engine.blocks import Array, Pass, Reduction, unbound
 from xct_pipeline.engine.execution import PassResult, Progress, image_identity
 from xct_pipeline.engine.steps import path_name
+from xct_pipeline.engine.visits import in_one_visit
 from xct_pipeline.names import check_name
 from xct_pipeline.registration.steps.stage import PATH, series_image
 from xct_pipeline.segmentation import interface, label, properties, surface
 from xct_pipeline.segmentation.steps import series as stage_series
 from xct_pipeline.segmentation.steps.labels import block_op, describe_labels, run_pass, whole_granules
-from xct_pipeline.segmentation.steps.measures import Measured, areas_of
+from xct_pipeline.segmentation.steps.measures import Measured, areas_of, materials_step, touching_step
 from xct_pipeline.segmentation.steps.series import BoxSource, Facts, box_step, of_scan, voxels
 from xct_pipeline.store import layout
 from xct_pipeline.store.image import Image
-from xct_pipeline.store.labels import LABELS
+from xct_pipeline.store.labels import LABELS, find_label
 
 NUMBER_BYTES = 16  # of scratch for each voxel, while objects are numbered
 NUMBER_RATE = 75e6  # voxels per CPU-second
@@ -47,10 +48,16 @@ def objects_image(name: str, facts: Facts) -> Image:
     return whole_granules(image)
 
 
-def object_steps(m: Measured, value: int) -> tuple[Reduction, Pass, Reduction]:
-    """Return the steps that find the objects of a material, write their numbers and measure their shapes."""
-    found = objects_step(m, value)
-    return found, numbers_pass(m, value, found.parameters, None), shapes_step(m, value, {})
+def visit_steps(m: Measured) -> list[Reduction]:
+    """Return the steps that need labels and grey values alone, in their order: they are made in one visit."""
+    objects = [objects_step(m, find_label(m.names, name)) for name in objects_wanted(m.settings)]
+    partners = [touching_step(m)] if m.settings.interface.partners else []
+    return in_one_visit([materials_step(m), *partners, *objects])
+
+
+def object_steps(m: Measured, value: int) -> tuple[Pass, Reduction]:
+    """Return the steps that write the numbers of a material's objects, once these are found, and measure shapes."""
+    return numbers_pass(m, value, objects_step(m, value).parameters, None), shapes_step(m, value, {})
 
 
 def objects_step(m: Measured, value: int) -> Reduction:
@@ -83,15 +90,14 @@ def numbers_pass(
     return Pass(image, source, (op,), granule, (0,) * 4, {}, cpu_s=voxels(m.facts) / NUMBER_RATE)
 
 
-def label_objects(m: Measured, value: int, progress: Progress) -> tuple[dict[str, Array], list[PassResult]]:
-    """Find the connected components of a material in every scan and write them as an image of their numbers."""
-    step = objects_step(m, value)
-    found = m.reduce(step)
-    numbers = numbers_pass(m, value, step.parameters, {t: of_scan(found, t) for t in m.facts.good})
+def number_objects(m: Measured, value: int, found: Mapping[str, Array], progress: Progress) -> list[PassResult]:
+    """Write the connected components of a material that were found in every scan as an image of their numbers."""
+    parameters = objects_step(m, value).parameters
+    numbers = numbers_pass(m, value, parameters, {t: of_scan(found, t) for t in m.facts.good})
     numbers = replace(numbers, inputs={"labels": image_identity(m.store, LABELS)})
     done = run_pass(m.store, numbers, m.limits, progress, m.steps)
     describe_labels(m.store, numbers.image.path, {}, [])
-    return found, done
+    return done
 
 
 def _object_chunk(

@@ -27,15 +27,8 @@ from xct_pipeline.segmentation.steps.labels import (
     planned_labels,
     run_pass,
 )
-from xct_pipeline.segmentation.steps.measures import (
-    Measured,
-    contacts_step,
-    heights_step,
-    materials_step,
-    thickness_step,
-    touching_step,
-)
-from xct_pipeline.segmentation.steps.objects import object_steps, objects_wanted
+from xct_pipeline.segmentation.steps.measures import Measured, contacts_step, heights_step, thickness_step
+from xct_pipeline.segmentation.steps.objects import object_steps, objects_wanted, visit_steps
 from xct_pipeline.segmentation.steps.series import Facts
 from xct_pipeline.segmentation.steps.tables import write_tables
 from xct_pipeline.segmentation.steps.thresholds import Thresholds, find_thresholds, histogram_step
@@ -95,11 +88,9 @@ def plan_steps(config: Config, facts: Facts, store: Store, limits: Resources) ->
         case _:
             assert_never(settings)
     m = _measured(settings, facts, store, limits, None)
-    steps += [planned_labels(settings, facts, store), materials_step(m)]
+    steps += [planned_labels(settings, facts, store), *visit_steps(m)]
     if settings.interface.offsets:
         steps += [heights_step(m, None), contacts_step(m)]
-    if settings.interface.partners:
-        steps.append(touching_step(m))
     if settings.thickness is not None:
         steps.append(thickness_step(m))
     for name in objects_wanted(settings):

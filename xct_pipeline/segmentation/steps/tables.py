@@ -21,7 +21,13 @@ from xct_pipeline.segmentation.steps.measures import (
     thickness_step,
     touching_step,
 )
-from xct_pipeline.segmentation.steps.objects import label_objects, measure_objects, objects_wanted
+from xct_pipeline.segmentation.steps.objects import (
+    measure_objects,
+    number_objects,
+    objects_step,
+    objects_wanted,
+    visit_steps,
+)
 from xct_pipeline.segmentation.steps.series import of_scan
 from xct_pipeline.store.labels import find_label
 
@@ -31,7 +37,8 @@ def write_tables(m: Measured, progress: Progress) -> tuple[list[PassResult], lis
     import pandas as pd
 
     facts, voxel = m.facts, m.facts.volume.voxel_um
-    materials = m.reduce(materials_step(m))
+    visited = m.visit(visit_steps(m))
+    materials = visited[materials_step(m).name]
     rows = []
     warnings = []
     for t in facts.good:
@@ -47,10 +54,10 @@ def write_tables(m: Measured, progress: Progress) -> tuple[list[PassResult], lis
         planes = measure_heights(m, ceramic_level(m, materials))
         warnings += _write_interface(m, planes)
     if m.settings.interface.partners:
-        _write_contacts(m)
+        _write_contacts(m, visited[touching_step(m).name])
     if m.settings.thickness is not None:
         _write_thickness(m)
-    return _write_objects(m, planes, progress), warnings
+    return _write_objects(m, visited, planes, progress), warnings
 
 
 def _write_interface(m: Measured, planes: Mapping[int, Array]) -> list[str]:
@@ -80,10 +87,10 @@ def _write_interface(m: Measured, planes: Mapping[int, Array]) -> list[str]:
     return warnings
 
 
-def _write_contacts(m: Measured) -> None:
+def _write_contacts(m: Measured, found: Mapping[str, Array]) -> None:
     import pandas as pd
 
-    found, partners = m.reduce(touching_step(m)), partner_labels(m)
+    partners = partner_labels(m)
     size = m.facts.volume.voxel_um
     rows = [
         {"scan": m.facts.names[t], **row}
@@ -116,7 +123,9 @@ def _write_thickness(m: Measured) -> None:
     m.store.write_table("thickness", pd.DataFrame(rows))
 
 
-def _write_objects(m: Measured, planes: Mapping[int, Array], progress: Progress) -> list[PassResult]:
+def _write_objects(
+    m: Measured, visited: Mapping[str, Mapping[str, Array]], planes: Mapping[int, Array], progress: Progress
+) -> list[PassResult]:
     """Write the tables of objects and voids."""
     import pandas as pd
 
@@ -125,8 +134,8 @@ def _write_objects(m: Measured, planes: Mapping[int, Array], progress: Progress)
     frames, voids = [], []
     for name in wanted:
         value = find_label(m.names, name)
-        found, passes = label_objects(m, value, progress)
-        done += passes
+        found = visited[objects_step(m, value).name]
+        done += number_objects(m, value, found, progress)
         shapes = measure_objects(m, value, planes)
         for t in m.facts.good:
             sums = {k.removeprefix("sum_"): v for k, v in of_scan(found, t).items() if k.startswith("sum_")}

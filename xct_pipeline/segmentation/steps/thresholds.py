@@ -40,7 +40,7 @@ from xct_pipeline.segmentation.steps.series import (
 from xct_pipeline.store.store import Store
 
 GRADIENT_BINS = 256
-SAMPLE = 2**27  # voxels of a larger series that its histogram is taken from: 30 CPU-seconds and less
+LARGE, SAMPLE = 2**27, 2**26  # voxels of a series from which on its histogram is that of a sample, and of the sample
 GROUPS = 8  # of the sample, whose thresholds differ by their error
 UNSURE = 0.02  # of the step between two materials: an error of their threshold that moves labels
 
@@ -199,7 +199,7 @@ def histogram_step(settings: SegmentOtsu | SegmentWatershed, facts: Facts, store
     count = partial(_count_chunk, smooth=smooth, bins=most)
     parameters = {"denoise": denoising_of(settings), "gradient": gradient, "bins": settings.bins}
     regions, total = boxes(facts), voxels(facts)
-    if total > SAMPLE:
+    if total > LARGE:
         regions, total, parameters["sample"] = sampled_boxes(facts, SAMPLE), SAMPLE, SAMPLE
         count = partial(_count_group, count=count, groups={_start(r): k % GROUPS for k, r in enumerate(regions)})
         most = (GROUPS, *most)
@@ -265,7 +265,8 @@ def _smoothed(
 ) -> tuple[Array, Array | None]:
     if gradient is None:
         return denoise(block, core=source.core(region), **denoising), None
-    around = widen(region[1:], (watershed.gradient_halo(gradient),) * 3, source.image.shape[1:])
+    gaps = not bool(device.array_namespace(block).isfinite(block).all())
+    around = widen(region[1:], (watershed.gradient_halo(gradient, gaps=gaps),) * 3, source.image.shape[1:])
     values, core = denoise(block, core=inside(source.span(region), around), **denoising), inside(around, region[1:])
     slope = watershed.gradient_magnitude(values, sigma=gradient, core=core)
     return device.array_namespace(values).ascontiguousarray(values[core]), slope

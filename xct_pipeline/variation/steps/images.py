@@ -274,8 +274,8 @@ def _density(
     k = region[0].start
     later, earlier = compositions[k]
     if faces is not None and not physics.flags:  # nothing was read
-        density, flags = block, np.zeros([part.stop - part.start for part in region], np.uint8)
-    elif k in failed or same[k] or not (physics.knows(later) and physics.knows(earlier)):
+        return _flagged(None, faces.shell(region[1:])[None])
+    if k in failed or same[k] or not (physics.knows(later) and physics.knows(earlier)):
         empty = np.zeros_like(block[:1]) if same[k] and k not in failed else np.full_like(block[:1], np.nan)
         density, flags = empty, np.zeros(empty.shape, np.uint8)
     elif len(block) > 1 and physics.both is None:
@@ -286,6 +286,12 @@ def _density(
         density, flags = found.species, np.asarray(found.flags)
     if faces is None:
         return density
-    shell = faces.shell(region[1:])[None]
-    counts = {"impossible": int(np.count_nonzero(flags)), "near_face": int(shell.sum())}
-    return flags | shell.view(np.uint8) * np.uint8(FACE), counts
+    return _flagged(flags, faces.shell(region[1:])[None])
+
+
+def _flagged(flags: Array | None, shell: Array) -> tuple[Array, dict[str, int]]:
+    """Return flags with that of the shell at faces, and how many voxels have either; None where there are no others."""
+    near = shell.view(np.uint8) * np.uint8(FACE)
+    impossible = 0 if flags is None else int(np.count_nonzero(flags))
+    counts = {"impossible": impossible, "near_face": int(np.count_nonzero(shell))}
+    return near if flags is None else flags | near, counts

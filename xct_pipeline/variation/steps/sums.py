@@ -65,17 +65,18 @@ class SumsOfPair:
     def step(self, known: bool = True) -> Reduction:
         """Return the step; not `known` before the series is there."""
         moving, fixed = self.pair
-        source, bounds = box_source(self.series, self.store, (fixed, moving)), self.mask.bounds()
+        source, bounds = box_source(self.series, self.store, [fixed]), self.mask.bounds()
+        later = None if moving == fixed else box_source(self.series, self.store, [moving], (0, 0, 0))
         return Reduction(
             self.name,
             VERSION,
-            partial(_sums_chunk, source=source, mask=self.mask, cells=self.cells),
+            partial(_sums_chunk, source=source, later=later, mask=self.mask, cells=self.cells),
             partial(_placed, frame=self.mask.frame),
             fold=True,
             source=source,
             regions=boxes_of(bounds),
             inputs=self._inputs() if known else {},
-            scratch=0.5,
+            scratch=2.0,
             partial_bytes=maps_bytes(self.series.frame),
             cpu_s=size_of(bounds) / SUMS_RATE,
         )
@@ -160,19 +161,24 @@ class CellsOfRegion:
 
 
 def _sums_chunk(
-    block: Array, region: Region, *, source: BoxSource, mask: RegionMask, cells: CellsOfRegion
+    block: Array, region: Region, *, source: BoxSource, later: BoxSource | None, mask: RegionMask, cells: CellsOfRegion
 ) -> dict[str, Array]:
-    """Sum a box a few planes at a time: the cells of its voxels take many times its bytes."""
+    """Sum a box a few planes at a time: the cells of its voxels take many times its bytes.
+
+    The reference is read with a margin, `later` the scan that is compared with it: None for the reference itself.
+    """
     wide = source.wide(region)
-    first = tuple(part.start for part in inside(wide, region))
+    core = inside(wide, region)
+    first = tuple(part.start for part in core)
     fixed = np.nan_to_num(block[0])
+    other = np.ascontiguousarray(block[0][core] if later is None else later.read(region)[0])
     cosine = None if cells.surface is None else mass.surface_cosine(cells.surface)
     maps = np.zeros((column_sums.NUMBER, *(part.stop - part.start for part in region[1:])))
     table = np.zeros((max((part.stop for part in cells.places().values()), default=0), column_sums.NUMBER))
     lost = 0
     for z in range(region[0].start, region[0].stop, PIECE):
         piece = (slice(z, min(z + PIECE, region[0].stop)), *region[1:])
-        here, moving = (values[inside(wide, piece)] for values in block)
+        here, moving = block[0][inside(wide, piece)], other[z - region[0].start : z - region[0].start + PIECE]
         wanted = mask.weights(piece)
         known = wanted * (np.isfinite(here) & np.isfinite(moving))
         lost += int(((wanted > 0) & (known == 0)).sum())
