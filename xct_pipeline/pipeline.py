@@ -51,6 +51,7 @@ from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.steps import stage as variation
+from xct_pipeline.variation.steps import told
 
 log = logging.getLogger("xct")
 
@@ -162,12 +163,14 @@ def run(
             }
         )
         write_plan(store, plan.stages, plan.limits)
-        told = _beside_the_scans(plan, store)
+        beside = _beside_the_scans(plan, store)
         steps = Steps(plan.steps, watch)
         volumes = _volumes(plan, store, progress, note, steps, only_reconstructed)
-        result = RunResult(store, volumes, warnings=told)
+        result = RunResult(store, volumes, warnings=beside)
         result = _over_time(plan, result, progress or silent, note, steps)
         record.failed = len(result.failed)
+        if config.variation is not None and _maps_mass(plan) and not result.refused and record.failed < len(scans):
+            record.result = told.found(store, config.variation.species)
         store.update(
             {
                 "warnings": [[scan.name, text] for scan in result.scans for text in scan.warnings]

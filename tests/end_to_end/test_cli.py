@@ -188,6 +188,8 @@ def test_demo_compares_with_the_truth(tmp_path):
     for quantity in ("motion of the middle", "change of Na, mg", "slope of the Faraday balance"):
         assert quantity in ended.out
     store = tmp_path / "demo" / "store.zarr"
+    last = (store / "run.log").read_text().splitlines()[-1]
+    assert re.search(r"finished after .* s: scan_02 -0\.\d+ \+- 0\.\d+ mg of Na, slope of the Faraday balance \d", last)
     for table in ("reconstruction", "registration", "labels", "interface", "voids", "mass_balance", "faraday"):
         assert (store / "tables" / f"{table}.csv").exists(), table
     page = (store / "report.html").read_text(encoding="utf-8")

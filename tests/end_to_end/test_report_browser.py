@@ -224,6 +224,10 @@ def test_paper_has_a_page_for_every_section_and_cuts_no_panel(opened: tuple[Any,
     assert [panel for panel in whole if panel[1] > 640] == []  # words and figure on one page, below a section's title
     pages = pypdf.PdfReader(io.BytesIO(tab.pdf(prefer_css_page_size=True))).pages
     assert len(pages) >= tab.locator("main > section").count()
+    assert tab.locator(".viewer .grey").is_visible()  # what black and white are, and colours of labels, on paper too
+    exact = "e => getComputedStyle(e).printColorAdjust || getComputedStyle(e).webkitPrintColorAdjust"
+    assert {tab.locator(name).first.evaluate(exact) for name in (".grey i", ".legend i", ".frame")} == {"exact"}
+    assert not tab.locator(".viewer input[type=range]").is_visible()
     pictures = tab.evaluate("[...document.querySelectorAll('.picture')].map((p) => p.closest('article').dataset.panel)")
     assert pictures
     words = [unicodedata.normalize("NFKC", page.extract_text()) for page in pages]  # letters of a ligature apart

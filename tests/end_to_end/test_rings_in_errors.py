@@ -127,7 +127,7 @@ def test_rings_of_a_moved_scan_lie_about_its_own_axis(tmp_path, capsys):
     for seed in range(10, 13):
         store = run(tmp_path / str(seed), capsys, settings, seed)
         table = columns(store)
-        assert (table["rings"] == "in the errors, about 2 of two axes").all()
+        assert (table["rings"] == "in the errors, about both axes").all()
         assert table["column_error"].to_numpy() == pytest.approx(0.93 * expected(settings), rel=0.15)  # interpolated
         found.append(pulls(store))
     width = widths(found)

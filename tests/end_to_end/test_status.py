@@ -51,7 +51,7 @@ def test_of_a_finished_store_and_of_one_with_a_broken_scan(capsys, tmp_path):
 
 
 def test_of_what_is_no_store(capsys, tmp_path):
-    for path, why in ((tmp_path, "is no store of xct"), (tmp_path / "none", "no such folder")):
+    for path, why in ((tmp_path, "is a folder, not a store"), (tmp_path / "none", "no such folder")):
         ended: Ended = xct(capsys, "status", path)
         assert ended.code == 1
         assert why in ended.err

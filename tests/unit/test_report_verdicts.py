@@ -7,10 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xct_pipeline.report.contents import Contents, read_contents
+from xct_pipeline.report import charts, echem
+from xct_pipeline.report.colours import label_colours
+from xct_pipeline.report.contents import Contents, open_level, read_contents
+from xct_pipeline.report.figures import label_image
 from xct_pipeline.report.page import draw_panel, told_facts
 from xct_pipeline.report.panel import Panel
 from xct_pipeline.report.sections import SECTIONS
+from xct_pipeline.store.files import read_attributes
+from xct_pipeline.store.layout import MATERIALS
 from xct_pipeline.store.store import Store
 
 PANELS = {panel.title: panel for section in SECTIONS for panel in section.panels}
@@ -23,7 +28,7 @@ def says(title: str, contents: Contents) -> list[str]:
 
 def test_panels_that_conclude_say_something_of_a_finished_store(small_series: Path) -> None:
     contents = read_contents(small_series)
-    assert len(CONCLUDING) == 14
+    assert len(CONCLUDING) == 16
     for title in CONCLUDING:
         for sentence in says(title, contents):
             assert sentence.endswith("."), sentence
@@ -44,7 +49,29 @@ def test_panels_that_conclude_say_something_of_a_finished_store(small_series: Pa
     rings = contents.table("noise", "scan", "column_error").set_index("scan").loc[str(last["scan"])]
     assert columns.startswith("Columns of the detector are off by ")
     assert f"{100 * rings['column_error']:.1f}"[:3] in columns
-    assert columns.endswith(f"; rings: {rings['rings']}.")
+    assert columns.endswith(f": their rings are {rings['rings']}.")
+    (volume,) = says("Volume of each material", contents)
+    sizes = contents.table("labels", "scan", "name", "volume_mm3").pivot(index="name", columns="scan")["volume_mm3"]
+    share = (sizes["scan_11"] / sizes["scan_1"] - 1).replace(np.inf, np.nan)
+    assert f"is {share.abs().idxmax()}: " in volume
+    assert f"({100 * share[share.abs().idxmax()]:+.1f} %)".replace("-", "\N{MINUS SIGN}") in volume
+    (related,) = says("Resistance against contact and mass", contents)
+    assert related.startswith("A full rank correlation of 11 scans, ±1, comes by chance in 5e-06 %")
+
+
+def test_materials_have_the_colours_of_the_store(small_series: Path) -> None:
+    contents = read_contents(small_series)
+    told = read_attributes(small_series / MATERIALS)["ome"]["image-label"]
+    names = {entry["label-value"]: entry["name"] for entry in told["properties"]}
+    colours = {names[entry["label-value"]]: tuple(entry["rgba"][:3]) for entry in told["colors"]}
+    labels = open_level(contents, MATERIALS, 64, contents.reference)
+    assert label_colours(labels) == {value: colours[name] for value, name in names.items()}
+    for chart in (charts.label_volumes(contents), charts.contact(contents), echem.spreading(contents)):
+        drawn = {trace.name.split(",")[0]: trace.line.color for trace in chart.data if trace.name != "voltage"}
+        assert drawn == {name: "#{:02x}{:02x}{:02x}".format(*colours[name]) for name in drawn}
+        assert len(drawn) > 1
+    picture, _ = label_image(np.array([[1, 2]], np.uint8), labels)
+    assert [tuple((255 * pixel).round()) for pixel in picture[0]] == [colours[names[1]], colours[names[2]]]
 
 
 TERMS = ("noise", "rings", "registration", "calibration", "linearity", "table", "energy", "closure")

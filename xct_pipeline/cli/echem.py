@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from xct_pipeline.cli.options import JsonFlag, print_json
+from xct_pipeline.cli.terminal import tell
 
 DecimalSign = Annotated[str | None, typer.Option(help="Decimal sign of the files, . or , where it is not clear.")]
 
@@ -40,8 +41,8 @@ def echem(
     from xct_pipeline.report.echem_page import write_page
 
     for line in found.lines():
-        print(line)
-    print(f"wrote {write_page(found, output)}")
+        tell(line)
+    tell(f"wrote {write_page(found, output)}")
 
 
 def nak(
@@ -88,16 +89,16 @@ def print_clocks(clocks: dict[str, Any]) -> None:
         return
     span = f"{clocks['first_s']:g} to {clocks['last_s']:g} s"
     if clocks["scans_in_seconds"]:
-        print(f"log {clocks['log']}: {span}; the times of the scans are seconds on its clock")
+        tell(f"log {clocks['log']}: {span}; the times of the scans are seconds on its clock")
     elif clocks["first"] is None:
-        print(f"log {clocks['log']}: {span}; its dates are not known, so its 0 is the start of the first scan")
+        tell(f"log {clocks['log']}: {span}; its dates are not known, so its 0 is the start of the first scan")
     else:
-        print(f"log {clocks['log']}: {clocks['first']} to {clocks['last']} (zone {clocks['zone']}), {span}")
+        tell(f"log {clocks['log']}: {clocks['first']} to {clocks['last']} (zone {clocks['zone']}), {span}")
     if clocks["offset_s"]:
-        print(f"  offset_s = {clocks['offset_s']:g} is added to its times")
+        tell(f"  offset_s = {clocks['offset_s']:g} is added to its times")
     for scan in clocks["scans"]:
         middle = "time not known" if scan["log_s"] is None else f"middle at {scan['log_s']:g} s of the log"
         start = "" if clocks["scans_in_seconds"] else f"start {scan['start']}, "
-        print(f"  {scan['scan']}: {start}{middle}{'' if scan['in_log'] else ', outside the log'}")
+        tell(f"  {scan['scan']}: {start}{middle}{'' if scan['in_log'] else ', outside the log'}")
     for note in clocks["notes"]:
-        print(f"  {note}")
+        tell(f"  {note}")

@@ -52,7 +52,7 @@ def init(
 
     known = layouts.recipes_for(recipes or [], recipe)
     where = output.parent if output else Path.cwd()
-    if len(scans) == 1 and scans[0].is_dir() and kind_of(scans[0]) != "store":
+    if len(scans) == 1 and scans[0].is_dir() and kind_of(scans[0]) in ("folder", "tiffs"):
         output = output or Path("run.toml")
         _require_new(output)
         text = write_template([], where, layouts.find(scans[0], known))
@@ -75,7 +75,7 @@ def init(
 
 def _require_new(output: Path) -> None:
     if output.exists():
-        raise ValueError(f"{output} exists; choose another name or remove it")
+        raise ValueError(f"{output} exists; choose another name with -o, or remove it")
 
 
 def _common(scans: list[Path]) -> Path:

@@ -141,7 +141,9 @@ def _bar(plan: Plan) -> Iterator[Course]:
         def changed(course: Course) -> None:
             bar.update(task, completed=course.done, total=course.total, description=course.sentence())
 
-        yield Course(plan, changed)
+        course = Course(plan, changed)
+        yield course
+        bar.live.transient = not course.name  # where nothing was to be done, nothing of it stays
 
 
 class _Lines:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xct_pipeline.cli.kinds import kind_of
+from xct_pipeline.cli.kinds import require_shown, require_store
 from xct_pipeline.cli.options import JsonFlag, print_json
 from xct_pipeline.cli.terminal import complain, error_console, quiet, tell
 
@@ -47,13 +47,8 @@ def view(
     """
     from xct_pipeline.store.remote import is_remote
 
-    kind = "address" if is_remote(path) else kind_of(Path(path))
-    if kind == "missing" and "::" not in Path(path).name:  # which names an entry of a file
-        raise ValueError(f"{path}: no such file or folder")
-    if kind == "other":
-        raise ValueError(
-            f"{path} cannot be shown: give a store, an OME-Zarr image, a raw scan (HDF5) or a configuration (run.toml)"
-        )
+    if not is_remote(path):
+        require_shown(Path(path))
     from xct_pipeline.viewer import view as open_viewer
 
     open_viewer(path)
@@ -72,6 +67,8 @@ def report(
     """
     from xct_pipeline.store.remote import fetch_report, is_remote
 
+    if not is_remote(store):
+        require_store(Path(store))
     if figures is not None:
         _write_figures(store, figures)
         return
@@ -105,6 +102,7 @@ def cite(store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")
     from xct_pipeline.report.methods import methods_of
     from xct_pipeline.store.series import Series
 
+    require_store(store)
     try:
         found = methods_of(Series.open(store))
     except AbsentError as error:
@@ -142,6 +140,7 @@ def export(
 
     Example: xct export store.zarr --format vtk --image registered --image areal
     """
+    require_store(store)
     if to is not None:
         if format is not None or output is not None or scan or image:
             raise ValueError("--to writes the whole store as it is: leave out --format, --output, --scan and --image")

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from xct_pipeline.cli.answer import answer_of, print_answer
+from xct_pipeline.cli.kinds import require_scan, require_store
 from xct_pipeline.cli.terminal import console, print_table, tell
 from xct_pipeline.inputs import MOST_LINES, first_of, folded
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from xct_pipeline.planning.scan import ScanPlan
     from xct_pipeline.reconstruction.center.find import CenterEstimate
 
+SHOWN = "raw scan or a store"  # by xct info
+
 
 def facts_of(path: Path) -> dict[str, Any]:
     """Return what is in a raw scan or a store, as plain values."""
@@ -32,10 +35,12 @@ def facts_of(path: Path) -> dict[str, Any]:
     from xct_pipeline.store.store import Store
 
     if path.is_dir():
+        require_store(path, SHOWN)
         store = Store(path)
         if not store.exists():
             raise StoreError(f"{path} is no store of xct; give a raw scan, or the folder that a run wrote")
         return store_facts(store)
+    require_scan(path, SHOWN)
     from xct_pipeline.acquisition.checks import scan_facts
     from xct_pipeline.acquisition.steps import open_as_found
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xct_pipeline.cli.kinds import require_store
 from xct_pipeline.cli.options import WRONG, JsonFlag, print_json
 from xct_pipeline.cli.terminal import print_table, tell
 
@@ -34,6 +35,7 @@ def verify(
     from xct_pipeline.store.files import StoreError
     from xct_pipeline.store.store import Store
 
+    require_store(store)
     there = Store(store)
     if not there.exists():
         raise StoreError(f"{store} is no store of xct")
@@ -52,8 +54,8 @@ def verify(
         )
     else:
         for line in (*verdict.problems, *verdict.unfinished):
-            print(line)
-        print(_sentence(len(verdict.problems), len(left), verdict.images, verdict.shards, repair))
+            tell(line)
+        tell(_sentence(len(verdict.problems), len(left), verdict.images, verdict.shards, repair))
     if left:
         raise typer.Exit(WRONG)
 
@@ -81,6 +83,7 @@ def status(store: Annotated[str, typer.Argument(metavar="STORE", help="A store."
         raise StoreError(
             f"{store}: how far a store is can be told where it lies on a disk only; xct info tells the rest"
         )
+    require_store(Path(store))
     found = status_of(Store(store))
     if as_json:
         print_json(found.facts())
@@ -142,9 +145,10 @@ def forget(
     from xct_pipeline.store.files import StoreError
     from xct_pipeline.store.store import Store
 
+    require_store(store)
     there = Store(store)
     if not there.exists():
         raise StoreError(f"{store} is no store of xct")
     with there.lock():
         there.forget(scan)
-    print(f"{store} has forgotten {scan}; the next xct run brings the series up to date")
+    tell(f"{store} has forgotten {scan}; the next xct run brings the series up to date")

@@ -52,7 +52,7 @@ class RunLog:
         self.handler = _LogFile(store / "run.log", encoding="utf-8", delay=True)
         self.handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
         self.config, self.limits, self.scans = config, limits, scans
-        self.started, self.failed = time.monotonic(), 0
+        self.started, self.failed, self.result = time.monotonic(), 0, ""
 
     def __enter__(self) -> RunLog:
         log.setLevel(min(log.level or logging.INFO, logging.INFO))
@@ -68,7 +68,8 @@ class RunLog:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         scans, seconds = self.scans, time.monotonic() - self.started
         done = f"finished, {self.failed} of {scans} scans failed," if self.failed else "finished"
-        self.note(f"{done if kind is None else f'ended by {kind.__name__}: {error}'} after {seconds:.1f} s")
+        result = f": {self.result}" if self.result and kind is None else ""
+        self.note(f"{done if kind is None else f'ended by {kind.__name__}: {error}'} after {seconds:.1f} s{result}")
         log.removeHandler(self.handler)
         self.handler.close()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from xct_pipeline.report.colours import material_colours
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.drawing import (
     BLUE,
@@ -166,7 +167,7 @@ def label_volumes(contents: Contents) -> Any:
     import plotly.graph_objects as go
 
     table = contents.table("labels", "scan", "name", "volume_mm3")
-    chart = figure(340)
+    chart, colours = figure(340), material_colours(contents)
     for k, (name, rows) in enumerate(table.groupby("name", sort=False)):
         x, _ = abscissa(contents, rows["scan"])
         chart.add_trace(
@@ -175,7 +176,7 @@ def label_volumes(contents: Contents) -> Any:
                 y=rows["volume_mm3"],
                 name=str(name),
                 mode="lines+markers",
-                line={"color": PALETTE[k % len(PALETTE)]},
+                line={"color": colours.get(str(name), PALETTE[k % len(PALETTE)])},
             )
         )
     axes(chart, abscissa(contents, contents.scans)[1], "volume, mm³")
@@ -343,10 +344,11 @@ def contact(contents: Contents) -> Any:
     import plotly.graph_objects as go
 
     table = contents.table("interface", "scan", "material", "fraction")
-    chart = figure(360)
+    chart, colours = figure(360), material_colours(contents)
     offsets = sorted(table["offset_voxels"].unique()) if "offset_voxels" in table else [None]
     dashes = ("solid", "dash", "dot", "dashdot")
     for k, (material, rows) in enumerate(table.groupby("material", sort=False)):
+        color = colours.get(str(material), PALETTE[k % len(PALETTE)])
         for j, offset in enumerate(offsets):
             part = rows if offset is None else rows[rows["offset_voxels"] == offset]
             x, _ = abscissa(contents, part["scan"])
@@ -357,7 +359,7 @@ def contact(contents: Contents) -> Any:
                     y=part["fraction"],
                     name=name,
                     mode="lines+markers",
-                    line={"color": PALETTE[k % len(PALETTE)], "dash": dashes[j % 4]},
+                    line={"color": color, "dash": dashes[j % 4]},
                 )
             )
     axes(chart, abscissa(contents, contents.scans)[1], "share of the surface")

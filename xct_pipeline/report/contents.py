@@ -187,7 +187,7 @@ def open_level(contents: Contents, path: str, side: int, t: int | None = None) -
         raise AbsentError(f"image {path} has no level")
     array, shape, dataset = chosen
     plane = contents.plane(path, t) if "t" in axes else None
-    xct = attributes.get("xct", {})
+    xct = attributes.get("xct", {}) | {"colors": attributes["ome"].get("image-label", {}).get("colors")}
     known = all("unit" in axis for axis in multiscale["axes"] if axis["name"] in SPATIAL)
     scale = dataset["coordinateTransformations"][0]["scale"][spatial[-1]]
     base = datasets[0]["coordinateTransformations"][0]["scale"][spatial[-1]]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from xct_pipeline.report.charts import AXIS, figure
+from xct_pipeline.report.colours import material_colours
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.drawing import BLUE, GREY, ORANGE, PALETTE, VERMILION, hue, time_unit
 
@@ -214,11 +215,12 @@ def spreading(contents: Contents) -> Any:
         line = _line(above["time_s"] / divisor, above["voltage_V"], "voltage", GREY)
         chart.add_trace(line.update(showlegend=False), 1, 1)
         chart.update_yaxes(title_text="voltage, V", row=1)
-    colors: dict[str, str] = {}
+    colors, told = material_colours(contents), set()
     for row, (surface, table) in enumerate(surfaces, first):
         for material, part in table.groupby("material", sort=False):
             shown, name = part.sort_values("time_s"), str(material)
-            new = name not in colors
+            new = name not in told
+            told.add(name)
             color = colors.setdefault(name, PALETTE[len(colors) % len(PALETTE)])
             line = _line(shown["time_s"] / divisor, shown["fraction"], name, color, mode="lines+markers")
             chart.add_trace(line.update(showlegend=new, legendgroup=name), row, 1)

@@ -21,6 +21,7 @@ ELECTROCHEMISTRY = Section(
             "in contact, and against the mass that left. Error bars are one standard deviation; the rank correlation "
             "(Spearman) asks only whether one rises with the other.",
             chart(echem.relation),
+            verdicts.related,
         ),
         Panel(
             "Spreading",

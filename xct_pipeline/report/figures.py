@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xct_pipeline.report.colours import label_colours
 from xct_pipeline.report.contents import AbsentError, Array, Contents, Level, label_names, open_level
 from xct_pipeline.report.drawing import (
     INK,
-    PALETTE,
     SMALL,
     bar_length,
     canvas,
@@ -117,17 +117,6 @@ def label_image(plane: Array, level: Level) -> tuple[Array, dict[int, Any]]:
     for value, rgb in colors.items():
         table[value] = rgb
     return table[plane], colors
-
-
-def label_colours(labels: Level) -> dict[int, tuple[int, int, int]]:
-    """Return colours for label values that every eye tells apart."""
-    from matplotlib.colors import to_rgb
-
-    order = sorted(label_names(labels))
-    return {
-        value: tuple(round(255 * c) for c in to_rgb(PALETTE[k % len(PALETTE)]))  # type: ignore[misc]
-        for k, value in enumerate(order)
-    }
 
 
 # ------------------------------------------------------------------------------------------------ registration

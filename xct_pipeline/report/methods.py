@@ -10,6 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from xct_pipeline.report.contents import AbsentError, Contents
+from xct_pipeline.report.drawing import closure_words
 from xct_pipeline.report.references import REFERENCES, Reference
 from xct_pipeline.store import layout
 from xct_pipeline.store.series import Series
@@ -206,7 +207,7 @@ def _mass(found: Methods, settings: Settings, series: Series) -> None:
     species = settings.get("species")
     measured = species in (settings.get("measured") or {})
     source = "measured" if measured else f"tabulated{found.cite('elam')}"
-    closure = settings.get("closure")
+    closure = f"\u201c{closure_words(settings.get('closure'))}\u201d"
     found.say(
         f"The change of attenuation was turned into a change of the density of {species} with the {source} mass "
         f"attenuation under the closure {closure}; its errors are those of noise (from the autocovariance of "

@@ -10,11 +10,21 @@ import pandas as pd
 from markupsafe import Markup
 
 from xct_pipeline.report import areal, charts, figures, solid
+from xct_pipeline.report.colours import label_colours
 from xct_pipeline.report.conclusions import balance_says
 from xct_pipeline.report.contents import AbsentError, Array, Contents, label_names, open_level
 from xct_pipeline.report.markup import SCROLLS, chart_markup, frame_markup, plus_minus, table
 
 MAX_CONFIG = 200_000
+SHARED = {
+    "title": ("title", "{}"),
+    "sample": ("sample", "{}"),
+    "sample_name": ("sample", "{}"),
+    "instrument": ("instrument", "{}"),
+    "start": ("start of the first scan", "{}"),
+    "distance_mm": ("sample to detector", "{:g} mm"),
+}
+"""What files say alike, in words and as it is shown."""
 FIT_NAMES = {"slope": "slope of measured against Faraday's mass", "leakage": "share of the charge that leaks"}
 
 
@@ -61,11 +71,10 @@ def _recorded(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _shared_facts(facts: dict[str, dict[str, Any]]) -> Markup:
     """Draw what else all files say alike: sample, instrument, the day."""
-    shown = ("title", "sample", "sample_name", "instrument", "start", "distance_mm")
     first = next(iter(facts.values()), {})
     items = [
-        Markup("<li><span>{}</span> {}</li>").format(key.replace("_", " "), first[key])
-        for key in shown
+        Markup("<li><span>{}</span> {}</li>").format(words, shown.format(first[key]))
+        for key, (words, shown) in SHARED.items()
         if first.get(key) is not None and (key == "start" or all(f.get(key) == first[key] for f in facts.values()))
     ]
     return Markup('<ul class="versions">{}</ul>').format(Markup("").join(items)) if items else Markup("")
@@ -144,7 +153,7 @@ def viewer(contents: Contents) -> Markup:
 def legend(contents: Contents) -> Markup:
     """Draw names and colours of the labels that the slider can lay over."""
     level = open_level(contents, "registered/labels/materials", 64, contents.reference)
-    names, colors = label_names(level), figures.label_colours(level)
+    names, colors = label_names(level), label_colours(level)
     items = [
         Markup('<li><i style="background:rgb{}"></i>{}</li>').format(str(colors[v]), names[v]) for v in sorted(names)
     ]

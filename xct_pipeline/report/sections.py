@@ -165,6 +165,7 @@ SECTIONS: Sequence[Section] = (
                 "Counted voxels times their volume; what a moved scan does not cover belongs to no material, so the "
                 "sum of all may differ between scans.",
                 chart(charts.label_volumes),
+                verdicts.volume_change,
             ),
         ),
     ),

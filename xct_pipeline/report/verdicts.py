@@ -15,12 +15,14 @@ from xct_pipeline.report import areal
 from xct_pipeline.report.charts import FEW, TERMS
 from xct_pipeline.report.conclusions import AGREES, SURE
 from xct_pipeline.report.contents import AbsentError, Contents
-from xct_pipeline.report.echem import related_peaks
+from xct_pipeline.report.echem import FEWEST_FOR_RANK, related_peaks
 from xct_pipeline.report.markup import plus_minus
 from xct_pipeline.variation.uncertainty import DECISION
 
 NEAR = 0.5
 """Pixels that the two methods of the centre may lie apart: beyond it a run warns."""
+UNSURE = 0.05
+"""Chance from which on a correlation shows nothing."""
 CUPPED = 3.0
 """Standard errors from which on cupping is told."""
 
@@ -73,7 +75,7 @@ def _rings(contents: Contents, scan: str) -> Sequence[str]:
         if not math.isfinite(row["column_error"]):
             return (f"Rings about the axis are not in the errors: {row['rings']}.",)
         off = plus_minus(100 * float(row["column_error"]), 100 * float(row["column_error_sigma"]))
-        return (f"Columns of the detector are off by {off} % at all angles alike; rings: {row['rings']}.",)
+        return (f"Columns of the detector are off by {off} % at all angles alike: their rings are {row['rings']}.",)
     return ()
 
 
@@ -100,7 +102,7 @@ def cupping(contents: Contents) -> Sequence[str]:
     sizes = (known["cupping"].abs() / known["sigma_cupping"]).to_numpy(float)
     row, size = known.iloc[int(sizes.argmax())], float(sizes.max())
     if size < CUPPED:
-        return (f"No scan shows cupping beyond its error (at most {size:.1f} σ, {row['scan']}).",)
+        return (f"No scan shows cupping beyond {CUPPED:g} σ (at most {size:.1f} σ, {row['scan']}).",)
     low, high = sorted(100 * float(row[name]) for name in ("mass_scatter", "mass_nonlinearity"))
     return (f"{row['scan']}: cupping of {size:.1f} σ; a change of mass may be off by {low:+.1f} to {high:+.1f} %.",)
 
@@ -142,6 +144,33 @@ def contact_change(contents: Contents) -> Sequence[str]:
     most = str(change.index[int(change.argmax())])
     shown = f"{first[most]:.1f} % of the ceramic's surface in {names[0]}, {last[most]:.1f} % in {names[-1]}"
     return (f"The contact that changed most is that of {most}: {shown}; no error of it is kept.",)
+
+
+def volume_change(contents: Contents) -> Sequence[str]:
+    """Say which material's volume changed most from the first scan to the last, as a share of what it was."""
+    table = contents.table("labels", "scan", "name", "volume_mm3")
+    wide = table.assign(scan=table["scan"].astype(str)).pivot_table(index="name", columns="scan", values="volume_mm3")
+    names = [name for name in contents.scans if name in wide]
+    if len(names) < 2:
+        return ()
+    first, last = wide[names[0]], wide[names[-1]]
+    share = ((last - first) / first).where(first > 0).dropna()
+    if not len(share):
+        return ()
+    most = str(share.abs().idxmax())
+    change = f"{100 * share[most]:+.1f} %".replace("-", "\N{MINUS SIGN}")
+    text = f"{first[most]:.3g} mm³ in {names[0]}, {last[most]:.3g} mm³ in {names[-1]} ({change})"
+    return (f"The material that changed most is {most}: {text}; no error of it is kept.",)
+
+
+def related(contents: Contents) -> Sequence[str]:
+    """Say how often as strong a rank correlation comes by chance with so few scans."""
+    scans = related_peaks(contents)["scan"].nunique()
+    if scans < FEWEST_FOR_RANK:
+        return ("Too few scans for a correlation.",)
+    chance = 2 / math.factorial(scans)
+    end = ": nothing is concluded." if chance > UNSURE else "."
+    return (f"A full rank correlation of {scans} scans, ±1, comes by chance in {100 * chance:.2g} % of cases{end}",)
 
 
 def match(contents: Contents) -> Sequence[str]:

@@ -290,7 +290,9 @@ def _complete(scan: Found, folder: Folder) -> None:
             near = [item for item in folder.angles if item.home.parent == scan.home.parent]
             hint = f" ({near[0].home.name} has {near[0].count})" if near else ""
             hint = next((f" ({text})" for text in scan.told if "which do not fit" in text), hint)
-            scan.missing = [f"no angles for its {n} projections were found{hint}: give angles"]
+            beside = scan.home.parent / "angles.txt"
+            write = f"write them into {beside}, one a line in degrees, and type the same again"
+            scan.missing = [f"no angles for its {n} projections were found{hint}: {write}"]
             return
         scan.missing = []
         relative = Path(os.path.relpath(found.home, scan.home.parent)).as_posix()

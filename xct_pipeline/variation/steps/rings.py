@@ -173,7 +173,7 @@ def ring_rows(
             row["column_error"] = value * scale
             row["column_error_sigma"] = scale * (sigma / (2 * value) if total > sigma else math.sqrt(sigma))
             used = sum(errors.found for _, errors in parts)
-            axes = "one axis" if len(parts) == 1 else f"{used} of two axes"
+            axes = "one axis" if len(parts) == 1 else "both axes" if used == len(parts) else "one of two axes"
             row["rings"] = f"in the errors, about {axes}" if used else f"not beyond {SURE:g} standard errors"
         rows.append(row)
     return rows
