@@ -124,24 +124,30 @@ def fill_missing(block: Array) -> Any:
 def _parts_with_gaps(block: Array, part: Region, reach: int) -> Iterator[Region]:
     """Yield boxes that hold all voxels of a part of a block within some voxels of one without data: few of the others.
 
-    All of the part on a device.
+    One box on a device.
     """
-    if array_namespace(block) is not np:
-        yield part
+    xp = array_namespace(block)
+    finite = xp.isfinite(block)
+    if finite.all():
         return
-    finite = np.isfinite(block)
-    known = finite.view(np.uint8)
-    for axis in (2, 1, 0):
-        known = np.bitwise_and.reduceat(known, np.arange(0, known.shape[axis], TILE[axis]), axis=axis)
-    for tile in () if known.all() else cut(part, TILE):
+    for tile in _tiles_near_gaps(finite, part, reach) if xp is np else [part]:
         near = around(tile, reach, block.shape)
-        if known[tuple(slice(p.start // n, -(-p.stop // n)) for p, n in zip(near, TILE, strict=True))].all():
-            continue
         box = _box_of(~finite[near])
         if box is not None:
             moved = tuple(slice(b.start + p.start, b.stop + p.start) for b, p in zip(box, near, strict=True))
             wide = around(moved, reach, block.shape)
             yield tuple(slice(max(w.start, t.start), min(w.stop, t.stop)) for w, t in zip(wide, tile, strict=True))
+
+
+def _tiles_near_gaps(finite: Array, part: Region, reach: int) -> Iterator[Region]:
+    """Yield tiles of a part of a block that may be near a voxel without data."""
+    known = finite.view(np.uint8)
+    for axis in (2, 1, 0):
+        known = np.bitwise_and.reduceat(known, np.arange(0, known.shape[axis], TILE[axis]), axis=axis)
+    for tile in cut(part, TILE):
+        near = around(tile, reach, finite.shape)
+        if not known[tuple(slice(p.start // n, -(-p.stop // n)) for p, n in zip(near, TILE, strict=True))].all():
+            yield tile
 
 
 def _box_of(mask: Array) -> Region | None:

@@ -160,7 +160,7 @@ def _sum_decided(
                 for i in range(8):
                     a, b, c = corners[i]
                     value = field[z + a, y + b, x + c]
-                    away[i] = TINY + abs(float(value) - float(level))
+                    away[i] = TINY + abs(np.float64(value) - np.float64(level))
                     if listed:
                         cells[undecided, a, b, c] = value
                 undecided += count[code] < 0
