@@ -209,16 +209,16 @@ def test_a_finished_store_opens_on_the_answer(opened, small_series):
     assert viewer.layers["materials"].contour == 1
     assert viewer.layers["density change, smoothed, g/cm³"].colorbar.visible
     balance = Store(small_series).read_table("mass_balance").set_index("scan")
-    first, second, third = viewer.canvas.overlays.text.text.splitlines()
+    first, second, third, fourth = viewer.canvas.overlays.text.text.splitlines()
     assert first.startswith("scan_11 ")
-    assert f"{balance.loc['scan_11', 'charge_C']:.4g} C" in second
-    assert "mg" in second
+    assert second == f"{balance.loc['scan_11', 'charge_C']:.4g} C"
+    assert third.endswith(" mg")
     limit = viewer.layers["density change, smoothed, g/cm³"].contrast_limits[1]
-    assert third == f"colours: \N{MINUS SIGN}{limit:.3g} to {limit:.3g} g/cm³"
+    assert fourth == f"colours: \N{MINUS SIGN}{limit:.3g} to {limit:.3g} g/cm³"
     shot = picture(viewer, "answer")
     viewer.layers["density change, smoothed, g/cm³"].visible = False
     assert differ(picture(viewer, "answer_without"), shot) > 0.1
-    assert len(viewer.canvas.overlays.text.text.splitlines()) == 2
+    assert len(viewer.canvas.overlays.text.text.splitlines()) == 3
 
 
 def test_a_click_on_the_curve_goes_to_the_scan_and_a_switch_brings_all_layers(opened, small_series):
@@ -698,6 +698,13 @@ def test_every_widget_begins_with_what_the_run_found(opened, small_series):
             if box is not None and field.isVisible():
                 assert field.fontMetrics().horizontalAdvance(text) <= field.width(), (title, text, field.width())
         picture(viewer, f"first_{title.split()[0].lower()}")
+    begins = tuple(kind.draws for kind in docks.PANELS if kind.draws)
+    drawn = {layer.name for layer in viewer.layers if layer.name.startswith(begins)}
+    assert {"centre: slice", "chain: after", "register: checkerboard", "segment: labels"} <= drawn
+    assert not any(viewer.layers[name].visible for name in drawn)  # another tab is looked at: the answer is not covered
+    viewer.window.dock_widgets["Segment"].native.parent().raise_()
+    pump(lambda: viewer.layers["segment: labels"].visible)
+    assert {name for name in drawn if viewer.layers[name].visible} == {"segment: labels"}
     centre, mass_tab = (viewer.window.dock_widgets[title] for title in ("Centre", "Mass variation"))
     assert centre.center.value == pytest.approx(table.loc["scan_1", "center"], abs=0.006)
     assert len(centre.axes.lines) == 4

@@ -78,10 +78,11 @@ def test_a_smoothed_change_is_computed_once(found, small_series, monkeypatch):
         np.testing.assert_array_equal(array[slice(t, t + 1), *everything][0], expected)
     assert asked == [beyond]
     monkeypatch.setattr(answer, "HELD", len(changes.scans) + 1)
-    array._field(next(t for t in range(len(SCANS)) if t not in (*changes.scans, beyond)))
-    assert len(array._held) == answer.HELD
-    np.testing.assert_array_equal(array._field(changes.scans[0]), changes.fields[0])  # let go of, and computed again
-    assert asked[-1] == changes.scans[0]
+    array, (first, *_) = answer._Smoothed(found.contents, changes), changes.scans
+    for t in (beyond, next(t for t in range(len(SCANS)) if t not in (*changes.scans, beyond)), first):
+        field = array[slice(t, t + 1), *everything][0]
+    np.testing.assert_array_equal(field, changes.fields[0])  # let go of, and computed again
+    assert asked[-1] == first
 
 
 def test_the_smoothed_change_lies_where_the_change_lies(found, small_series):
@@ -115,9 +116,10 @@ def test_each_scan_is_told_with_charge_and_mass(found, small_series):
     table = open_table(small_series, "mass_balance").set_index("scan")
     note = answer.note_of(by_path(found)[answer.SMOOTHED])
     for k, (name, time) in enumerate(zip(SCANS, TIMES_S, strict=True)):
-        first, second = label_of(note, k).splitlines()
+        first, second, third = label_of(note, k).splitlines()
         assert first.startswith(f"{name}   ")
-        assert f"{table.loc[name, 'charge_C']:.4g} C" in second
+        assert second == f"{table.loc[name, 'charge_C']:.4g} C"
+        assert third.endswith(" mg")
         assert note["time_s"][k] == time
     assert "±" in label_of(note, len(SCANS) - 1)
 

@@ -136,7 +136,7 @@ def told_of(contents: Contents) -> list[str]:
     for charge, mass, sigma in table.reindex(index=contents.scans, columns=columns).to_numpy(float):
         parts = [f"{charge:.4g} C"] if math.isfinite(charge) else []
         parts += [f"{plus_minus(mass, sigma)} mg" if sigma > 0 else f"{mass:.4g} mg"] if math.isfinite(mass) else []
-        lines.append("   ".join(parts))
+        lines.append("\n".join(parts))  # side by side they would reach below the colour bar
     return lines
 
 

@@ -44,6 +44,7 @@ class CenterPanel(Panel):
     """Find, move, look, accept."""
 
     title = "Centre"
+    draws = "centre: "
 
     def __init__(self, napari_viewer: Viewer, config: Path | None = None) -> None:
         super().__init__(napari_viewer, config)

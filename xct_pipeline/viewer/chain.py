@@ -32,6 +32,7 @@ class ChainPanel(Panel):
     """Choose methods and parameters while looking at one slice."""
 
     title = "Stripes and phase"
+    draws = "chain: "
 
     def __init__(self, napari_viewer: Viewer, config: Path | None = None) -> None:
         super().__init__(napari_viewer, config)

@@ -41,6 +41,7 @@ def dock_all(viewer: Viewer, path: Path) -> dict[str, Panel]:
                 panel.file.value = config
         docks[kind.title] = viewer.window.add_dock_widget(panel, name=kind.title, area="right", tabify=bool(panels))
         panels[kind.title] = panel
+        docks[kind.title].visibilityChanged.connect(panel.looked_at)
     _names_along_the_edge(viewer)
     if config is not None:
         docks[ReconstructPanel.title].raise_()

@@ -35,6 +35,7 @@ class MassPanel(Panel):
     """Draw, see, write, run."""
 
     title = "Mass variation"
+    draws = "mass: "
 
     def __init__(self, napari_viewer: Viewer, config: Path | None = None) -> None:
         super().__init__(napari_viewer, config)

@@ -39,11 +39,14 @@ class Panel(Container):  # type: ignore[misc]
     """
 
     title: ClassVar[str] = ""
+    draws: ClassVar[str] = ""
+    """How the names of the layers begin that it draws."""
 
     def __init__(self, viewer: Viewer, config: Path | None = None) -> None:
         super().__init__(labels=True)
         self.viewer = viewer
-        self.closed = False
+        self.closed, self.away = False, False
+        self._seen: set[str] = set()
         self.file = FileEdit(label="configuration", mode="r", filter="*.toml", value=config or "")
         self.status = Label(value="")
         self.status.native.setWordWrap(True)
@@ -56,6 +59,26 @@ class Panel(Container):  # type: ignore[misc]
 
     def refresh(self) -> None:
         """Take everything from the configuration; called when the widget is first looked at."""
+
+    def looked_at(self, now: bool) -> None:
+        """Show what it draws as long as its tab is looked at: it would cover the answer, and what others draw."""
+        self.away = not now
+        if self.away:
+            self._seen.clear()
+            self.withdraw()
+            return
+        for layer in self._own():
+            layer.visible = layer.visible or layer.name in self._seen
+
+    def withdraw(self) -> None:
+        """Hide what it draws where another tab is looked at, until its own is again."""
+        for layer in self._own() if self.away else ():
+            if layer.visible:
+                self._seen.add(layer.name)
+                layer.visible = False
+
+    def _own(self) -> list[Any]:
+        return [layer for layer in self.viewer.layers if self.draws and layer.name.startswith(self.draws)]
 
     @property
     def path(self) -> Path:
@@ -155,6 +178,7 @@ class Latest:
         elif not dropped:
             with self.panel.guard():
                 done(result)
+                self.panel.withdraw()
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class RegisterPanel(Panel):
     """Compare, mask, run."""
 
     title = "Register"
+    draws = "register: "
 
     def __init__(self, napari_viewer: Viewer, config: Path | None = None) -> None:
         super().__init__(napari_viewer, config)

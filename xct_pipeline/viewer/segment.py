@@ -39,6 +39,7 @@ class SegmentPanel(Panel):
     """Choose, click, paint, look, run."""
 
     title = "Segment"
+    draws = "segment: "
 
     def __init__(self, napari_viewer: Viewer, config: Path | None = None) -> None:
         super().__init__(napari_viewer, config)
