@@ -5,7 +5,6 @@ xct demo && python docs/images/overview.py xct-demo/store.zarr
 
 from __future__ import annotations
 
-import base64
 import io
 import sys
 from pathlib import Path
@@ -20,7 +19,9 @@ WIDTH = 1100
 
 def main(store: Path, file: Path) -> None:
     """Write the maps beside the voltage profile as a PNG."""
-    picture = Image.open(io.BytesIO(base64.b64decode(time_series(read_contents(store)).split(",")[1]))).convert("RGB")
+    drawn = io.BytesIO()
+    time_series(read_contents(store)).savefig(drawn, format="png", dpi=200)
+    picture = Image.open(drawn).convert("RGB")
     small = picture.resize((WIDTH, round(WIDTH * picture.height / picture.width)), Image.Resampling.LANCZOS)
     small.save(file, optimize=True)
 

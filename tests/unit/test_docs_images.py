@@ -7,11 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
+from report_store import write_store
 
 from xct_pipeline.variation import alloy
 from xct_pipeline.variation.nak import facts
 
-SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "images" / "nak.py"
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+SCRIPT = IMAGES / "nak.py"
+
+
+def test_the_overview_is_drawn_from_a_store(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "sample.zarr")
+    module = runpy.run_path(str(IMAGES / "overview.py"))
+    module["main"](store.path, tmp_path / "overview.png")
+    drawn, kept = (imread(file)[..., :3] for file in (tmp_path / "overview.png", IMAGES / "overview.png"))
+    assert drawn.shape[1] == kept.shape[1] == module["WIDTH"]
+    for picture in (drawn, kept):  # what was lost is blue
+        assert (picture[..., 2] > picture[..., 0] + 0.2).mean() > 0.01
 
 
 def test_the_figure_of_the_alloy_shows_what_the_command_tells() -> None:
