@@ -20,6 +20,7 @@ MOVING = 7  # degree of the polynomial that a slow motion is
 LEAST_MASS = 0.02  # mean line integral of a row below which it is noise
 MASS_CHANGE = 0.3  # a slab seen edge on changes by a tenth within one step, where edges share pixels
 DEEP = 0.1  # transmission below which the mass is not kept: counts near the dark, hard rays, scatter
+NOISY = 0.05  # share by which masses scatter, from which on a centre of mass is not taken over its own
 SIGMAS = 8.0
 BREAK = 3.0  # change of the profile from one projection to the next, against the largest of the two before and after
 SLOW = 8  # projections in a row whose mean tells what is slow
@@ -97,7 +98,8 @@ def consistency(
         change[order] = mass[order] / scipy.ndimage.median_filter(mass[order], size=min(15, n), mode="wrap") - 1
         spread = 1.483 * float(np.median(np.abs(change)))
         wrong = (np.abs(change) > max(SIGMAS * spread, MASS_CHANGE)) & (lowest > DEEP)
-        center = (profile * u).sum(axis=1) / np.where(mass > 0.2 * usual, mass, np.inf)
+        over = mass if spread < NOISY else np.full(n, usual)  # a mass that is mostly noise would be divided by
+        center = (profile * u).sum(axis=1) / np.where(mass > 0.2 * usual, over, np.inf)
         rest, sigma = sinusoid_residuals(center, angles, wrong, MOVING if moving else 0)
         off = np.abs(rest) > np.maximum(SIGMAS * sigma, allowed)
         worst = max(worst, float(np.max(np.abs(rest[off & ~wrong]), initial=0.0)))

@@ -40,6 +40,17 @@ def test_sound_projections_raise_nothing(kind, light):
         assert not levels.judge_light(counts.mean(axis=(1, 2)), set())
 
 
+def test_a_faint_sample_in_little_light_raises_nothing():
+    """Its mass is mostly noise, by which a centre of mass must not be divided."""
+    angles = np.radians(np.linspace(0, 180, 181, endpoint=False))
+    faint = transmission(angles)[:, None] ** 0.02
+    for seed in range(20):
+        counts = np.random.default_rng(seed).poisson(100 * np.repeat(faint, 8, axis=1)) / 100
+        told = consistency(counts, angles, 8, 8)
+        assert told is not None
+        assert not len(told.outliers), seed
+
+
 def test_strange_projections_are_found():
     angles = np.radians(np.linspace(0, 180, 181))
     rng = np.random.default_rng(0)

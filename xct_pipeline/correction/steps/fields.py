@@ -131,7 +131,7 @@ def fields_step(settings: Correction, scan: Scan, frame: Frame, inputs: Mapping[
     need = Need(
         "", 1, int(max(averaging, margin, level) + more), alone=True, cpu_s=FIELDS_S + FIELDS_VALUE_S * sinogram
     )
-    return Estimate(f"{scan.name}/fields", 11, need, inputs or {})
+    return Estimate(f"{scan.name}/fields", 12, need, inputs or {})
 
 
 def measure_fields(
