@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+IMAGE_SUFFIXES = (".tif", ".tiff", ".edf")
 MOST_TEXT = 64 * 2**20  # bytes of a list of angles or of a log
 MOST_LINES = 10  # of errors that are alike
 MOST_FOLDERS = 10_000  # that are looked through for a pattern

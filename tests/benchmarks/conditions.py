@@ -14,7 +14,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,15 +72,21 @@ class Row(NamedTuple):
         return bool(self.told) and abs(self.sigmas) <= 2
 
 
-def run_one(condition: str, folder: Path, *, columns: int, rows: int, seed: int) -> Row:
-    """Simulate a cell under one condition and map its mass."""
+def simulated(condition: str, folder: Path, *, columns: int, rows: int, seed: int, **more: Any) -> Path:
+    """Simulate a cell under one condition, with `more` of the simulator's settings; return its configuration."""
     size = {"columns": columns, "rows": rows, "seed": seed, "pixel_size_um": CELL_UM / columns, "photons": PHOTONS}
     wide = {"scatter_pixels": columns / 4} if "scatter" in CONDITIONS[condition] else {}
-    config = demo.simulate_folder(folder, scans=2, **size, **wide, **CONDITIONS[condition])
+    config = demo.simulate_folder(folder, **size, **wide, **CONDITIONS[condition], **more)
     text = config.read_text() + ADDED.get(condition, "")
     if WHOLE in condition:
         text = re.sub(r"(?m)^region = .*$", 'region = "anode"', text)
     config.write_text(text.replace(*FLATS_OF_FIRST) if CONDITIONS[condition].get("flats_of_first") else text)
+    return config
+
+
+def run_one(condition: str, folder: Path, *, columns: int, rows: int, seed: int) -> Row:
+    """Simulate a cell under one condition and map its mass."""
+    config = simulated(condition, folder, columns=columns, rows=rows, seed=seed, scans=2)
     done = pipeline.run(pipeline.plan(load_config(config), Resources(1, 4_000_000_000)))
     truth = json.loads((folder / "truth" / "truth.json").read_text())["mass_change_mg"][-1]
     last = done.store.read_table("mass_balance").iloc[-1]
@@ -110,6 +116,11 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(text)
 
 
+def chosen_of(names: Iterable[str], parts: Sequence[str] | None) -> list[str]:
+    """Return the names that hold one of some parts, all where there are none."""
+    return [name for name in names if not parts or any(part in name for part in parts)]
+
+
 def main() -> None:
     """Print the table from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -118,7 +129,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", action="append", help="condition, or part of its name; may be repeated")
     given = parser.parse_args()
-    chosen = [name for name in CONDITIONS if not given.only or any(part in name for part in given.only)]
+    chosen = chosen_of(CONDITIONS, given.only)
     print(table(run_all(chosen, columns=given.columns, rows=given.rows, seed=given.seed)))
 
 

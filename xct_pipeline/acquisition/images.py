@@ -16,7 +16,6 @@ from xct_pipeline.acquisition.tiff_stack import is_tiff, tiff_frames
 from xct_pipeline.inputs import require_regular
 from xct_pipeline.scan import Frames, ScanError
 
-IMAGE_SUFFIXES = (".tif", ".tiff", ".edf")
 EXTRA = "pip install 'xct-pipeline[formats]'"
 
 

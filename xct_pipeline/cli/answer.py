@@ -13,6 +13,7 @@ from rich.table import Table
 from xct_pipeline.cli.terminal import console, print_table, said_before, tell
 from xct_pipeline.inputs import first_of
 from xct_pipeline.store import layout
+from xct_pipeline.variation.steps.told import known, slope_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,7 @@ def answer_of(series: Series) -> dict[str, Any]:
         degrees; ``warnings``: each text once, with its scans; ``report``. None for what is not known.
     """
     tables = series.tables
-    slope, slope_sigma = _slope(tables.get("faraday"))
+    slope, slope_sigma = slope_of(tables.get("faraday"))
     reference = series.scans[series.reference] if series.scans else ""
     moved, length = _motions(series, tables.get("registration"), reference)
     rows = {name: {**_masses(tables, name), **_center(tables, name), **moved.get(name, {})} for name in series.scans}
@@ -65,13 +66,6 @@ def grouped(warnings: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
     return list(found.items())
 
 
-def _slope(fit: pd.DataFrame | None) -> tuple[float | None, float | None]:
-    if fit is None or not {"quantity", "value"} <= set(fit.columns) or "slope" not in set(fit["quantity"]):
-        return None, None
-    row = fit[fit["quantity"] == "slope"].iloc[0]
-    return _known(row["value"]), _known(row.get("sigma"))
-
-
 def _row(tables: Mapping[str, pd.DataFrame], table: str, scan: str) -> Mapping[str, Any]:
     rows = tables.get(table)
     if rows is None or "scan" not in rows:
@@ -83,12 +77,12 @@ def _row(tables: Mapping[str, pd.DataFrame], table: str, scan: str) -> Mapping[s
 def _masses(tables: Mapping[str, pd.DataFrame], scan: str) -> dict[str, float | None]:
     row = _row(tables, "mass_balance", scan)
     names = {"mass_change_mg": "mass_change_mg", "mass_change_sigma_mg": "sigma_mg", "faraday_mg": "faraday_mg"}
-    return {key: _known(row.get(column)) for key, column in names.items()}
+    return {key: known(row.get(column)) for key, column in names.items()}
 
 
 def _center(tables: Mapping[str, pd.DataFrame], scan: str) -> dict[str, float | None]:
     row = _row(tables, "reconstruction", scan)
-    return {key: _known(row.get(key)) for key in ("center", "center_sigma")}
+    return {key: known(row.get(key)) for key in ("center", "center_sigma")}
 
 
 def _motions(
@@ -108,12 +102,8 @@ def _motions(
         shift = float(np.linalg.norm(matrix[:, :3] @ middle + matrix[:, 3] - middle))
         turned = matrix[:, :3] - matrix[:, :3].T
         angle = float(np.degrees(np.linalg.norm(turned[[2, 0, 1], [1, 2, 0]]) / 2))
-        found[str(row["scan"])] = {"shift": _known(shift), "turn_deg": _known(angle)}
+        found[str(row["scan"])] = {"shift": known(shift), "turn_deg": known(angle)}
     return found, "um" if voxel else "voxel"
-
-
-def _known(value: Any) -> float | None:
-    return None if value is None or not math.isfinite(float(value)) else float(value)
 
 
 def print_answer(answer: Mapping[str, Any]) -> None:

@@ -6,10 +6,12 @@ import contextlib
 import tomllib
 from pathlib import Path
 
+from xct_pipeline.inputs import IMAGE_SUFFIXES
+from xct_pipeline.store.files import store_root
+from xct_pipeline.store.layout import STATE
+
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_IMAGES = (".tif", ".tiff", ".edf")
-_STATE = ".xct"  # the folder by which a store is known
 _PAGES = (b"<!doctype html", b"<html")
 _VOLUMES = (".npy", ".vol", ".raw")
 _HEAD = 4096
@@ -79,18 +81,17 @@ def _start_of(path: Path) -> bytes | None:
 
 
 def _kind_of_folder(path: Path) -> str:
-    if (path / _STATE).is_dir():
+    if (path / STATE).is_dir():
         return "store"
     if _root(path) is not None:
         return "part"
-    images = any(child.suffix.lower() in _IMAGES for child in path.iterdir())
+    images = any(child.suffix.lower() in IMAGE_SUFFIXES for child in path.iterdir())
     return "tiffs" if images else "folder"
 
 
 def _root(path: Path) -> Path | None:
     """Return the store that a path lies in, as the path names it where it does."""
-    above = (*path.parents, *path.absolute().parents)
-    return next((folder for folder in above if (folder / _STATE).is_dir()), None)
+    return store_root(path.parent) or store_root(path.absolute().parent)
 
 
 def _is_binary(start: bytes) -> bool:
@@ -160,7 +161,7 @@ def require_store(path: Path, wanted: str = "store") -> None:
     kind = kind_of(path)
     if kind in ("store", "missing", "device") or (kind == "folder" and (path / "zarr.json").is_file()):
         return
-    inside = sorted(child for child in path.iterdir() if (child / _STATE).is_dir()) if kind == "folder" else ()
+    inside = sorted(child for child in path.iterdir() if (child / STATE).is_dir()) if kind == "folder" else ()
     if inside:
         raise ValueError(f"{path} is a folder, not a {wanted}: name the one in it, {inside[0]}")
     _refuse(path, kind, wanted)

@@ -15,6 +15,7 @@ from xct_pipeline.cli.terminal import print_table, tell
 
 if TYPE_CHECKING:
     from xct_pipeline.engine.status import Status
+    from xct_pipeline.store.store import Store
 
 
 def verify(
@@ -32,13 +33,8 @@ def verify(
     Example: xct verify store.zarr --repair
     """
     from xct_pipeline.store import verify as checks
-    from xct_pipeline.store.files import StoreError
-    from xct_pipeline.store.store import Store
 
-    require_store(store)
-    there = Store(store)
-    if not there.exists():
-        raise StoreError(f"{store} is no store of xct")
+    there = _store_at(store)
     with there.lock() if repair else there.still():
         verdict = checks.verify(there, deep)
         left = checks.repair(there, verdict.problems) if repair else verdict.problems
@@ -58,6 +54,24 @@ def verify(
         tell(_sentence(len(verdict.problems), len(left), verdict.images, verdict.shards, repair))
     if left:
         raise typer.Exit(WRONG)
+
+
+def _store_at(path: Path) -> Store:
+    """Return a store.
+
+    Raises
+    ------
+    ValueError, StoreError
+        Something else is there, or nothing.
+    """
+    from xct_pipeline.store.files import StoreError
+    from xct_pipeline.store.store import Store
+
+    require_store(path)
+    store = Store(path)
+    if not store.exists():
+        raise StoreError(f"{path} is no store of xct")
+    return store
 
 
 def _sentence(problems: int, left: int, images: int, shards: int, repair: bool) -> str:
@@ -142,13 +156,7 @@ def forget(
 
     Example: xct forget store.zarr scan_03
     """
-    from xct_pipeline.store.files import StoreError
-    from xct_pipeline.store.store import Store
-
-    require_store(store)
-    there = Store(store)
-    if not there.exists():
-        raise StoreError(f"{store} is no store of xct")
+    there = _store_at(store)
     with there.lock():
         there.forget(scan)
     tell(f"{store} has forgotten {scan}; the next xct run brings the series up to date")

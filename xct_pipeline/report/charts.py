@@ -167,16 +167,12 @@ def label_volumes(contents: Contents) -> Any:
     import plotly.graph_objects as go
 
     table = contents.table("labels", "scan", "name", "volume_mm3")
-    chart, colours = figure(340), material_colours(contents)
-    for k, (name, rows) in enumerate(table.groupby("name", sort=False)):
+    chart, colours = figure(340), material_colours(contents, table["name"])
+    for name, rows in table.groupby("name", sort=False):
         x, _ = abscissa(contents, rows["scan"])
         chart.add_trace(
             go.Scatter(
-                x=x,
-                y=rows["volume_mm3"],
-                name=str(name),
-                mode="lines+markers",
-                line={"color": colours.get(str(name), PALETTE[k % len(PALETTE)])},
+                x=x, y=rows["volume_mm3"], name=str(name), mode="lines+markers", line={"color": colours[str(name)]}
             )
         )
     axes(chart, abscissa(contents, contents.scans)[1], "volume, mm³")
@@ -344,11 +340,11 @@ def contact(contents: Contents) -> Any:
     import plotly.graph_objects as go
 
     table = contents.table("interface", "scan", "material", "fraction")
-    chart, colours = figure(360), material_colours(contents)
+    chart, colours = figure(360), material_colours(contents, table["material"])
     offsets = sorted(table["offset_voxels"].unique()) if "offset_voxels" in table else [None]
     dashes = ("solid", "dash", "dot", "dashdot")
-    for k, (material, rows) in enumerate(table.groupby("material", sort=False)):
-        color = colours.get(str(material), PALETTE[k % len(PALETTE)])
+    for material, rows in table.groupby("material", sort=False):
+        color = colours[str(material)]
         for j, offset in enumerate(offsets):
             part = rows if offset is None else rows[rows["offset_voxels"] == offset]
             x, _ = abscissa(contents, part["scan"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from xct_pipeline.report.contents import AbsentError, Contents, Level, label_names, open_level
 from xct_pipeline.report.drawing import PALETTE
 from xct_pipeline.store import layout
@@ -18,11 +20,12 @@ def label_colours(labels: Level) -> dict[int, tuple[int, int, int]]:
     return {value: kept.get(value, spare[k % len(spare)]) for k, value in enumerate(sorted(label_names(labels)))}
 
 
-def material_colours(contents: Contents) -> dict[str, str]:
-    """Return the colour of each material by its name, as #rrggbb; empty where there are no labels."""
+def material_colours(contents: Contents, names: Iterable[object]) -> dict[str, str]:
+    """Return the colour of each material of these names, as #rrggbb: that of its label where it has one."""
+    spare = {name: PALETTE[k % len(PALETTE)] for k, name in enumerate(dict.fromkeys(map(str, names)))}
     try:
         labels = open_level(contents, layout.MATERIALS, FEW, contents.reference)
     except AbsentError:
-        return {}
-    names = label_names(labels)
-    return {names[value]: "#{:02x}{:02x}{:02x}".format(*rgb) for value, rgb in label_colours(labels).items()}
+        return spare
+    called = label_names(labels)
+    return spare | {called[value]: "#{:02x}{:02x}{:02x}".format(*rgb) for value, rgb in label_colours(labels).items()}

@@ -215,14 +215,14 @@ def spreading(contents: Contents) -> Any:
         line = _line(above["time_s"] / divisor, above["voltage_V"], "voltage", GREY)
         chart.add_trace(line.update(showlegend=False), 1, 1)
         chart.update_yaxes(title_text="voltage, V", row=1)
-    colors, told = material_colours(contents), set()
+    colors = material_colours(contents, (name for _, table in surfaces for name in table["material"]))
+    told: set[str] = set()
     for row, (surface, table) in enumerate(surfaces, first):
         for material, part in table.groupby("material", sort=False):
             shown, name = part.sort_values("time_s"), str(material)
             new = name not in told
             told.add(name)
-            color = colors.setdefault(name, PALETTE[len(colors) % len(PALETTE)])
-            line = _line(shown["time_s"] / divisor, shown["fraction"], name, color, mode="lines+markers")
+            line = _line(shown["time_s"] / divisor, shown["fraction"], name, colors[name], mode="lines+markers")
             chart.add_trace(line.update(showlegend=new, legendgroup=name), row, 1)
         chart.update_yaxes(title_text=f"share of {surface} in contact", range=[-0.02, 1.02], row=row)
     chart.update_xaxes(title_text=f"time of the log, {unit}", row=rows)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
 import zarr
 from zarr.abc.store import Store as ZarrStore
 from zarr.codecs import BloscCodec, Crc32cCodec
@@ -17,6 +16,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
+from xct_pipeline.store import seal
 from xct_pipeline.store.files import write_parts
 from xct_pipeline.store.image import Image
 from xct_pipeline.store.marker import Written
@@ -60,7 +60,7 @@ def write_level(root: Path, image: Image, level: int, shard: Sequence[int], bloc
     file = (root / image.path / str(level) / "c").joinpath(*map(str, shard))
     file.parent.mkdir(parents=True, exist_ok=True)
     block = np.asarray(block, np.dtype(image.dtype).newbyteorder("<"))
-    digest = xxhash.xxh3_128()
+    digest = seal.hasher()
     parts = encoded(block, image.shard_shape(level), image.chunk_shape(level), image.codec, fill_value(image))
     write_parts(file, _digested(parts, digest))
     status = file.stat()

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.store import layout, ownership, provenance
-from xct_pipeline.store.files import STATE, StoreError, read_attributes, write_group
+from xct_pipeline.store.files import StoreError, read_attributes, write_group
 from xct_pipeline.store.image import Image, ome_metadata
+from xct_pipeline.store.layout import STATE
 from xct_pipeline.store.marker import note_file
 from xct_pipeline.store.remote import remote_array
 from xct_pipeline.store.stored_array import StoredArray

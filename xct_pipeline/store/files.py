@@ -13,8 +13,8 @@ from typing import Any
 from xct_pipeline.inputs import read_bytes
 from xct_pipeline.names import check_path
 from xct_pipeline.store import seal
+from xct_pipeline.store.layout import STATE
 
-STATE = ".xct"
 PARTIAL = ".partial"  # ends the names of files that are being written
 HEALED = "xct run writes it anew"
 

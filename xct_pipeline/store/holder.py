@@ -25,7 +25,8 @@ from pathlib import Path
 from xct_pipeline.inputs import read_bytes
 from xct_pipeline.names import check_name
 from xct_pipeline.store import layout
-from xct_pipeline.store.files import PARTIAL, STATE, RefusedError, write_atomic
+from xct_pipeline.store.files import PARTIAL, RefusedError, write_atomic
+from xct_pipeline.store.layout import STATE
 from xct_pipeline.threads import begin_thread
 
 LOCK = f"{STATE}/lock"

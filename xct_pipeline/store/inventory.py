@@ -9,7 +9,8 @@ from typing import Any
 
 from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import seal
-from xct_pipeline.store.files import STATE, write_changed
+from xct_pipeline.store.files import write_changed
+from xct_pipeline.store.layout import STATE
 from xct_pipeline.store.marker import digest_of
 from xct_pipeline.store.store import Store
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
 from xct_pipeline.inputs import read_bytes, require_regular
 from xct_pipeline.store import provenance, seal
 from xct_pipeline.store.files import marker_file, place_of, write_changed
@@ -148,7 +146,7 @@ def written(file: Path) -> Written:
 def digest_of(file: Path) -> str:
     """Return the digest of a file's bytes, read block by block."""
     require_regular(file)
-    total = xxhash.xxh3_128()
+    total = seal.hasher()
     with file.open("rb") as stream:
         while block := stream.read(BLOCK):
             total.update(block)

@@ -12,7 +12,8 @@ from typing import Any
 
 from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import seal
-from xct_pipeline.store.files import STATE, RefusedError, StoreError, write_changed
+from xct_pipeline.store.files import RefusedError, StoreError, write_changed
+from xct_pipeline.store.layout import STATE
 
 MAKER = "xct-pipeline"
 FORMAT = 2

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xxhash
+
+from xct_pipeline.store import seal
 
 WHOLE, ENDS, PIECE, PIECES = 256 * 1024, 64 * 1024, 4096, 30  # bytes that are sampled of a raw file
 PACKAGES = ("xct-pipeline", "numpy", "scipy", "numba", "zarr", "dask", "h5py", "ducc0", "astra-toolbox", "xraydb")
@@ -76,10 +77,10 @@ def file_identity(files: Iterable[Path]) -> list[list[Any]]:
 @functools.lru_cache(maxsize=65536)
 def _sampled(file: str, size: int, *_times: int) -> str:
     """Return the digest of a file's samples, read once for each change of it."""
-    total = xxhash.xxh3_128()
+    total = seal.hasher()
     with open(file, "rb") as stream:
         if size <= WHOLE:
-            return xxhash.xxh3_128_hexdigest(stream.read())
+            return seal.digest(stream.read())
         inner = np.linspace(ENDS, size - ENDS - PIECE, PIECES).astype(int).tolist()
         for start, length in [(0, ENDS), *((k, PIECE) for k in inner), (size - ENDS, ENDS)]:
             stream.seek(start)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import seal
-from xct_pipeline.store.files import HEALED, STATE, StoreError, write_changed
+from xct_pipeline.store.files import HEALED, StoreError, write_changed
+from xct_pipeline.store.layout import STATE
 from xct_pipeline.store.marker import digest_of
 
 RECORDS = f"{STATE}/files.json"

@@ -23,6 +23,11 @@ def digest(data: bytes | memoryview) -> str:
     return xxhash.xxh3_128_hexdigest(data)
 
 
+def hasher() -> xxhash.xxh3_128:
+    """Return what takes bytes part by part, and whose ``hexdigest`` is their `digest`."""
+    return xxhash.xxh3_128()
+
+
 def dumps(document: Mapping[str, Any], place: str, under: tuple[str, ...] = ()) -> bytes:
     """Return a document as JSON that holds a checksum of its own bytes and where it belongs.
 

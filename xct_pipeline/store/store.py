@@ -23,7 +23,6 @@ from xct_pipeline.store import ownership, provenance, seal
 from xct_pipeline.store.arrays import array_bytes
 from xct_pipeline.store.files import (
     HEALED,
-    STATE,
     RefusedError,
     StoreError,
     marker_file,
@@ -34,6 +33,7 @@ from xct_pipeline.store.files import (
 )
 from xct_pipeline.store.holder import held, lease_folder
 from xct_pipeline.store.image import CHUNK, SPATIAL, Image, level_count, ome_metadata
+from xct_pipeline.store.layout import STATE
 from xct_pipeline.store.marker import Marker, problem_of, read_marker, shard_files, write_marker
 from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.store.table_files import read_table, write_table

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from xct_pipeline.store import ownership, remote, seal
-from xct_pipeline.store.files import STATE, StoreError
+from xct_pipeline.store.files import StoreError
+from xct_pipeline.store.layout import STATE
 from xct_pipeline.store.marker import digest_of
 from xct_pipeline.store.store import Store
 from xct_pipeline.store.verify import verify

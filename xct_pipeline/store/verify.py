@@ -11,9 +11,10 @@ from typing import Any
 from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import layout, ownership, records, seal
 from xct_pipeline.store.arrays import array_bytes
-from xct_pipeline.store.files import STATE, StoreError, marker_file, place_of, read_attributes
+from xct_pipeline.store.files import StoreError, marker_file, place_of, read_attributes
 from xct_pipeline.store.image import Image
 from xct_pipeline.store.inventory import INPUTS, changed_inputs
+from xct_pipeline.store.layout import STATE
 from xct_pipeline.store.marker import (
     Marker,
     expected_fingerprint,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from xct_pipeline.store.layout import STATE
 from xct_pipeline.viewer import layers
 
 Layer = tuple[Any, dict[str, Any], str]
@@ -23,7 +24,7 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[Layer]] | None:
 
 def _ours(path: Path) -> bool:
     if path.is_dir():
-        return any((path / name).exists() for name in ("zarr.json", ".zattrs", ".zgroup", ".xct"))
+        return any((path / name).exists() for name in ("zarr.json", ".zattrs", ".zgroup", STATE))
     if path.suffix.lower() == ".toml":
         return True
     from xct_pipeline.acquisition.formats import SUFFIXES  # opens HDF5 libraries, which a store does not need

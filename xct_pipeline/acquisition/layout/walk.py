@@ -13,7 +13,7 @@ from natsort import natsorted
 
 from xct_pipeline.acquisition.formats import Kind
 from xct_pipeline.acquisition.hdf5 import one_line
-from xct_pipeline.acquisition.images import IMAGE_SUFFIXES, foreign
+from xct_pipeline.acquisition.images import foreign
 from xct_pipeline.acquisition.layout.described import open_described, peek
 from xct_pipeline.acquisition.layout.found import AngleList, Folder, Found, Reference, says
 from xct_pipeline.acquisition.layout.hdf5_scans import (
@@ -33,6 +33,7 @@ from xct_pipeline.acquisition.layout.split import split
 from xct_pipeline.acquisition.layout.stacks import open_stack
 from xct_pipeline.acquisition.reader import open_tiff_scan
 from xct_pipeline.acquisition.tiff_stack import read_angles
+from xct_pipeline.inputs import IMAGE_SUFFIXES
 from xct_pipeline.names import alike, fitting_name
 from xct_pipeline.scan import Frames, Scan, ScanError
 

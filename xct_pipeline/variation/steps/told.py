@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING, Any
+
 from xct_pipeline.store import layout
-from xct_pipeline.store.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from xct_pipeline.store.store import Store
 
 
 def found(store: Store, species: str | None) -> str:
@@ -21,7 +28,20 @@ def found(store: Store, species: str | None) -> str:
         mass, sigma = float(row["mass_change_mg"]), float(row["sigma_mg"])
         parts.append(f"{row['scan']} {mass:.4g} +- {sigma:.2g} mg of {species or 'mass'}")
     if (store.path / layout.TABLE(table="faraday")).exists():
-        fit = store.read_table("faraday")
-        for _, row in fit[fit["quantity"] == "slope"].iterrows():
-            parts.append(f"slope of the Faraday balance {float(row['value']):.4g} +- {float(row['sigma']):.2g}")
+        slope, error = slope_of(store.read_table("faraday"))
+        if slope is not None and error is not None:
+            parts.append(f"slope of the Faraday balance {slope:.4g} +- {error:.2g}")
     return ", ".join(parts)
+
+
+def slope_of(fit: pd.DataFrame | None) -> tuple[float | None, float | None]:
+    """Return the slope of a Faraday balance and its error from its table; None for what is not known."""
+    if fit is None or not {"quantity", "value"} <= set(fit.columns) or "slope" not in set(fit["quantity"]):
+        return None, None
+    row = fit[fit["quantity"] == "slope"].iloc[0]
+    return known(row["value"]), known(row.get("sigma"))
+
+
+def known(value: Any) -> float | None:
+    """Return a number of a table; None where it is not known."""
+    return None if value is None or not math.isfinite(float(value)) else float(value)
