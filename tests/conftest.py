@@ -34,12 +34,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def small_series(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of eleven small scans that ``xct run`` has finished, made once a session; not to be changed."""
+    """The store of eleven small scans that ``xct run`` has finished, made once a session; not to be changed.
+
+    Sessions that follow each other share it where ``XCT_TEST_SHARED`` names a folder that begins empty.
+    """
     from filelock import FileLock
     from small_series import run_series
 
     shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of one run share it
+    if "XCT_TEST_SHARED" in os.environ:
+        shared = Path(os.environ["XCT_TEST_SHARED"])
+        shared.mkdir(parents=True, exist_ok=True)
+    elif "PYTEST_XDIST_WORKER" in os.environ:  # the processes of one run share it
         shared = shared.parent
     folder = shared / "small_series"
     with FileLock(shared / "small_series.lock"):

@@ -90,6 +90,7 @@ def steady(text: str) -> str:
 def without_figures(text: str) -> str:
     """Return a text in which numbers, versions, and the widths that follow from them are the same everywhere."""
     text = re.sub(r"(?<![\w.])-?\d[\d.e+:]*(?![\w.])", "#", text)
+    text = re.sub(r"(?m)^(error of .*, from ).*", r"\1#", text)  # parts of about one size may come in another order
     text = re.sub(r"(# h )?# min # s|# h # min", "# s", text)  # a busy machine takes minutes for what takes seconds
     return re.sub(r"[━─]+", "─", re.sub(r"[ \t]+", " ", text))
 

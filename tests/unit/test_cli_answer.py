@@ -6,6 +6,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from xct_pipeline.cli.answer import duration, grouped, print_answer, with_error
 from xct_pipeline.cli.progress import Course
 from xct_pipeline.engine.resources import Need, Resources
 from xct_pipeline.engine.steps import Estimate, Stage, Steps
+from xct_pipeline.variation import budget
+from xct_pipeline.variation.steps.told import TERMS
 
 LIMITS = Resources(workers=2, memory=8 * 2**30)
 
@@ -85,6 +88,33 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("mass", "text"),
+    [
+        (-0.02, "error of s2: 5.4 % of its change, from faces 5 %, counting noise 2 %"),
+        (0.001, "error of s2: 0.0011 mg, from faces 0.001 mg, counting noise 0.0004 mg"),
+    ],
+)
+def test_what_an_error_comes_from_is_told(mass: float, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = {"sigma_rings_mg": 1e-6, "sigma_noise_mg": 0.0004, "sigma_faces_mg": 0.001, "sigma_closure_mg": math.nan}
+    row = {"scan": ["s1", "s2"], "mass_change_mg": mass, "sigma_mg": math.hypot(0.0004, 0.001)}
+    table = pd.DataFrame({**row, **parts, "sigma_energy_mg": 0.0})
+    found = answer._error({"mass_balance": table}, ["s1", "s2"])
+    assert found is not None
+    assert found["parts_mg"] == {"faces": 0.001, "counting noise": 0.0004, "rings": 1e-6}
+    print_answer(
+        {"species": None, "slope": None, "reference": None, "length": None, "scans": [], "warnings": []}
+        | {"error": found}
+    )
+    assert capsys.readouterr().out.strip() == text
+    assert answer._error({"mass_balance": table.assign(sigma_mg=math.nan)}, ["s1"]) is None
+    assert answer._error({}, ["s1"]) is None
+
+
+def test_every_part_of_an_error_has_a_name() -> None:
+    assert list(TERMS) == [f"sigma_{term}_mg" for term in budget.TERMS]
+
+
 def test_a_warning_is_told_once_with_its_scans(capsys: pytest.CaptureFixture[str]) -> None:
     found = grouped([(f"s{k}", "few flats") for k in range(5)] + [("s0", "few flats"), ("", "no charge")])
     assert found == [("few flats", ["s0", "s1", "s2", "s3", "s4"]), ("no charge", [])]
@@ -95,6 +125,7 @@ def test_a_warning_is_told_once_with_its_scans(capsys: pytest.CaptureFixture[str
             "slope": None,
             "length": None,
             "reference": "s0",
+            "error": None,
             "scans": [{"name": "[/b]\x1b[31m", "problem": "no\x1b[31m light", "center": 40.5, **scan}],
             "warnings": [{"text": text, "scans": scans} for text, scans in found],
         }
@@ -111,7 +142,7 @@ def test_a_warning_that_went_by_on_the_terminal_is_only_counted(
 ) -> None:
     monkeypatch.setattr(answer, "said_before", lambda text: text == "few flats")
     told = [{"text": text, "scans": ["s0"]} for text in ("few flats", "no charge")]
-    empty = {"species": None, "slope": None, "length": None, "reference": None, "scans": []}
+    empty = {"species": None, "slope": None, "length": None, "reference": None, "error": None, "scans": []}
     print_answer({**empty, "warnings": told})
     out = capsys.readouterr().out
     assert "1 warning above, kept in run.log" in out

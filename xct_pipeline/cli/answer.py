@@ -13,7 +13,7 @@ from rich.table import Table
 from xct_pipeline.cli.terminal import console, print_table, said_before, tell
 from xct_pipeline.inputs import first_of
 from xct_pipeline.store import layout
-from xct_pipeline.variation.steps.told import known, slope_of
+from xct_pipeline.variation.steps.told import known, parts_of_error, slope_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,8 @@ def answer_of(series: Series) -> dict[str, Any]:
     dict
         ``species``, ``slope`` and ``slope_sigma`` of measured against Faraday's mass; ``scans``: mass change in mg with
         error, centre in detector columns with error, motion of the middle of the volume in `length` and turn in
-        degrees; ``warnings``: each text once, with its scans; ``report``. None for what is not known.
+        degrees; ``error``: of the last scan that has a mass change, its error and the parts of it in mg, the largest
+        first; ``warnings``: each text once, with its scans; ``report``. None for what is not known.
     """
     tables = series.tables
     slope, slope_sigma = slope_of(tables.get("faraday"))
@@ -51,6 +52,7 @@ def answer_of(series: Series) -> dict[str, Any]:
             {"name": name, "problem": series.problems.get(name), **{key: rows[name].get(key) for key in PER_SCAN}}
             for name in series.scans
         ],
+        "error": _error(tables, [name for name in series.scans if name != reference]),
         "warnings": [{"text": text, "scans": scans} for text, scans in grouped(series.warnings)],
         "report": str(report) if report.exists() else None,
     }
@@ -78,6 +80,15 @@ def _masses(tables: Mapping[str, pd.DataFrame], scan: str) -> dict[str, float | 
     row = _row(tables, "mass_balance", scan)
     names = {"mass_change_mg": "mass_change_mg", "mass_change_sigma_mg": "sigma_mg", "faraday_mg": "faraday_mg"}
     return {key: known(row.get(column)) for key, column in names.items()}
+
+
+def _error(tables: Mapping[str, pd.DataFrame], scans: Sequence[str]) -> dict[str, Any] | None:
+    """Return the error of the last of some scans of which there is one, and its parts."""
+    for scan in reversed(scans):
+        found, parts = _masses(tables, scan), parts_of_error(_row(tables, "mass_balance", scan))
+        if parts and found["mass_change_mg"] is not None and found["mass_change_sigma_mg"] is not None:
+            return {"scan": scan, **found, "parts_mg": parts}
+    return None
 
 
 def _center(tables: Mapping[str, pd.DataFrame], scan: str) -> dict[str, float | None]:
@@ -133,7 +144,22 @@ def print_answer(answer: Mapping[str, Any]) -> None:
             f"slope of the Faraday balance: {with_error(answer['slope'], answer['slope_sigma'])} "
             f"(1 where {species} carries all the charge)"
         )
+    if answer["error"] is not None:
+        tell(_error_line(answer["error"]))
     _print_remarks(answer)
+
+
+def _error_line(error: Mapping[str, Any]) -> str:
+    """Say how large an error is and what most of it comes from: parts above a third of the largest."""
+    mass, sigma, parts = abs(error["mass_change_mg"]), error["mass_change_sigma_mg"], error["parts_mg"]
+    share = sigma < mass / 2  # otherwise there may be no change to be a share of
+
+    def size(value: float) -> str:
+        return f"{100 * value / mass:.2g} %" if share else f"{value:.2g} mg"
+
+    large = [name for name, part in parts.items() if part > max(parts.values()) / 3][:3]
+    total = f"{size(sigma)} of its change" if share else size(sigma)
+    return f"error of {error['scan']}: {total}, from {', '.join(f'{name} {size(parts[name])}' for name in large)}"
 
 
 def _print_remarks(answer: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from xct_pipeline.report.drawing import (
     time_unit,
 )
 from xct_pipeline.store.tables import units
+from xct_pipeline.variation.steps.told import TERMS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -42,16 +43,16 @@ AXIS = {
     "title_standoff": 8,
     "automargin": True,
 }
-TERMS = {
-    "sigma_noise_mg": ("counting noise", BLUE),
-    "sigma_rings_mg": ("rings", "#8C564B"),
-    "sigma_registration_mg": ("registration", VERMILION),
-    "sigma_calibration_mg": ("calibration", GREEN),
-    "sigma_faces_mg": ("faces", "#B5A400"),
-    "sigma_linearity_mg": ("linearity", "#7F7F7F"),
-    "sigma_table_mg": ("attenuation table", ORANGE),
-    "sigma_energy_mg": ("energy", PURPLE),
-    "sigma_closure_mg": ("closure", "#56B4E9"),
+COLOURS_OF_TERMS = {
+    "sigma_noise_mg": BLUE,
+    "sigma_rings_mg": "#8C564B",
+    "sigma_registration_mg": VERMILION,
+    "sigma_calibration_mg": GREEN,
+    "sigma_faces_mg": "#B5A400",
+    "sigma_linearity_mg": "#7F7F7F",
+    "sigma_table_mg": ORANGE,
+    "sigma_energy_mg": PURPLE,
+    "sigma_closure_mg": "#56B4E9",
 }
 
 
@@ -317,9 +318,10 @@ def budget(contents: Contents) -> Any:
 
     table = contents.table("mass_balance", "scan", "sigma_mg")
     chart = figure(340, barmode="group")
-    for column, (name, color) in TERMS.items():
+    for column, name in TERMS.items():
         if column in table and table[column].notna().any():
-            chart.add_trace(go.Bar(x=table["scan"], y=table[column], name=name, marker={"color": color}))
+            bar = {"name": name, "marker": {"color": COLOURS_OF_TERMS[column]}}
+            chart.add_trace(go.Bar(x=table["scan"], y=table[column], **bar))
     chart.add_trace(
         go.Scatter(
             x=table["scan"],

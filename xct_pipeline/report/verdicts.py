@@ -12,11 +12,12 @@ import numpy as np
 import scipy
 
 from xct_pipeline.report import areal
-from xct_pipeline.report.charts import FEW, TERMS
+from xct_pipeline.report.charts import FEW
 from xct_pipeline.report.conclusions import AGREES, SURE
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.echem import FEWEST_FOR_RANK, related_peaks
 from xct_pipeline.report.markup import plus_minus
+from xct_pipeline.variation.steps.told import parts_of_error
 from xct_pipeline.variation.uncertainty import DECISION
 
 NEAR = 0.5
@@ -55,13 +56,11 @@ def main_error(contents: Contents) -> Sequence[str]:
     """Say which cause makes most of the last scan's error."""
     table = contents.table("mass_balance", "scan", "sigma_mg")
     row = table.iloc[-1]
-    terms = {name: float(row[column]) ** 2 for column, (name, _) in TERMS.items() if column in table}
-    terms = {name: square for name, square in terms.items() if math.isfinite(square)}
-    total = sum(terms.values())
-    if not total > 0:
+    parts = parts_of_error(dict(row))
+    if not parts:
         return ()
-    largest = max(terms, key=lambda name: terms[name])
-    said = f"{row['scan']}: {largest} is {100 * terms[largest] / total:.0f} % of the variance of the mass."
+    (largest, size), total = next(iter(parts.items())), sum(part**2 for part in parts.values())
+    said = f"{row['scan']}: {largest} is {100 * size**2 / total:.0f} % of the variance of the mass."
     return (said, *_rings(contents, str(row["scan"])))
 
 

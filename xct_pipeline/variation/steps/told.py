@@ -1,4 +1,4 @@
-"""What a run found, in one line of its log."""
+"""What a run found, in one line of its log, and what its error is made of."""
 
 from __future__ import annotations
 
@@ -8,9 +8,24 @@ from typing import TYPE_CHECKING, Any
 from xct_pipeline.store import layout
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from xct_pipeline.store.store import Store
+
+TERMS = {
+    "sigma_noise_mg": "counting noise",
+    "sigma_rings_mg": "rings",
+    "sigma_registration_mg": "registration",
+    "sigma_calibration_mg": "calibration",
+    "sigma_faces_mg": "faces",
+    "sigma_linearity_mg": "linearity",
+    "sigma_table_mg": "attenuation table",
+    "sigma_energy_mg": "energy",
+    "sigma_closure_mg": "closure",
+}
+"""What the parts of the error of a mass are called, by their columns in the table of the mass balance."""
 
 
 def found(store: Store, species: str | None) -> str:
@@ -40,6 +55,18 @@ def slope_of(fit: pd.DataFrame | None) -> tuple[float | None, float | None]:
         return None, None
     row = fit[fit["quantity"] == "slope"].iloc[0]
     return known(row["value"]), known(row.get("sigma"))
+
+
+def parts_of_error(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return the parts of the error of a mass in mg by name, the largest first; without those that are zero or unknown.
+
+    Parameters
+    ----------
+    row : mapping
+        Of the table of the mass balance.
+    """
+    parts = {name: known(row.get(column)) for column, name in TERMS.items()}
+    return dict(sorted(((name, value) for name, value in parts.items() if value), key=lambda part: -part[1]))
 
 
 def known(value: Any) -> float | None:
