@@ -97,8 +97,12 @@ def _surfaces(contents: Contents) -> tuple[Changes, list[list[Any]]]:
 def _arrange_scene(chart: go.Figure, length: str, wide: bool) -> None:
     """Name the axes in space and place the eye; `wide` where nothing stands beside it."""
     plain = {"backgroundcolor": "white", "gridcolor": "#e3e6e9", "showbackground": False, "zeroline": False}
-    names = {f"{a}axis": {**plain, "nticks": 3 if a == "z" else 5, "title": {"text": f"{a}, {length}"}} for a in "xyz"}
-    eye = {"eye": {"x": 1.5, "y": -1.95, "z": 1.25}, "center": {"x": 0, "y": 0, "z": -0.25}}
+    plain |= {"tickfont": {"size": 10}}
+    names = {
+        f"{a}axis": {**plain, "nticks": 3, "title": {"text": f"{a}, {length}", "font": {"size": 11}}} for a in "xyz"
+    }
+    # far enough, and aside, for all labels to be seen at 800 px
+    eye = {"eye": {"x": 2.25, "y": -2.92, "z": 1.87}, "center": {"x": -0.09, "y": -0.07, "z": -0.15}}
     chart.update_layout(scene={"aspectmode": "data", "camera": eye, **names})
     if wide:
         chart.update_layout(scene={"domain": {"x": [0.0, 1.0]}})
