@@ -67,6 +67,7 @@ def test_what_happens_at_the_ceramic_is_stated(series):
         assert table["scan"].tolist() == ["scan_01", "scan_02"]
         apart = table["measured_mg"] - table["continued_mg"]
         assert (np.abs(apart) < 3 * np.hypot(table["sigma_measured_mg"], table["sigma_continued_mg"])).all()
+        assert (table["sigma_measured_mg"] < 1.5 * table["sigma_continued_mg"]).all()  # whatever the motion's error
         share = tables["mass_balance"]["sigma_faces_mg"][1:].to_numpy() / table["sigma_mg"].to_numpy()
         np.testing.assert_allclose(share, 1, rtol=1e-6)
 
@@ -77,6 +78,11 @@ def test_commands_report_and_a_second_run_know_it(capsys, tmp_path):
     first = xct(capsys, "run", config, "--json")
     assert first.code == 0, first.err
     assert [s["name"] for stage in planned["stages"] for s in stage["steps"]]
+    outcomes = {step["name"]: step["outcome"] for step in first.json["steps"]}
+    looked_at = [name for name in outcomes if name.startswith("variation/edges/")]
+    assert len(looked_at) == SIZE["scans"]
+    assert {outcomes[name] for name in looked_at} == {"executed"}
+    assert "not reached" not in outcomes.values()
     again = xct(capsys, "run", config, "--json").json
     assert all(image["computed"] == 0 for scan in again["scans"] for image in scan["images"].values())
     totals = pd.read_csv(tmp_path / "cell/store.zarr/tables/region_totals.csv")
