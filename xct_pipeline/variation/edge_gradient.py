@@ -121,7 +121,7 @@ def fit_plane(heights: npt.ArrayLike, middle: float) -> tuple[Plane, float]:
 
 def reach_of(blur: float, ramp: float) -> float:
     """Return the rows about a face that it is seen in, from the blur and the range of its heights along a ray."""
-    return max(3.0, 3 * blur + ramp / 2 + 0.5)
+    return 3 * blur + ramp / 2
 
 
 def rows_about(plane: Plane, angles: Floats, u: Floats, reach: float) -> tuple[int, int]:
@@ -163,24 +163,29 @@ def missing(block: npt.ArrayLike, first: int, height: Floats, dense_below: bool,
         for name, more in (("missing", 0.0), ("other", APART)):
             dense, light = (_side(values, sign * off, reach + more) for sign in (-1, 1))
             step = np.where(dense - light > LEAST, dense - light, 0.0)
-            found[name].append(_taken(values, np.abs(off) < reach, light, step))
+            found[name].append(_taken(values, _part(np.abs(off), -reach, reach), light, step))
             if not more:
                 found["ramp"].append((step**2 * _excess(step)).sum(axis=1))
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
+def _part(off: Floats, first: float, stop: float) -> Floats:
+    """Return how much of each row lies between two distances: nothing jumps as a face moves."""
+    return np.asarray(np.clip(np.minimum(off - first, stop - off) + 0.5, 0, 1))
+
+
 def _side(values: Floats, out: Floats, least: float) -> Floats:
     """Return the mean of the rows next to a face on one side."""
-    there = (out >= least) & (out < least + SIDE)
-    return np.asarray((values * there).sum(axis=1) / np.maximum(there.sum(axis=1), 1))
+    part = _part(out, least, least + SIDE)
+    return np.asarray((values * part).sum(axis=1) / np.maximum(part.sum(axis=1), TINY))
 
 
-def _taken(values: Floats, near: npt.NDArray[np.bool_], light: Floats, step: Floats) -> Floats:
+def _taken(values: Floats, part: Floats, light: Floats, step: Floats) -> Floats:
     """Return what is missing at each angle, from the share of the light that comes through the dense side."""
     there = (step > 0)[:, None]
     share = np.expm1(light[:, None] - values) / np.expm1(-np.where(there, step[:, None], 1.0))
     lost = light[:, None] + share * step[:, None] - values
-    return np.asarray(np.where(near & there, lost, 0.0).sum(axis=(1, 2)))
+    return np.asarray((np.where(there, lost, 0.0) * part).sum(axis=(1, 2)))
 
 
 def _excess(step: Floats) -> Floats:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from xct_pipeline.simulation.phantom import disc, project, rotation_matrix, transform
 from xct_pipeline.variation import edge_gradient
 from xct_pipeline.variation.edge_gradient import Plane, fit_plane, missing, reach_of, rows_about
+from xct_pipeline.variation.steps.edge_gradient import heights_of, step_of
+from xct_pipeline.whole_body import find_body
 
 ROWS, COLUMNS, CENTER, PIXEL_UM = 40, 80, 41.3, 20.0
 CERAMIC, METAL, RADIUS, HEIGHT = 7.2, 0.5, 30.0, 20.0
@@ -141,3 +143,34 @@ def test_angles_are_worked_on_in_parts_without_a_trace():
     assert len(p) * 5 > 2 * edge_gradient.ANGLES
     for name, values in single.items():
         np.testing.assert_array_equal(whole[name], np.tile(values, 5))
+
+
+@pytest.mark.parametrize(("upward", "level"), [(True, 0), (False, 0), (True, 1)])
+def test_the_heights_of_a_face_are_told_between_planes_by_what_its_layers_hold(upward, level):
+    labels, shape = np.ones((40, 48, 48), np.uint8), (40, 48, 48)
+    z, y, x = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    disc_, height = np.hypot(y - 23.5, x - 23.5) < 20, 19.8 + 0.011 * (y - 23.5) - 0.006 * (x - 23.5)
+    share = np.clip(height - z + 0.5, 0, 1)  # of each voxel below the face
+    labels[disc_] = np.where(share > 0.5, 4, 3)[disc_]
+    labels[35:][disc_[35:]] = labels[:5][disc_[:5]] = 1
+    attenuation = np.where(disc_, 7.2 * share + 0.5 * (1 - share), 0.0)
+    if not upward:
+        labels, attenuation = labels[::-1], attenuation[::-1]
+    small = labels[:: 1 << level, :: 1 << level, :: 1 << level]
+    face = find_body(small, [3], 4, shape, level).faces[0]
+    wanted = face.zone.weights(*(np.arange(n, dtype=float) for n in shape)) > 0
+    motions = np.gradient(attenuation, axis=0)
+    sums = {
+        "count": wanted.sum(axis=0),
+        "fixed": (attenuation * wanted).sum(axis=0),
+        "motions": (motions * wanted).sum(axis=0)[None],
+    }
+    heights = heights_of(face, sums)
+    known = np.isfinite(heights)
+    assert step_of(sums, known) == pytest.approx(6.7, rel=1e-3)
+    plane, rough = fit_plane(heights, 23.5)
+    sign = 1 if upward else -1
+    assert (plane.slope_y, plane.slope_x) == pytest.approx((sign * 0.011, sign * -0.006), abs=2e-4)
+    assert plane.height == pytest.approx(19.8 if upward else 39 - 19.8, abs=0.3 * 2**level)
+    assert rough < 0.01
+    assert face.dense_below == upward

@@ -25,7 +25,7 @@ from xct_pipeline.whole_body import SolidFace
 
 VERSION = 1
 PLANNED_ROWS = 32  # of a face, before it is known where it lies
-RAY_S = 4e-7  # CPU-seconds per value that is read
+RAY_S = 1e-7  # CPU-seconds per value that is read
 FACES = 2  # of the ceramic, at the most
 LEAST_COLUMNS = 100  # of a face
 TINY = 1e-6  # 1/cm
@@ -136,7 +136,7 @@ def edges_step(study: Study, scan: int, planes: Sequence[FittedFace] | None) -> 
         source=rays.integrals,
         regions=[rays.region(rows) for rows in (planned if planes is None else [f.rows for f in faces])],
         inputs={} if planes is None else {"rays": rays.identity},
-        scratch=1.0,
+        scratch=1.5,
         cpu_s=FACES * PLANNED_ROWS * len(geometry.angles) * geometry.columns * RAY_S,
     )
 
