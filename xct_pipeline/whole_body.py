@@ -96,18 +96,6 @@ class WholeBody:
         first, stop, height = *self._ends(y, x), z[:, None, None]
         return np.floor(height - first if self.upward else stop - height).astype(np.int64)
 
-    def at_face(self) -> WholeBody:
-        """Return the layers at the ceramic that the body leaves out, with as many of the ceramic's, over all its face.
-
-        Raises
-        ------
-        ValueError
-            There is no ceramic.
-        """
-        if not self.faces:
-            raise ValueError("the body has no ceramic beside it")
-        return self.faces[0].zone
-
     def grown(self, margin: int) -> WholeBody:
         """Return the body grown by some voxels across and away from the ceramic (without one, at both ends)."""
         there = self.stop > self.first

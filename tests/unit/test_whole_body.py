@@ -80,9 +80,9 @@ def test_without_a_ceramic_all_faces_are_alike():
 
 def test_the_layers_at_the_face_join_the_body():
     body = find_body(cell(), [METAL], CERAMIC, SHAPE)
-    both = weights(body).astype(int) + weights(body.at_face())
+    both = weights(body).astype(int) + weights(body.faces[0].zone)
     assert both[:, 25, 20].tolist()[TOP - NEAR : TOP + 2 * NEAR] == [1] * 2 * NEAR + [2] * NEAR
-    layers = body.at_face().layers(*(np.arange(n, dtype=float) for n in SHAPE))
+    layers = body.faces[0].zone.layers(*(np.arange(n, dtype=float) for n in SHAPE))
     assert layers[TOP - NEAR : TOP + NEAR, 25, 20].tolist() == list(range(2 * NEAR))
 
 
