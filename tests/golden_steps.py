@@ -31,6 +31,8 @@ from xct_pipeline.scan import Axis
 from xct_pipeline.segmentation.steps import stage as segmentation
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.closures import CLOSURES, Closure
+from xct_pipeline.variation.edge_gradient import Plane
+from xct_pipeline.variation.steps import edge_gradient
 from xct_pipeline.variation.steps import stage as variation
 from xct_pipeline.variation.steps.images import density_passes
 from xct_pipeline.variation.steps.physics import physics_of
@@ -238,6 +240,25 @@ def projected(folder: Path) -> Iterator[tuple[str, int, np.ndarray]]:
     step = projections_step(SimpleNamespace(series=series, settings=settings, store=store, voxel_um=VOXEL), 1, False)
     assert step is not None
     yield "projections", step.version, _reduced(step)
+    yield from _edges(state)
+
+
+def _edges(state: np.random.Generator) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Yield what averaging intensities takes at a face of a disc that is half as dense above it."""
+    rows, u = np.arange(24)[None, :, None], np.arange(48) - 23.5
+    angles = np.linspace(0, np.pi, 24, endpoint=False)
+    share = np.clip(12.1 - rows + 0.02 * np.cos(angles)[:, None, None] * u, 0, 1)  # of light through the dense part
+    chord = np.sqrt(np.clip(1 - (u / 20) ** 2, 0, None))
+    light = share * np.exp(-0.8 * chord) + (1 - share) * np.exp(-0.1 * chord)
+    lines = Rows((1e-3 * state.normal(size=light.shape) - np.log(light)).astype(np.float32))
+    rays = Rays(Integrals(lines, ()), Geometry(angles, 24, 48, Axis(23.5), VOXEL, 48), 0, 24, {})
+    motion, volume = Motion(NAMES[0], np.eye(3, 4)), reference_volume((24, 48, 48))
+    series = variation.RegisteredSeries(NAMES[:1], (), 0, volume, (motion,), (None,), rays=(rays,))
+    study = SimpleNamespace(series=series, second=None, config=SimpleNamespace(segmentation=None))
+    plane = edge_gradient.FittedFace(Plane(11.6, 0.5, -0.3, 0.002, 0.02), 0.02, True, np.ones((48, 48), bool), 7.0)
+    step = edge_gradient.edges_step(study, 0, [plane])
+    assert step is not None
+    yield "edges", step.version, _reduced(step)
 
 
 def _reduced(step: Reduction) -> np.ndarray:

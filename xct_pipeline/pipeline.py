@@ -80,7 +80,7 @@ class ScanResult:
     problem: str | None = None
     row_sums: str | None = None  # hash under which the store keeps the sums of its sinograms' rows
     halves: Halves | None = None  # what its even and odd projections tell, where that was asked for
-    rays: Rays | None = None  # its sinograms, where they are fitted
+    rays: Rays | None = None  # its sinograms, where they are looked at again
 
 
 @dataclass(frozen=True)
@@ -309,7 +309,7 @@ def _over_time(
     note(_stage(plan, "variation"))
     raw = tuple(item.taken for item in plan.scans)
     sums = tuple(scan.row_sums for scan in result.scans)
-    rays = tuple(scan.rays for scan in result.scans) if _fits_projections(plan) else ()
+    rays = tuple(scan.rays for scan in result.scans) if _reads_projections(plan) else ()
     halves = tuple(None if scan.halves is None else scan.halves.digest for scan in result.scans)
     motions = registered.motions
     series = variation.RegisteredSeries(
@@ -408,7 +408,7 @@ def _reconstruct(
             log.warning("%s: %s", entry.item.name, entry.warnings[-1])
         digest = sums.get(entry.item.name)
         rays = None
-        if _fits_projections(plan) and entry.item.name in sums:
+        if _reads_projections(plan) and entry.item.name in sums:
             rays = entry.rays(plan.config, passes[entry.item.name][-1])
         told, split = tuple(entry.warnings), halves.get(entry.item.name)
         results.append(ScanResult(entry.item.name, entry.center, steps_done, told, problem, digest, split, rays))
@@ -419,9 +419,8 @@ def _maps_mass(plan: Plan) -> bool:
     return last_stage(plan.config, plan.until) == STAGES.index("variation")
 
 
-def _fits_projections(plan: Plan) -> bool:
-    settings = plan.config.variation
-    return _maps_mass(plan) and settings is not None and settings.estimator == "projections"
+def _reads_projections(plan: Plan) -> bool:
+    return _maps_mass(plan) and variation.reads_projections(plan.config)
 
 
 def _row_sums(

@@ -5,7 +5,8 @@ from end to end, gas and fibres inside included, and a margin of gas or wall aro
 change. On one side lies the densest material, the ceramic. There the layers next to the face are left out of what is
 measured: a detector averages intensities before the logarithm, so that a face of high contrast seems to move when the
 cell tilts, and a hundredth of a voxel of it weighs as much as a tenth of a voxel of metal. The layers that follow stand
-for them, until `variation.near_face` puts what is known of them in their place.
+for them, until `variation.near_face` puts what is known of them in their place: from the sum across both faces of the
+ceramic, which stays the same wherever the ceramic is taken to lie.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ Planes = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 Centres = npt.NDArray[np.float64]
 
-VERSION = 1
+VERSION = 2
 MOST_VOXELS = 2**27  # of the level that labels are read from
 MARGIN = 3  # voxels that the body is grown by, for blur
+RIM = 2  # voxels within a ceramic's outline in which its face is not looked for
 NEAR = 3  # layers next to the ceramic that those after them stand for
 SMOOTH = 5  # pixels that heights of faces are smoothed over, by their median
 LEAST_HEIGHT = 0.25  # of the body's median height, below which a column does not belong to it
@@ -50,6 +52,8 @@ class WholeBody:
         The ceramic is below: at smaller z.
     planes : int
         Of the full-size volume.
+    faces : tuple of SolidFace
+        Of the ceramic: that beside the body, and the opposite one where it is in view; empty without ceramic.
     """
 
     first: Planes
@@ -58,6 +62,7 @@ class WholeBody:
     near: int
     upward: bool
     planes: int
+    faces: tuple[SolidFace, ...] = ()
 
     def weights(self, z: Centres, y: Centres, x: Centres) -> npt.NDArray[np.uint8]:
         """Return for how many layers voxels stand, whose centres along z, y and x are those of full-size voxels.
@@ -91,12 +96,6 @@ class WholeBody:
         first, stop, height = *self._ends(y, x), z[:, None, None]
         return np.floor(height - first if self.upward else stop - height).astype(np.int64)
 
-    def at_face(self) -> WholeBody:
-        """Return the layers at the ceramic that the body leaves out, with as many of the ceramic's."""
-        there, depth = self.stop > self.first, 2 * self.near
-        first = np.asarray(self.first - depth if self.upward else self.stop, np.float64)
-        return _bounded(there, first, first + depth, replace(self, near=0))
-
     def grown(self, margin: int) -> WholeBody:
         """Return the body grown by some voxels across and away from the ceramic (without one, at both ends)."""
         there = self.stop > self.first
@@ -106,6 +105,25 @@ class WholeBody:
         first = first - margin * (both or not self.upward)
         stop = stop + margin * (both or self.upward)
         return _bounded(wide, first, stop, replace(self, near=0))
+
+
+@dataclass(frozen=True)
+class SolidFace:
+    """A face of the ceramic.
+
+    Attributes
+    ----------
+    zone : WholeBody
+        Layers on both sides of it, over the whole face.
+    heights : numpy.ndarray
+        (y, x) of the level, planes of the full-size volume at which it lies; NaN off the face and near its rim.
+    dense_below : bool
+        The ceramic is at smaller z.
+    """
+
+    zone: WholeBody
+    heights: Centres
+    dense_below: bool
 
 
 def body_of(folder: str, time: int, values: Sequence[int], solid: int, frame: Sequence[int]) -> WholeBody:
@@ -169,7 +187,36 @@ def find_body(
         first = (scipy.ndimage.grey_erosion(low, widest) - margin) * edge
         stop = below * edge - near
     none = np.zeros(across.shape, np.int32)
-    return _bounded(wide, first, stop, WholeBody(none, none, level, near, upward, frame[0]))
+    found = _bounded(wide, first, stop, WholeBody(none, none, level, near, upward, frame[0]))
+    return replace(found, faces=_solid_faces(labels == solid, found)) if near else found
+
+
+def _solid_faces(solid: Mask, body: WholeBody) -> tuple[SolidFace, ...]:
+    """Return the face of the ceramic beside a body, and the opposite one where there is something beyond it."""
+    edge, near, there = 1 << body.level, body.near, body.stop > body.first
+    dense = _largest(solid)
+    thick = dense.sum(axis=0)
+    outline = scipy.ndimage.binary_fill_holes(thick >= max(1, LEAST_HEIGHT * float(np.median(thick[thick > 0]))))
+    low, high = _ends(dense, outline)
+    wide = scipy.ndimage.binary_dilation(outline, _disc(math.ceil(MARGIN / edge)))
+    inner = scipy.ndimage.binary_erosion(outline, _disc(math.ceil(RIM / edge)))
+    below, above = low * edge - 0.5, (high + 1) * edge - 0.5
+    lower, upper = below + 0.5 - near, above + 0.5 - near  # where `near` layers of either side begin
+    bare = replace(body, near=0)
+    if body.upward:
+        first = np.where(there, body.first - 2.0 * near, upper)
+        beside = SolidFace(_bounded(wide | there, first, first + 2 * near, bare), np.where(inner, above, np.nan), True)
+        beyond = _bounded(wide, lower - near, lower + 2 * near, bare)
+        opposite = SolidFace(beyond, np.where(inner, below, np.nan), False)
+        room = float(np.median(low[outline])) * edge
+    else:
+        first = np.where(there, body.stop, lower)
+        beside = SolidFace(_bounded(wide | there, first, first + 2 * near, bare), np.where(inner, below, np.nan), False)
+        beyond = _bounded(wide, upper, upper + 3 * near, bare)
+        opposite = SolidFace(beyond, np.where(inner, above, np.nan), True)
+        room = body.planes - (float(np.median(high[outline])) + 1) * edge
+    seen = room >= 3 * near and float(np.median((high - low + 1)[outline])) * edge >= 4 * near
+    return (beside, opposite) if seen else (beside,)
 
 
 def _bounded(wide: Mask, first: Centres, stop: Centres, like: WholeBody) -> WholeBody:

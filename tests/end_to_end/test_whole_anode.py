@@ -51,7 +51,8 @@ def test_the_total_is_that_of_the_charge(series):
     shares = np.array([t["mass_balance"]["mass_change_mg"][1:] / t["truth"][1:] for t in series])
     print("of the truth", shares.round(3), "pulls", pulls(series).round(2))
     assert np.abs(slopes - 1).max() < 0.12
-    assert abs(slopes.mean() - 1) < 0.06  # a third of what leaves is next to the ceramic, and continued
+    assert abs(slopes.mean() - 1) < 1.5 * sigmas.mean() / len(slopes) ** 0.5
+    assert sigmas.max() < 0.09
     assert np.abs(pulls(series)).max() < 2.5
 
 
@@ -67,6 +68,7 @@ def test_what_happens_at_the_ceramic_is_stated(series):
         assert table["scan"].tolist() == ["scan_01", "scan_02"]
         apart = table["measured_mg"] - table["continued_mg"]
         assert (np.abs(apart) < 3 * np.hypot(table["sigma_measured_mg"], table["sigma_continued_mg"])).all()
+        assert (table["sigma_measured_mg"] < 0.2 * np.abs(tables["truth"][1:])).all()  # whatever the motion's error
         share = tables["mass_balance"]["sigma_faces_mg"][1:].to_numpy() / table["sigma_mg"].to_numpy()
         np.testing.assert_allclose(share, 1, rtol=1e-6)
 
@@ -77,6 +79,12 @@ def test_commands_report_and_a_second_run_know_it(capsys, tmp_path):
     first = xct(capsys, "run", config, "--json")
     assert first.code == 0, first.err
     assert [s["name"] for stage in planned["stages"] for s in stage["steps"]]
+    steps = json.loads((tmp_path / "cell/store.zarr/.xct/steps.json").read_text())["steps"]
+    outcomes = {step["name"]: step["outcome"] for step in steps}
+    looked_at = [name for name in outcomes if name.startswith("variation/edges/")]
+    assert len(looked_at) == SIZE["scans"]
+    assert {outcomes[name] for name in looked_at} == {"executed"}
+    assert "not reached" not in outcomes.values()
     again = xct(capsys, "run", config, "--json").json
     assert all(image["computed"] == 0 for scan in again["scans"] for image in scan["images"].values())
     totals = pd.read_csv(tmp_path / "cell/store.zarr/tables/region_totals.csv")

@@ -80,10 +80,43 @@ def test_without_a_ceramic_all_faces_are_alike():
 
 def test_the_layers_at_the_face_join_the_body():
     body = find_body(cell(), [METAL], CERAMIC, SHAPE)
-    both = weights(body).astype(int) + weights(body.at_face())
+    both = weights(body).astype(int) + weights(body.faces[0].zone)
     assert both[:, 25, 20].tolist()[TOP - NEAR : TOP + 2 * NEAR] == [1] * 2 * NEAR + [2] * NEAR
-    layers = body.at_face().layers(*(np.arange(n, dtype=float) for n in SHAPE))
+    layers = body.faces[0].zone.layers(*(np.arange(n, dtype=float) for n in SHAPE))
     assert layers[TOP - NEAR : TOP + NEAR, 25, 20].tolist() == list(range(2 * NEAR))
+
+
+@pytest.mark.parametrize("upward", [True, False])
+def test_both_faces_of_the_ceramic_are_found_with_the_layers_about_them(upward):
+    labels = cell()
+    labels = np.concatenate([labels[:1].repeat(6, 0), labels[:9], labels[9:10].repeat(6, 0), labels[9:]])
+    low, high, planes = 12, TOP + 12, len(labels)  # of the ceramic, thicker than that of `cell`
+    labels = labels if upward else labels[::-1]
+    body = find_body(labels, [METAL], CERAMIC, labels.shape)
+    beside, opposite = body.faces
+    heights = (high, low) if upward else (planes - high, planes - low)
+    for face, height in zip(body.faces, heights, strict=True):
+        off = np.abs(face.heights - (height - 0.5))
+        assert np.nanmax(off) <= 1
+        assert np.nanmean(off) < 0.02
+        y, x = np.nonzero(np.isfinite(face.heights))
+        assert RADIUS - 2 < np.hypot(y - 23.5, x - 21.5).max() < RADIUS + 1
+    assert (beside.dense_below, opposite.dense_below) == (upward, not upward)
+    axes = [np.arange(n, dtype=float) for n in labels.shape]
+    zones = [face.zone.weights(*axes) for face in body.faces]
+    near, far = (np.flatnonzero(zone[:, 25, 20]) for zone in zones)
+    near, far = (near, far) if upward else (planes - 1 - near[::-1], planes - 1 - far[::-1])
+    assert near.tolist() == list(range(high - NEAR, high + NEAR))
+    assert far.tolist() == list(range(low - 2 * NEAR, low + NEAR))
+    layers = opposite.zone.layers(*axes)[:, 25, 20]
+    assert layers[low - 2 * NEAR if upward else planes - 1 - low + 2 * NEAR] == 0  # counted from beyond the ceramic
+    assert all(zone[:, 23, round(21.5 - RADIUS - 3)].any() for zone in zones)  # the ceramic is wider than the metal
+
+
+def test_a_face_that_is_out_of_view_is_not_taken_for_one():
+    labels = cell()[4:]
+    assert len(find_body(labels, [METAL], CERAMIC, labels.shape).faces) == 1
+    assert not find_body(np.where(cell() == CERAMIC, GAS, cell()), [METAL], CERAMIC, SHAPE).faces
 
 
 def test_what_is_grown_holds_the_body_and_does_not_reach_the_ceramic():

@@ -118,9 +118,9 @@ def _stages(config: Config, scans: Sequence[ScanPlan], limits: Resources, stages
     good = [item for item in scans if item.taken is not None]
     if "registration" not in stages or not good:
         return
-    # where projections are fitted, what corrects them is held to the end
-    fitted = "variation" in stages and config.variation is not None and config.variation.estimator == "projections"
-    held = held_bytes(config, scans) if fitted else 0
+    # where projections are looked at again, what corrects them is held to the end
+    again = "variation" in stages and variation.reads_projections(config)
+    held = held_bytes(config, scans) if again else 0
     store, settings = Store(config.store_path), config.registration or Registration()
     names = tuple(item.name for item in scans)
     reference = registration.reference_index(settings, names)
@@ -133,7 +133,7 @@ def _stages(config: Config, scans: Sequence[ScanPlan], limits: Resources, stages
     if "variation" in stages and config.variation is not None:
         raw = tuple(item.taken for item in scans)
         motions = tuple(registration.Motion(name, tf.identity()) for name in names)
-        rays = tuple(rays_of_scan(config, item) for item in scans) if fitted else ()
+        rays = tuple(rays_of_scan(config, item) for item in scans) if again else ()
         series = variation.RegisteredSeries(names, (), reference, volume, motions, raw, rays=rays)
         known = volume.unit == "1/cm" and not variation.check(config, raw, volume.shape)
         yield Stage("variation", _holding(variation.plan_steps(config, series, store, limits, known), held))

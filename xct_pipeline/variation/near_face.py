@@ -4,13 +4,22 @@ The sum over a face holds all that changed there, and by how much the face itsel
 the motion times the step of attenuation, and because a detector averages intensities before the logarithm. An edge
 between line integrals that differ by p, blurred by s, is seen nearer to the dense side by about 0.3 p s where it lies
 along the rows, and by less where it is tilted, so that a cell that tilts between scans seems to lose or gain ceramic.
-The layers after it know nothing of that, nor of what is thinner than they are. Both are weighted by their errors.
+What the motion is off by is the same at both faces of the ceramic, with the opposite sign, and what averaging takes is
+known from the projections (`edge_gradient`): the sum across both faces, with that given back, holds what left. The
+layers after the face know nothing of all that, nor of what is thinner than they are. Both estimates are weighted by
+their errors.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
 
 SHIFT = 0.3  # of the difference of line integrals times the blur: by how much an edge across the rows is displaced
 UNLIKE = 0.29  # of the layers after: between a half and one and a half of them left from the face, all alike likely
@@ -57,13 +66,87 @@ class Face(NamedTuple):
         return abs(self.step) * self.displaced / 2 * min(1.0, self.tilt * self.chord / self.blur)
 
 
+class Averaging(NamedTuple):
+    """What averaging intensities took from one scan more than from another at the faces, 1/cm times voxels.
+
+    Attributes
+    ----------
+    total : float
+        To be added to the sum across the faces.
+    noise, tilt, sides, rough : float
+        Its standard errors: from noise, from the tilt between the scans, from what changes beside the faces along z,
+        and from faces that are no planes.
+    """
+
+    total: float
+    noise: float
+    tilt: float
+    sides: float
+    rough: float
+
+    @property
+    def sigma(self) -> float:
+        """Of all of them."""
+        return math.hypot(self.noise, self.tilt, self.sides, self.rough)
+
+
+class Missed(NamedTuple):
+    """What averaging intensities took from one scan at one face, 1/cm times voxels.
+
+    Attributes
+    ----------
+    found, ramp : (angle,)
+        From the shares of light, and by how much that is too large as the face rises along the rays.
+    other : float
+        Mean of `found` with the sides of the face told further off.
+    per_radian : float
+        Of `ramp`, per radian of tilt.
+    rough : float
+        Root mean square by which the face deviates from a plane, voxels.
+    """
+
+    found: Floats
+    ramp: Floats
+    other: float
+    per_radian: float
+    rough: float
+
+
+def averaging(moving: Sequence[Missed], fixed: Sequence[Missed], tilt_sigma: float) -> Averaging:
+    """Compare what averaging intensities took from two scans at all faces.
+
+    Parameters
+    ----------
+    moving, fixed : sequence of Missed
+        The same faces.
+    tilt_sigma : float
+        Error of the tilt between the scans, radians.
+    """
+    total = noise = tilt = sides = rough = 0.0
+    for one, sign in [*((m, 1) for m in moving), *((f, -1) for f in fixed)]:
+        mean, ramp = float(one.found.mean()), float(one.ramp.mean())
+        total += sign * (mean - ramp)
+        noise = math.hypot(noise, _error_of_mean(one.found))
+        sides += sign * (one.other - mean)
+        rough += sign * ramp * min(1.0, one.rough)
+    for one in moving:
+        tilt += one.per_radian * tilt_sigma
+    return Averaging(total, noise, tilt, abs(sides), abs(rough))
+
+
+def _error_of_mean(values: Floats) -> float:
+    """Return the error of a mean from differences of neighbours: what follows the angle is no noise."""
+    steps = np.diff(values, n=2)
+    return float(np.sqrt((steps**2).mean() / 6 / len(values)))
+
+
 class NearFace(NamedTuple):
     """The change in the layers at a face, mg.
 
     Attributes
     ----------
     measured, sigma_measured : float
-        Sum across the face.
+        Sum across the face, or across both faces of the ceramic.
     continued, sigma_continued : float
         From the layers after it.
     mass, sigma : float

@@ -146,7 +146,7 @@ _NEAR_FACE = Table(
     "scan",
     (
         SCAN,
-        quantity("measured_mg", "mg", "change of mass in the layers next to the ceramic, summed across its face"),
+        quantity("measured_mg", "mg", "change of mass in the layers next to the ceramic, summed across its faces"),
         quantity("sigma_measured_mg", "mg", "its standard error"),
         quantity("continued_mg", "mg", "the same, continued from the layers after them"),
         quantity("sigma_continued_mg", "mg", "its standard error"),

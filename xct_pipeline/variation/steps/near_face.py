@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from xct_pipeline.engine.steps import Steps
 from xct_pipeline.region import RegionMask
 from xct_pipeline.variation import budget, near_face, uncertainty
 from xct_pipeline.variation.near_face import Face, NearFace
+from xct_pipeline.variation.steps.edge_gradient import Edges, edges_of_series, fitted_faces
 from xct_pipeline.variation.steps.grey_scale import blur_of
 from xct_pipeline.variation.steps.pairs import PairOfScans, Study
 from xct_pipeline.variation.steps.series import region_mask
@@ -21,7 +22,8 @@ from xct_pipeline.variation.steps.series import region_mask
 if TYPE_CHECKING:
     import pandas as pd
 
-FACE, AROUND = "face", "around the region"
+FACES, AROUND = ("face", "opposite_face"), "around the region"
+SUMMED = ("change", "count", "fixed", "moving", "motions", "lost")
 WIDTH = 4  # voxels around a whole body in which is looked for what it does not hold
 TOLD, SURE = 0.02, 3.0  # share of the change, and standard errors, from which on what lies around is told
 
@@ -29,11 +31,6 @@ TOLD, SURE = 0.02, 3.0  # share of the change, and standard errors, from which o
 def is_whole(region: RegionOfMass | None) -> bool:
     """Tell whether a region is the whole body of a label."""
     return region is not None and region.whole is not None
-
-
-def face_mask(mask: RegionMask) -> RegionMask:
-    """Return the layers at the ceramic that a region leaves out; the region as it is before its labels are known."""
-    return mask if mask.body is None else replace(mask, body=mask.body.at_face())
 
 
 def named_masks(study: Study, known: bool = True) -> list[tuple[str, RegionMask]]:
@@ -47,17 +44,45 @@ def named_masks(study: Study, known: bool = True) -> list[tuple[str, RegionMask]
     return found
 
 
+def is_zone(step: str) -> bool:
+    """Tell by its name whether a step sums the layers about a face."""
+    return any(step.split("sums/")[-1].startswith(f"{face}/") for face in FACES)
+
+
+def zones(pair: PairOfScans) -> list[PairOfScans]:
+    """Return a pair of scans over the layers about each face of the ceramic beside a whole body."""
+    body = pair.mask.body
+    if body is None:
+        return []
+    common = replace(pair, surface=None, materials=None, profiles=False, whole=None)
+    masks = [replace(pair.mask, body=face.zone) for face in body.faces]
+    return [replace(common, mask=mask, name=name) for mask, name in zip(masks, FACES, strict=False)]
+
+
+def edges_beside(study: Study, pair: PairOfScans | None, steps: Steps | None) -> dict[int, Edges]:
+    """Return what averaging intensities takes from each scan at the faces of the ceramic beside a whole body.
+
+    `pair` is the reference with itself; nothing is known without it, or where only one face is in view.
+    """
+    found = [] if pair is None else [zone.measured(steps)[0].sums for zone in zones(pair)]
+    planes = fitted_faces(study, found) if len(found) == len(FACES) else []
+    return edges_of_series(study, planes, steps)
+
+
 def with_faces(
-    study: Study, pair: PairOfScans, change: budget.Change, measured: Sequence[budget.Measured], steps: Steps | None
+    study: Study,
+    pair: PairOfScans,
+    change: budget.Change,
+    measured: Sequence[budget.Measured],
+    edges: Mapping[int, Edges],
+    steps: Steps | None,
 ) -> tuple[budget.Change, NearFace | None]:
     """Return a change with what left from the layers at the ceramic, in place of their continuation, and its error."""
     body = pair.mask.body
     if body is None or not body.near or measured[0].noise is None:
         return change, None
-    zone = replace(pair, mask=face_mask(pair.mask), name=FACE, surface=None, materials=None, profiles=False, whole=None)
-    seen = zone.measured(steps)
-    across = budget.evaluate(seen, zone.density(seen), study.voxel_um, study.physics.anode.k_species)
-    found = _near_face(study, pair, measured, seen, across, body.near)
+    seen = [zone.measured(steps) for zone in zones(pair)]
+    found = _near_face(study, pair, measured, seen, body.near, edges)
     to_mass = (study.voxel_um * 1e-4) ** 3 * 1e3
     copied = sum(m.slope * float(m.sums["layers_change"][: body.near].sum()) / 2 for m in measured) * to_mass
     more, k = found.mass - copied, study.physics.anode.k_species
@@ -70,27 +95,54 @@ def _near_face(
     study: Study,
     pair: PairOfScans,
     measured: Sequence[budget.Measured],
-    seen: Sequence[budget.Measured],
-    across: budget.Change,
+    seen: Sequence[Sequence[budget.Measured]],
     near: int,
+    edges: Mapping[int, Edges],
 ) -> NearFace:
     blur, voxel_cm = blur_of(study.config), study.voxel_um * 1e-4
     to_mass = voxel_cm**3 * 1e3
     first = second = noise = bound = 0.0
-    for m, zone in zip(measured, seen, strict=True):
+    beside = seen[0]
+    area = float((beside[0].sums["count"] > 0).sum())
+    for m, zone in zip(measured, beside, strict=True):
         slope, sums = m.slope * to_mass, m.sums
-        face = Face(
-            float(zone.sums["motions"][0].sum()), across.area_cm2 / voxel_cm**2, blur, _tilt(study, pair), voxel_cm
-        )
+        face = Face(float(zone.sums["motions"][0].sum()), area, blur, _tilt(study, pair), voxel_cm)
         share = _share(m, zone, near, face)
         change = [float(sums["layers_change"][n : n + near].sum()) / (2 if n == 0 else 1) for n in (0, near)]
         first, second = first + slope * change[0], second + slope * change[1]
         assert m.noise is not None
         noise = math.hypot(noise, slope * budget.region_noise(m.noise, np.minimum(sums["count"], near)))
         bound = math.hypot(bound, slope * face.sigma)
-    kept = {name: across.terms_mg[name] for name in budget.NULL_TERMS}
-    sigma = math.hypot(float(uncertainty.combine(kept)), bound)
-    return NearFace(across.mass_mg, sigma, *near_face.continued(first, second, share, noise))
+    after = near_face.continued(first, second, share, noise)
+    if len(seen) == len(FACES) and all(k in edges for k in pair.pair):
+        return NearFace(*_across_both(study, pair, [zone[0] for zone in seen], near, edges), *after)
+    across, sigma = _across(study, pair, beside)
+    return NearFace(across, math.hypot(sigma, bound), *after)
+
+
+def _across(study: Study, pair: PairOfScans, seen: Sequence[budget.Measured]) -> tuple[float, float]:
+    """Return the change in a zone, mg, and its error without what is in proportion to it."""
+    found = budget.evaluate(seen, pair.density(seen), study.voxel_um, study.physics.anode.k_species)
+    kept = {name: found.terms_mg[name] for name in budget.NULL_TERMS}
+    return found.mass_mg, float(uncertainty.combine(kept))
+
+
+def _across_both(
+    study: Study, pair: PairOfScans, seen: Sequence[budget.Measured], near: int, edges: Mapping[int, Edges]
+) -> tuple[float, float]:
+    """Return the change across both faces of the ceramic, mg, with what averaging intensities took, and its error."""
+    beside, beyond = seen
+    joined = {name: np.asarray(beside.sums[name] + beyond.sums[name]) for name in SUMMED}
+    mass_mg, sigma = _across(study, pair, [replace(beside, sums=joined)])
+    voxel_cm = study.voxel_um * 1e-4
+    slope = beside.slope * voxel_cm**3 * 1e3
+    moving, fixed = ([edges[k].missed(n, voxel_cm) for n in range(len(seen))] for k in pair.pair)
+    given = near_face.averaging(moving, fixed, beside.errors.rotation_rad)
+    off = float(beyond.sums["layers_change"][:near].sum())  # what changes beyond the ceramic may reach its face
+    assert beyond.noise is not None
+    quiet = budget.region_noise(beyond.noise, np.minimum(beyond.sums["count"], near))
+    aside = math.sqrt(max(off**2 - quiet**2, 0.0))
+    return mass_mg + slope * given.total, math.hypot(sigma, slope * given.sigma, slope * aside)
 
 
 def _share(m: budget.Measured, zone: budget.Measured, near: int, face: Face) -> float:

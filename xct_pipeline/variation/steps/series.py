@@ -44,7 +44,7 @@ class RegisteredSeries(Registered):
         Hash under which the store keeps the sums of each scan's sinograms over their columns; empty where the series
         was not made from projections.
     rays : tuple of Rays or None
-        Sinograms of the scans, where projections are fitted.
+        Sinograms of the scans, where they are looked at again.
     halves : tuple of str or None
         Hash under which the store keeps what even and odd projections of each scan tell; empty where nothing does.
     grey : tuple of GreyScale or None

@@ -43,7 +43,7 @@ from xct_pipeline.variation.steps.series import FLAGS, KINDS, PREFIX, Registered
 from xct_pipeline.variation.steps.sums import surface_step, surface_threshold
 from xct_pipeline.variation.steps.tables import check_regions, mass_steps, write_maps_and_tables
 
-__all__ = ["RegisteredSeries", "VariationResult", "check", "plan_steps", "run", "series_times"]
+__all__ = ["RegisteredSeries", "VariationResult", "check", "plan_steps", "reads_projections", "run", "series_times"]
 
 
 def check(config: Config, scans: Sequence[AnyScan | None], frame: tuple[int, int, int]) -> list[str]:
@@ -82,6 +82,12 @@ def check(config: Config, scans: Sequence[AnyScan | None], frame: tuple[int, int
         if second is not None:
             check_second(second, len(scans), frame)
     return missing
+
+
+def reads_projections(config: Config) -> bool:
+    """Tell whether the stage looks at the sinograms again: to fit them, or at faces beside a whole body."""
+    settings = config.variation
+    return settings is not None and (settings.estimator == "projections" or is_whole(settings.region))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,16 @@ from xct_pipeline.region import RegionMask
 from xct_pipeline.variation import areal_noise, budget, cells, mass
 from xct_pipeline.variation.near_face import NearFace
 from xct_pipeline.variation.steps.charge import offset_note
-from xct_pipeline.variation.steps.near_face import FACE, faces_table, is_whole, named_masks, with_faces
+from xct_pipeline.variation.steps.edge_gradient import edges_step
+from xct_pipeline.variation.steps.near_face import (
+    FACES,
+    edges_beside,
+    faces_table,
+    is_whole,
+    is_zone,
+    named_masks,
+    with_faces,
+)
 from xct_pipeline.variation.steps.near_face import warnings_of as faces_told
 from xct_pipeline.variation.steps.null import apply_null
 from xct_pipeline.variation.steps.pair_counts import measure_pairs, pairs_step
@@ -73,8 +82,12 @@ def mass_steps(study: Study, surface: Reduction | None, materials: Materials | N
         pairs = region_pairs(study, mask, WHOLE, consecutive, None, None, materials)
         steps += [sums.step(known=False) for pair in pairs if pair is not None for sums in pair.sums]
         steps += areal_passes(study, pairs, consecutive, known=False)
-        faces = region_pairs(study, mask, FACE, consecutive) if is_whole(study.settings.region) else []
-        steps += [sums.step(known=False) for pair in faces if pair is not None for sums in pair.sums]
+        for name in FACES if is_whole(study.settings.region) else ():
+            zone = region_pairs(study, mask, name, consecutive)
+            steps += [sums.step(known=False) for pair in zone if pair is not None for sums in pair.sums]
+    if is_whole(study.settings.region):
+        looks = [edges_step(study, k, None) for k in range(len(study.series.names))]
+        steps += [step for step in looks if step is not None]
     for name, mask in named_masks(study, known=False):
         part = part_name(name)
         steps += pairs_steps(mask, materials, part)
@@ -120,6 +133,8 @@ def write_maps_and_tables(
     done: list[PassResult] = []
     faces: list[tuple[str, NearFace | None]] = []
     whole, labelled = pairs_in(study, mask, materials, WHOLE, steps)
+    against = region_pairs(study, mask, WHOLE, False)[series.reference]
+    edges = edges_beside(study, against, steps) if is_whole(settings.region) else {}
     for consecutive in KINDS:
         pairs = region_pairs(study, mask, WHOLE, consecutive, whole, surface, materials)
         done += _write_maps(study, pairs, consecutive, progress, steps)
@@ -130,7 +145,7 @@ def write_maps_and_tables(
                 profiles += [] if consecutive else [None]
                 continue
             measured = pair.measured()
-            change, face = with_faces(study, pair, pair.change(measured), measured, steps)
+            change, face = with_faces(study, pair, pair.change(measured), measured, edges, steps)
             results[consecutive].append(budget.without_maps(change))
             faces += [] if consecutive else [(series.names[k], face)]
             if not consecutive:
@@ -149,6 +164,8 @@ def write_maps_and_tables(
     if is_whole(settings.region):
         store.write_table("near_face", faces_table(faces))
         warnings += faces_told(faces, totals, changes, series.names)
+        if steps is not None:  # of a scan with itself, and of a face that is not in view
+            steps.leave_out([step.name for step in steps.planned if is_zone(step.name)])
     warnings += [*notes, *write_routes(study, changes, fitted)]
     if steps is not None:
         steps.note(steps.bind(tables_step(study)), "executed")

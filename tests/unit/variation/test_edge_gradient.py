@@ -1,0 +1,176 @@
+"""What averaging intensities takes at a face, against projections of discs with closed-form line integrals."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xct_pipeline.simulation.phantom import disc, project, rotation_matrix, transform
+from xct_pipeline.variation import edge_gradient
+from xct_pipeline.variation.edge_gradient import Plane, fit_plane, missing, reach_of, rows_about
+from xct_pipeline.variation.steps.edge_gradient import heights_of, step_of
+from xct_pipeline.whole_body import find_body
+
+ROWS, COLUMNS, CENTER, PIXEL_UM = 40, 80, 41.3, 20.0
+CERAMIC, METAL, RADIUS, HEIGHT = 7.2, 0.5, 30.0, 20.0
+DISPLACED = 1 / (math.pi * RADIUS**2 * (CERAMIC - METAL) * PIXEL_UM * 1e-4)  # from line integrals to voxels of the face
+ANGLES = np.linspace(0, math.pi, 16, endpoint=False)
+
+
+def discs(height: float, tilt: tuple[float, float], top: float = METAL):
+    """Return a ceramic disc below metal, turned about axes across the beam, and the plane between them."""
+    turn = rotation_matrix((0.0, *np.radians(tilt)))
+    pivot = np.array([height, 0.0, 0.0])
+    bodies = [disc(height - 100, height, RADIUS, CERAMIC), disc(height, height + 100, RADIUS, top)]
+    moved = Plane(HEIGHT, 0.0, 0.0, 0.0, 0.0).moved(np.column_stack([turn, np.zeros(3)]), 0.0, 0.0)
+    plane = Plane(height, 0.0, 0.0, moved.slope_y, moved.slope_x)
+    return [transform(body, turn, pivot - turn @ pivot) for body in bodies], plane
+
+
+def seen(bodies, psf: float, average: str):
+    found = project(
+        bodies,
+        ANGLES,
+        rows=ROWS,
+        columns=COLUMNS,
+        center=CENTER,
+        pixel_size_um=PIXEL_UM,
+        supersample=4,
+        average=average,
+    )
+    if average == "integral":
+        return scipy.ndimage.gaussian_filter(found, (0, psf, psf), mode="nearest")
+    return -np.log(scipy.ndimage.gaussian_filter(np.exp(-found), (0, psf, psf), mode="nearest"))
+
+
+def at_face(lost, height: float) -> float:
+    """Return what is lost at the face alone: at the rims of both discs something is, in every row."""
+    rows = lost.sum(axis=2).mean(axis=0)
+    below, above = rows[:8].mean(), rows[-8:].mean()
+    part = slice(10, 31)
+    return float(rows[part].sum() - below * (height - 9.5) - above * (30.5 - height))
+
+
+def given_back(p, plane: Plane, step: float, reach: float = 3.0):
+    """Return what is missing about a face by the estimate, line integrals times pixels."""
+    u = np.arange(COLUMNS) - CENTER
+    first, stop = rows_about(plane, ANGLES, u, reach)
+    found = missing(p[:, first:stop], first, plane.across(ANGLES, u), True, reach)
+    ramp = plane.along(ANGLES) * found["ramp"] / (step * PIXEL_UM * 1e-4)
+    return found["missing"].mean() - ramp.mean(), ramp.mean(), found["other"].mean() - ramp.mean()
+
+
+@pytest.mark.parametrize("psf", [0.0, 0.4, 0.7])
+@pytest.mark.parametrize("height", [20.0, 20.31, 20.5])
+def test_what_is_missing_follows_from_the_intensities_whatever_the_blur_and_the_place_of_the_rows(psf, height):
+    bodies, plane = discs(height, (0.0, 0.0))
+    linear, measured = (seen(bodies, psf, kind) for kind in ("integral", "intensity"))
+    found, ramp, other = given_back(measured, plane, CERAMIC - METAL)
+    assert abs(found - at_face(linear - measured, height)) * DISPLACED < 0.002
+    assert other == pytest.approx(found, abs=1e-3 / DISPLACED)
+    assert ramp == 0
+
+
+@pytest.mark.parametrize("tilt", [(0.3, 0.0), (-0.5, 0.4), (0.0, 0.8)])
+def test_of_a_tilted_face_less_is_missing(tilt):
+    flat = given_back(seen(discs(HEIGHT, (0.0, 0.0))[0], 0.5, "intensity"), discs(HEIGHT, (0.0, 0.0))[1], 6.7)[0]
+    bodies, plane = discs(HEIGHT + 0.2, tilt)
+    linear, measured = (seen(bodies, 0.5, kind) for kind in ("integral", "intensity"))
+    found, ramp, _ = given_back(measured, plane, CERAMIC - METAL)
+    assert abs(found - at_face(linear - measured, plane.height)) * DISPLACED < 0.004
+    assert ramp > 0
+    assert found < flat
+
+
+def test_what_leaves_at_the_face_is_no_part_of_it():
+    before, after = (seen(discs(HEIGHT, (0.0, 0.0), top)[0], 0.5, "intensity") for top in (METAL, 0.7 * METAL))
+    plane = discs(HEIGHT, (0.0, 0.0))[1]
+    more = given_back(after, plane, CERAMIC - METAL)[0] / given_back(before, plane, CERAMIC - METAL)[0]
+    assert more == pytest.approx(((CERAMIC - 0.7 * METAL) / (CERAMIC - METAL)) ** 2, rel=0.02)
+
+
+@given(st.integers(0, 1000), st.floats(0.0, 0.004))
+def test_where_there_is_no_face_nothing_is_missing(seed, noise):
+    p = 0.5 + noise * np.random.default_rng(seed).normal(size=(4, 24, 6))
+    found = missing(p, 0, np.full((4, 6), 12.0), True, 3.0)
+    assert (found["missing"] == 0).all()
+    assert (found["ramp"] == 0).all()
+
+
+@given(st.integers(0, 1000), st.floats(-0.05, 0.05), st.floats(-0.05, 0.05), st.floats(-3, 3))
+def test_a_plane_is_found_through_noise_and_open_pores_and_follows_a_motion(seed, slope_y, slope_x, shift):
+    rng = np.random.default_rng(seed)
+    y, x = np.meshgrid(np.arange(48) - 23.5, np.arange(48) - 23.5, indexing="ij")
+    heights = 20 + shift + slope_y * y + slope_x * x + rng.normal(0, 0.1, y.shape)
+    heights[np.hypot(y - 2, x + 1) > 20] = np.nan
+    heights[20:24, 20:24] -= 3  # a pore that is open
+    plane, rough = fit_plane(heights, 23.5)
+    at = 20 + shift + slope_y * plane.y + slope_x * plane.x
+    assert plane.height == pytest.approx(at, abs=0.02)
+    assert (plane.slope_y, plane.slope_x) == pytest.approx((slope_y, slope_x), abs=1.5e-3)
+    assert rough < 0.06
+    turn = rotation_matrix((0.2, *rng.uniform(-0.02, 0.02, 2)))
+    motion = np.column_stack([turn, rng.uniform(-2, 2, 3)])
+    moved = plane.moved(motion, 23.5, 24.5)
+    for place in rng.uniform(-10, 10, (5, 2)):
+        z = plane.height + plane.slope_y * (place[0] - plane.y) + plane.slope_x * (place[1] - plane.x)
+        there = motion @ [z, *(place + 23.5), 1.0]
+        own = there[1:] - 24.5 - (moved.y, moved.x)
+        assert there[0] == pytest.approx(moved.height + moved.slope_y * own[0] + moved.slope_x * own[1])
+
+
+def test_a_face_that_is_no_plane_is_rough():
+    y, x = np.meshgrid(np.arange(48) - 23.5, np.arange(48) - 23.5, indexing="ij")
+    assert fit_plane(20 + 0.4 * np.cos(x / 4) + 0 * y, 23.5)[1] == pytest.approx(0.4 / math.sqrt(2), rel=0.15)
+
+
+def test_a_plane_needs_three_heights():
+    with pytest.raises(ValueError, match="three heights"):
+        fit_plane(np.full((4, 4), np.nan), 1.5)
+
+
+def test_angles_are_worked_on_in_parts_without_a_trace():
+    p = seen(discs(HEIGHT, (0.2, 0.1))[0], 0.5, "intensity")
+    plane, u = discs(HEIGHT, (0.2, 0.1))[1], np.arange(COLUMNS) - CENTER
+    height = plane.across(ANGLES, u)
+    whole = missing(np.tile(p, (5, 1, 1)), 0, np.tile(height, (5, 1)), True, reach_of(0.5, 0.2))
+    single = missing(p, 0, height, True, reach_of(0.5, 0.2))
+    assert len(p) * 5 > 2 * edge_gradient.ANGLES
+    for name, values in single.items():
+        np.testing.assert_array_equal(whole[name], np.tile(values, 5))
+
+
+@pytest.mark.parametrize(("upward", "level"), [(True, 0), (False, 0), (True, 1)])
+def test_the_heights_of_a_face_are_told_between_planes_by_what_its_layers_hold(upward, level):
+    labels, shape = np.ones((40, 48, 48), np.uint8), (40, 48, 48)
+    z, y, x = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    disc_, height = np.hypot(y - 23.5, x - 23.5) < 20, 19.8 + 0.011 * (y - 23.5) - 0.006 * (x - 23.5)
+    share = np.clip(height - z + 0.5, 0, 1)  # of each voxel below the face
+    labels[disc_] = np.where(share > 0.5, 4, 3)[disc_]
+    labels[35:][disc_[35:]] = labels[:5][disc_[:5]] = 1
+    attenuation = np.where(disc_, 7.2 * share + 0.5 * (1 - share), 0.0)
+    if not upward:
+        labels, attenuation = labels[::-1], attenuation[::-1]
+    small = labels[:: 1 << level, :: 1 << level, :: 1 << level]
+    face = find_body(small, [3], 4, shape, level).faces[0]
+    wanted = face.zone.weights(*(np.arange(n, dtype=float) for n in shape)) > 0
+    motions = np.gradient(attenuation, axis=0)
+    sums = {
+        "count": wanted.sum(axis=0),
+        "fixed": (attenuation * wanted).sum(axis=0),
+        "motions": (motions * wanted).sum(axis=0)[None],
+    }
+    heights = heights_of(face, sums)
+    known = np.isfinite(heights)
+    assert step_of(sums, known) == pytest.approx(6.7, rel=1e-3)
+    plane, rough = fit_plane(heights, 23.5)
+    sign = 1 if upward else -1
+    assert (plane.slope_y, plane.slope_x) == pytest.approx((sign * 0.011, sign * -0.006), abs=2e-4)
+    assert plane.height == pytest.approx(19.8 if upward else 39 - 19.8, abs=0.3 * 2**level)
+    assert rough < 0.01
+    assert face.dense_below == upward

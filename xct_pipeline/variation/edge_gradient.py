@@ -1,0 +1,194 @@
+"""What averaging intensities takes from the line integrals at a face of high contrast, from the projections themselves.
+
+A pixel that a face crosses sees f of its light through the dense side (line integral c) and the rest through the other
+(a), and its logarithm is less than f c + (1 - f) a: the exponential edge-gradient effect (Glover and Pelc, Med. Phys.
+7, 238 (1980); Joseph and Spital, Phys. Med. Biol. 26, 473 (1981)). A face along the detector's rows is so seen nearer
+to the dense side, in proportion to the path through it: a flat face becomes a dome. Whatever the blur and wherever the
+pixels lie, the shares f follow from the intensities of the rows about the face and of both sides, and with them the
+line integrals that a detector without the effect would have seen.
+
+Along a ray that meets the face at a slope, paths through both materials add up before the intensities do: of a face
+whose height varies evenly by w along the ray, the shares of the light hold more of the dense side than those of the
+path, by w (1 / (1 - exp(-p)) - 1 / p - 1 / 2) rows, p = c - a.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy
+
+Floats = npt.NDArray[np.float64]
+
+SIDE = 3.0  # rows on either side of a face that tell its sides
+APART = 1.5  # rows further off from which they are told a second time, for their error
+LEAST = 0.02  # difference of line integrals below which nothing is missing
+ANGLES = 32  # that are worked on together
+FITS, FAR = 10, 4.5  # rounds of a fit of a plane, and median deviations beyond which heights are left out
+WIDE = 5  # voxels that deviations of a face are averaged over, against noise
+TINY = 1e-6
+
+
+class Plane(NamedTuple):
+    """A face: its height at a point, and its slopes.
+
+    Attributes
+    ----------
+    height, y, x : float
+        A point on it, voxels; y and x from the axis of rotation.
+    slope_y, slope_x : float
+        Voxels along z per voxel.
+    """
+
+    height: float
+    y: float
+    x: float
+    slope_y: float
+    slope_x: float
+
+    def moved(self, transform: npt.ArrayLike, middle: float, own_middle: float) -> Plane:
+        """Return the plane in another frame.
+
+        Parameters
+        ----------
+        transform : (3, 4)
+            Voxels (z, y, x) of this frame to voxels of the other.
+        middle, own_middle : float
+            Voxel of the axis along y and x in this frame and in the other.
+        """
+        m = np.asarray(transform, np.float64)
+        point = m @ [self.height, self.y + middle, self.x + middle, 1.0]
+        along = m[:, :3] @ np.array([[self.slope_y, 1.0, 0.0], [self.slope_x, 0.0, 1.0]]).T
+        slopes = np.linalg.solve(along[1:].T, along[0])
+        z, y, x = point.tolist()
+        return Plane(z, y - own_middle, x - own_middle, *slopes.tolist())
+
+    def across(self, angles: Floats, u: Floats) -> Floats:
+        """Return the mean height (angle, column) that rays at places `u` from the axis meet it at."""
+        sine, cosine = np.sin(angles)[:, None], np.cos(angles)[:, None]
+        return self.height + (u - self.y * sine - self.x * cosine) * (self.slope_y * sine + self.slope_x * cosine)
+
+    def along(self, angles: Floats) -> Floats:
+        """Return its slope along the rays of each angle, without sign."""
+        return np.abs(self.slope_y * np.cos(angles) - self.slope_x * np.sin(angles))
+
+
+def fit_plane(heights: npt.ArrayLike, middle: float) -> tuple[Plane, float]:
+    """Fit a plane to the heights of a face; pores that are open count as little as what lies on it.
+
+    Parameters
+    ----------
+    heights : (y, x)
+        Voxels, NaN where there is none.
+    middle : float
+        Voxel of the axis along y and x.
+
+    Returns
+    -------
+    Plane
+    float
+        Root mean square by which the face deviates from it, over a few voxels along y and x.
+
+    Raises
+    ------
+    ValueError
+        Fewer than three heights.
+    """
+    whole = np.asarray(heights, np.float64)
+    known = np.isfinite(whole)
+    if known.sum() < 3:
+        raise ValueError("a plane needs three heights")
+    z, (y, x) = whole[known], (i - middle for i in np.nonzero(known))
+    at_y, at_x = float(y.mean()), float(x.mean())
+    design = np.column_stack([np.ones_like(z), y - at_y, x - at_x])
+    used = np.ones(len(z), bool)
+    for _ in range(FITS):
+        fit, *_ = np.linalg.lstsq(design[used], z[used], rcond=None)
+        apart = z - design @ fit
+        kept = np.abs(apart) <= FAR * max(float(np.median(np.abs(apart))), TINY)
+        if kept.sum() < 3:
+            break
+        used = kept
+    rest, there = np.zeros(whole.shape), np.zeros(whole.shape)
+    rest[known], there[known] = np.where(used, apart, 0.0), used
+    smooth, share = (scipy.ndimage.uniform_filter(v, WIDE, mode="constant") for v in (rest, there))
+    waves = smooth[share > 0.5] / share[share > 0.5]
+    rough = float(np.sqrt((waves**2).mean())) if waves.size else 0.0
+    return Plane(float(fit[0]), at_y, at_x, float(fit[1]), float(fit[2])), rough
+
+
+def reach_of(blur: float, ramp: float) -> float:
+    """Return the rows about a face that it is seen in, from the blur and the range of its heights along a ray."""
+    return 3 * blur + ramp / 2
+
+
+def rows_about(plane: Plane, angles: Floats, u: Floats, reach: float) -> tuple[int, int]:
+    """Return the first row and the one after the last of those that tell a face and both of its sides."""
+    height, wide = plane.across(angles, u), reach + SIDE + APART
+    return int(np.floor(height.min() - wide)), int(np.ceil(height.max() + wide)) + 1
+
+
+def missing(block: npt.ArrayLike, first: int, height: Floats, dense_below: bool, reach: float) -> dict[str, Floats]:
+    """Sum what averaging intensities takes from line integrals about a face.
+
+    Parameters
+    ----------
+    block : (angle, row, column)
+        Line integrals.
+    first : int
+        Its first row, as `height` counts them.
+    height : (angle, column)
+        Where the face lies.
+    dense_below : bool
+        The dense side is at smaller rows.
+    reach : float
+        Rows on either side of the face that it is seen in.
+
+    Returns
+    -------
+    dict
+        (angle,): ``missing``, line integrals times pixels; ``other``, the same with both sides told `APART` rows
+        further off; ``ramp``, by which these are too large where the height varies along a ray: times the slope along
+        the rays over the difference of attenuation per voxel.
+    """
+    p = np.asarray(block)
+    found: dict[str, list[Floats]] = {"missing": [], "other": [], "ramp": []}
+    for k in range(0, len(p), ANGLES):
+        part = slice(k, k + ANGLES)
+        rows = np.arange(first, first + p.shape[1])[None, :, None]
+        off = (rows - height[part, None]) * (1 if dense_below else -1)  # on the dense side, negative
+        values = p[part].astype(np.float64)
+        for name, more in (("missing", 0.0), ("other", APART)):
+            dense, light = (_side(values, sign * off, reach + more) for sign in (-1, 1))
+            step = np.where(dense - light > LEAST, dense - light, 0.0)
+            found[name].append(_taken(values, _part(np.abs(off), -reach, reach), light, step))
+            if not more:
+                found["ramp"].append((step**2 * _excess(step)).sum(axis=1))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _part(off: Floats, first: float, stop: float) -> Floats:
+    """Return how much of each row lies between two distances: nothing jumps as a face moves."""
+    return np.asarray(np.clip(np.minimum(off - first, stop - off) + 0.5, 0, 1))
+
+
+def _side(values: Floats, out: Floats, least: float) -> Floats:
+    """Return the mean of the rows next to a face on one side."""
+    part = _part(out, least, least + SIDE)
+    return np.asarray((values * part).sum(axis=1) / np.maximum(part.sum(axis=1), TINY))
+
+
+def _taken(values: Floats, part: Floats, light: Floats, step: Floats) -> Floats:
+    """Return what is missing at each angle, from the share of the light that comes through the dense side."""
+    there = (step > 0)[:, None]
+    share = np.expm1(light[:, None] - values) / np.expm1(-np.where(there, step[:, None], 1.0))
+    lost = light[:, None] + share * step[:, None] - values
+    return np.asarray((np.where(there, lost, 0.0) * part).sum(axis=(1, 2)))
+
+
+def _excess(step: Floats) -> Floats:
+    """Return by how much the shares of light exceed those of the path, per row by which a face rises along a ray."""
+    p = np.maximum(step, 1e-3)
+    return np.where(step < 0.02, step / 12, -1 / np.expm1(-p) - 1 / p - 0.5)
