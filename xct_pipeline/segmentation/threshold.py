@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, array_namespace, to_host
 from xct_pipeline.segmentation.label import Partial, keep_objects, label_partial, merge_labels, relabel_block
 
@@ -22,6 +22,7 @@ Counts = npt.NDArray[np.int64]
 Thresholds = npt.NDArray[np.float64]
 
 MOST_THRESHOLDS = 254  # labels are uint8
+LANES = 64  # values that are looked at at a time
 
 
 def without_clipped(block: Array) -> Any:
@@ -53,7 +54,10 @@ def value_range(block: Array) -> Partial:
     """
     xp = array_namespace(block)
     if xp is np:
-        low, high = _extremes(np.ravel(block))
+        lanes = np.full((2, LANES), np.inf, np.result_type(block.dtype, np.float32))
+        lanes[1] = -np.inf
+        _extremes(np.ravel(block), lanes[0], lanes[1])
+        low, high = float(lanes[0].min()), float(lanes[1].max())
     else:
         finite = xp.isfinite(block)
         low = float(xp.where(finite, block, xp.inf).min()) if block.size else np.inf
@@ -371,13 +375,21 @@ def _beyond(block: Array, level: float, *, bright: bool) -> Any:
 
 
 @njit
-def _extremes(values: Array) -> Any:
-    low, high = np.inf, -np.inf
-    for value in values:
-        if np.isfinite(value):
-            low = min(low, float(value))
-            high = max(high, float(value))
-    return low, high
+def _extremes(values: Array, low: Array, high: Array) -> None:
+    """Lower and raise lanes to the finite values of a run of each, as many at a time as there are lanes."""
+    lanes = len(low)
+    for start in range(0, len(values), lanes):
+        stop = min(start + lanes, len(values))
+        _widen(values[start:stop], low, high)
+
+
+@njit(inline="always")
+def _widen(values: Array, low: Array, high: Array) -> None:
+    for x in range(len(values)):
+        value = values[x]
+        known = abs(value) < np.inf
+        low[x] = value if known and value < low[x] else low[x]
+        high[x] = value if known and value > high[x] else high[x]
 
 
 @njit
@@ -389,11 +401,24 @@ def _count(values: Array, scale: float, first: int, counts: Array) -> None:
 
 @njit
 def _count_pairs(rows: Array, columns: Array, scale: Array, first: Array, counts: Array) -> None:
-    for i in range(len(rows)):
-        if np.isfinite(rows[i]) and np.isfinite(columns[i]):
-            row = int(np.floor(float(rows[i]) * scale[0])) - first[0]
-            column = int(np.floor(float(columns[i]) * scale[1])) - first[1]
-            counts[row, column] += 1
+    """Count pairs of values: the places of a run of them are worked out in vectors."""
+    row, column = empty(LANES, np.int64), empty(LANES, np.int64)
+    for start in range(0, len(rows), LANES):
+        stop = min(start + LANES, len(rows))
+        _find_bins(rows[start:stop], scale[0], first[0], row)
+        _find_bins(columns[start:stop], scale[1], first[1], column)
+        for x in range(stop - start):
+            if row[x] >= 0 and column[x] >= 0:
+                counts[row[x], column[x]] += 1
+
+
+@njit(inline="always")
+def _find_bins(values: Array, scale: float, first: int, place: Array) -> None:
+    """Set the bin of each value, -1 where it is not finite."""
+    for x in range(len(values)):
+        known = abs(values[x]) < np.inf
+        value = np.float64(values[x]) if known else 0.0
+        place[x] = np.int64(np.floor(value * scale)) - first if known else np.int64(-1)
 
 
 @njit
