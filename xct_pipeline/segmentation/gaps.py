@@ -57,9 +57,11 @@ def parts_near_gaps(block: Array, part: Region, reach: int) -> Iterator[Region]:
 
 def _tiles(block: Array) -> npt.NDArray[np.bool_]:
     """Tell which tiles of a block, counted from its first voxel, hold one without data."""
-    found = np.zeros([-(-n // size) for n, size in zip(block.shape, TILE, strict=True)], np.bool_)
-    _find(np.ascontiguousarray(block, np.float32), TILE, found)
-    return found
+    rows = np.empty((*block.shape[:2], -(-block.shape[2] // TILE[2])), np.bool_)
+    _find(np.ascontiguousarray(block, np.float32), TILE[2], rows)
+    for axis in (1, 0):
+        rows = np.logical_or.reduceat(rows, np.arange(0, rows.shape[axis], TILE[axis]), axis=axis)
+    return rows
 
 
 def _cells(box: Region) -> Region:
@@ -79,18 +81,11 @@ def _box_of(mask: Array) -> Region | None:
 
 
 @njit
-def _find(block: Array, tile: tuple[int, int, int], found: Array) -> None:
+def _find(block: Array, width: int, found: Array) -> None:
     for z in range(block.shape[0]):
         for y in range(block.shape[1]):
-            row = found[z // tile[0], y // tile[1]]
-            for k in range(len(row)):
-                if not row[k]:
-                    row[k] = _count_gaps(block[z, y, k * tile[2] : (k + 1) * tile[2]]) > 0
-
-
-@njit(inline="always")
-def _count_gaps(values: Array) -> int:
-    count = 0
-    for x in range(len(values)):
-        count += not abs(values[x]) < np.inf
-    return count
+            for k in range(found.shape[2]):
+                values, count = block[z, y, k * width : (k + 1) * width], np.int32(0)
+                for x in range(len(values)):
+                    count += np.int32(not abs(values[x]) < np.float32(np.inf))
+                found[z, y, k] = count > 0

@@ -54,10 +54,10 @@ def value_range(block: Array) -> Partial:
     """
     xp = array_namespace(block)
     if xp is np:
-        lanes = np.full((2, LANES), np.inf, np.result_type(block.dtype, np.float32))
-        lanes[1] = -np.inf
-        _extremes(np.ravel(block), lanes[0], lanes[1])
-        low, high = float(lanes[0].min()), float(lanes[1].max())
+        values = np.ravel(block)
+        low, high = (float(each.reduce(values, initial=e)) for each, e in ((np.fmin, np.inf), (np.fmax, -np.inf)))
+        if low == -np.inf or high == np.inf:  # of which NaN is none
+            return value_range(values[np.isfinite(values)])
     else:
         finite = xp.isfinite(block)
         low = float(xp.where(finite, block, xp.inf).min()) if block.size else np.inf
@@ -375,24 +375,6 @@ def _beyond(block: Array, level: float, *, bright: bool) -> Any:
 
 
 @njit
-def _extremes(values: Array, low: Array, high: Array) -> None:
-    """Lower and raise lanes to the finite values of a run of each, as many at a time as there are lanes."""
-    lanes = len(low)
-    for start in range(0, len(values), lanes):
-        stop = min(start + lanes, len(values))
-        _widen(values[start:stop], low, high)
-
-
-@njit(inline="always")
-def _widen(values: Array, low: Array, high: Array) -> None:
-    for x in range(len(values)):
-        value = values[x]
-        known = abs(value) < np.inf
-        low[x] = value if known and value < low[x] else low[x]
-        high[x] = value if known and value > high[x] else high[x]
-
-
-@njit
 def _count(values: Array, scale: float, first: int, counts: Array) -> None:
     for value in values:
         if np.isfinite(value):
@@ -401,24 +383,19 @@ def _count(values: Array, scale: float, first: int, counts: Array) -> None:
 
 @njit
 def _count_pairs(rows: Array, columns: Array, scale: Array, first: Array, counts: Array) -> None:
-    """Count pairs of values: the places of a run of them are worked out in vectors."""
-    row, column = empty(LANES, np.int64), empty(LANES, np.int64)
+    """Count pairs of values: the bins of a run of them are worked out in vectors, -1 where a value is not finite."""
+    place = empty((2, LANES), np.int64)
     for start in range(0, len(rows), LANES):
         stop = min(start + LANES, len(rows))
-        _find_bins(rows[start:stop], scale[0], first[0], row)
-        _find_bins(columns[start:stop], scale[1], first[1], column)
+        for axis, values in enumerate((rows, columns)):
+            for x in range(stop - start):
+                value = values[start + x]
+                known = abs(value) < np.float32(np.inf)
+                bin_ = np.int64(np.floor(np.float64(value if known else np.float32(0)) * scale[axis])) - first[axis]
+                place[axis, x] = bin_ if known else np.int64(-1)
         for x in range(stop - start):
-            if row[x] >= 0 and column[x] >= 0:
-                counts[row[x], column[x]] += 1
-
-
-@njit(inline="always")
-def _find_bins(values: Array, scale: float, first: int, place: Array) -> None:
-    """Set the bin of each value, -1 where it is not finite."""
-    for x in range(len(values)):
-        known = abs(values[x]) < np.inf
-        value = np.float64(values[x]) if known else 0.0
-        place[x] = np.int64(np.floor(value * scale)) - first if known else np.int64(-1)
+            if place[0, x] >= 0 and place[1, x] >= 0:
+                counts[place[0, x], place[1, x]] += 1
 
 
 @njit

@@ -251,14 +251,12 @@ def _flood(bits: Array, open_: Array, steps: Array, reach: int, bounds: Array, l
     for i in range(count):
         top[i], rest[i] = FARTHEST, FARTHEST
     changed, following = empty(count, np.int32), empty(count, np.int32)
+    found = _look_around(bits, open_, steps, reach, bounds, label, place, height, far, beside, top, rest, changed)
+    for i in range(count):
+        new_top[i], new_rest[i] = top[i], rest[i]
     jumps = empty(len(steps), np.int64)
     for s in range(len(steps)):
         jumps[s] = (steps[s, 0] * label.shape[1] + steps[s, 1]) * label.shape[2] + steps[s, 2]
-    found = _look_around(
-        bits, open_, steps, jumps, reach, bounds, label, place, height, far, beside, top, rest, changed
-    )
-    for i in range(count):
-        new_top[i], new_rest[i] = top[i], rest[i]
     flat = number.reshape(-1)
     for turn in range(2, reach + 1):
         pending = 0
@@ -327,7 +325,6 @@ def _look_around(
     bits: Array,
     open_: Array,
     steps: Array,
-    jumps: Array,
     reach: int,
     bounds: Array,
     label: Array,
@@ -341,31 +338,21 @@ def _look_around(
 ) -> int:
     """Flood the voxels beside markers, and note of every voxel which steps lead to others that are to be flooded."""
     nz, ny, nx = label.shape
-    heights, open_flat, labels = bits.reshape(-1), open_.reshape(-1), label.reshape(-1)
-    found, z, y, row = 0, 0, 0, 0
+    found = 0
     for i in range(len(place)):
-        at = place[i]
-        while at >= row + nx:  # places come in the order of the voxels
-            row += nx
-            y += 1
-            if y == ny:
-                z, y = z + 1, 0
-        x = at - row
-        height[i] = _ordered(heights[at])
+        z, y, x = place[i] // (ny * nx), place[i] // nx % ny, place[i] % nx
+        height[i] = _ordered(bits[z, y, x])
         far[i] = _beyond(z, y, x, bounds)
-        whole = 0 < z < nz - 1 and 0 < y < ny - 1 and 0 < x < nx - 1
-        near = far[i] + 1 < reach
         for s in range(len(steps)):
             v, u, w = z + steps[s, 0], y + steps[s, 1], x + steps[s, 2]
-            if not whole and not (0 <= v < nz and 0 <= u < ny and 0 <= w < nx):
+            if not (0 <= v < nz and 0 <= u < ny and 0 <= w < nx):
                 continue
-            other = at + jumps[s]
-            if open_flat[other]:
-                if near or _beyond(v, u, w, bounds) < reach:
+            if open_[v, u, w]:
+                if _beyond(v, u, w, bounds) < reach:
                     beside[i] |= np.uint32(1 << s)
-            elif labels[other] > 0:
-                down = _ordered(heights[other])
-                level, candidate = max(down, np.int64(height[i])), down << 24 | 256 | np.int64(labels[other])
+            elif label[v, u, w] > 0:
+                down = _ordered(bits[v, u, w])
+                level, candidate = max(down, np.int64(height[i])), down << 24 | 256 | np.int64(label[v, u, w])
                 if level < top[i] or (level == top[i] and candidate < rest[i]):
                     top[i], rest[i] = level, candidate
         if top[i] < FARTHEST:
