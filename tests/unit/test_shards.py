@@ -12,6 +12,7 @@ import pytest
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec
 
+from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.image import Image
 from xct_pipeline.store.shards import ShardedArray, encoded, sharded
 from xct_pipeline.store.store import Store
@@ -159,3 +160,23 @@ def test_images_of_a_store_are_read_straight(tmp_path: Path) -> None:
         for level in range(2):
             folder = store.path / name / str(level)
             assert sharded(folder, zarr.open_array(str(folder), mode="r")) is not None
+
+
+def test_metadata_are_read_again_once_they_have_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "sample.zarr")
+    store.begin()
+    store.prepare(Image("values", ("z", "y", "x"), (8, 8, 8), "float32", "", 8, 1))
+    folder = store.path / "values" / "0"
+    opened = []
+    monkeypatch.setattr(
+        zarr, "open_array", lambda *given, _open=zarr.open_array, **k: opened.append(1) or _open(*given, **k)
+    )
+    assert StoredArray(folder).shape == StoredArray(folder).shape == (8, 8, 8)
+    assert len(opened) == 1
+    file = folder / "zarr.json"
+    file.write_bytes(file.read_bytes().replace(b"float32", b"float64"))
+    with pytest.raises(StoreError, match="checksum does not match"):
+        StoredArray(folder)
+    file.unlink()
+    with pytest.raises(StoreError, match="is missing"):
+        StoredArray(folder)

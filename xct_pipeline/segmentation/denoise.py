@@ -5,19 +5,18 @@ Every method has a finite reach, so a block with that halo gives what the whole 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal, assert_never
 
 import numpy as np
 
-from xct_pipeline.boxes import Region, around, cut, inside
+from xct_pipeline.boxes import Region, around, inside
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
+from xct_pipeline.segmentation.gaps import parts_near_gaps
 from xct_pipeline.smoothing import TRUNCATE, gaussian_reach, smooth_block
 
 Method = Literal["none", "gaussian", "median", "tv"]
 
 FILL_SIGMA = 2.0  # of the Gaussian that fills gaps, voxels
-TILE = (32, 32, 64)  # voxels that are looked at for gaps at a time
 
 
 def denoise_halo(method: Method, *, sigma: float = 1.0, radius: int = 1, iterations: int = 30) -> int:
@@ -112,53 +111,13 @@ def fill_missing(block: Array) -> Any:
     """
     xp = array_namespace(block)
     filled, reach = block, gaussian_reach(FILL_SIGMA)
-    for part in _parts_with_gaps(block, tuple(slice(0, n) for n in block.shape), 0):
+    for part in parts_near_gaps(block, tuple(slice(0, n) for n in block.shape), 0):
         near = around(part, reach, block.shape)
         finite = xp.isfinite(block[near])
         mean = _weighted_gaussian(block[near], finite, FILL_SIGMA, inside(near, part))
         filled = block.copy() if filled is block else filled
         filled[part] = xp.where(finite[inside(near, part)], block[part], xp.nan_to_num(mean, nan=0.0))
     return filled
-
-
-def _parts_with_gaps(block: Array, part: Region, reach: int) -> Iterator[Region]:
-    """Yield boxes that hold all voxels of a part of a block within some voxels of one without data: few of the others.
-
-    One box on a device.
-    """
-    xp = array_namespace(block)
-    finite = xp.isfinite(block)
-    if finite.all():
-        return
-    for tile in _tiles_near_gaps(finite, part, reach) if xp is np else [part]:
-        near = around(tile, reach, block.shape)
-        box = _box_of(~finite[near])
-        if box is not None:
-            moved = tuple(slice(b.start + p.start, b.stop + p.start) for b, p in zip(box, near, strict=True))
-            wide = around(moved, reach, block.shape)
-            yield tuple(slice(max(w.start, t.start), min(w.stop, t.stop)) for w, t in zip(wide, tile, strict=True))
-
-
-def _tiles_near_gaps(finite: Array, part: Region, reach: int) -> Iterator[Region]:
-    """Yield tiles of a part of a block that may be near a voxel without data."""
-    known = finite.view(np.uint8)
-    for axis in (2, 1, 0):
-        known = np.bitwise_and.reduceat(known, np.arange(0, known.shape[axis], TILE[axis]), axis=axis)
-    for tile in cut(part, TILE):
-        near = around(tile, reach, finite.shape)
-        if not known[tuple(slice(p.start // n, -(-p.stop // n)) for p, n in zip(near, TILE, strict=True))].all():
-            yield tile
-
-
-def _box_of(mask: Array) -> Region | None:
-    """Return the smallest box that holds all voxels of a mask, None where there is none."""
-    box = []
-    for axis in range(3):
-        found = np.flatnonzero(to_host(mask.any(axis=tuple(a for a in range(3) if a != axis))))
-        if not len(found):
-            return None
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
-    return tuple(box)
 
 
 def gaussian(block: Array, sigma: float, core: Region | None = None) -> Any:
@@ -172,7 +131,7 @@ def _gaussian_of_known(block: Array, sigma: float, core: Region) -> Any:
     """Return Gaussian means of the finite voxels of a block, NaN for the others."""
     xp, reach = array_namespace(block), gaussian_reach(sigma)
     result = gaussian(block, sigma, core)  # what is not finite spreads no further than the Gaussian reaches
-    for part in _parts_with_gaps(block, core, reach):
+    for part in parts_near_gaps(block, core, reach):
         near = around(part, reach, block.shape)
         finite = xp.isfinite(block[near])
         mean = _weighted_gaussian(block[near], finite, sigma, inside(near, part))

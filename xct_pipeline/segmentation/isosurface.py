@@ -146,7 +146,10 @@ def _sum_decided(
     nz, ny, nx = field.shape
     area, undecided = 0.0, 0
     codes = empty(nx, np.uint8)
-    point, away = empty((3, 3), np.float64), empty(8, np.float64)
+    points, away = empty((len(edges), 3), np.float64), empty(8, np.float64)
+    for k in range(len(edges)):
+        for other in range(3):
+            points[k, other] = corners[edges[k, 0], other]
     for z in range(nz - 1):
         for y in range(ny - 1):
             _code_rows(field, level, z, y, codes)
@@ -156,26 +159,32 @@ def _sum_decided(
                 if x >= nx - 1:
                     break
                 code = codes[x] + 2 * codes[x + 1]
-                listed = count[code] < 0 and undecided < len(cells)
-                for i in range(8):
-                    a, b, c = corners[i]
-                    value = field[z + a, y + b, x + c]
-                    away[i] = TINY + abs(np.float64(value) - np.float64(level))
-                    if listed:
-                        cells[undecided, a, b, c] = value
-                undecided += count[code] < 0
+                _find_away(field, level, z, y, x, away)
+                if count[code] < 0:
+                    if undecided < len(cells):
+                        for i in range(8):
+                            a, b, c = corners[i]
+                            cells[undecided, a, b, c] = field[z + a, y + b, x + c]
+                    undecided += 1
+                    continue
+                for k in range(len(edges)):  # those that are not crossed as well, which is sooner than to ask
+                    i, j, axis = edges[k]
+                    points[k, axis] = away[i] / (away[i] + away[j])
                 for t in range(count[code]):
-                    for k in range(3):
-                        i, j, axis = edges[triangles[code, t, k]]
-                        for other in range(3):
-                            point[k, other] = corners[i, other]
-                        point[k, axis] = away[i] / (away[i] + away[j])
-                    area += _triangle(point)
+                    one, two, three = triangles[code, t]
+                    area += _triangle(points[one], points[two], points[three])
     return area, undecided
 
 
 @njit(inline="always")
-def _triangle(point: Array) -> float:
-    az, ay, ax = point[1, 0] - point[0, 0], point[1, 1] - point[0, 1], point[1, 2] - point[0, 2]
-    bz, by, bx = point[2, 0] - point[0, 0], point[2, 1] - point[0, 1], point[2, 2] - point[0, 2]
+def _find_away(field: Array, level: np.float32, z: int, y: int, x: int, away: Array) -> None:
+    """Set how far the corners of a cell are from the level, in the order of `CORNERS`."""
+    for i in range(8):
+        away[i] = TINY + abs(np.float64(field[z + (i >> 2), y + (i >> 1 & 1), x + (i & 1)]) - np.float64(level))
+
+
+@njit(inline="always")
+def _triangle(one: Array, two: Array, three: Array) -> float:
+    az, ay, ax = two[0] - one[0], two[1] - one[1], two[2] - one[2]
+    bz, by, bx = three[0] - one[0], three[1] - one[1], three[2] - one[2]
     return 0.5 * math.sqrt((ay * bx - ax * by) ** 2 + (ax * bz - az * bx) ** 2 + (az * by - ay * bz) ** 2)

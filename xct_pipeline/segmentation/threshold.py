@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, array_namespace, to_host
 from xct_pipeline.segmentation.label import Partial, keep_objects, label_partial, merge_labels, relabel_block
 
@@ -22,6 +22,7 @@ Counts = npt.NDArray[np.int64]
 Thresholds = npt.NDArray[np.float64]
 
 MOST_THRESHOLDS = 254  # labels are uint8
+LANES = 64  # values that are looked at at a time
 
 
 def without_clipped(block: Array) -> Any:
@@ -53,7 +54,10 @@ def value_range(block: Array) -> Partial:
     """
     xp = array_namespace(block)
     if xp is np:
-        low, high = _extremes(np.ravel(block))
+        values = np.ravel(block)
+        low, high = (float(each.reduce(values, initial=e)) for each, e in ((np.fmin, np.inf), (np.fmax, -np.inf)))
+        if low == -np.inf or high == np.inf:  # of which NaN is none
+            return value_range(values[np.isfinite(values)])
     else:
         finite = xp.isfinite(block)
         low = float(xp.where(finite, block, xp.inf).min()) if block.size else np.inf
@@ -371,16 +375,6 @@ def _beyond(block: Array, level: float, *, bright: bool) -> Any:
 
 
 @njit
-def _extremes(values: Array) -> Any:
-    low, high = np.inf, -np.inf
-    for value in values:
-        if np.isfinite(value):
-            low = min(low, float(value))
-            high = max(high, float(value))
-    return low, high
-
-
-@njit
 def _count(values: Array, scale: float, first: int, counts: Array) -> None:
     for value in values:
         if np.isfinite(value):
@@ -389,11 +383,19 @@ def _count(values: Array, scale: float, first: int, counts: Array) -> None:
 
 @njit
 def _count_pairs(rows: Array, columns: Array, scale: Array, first: Array, counts: Array) -> None:
-    for i in range(len(rows)):
-        if np.isfinite(rows[i]) and np.isfinite(columns[i]):
-            row = int(np.floor(float(rows[i]) * scale[0])) - first[0]
-            column = int(np.floor(float(columns[i]) * scale[1])) - first[1]
-            counts[row, column] += 1
+    """Count pairs of values: the bins of a run of them are worked out in vectors, -1 where a value is not finite."""
+    place = empty((2, LANES), np.int64)
+    for start in range(0, len(rows), LANES):
+        stop = min(start + LANES, len(rows))
+        for axis, values in enumerate((rows, columns)):
+            for x in range(stop - start):
+                value = values[start + x]
+                known = abs(value) < np.float32(np.inf)
+                bin_ = np.int64(np.floor(np.float64(value if known else np.float32(0)) * scale[axis])) - first[axis]
+                place[axis, x] = bin_ if known else np.int64(-1)
+        for x in range(stop - start):
+            if place[0, x] >= 0 and place[1, x] >= 0:
+                counts[place[0, x], place[1, x]] += 1
 
 
 @njit

@@ -21,6 +21,7 @@ from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
 from xct_pipeline.segmentation.denoise import fill_missing
 from xct_pipeline.segmentation.faces import ROUNDS, place_faces
+from xct_pipeline.segmentation.gaps import clear_gaps
 from xct_pipeline.segmentation.markers import MARCH, class_markers, flat_classes
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
 from xct_pipeline.segmentation.undecided import undecided_boxes
@@ -52,12 +53,13 @@ def gradient_magnitude(block: Array, *, sigma: float = 1.0, core: tuple[slice, .
     float32 array, 1/cm per voxel; NaN where the block is.
     """
     xp = array_namespace(block)
-    finite = xp.isfinite(block)
-    whole = bool(finite.all())
-    filled = (block if whole else fill_missing(block)).astype(xp.float32, copy=False)
+    values = xp.ascontiguousarray(block, xp.float32)
+    filled = fill_missing(values)
     core = core or tuple(slice(0, n) for n in block.shape)
     gradient = gradient_block(filled, sigma, core) if xp is np else _gradient_plainly(filled, sigma)[core]
-    return gradient if whole else xp.where(finite[core], gradient, xp.float32(np.nan))
+    if filled is not values:
+        clear_gaps(gradient, core, values)
+    return gradient
 
 
 def _gradient_plainly(block: Array, sigma: float) -> Any:

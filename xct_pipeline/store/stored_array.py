@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import operator
 import os
@@ -19,9 +20,11 @@ from xct_pipeline.store import seal
 from xct_pipeline.store.files import HEALED, StoreError, marker_file, out_of_memory, read_attributes, store_root
 from xct_pipeline.store.holder import holder_of
 from xct_pipeline.store.marker import Marker, is_of_image, problem_of, read_marker
-from xct_pipeline.store.shards import sharded
+from xct_pipeline.store.shards import ShardedArray, sharded
 
 Shard = tuple[int, ...]
+State = tuple[int, int, int, int]  # of a file
+ABSENT: State = (0, 0, 0, 0)
 
 
 class StoredArray:
@@ -36,42 +39,23 @@ class StoredArray:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._root = store_root(self.folder)
-        self._guarded = self._root is not None and self._check_metadata()
-        try:
-            self._array: Any = zarr.open_array(str(folder), mode="r")
-        except FileNotFoundError:
-            raise StoreError(f"{self.folder} is not there; {HEALED}") from None
+        files = (self.folder / "zarr.json", self.folder.parent / "zarr.json")
+        states = [_state(file) for file in files]
+        opened = _opened if states[0] != ABSENT else _opened.__wrapped__  # of another format, its files are not known
+        self._guarded, self._array, self._straight = opened(self.folder, self._root is not None, *states)
         self.shape: tuple[int, ...] = self._array.shape
         self.dtype: np.dtype[Any] = self._array.dtype
         self.shards: tuple[int, ...] | None = self._array.shards
         self.chunks: tuple[int, ...] = self._array.chunks
-        self._straight = sharded(self.folder, self._array)
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
         return len(self.shape)
 
-    def _check_metadata(self) -> bool:
-        """Tell whether markers vouch for the image's shards; StoreError where the array's metadata are damaged."""
-        xct = read_attributes(self.folder.parent).get("xct", {})
-        known = xct.get("arrays")
-        if known is None or not self.folder.name.isdecimal() or int(self.folder.name) >= len(known):
-            return False
-        file = self.folder / "zarr.json"
-        try:
-            data = read_bytes(file)
-        except FileNotFoundError:
-            raise StoreError(f"{file} is missing; {HEALED}") from None
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{file}: damaged metadata ({error}); {HEALED}") from None
-        if seal.digest(data) != known[int(self.folder.name)]:
-            raise StoreError(f"{file}: damaged metadata (its checksum does not match); {HEALED}")
-        return True
-
     def __getitem__(self, index: Any) -> npt.NDArray[Any]:
         files = [self._checked(shard) for shard in self._touched(index)] if self._guarded else []
-        before = [_state(file) for file in files]
+        before = [_state(file)[:-1] for file in files]  # a link or another owner is no other file
         try:
             values = self._read(index)
         except IndexError:
@@ -81,7 +65,7 @@ class StoredArray:
                 raise
             raise self._told(error) from error
         for file, state in zip(files, before, strict=True):
-            if _state(file) != state:
+            if _state(file)[:-1] != state:
                 raise StoreError(f"{file} was computed anew while it was read; read it again")
         return values
 
@@ -180,6 +164,35 @@ class StoredArray:
                 marker_file(self._root, self._name, shard).unlink()
 
 
+@functools.lru_cache(maxsize=256)
+def _opened(folder: Path, ours: bool, *_states: State) -> tuple[bool, Any, ShardedArray | None]:
+    """Open an array, once for each state of its metadata: tell whether markers vouch for it, and how it is read."""
+    guarded = ours and _is_guarded(folder)
+    try:
+        array: Any = zarr.open_array(str(folder), mode="r")
+    except FileNotFoundError:
+        raise StoreError(f"{folder} is not there; {HEALED}") from None
+    return guarded, array, sharded(folder, array)
+
+
+def _is_guarded(folder: Path) -> bool:
+    """Tell whether markers vouch for the image's shards; StoreError where the array's metadata are damaged."""
+    xct = read_attributes(folder.parent).get("xct", {})
+    known = xct.get("arrays")
+    if known is None or not folder.name.isdecimal() or int(folder.name) >= len(known):
+        return False
+    file = folder / "zarr.json"
+    try:
+        data = read_bytes(file)
+    except FileNotFoundError:
+        raise StoreError(f"{file} is missing; {HEALED}") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{file}: damaged metadata ({error}); {HEALED}") from None
+    if seal.digest(data) != known[int(folder.name)]:
+        raise StoreError(f"{file}: damaged metadata (its checksum does not match); {HEALED}")
+    return True
+
+
 def _span(part: Any, n: int) -> tuple[int, int] | None:
     """Return the first index that is read along an axis and the one after the last, None where that is not plain."""
     if isinstance(part, slice):
@@ -211,9 +224,9 @@ def _box_span(part: Any, n: int) -> tuple[int, int]:
     return k, k + 1
 
 
-def _state(file: Path) -> tuple[int, int, int]:
+def _state(file: Path) -> State:
     try:
         status = file.stat()
     except OSError:
-        return (0, 0, 0)
-    return status.st_ino, status.st_mtime_ns, status.st_size
+        return ABSENT
+    return status.st_ino, status.st_mtime_ns, status.st_size, status.st_ctime_ns

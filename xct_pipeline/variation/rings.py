@@ -215,13 +215,16 @@ def radial_covariance(half: bool, binned: bool, reach: int = 16, step: float = 0
     spectra = []
     length = scipy.fft.next_fast_len(4 * FINE * int(ASYMPTOTIC + reach + 4), real=True)
     nu = np.arange(length // 2 + 1) * (FINE / length)
+    nu = nu[nu < 0.5]
+    root = math.isqrt(len(nu)) + 1  # frequencies are sums of a coarse and a fine one, waves the products of both
     for radius in (ASYMPTOTIC, *(ASYMPTOTIC + apart)):
         alpha = (np.arange(STEPS) + 0.5) * (np.pi / STEPS)
         # over the half ring, the angle between a voxel and a projection is spread as a triangle
         weight = 2 * (1 - alpha / np.pi) if half else np.ones_like(alpha)
-        wave = np.exp(-2j * np.pi * np.outer(nu[nu < 0.5], radius * np.cos(alpha)))
-        transform = (wave @ weight) * (np.pi / STEPS)
-        spectra.append(transform * (np.sinc(nu[nu < 0.5]) if binned else 1.0))
-    ramp = nu[nu < 0.5] ** 2 * 2 * (FINE / length)
+        phase = -2j * np.pi * (FINE / length) * radius * np.cos(alpha)
+        fine, coarse = (np.exp(np.outer(np.arange(root) * stride, phase)) for stride in (1, root))
+        transform = ((coarse * weight) @ fine.T).ravel()[: len(nu)] * (np.pi / STEPS)
+        spectra.append(transform * (np.sinc(nu) if binned else 1.0))
+    ramp = nu**2 * 2 * (FINE / length)
     covariance = [float((ramp * (spectra[0] * np.conj(other)).real).sum()) for other in spectra[1:]]
     return apart, np.array(covariance) * (ASYMPTOTIC + apart / 2)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from xct_pipeline.segmentation import denoise as denoising
 from xct_pipeline.segmentation.denoise import denoise, denoise_halo, fill_missing
+from xct_pipeline.segmentation.gaps import parts_near_gaps
 
 METHODS = [
     ("none", {}),
@@ -85,12 +85,12 @@ def test_boxes_at_gaps_hold_all_that_is_near_one_and_little_else(reach: int) -> 
     near = scipy.ndimage.binary_dilation(~finite, np.ones((3, 3, 3)), reach) if reach else ~finite
     seen = np.zeros(finite.shape, int)
     block = np.where(finite, 1.0, np.nan).astype(np.float32)
-    for box in denoising._parts_with_gaps(block, part, reach):
+    for box in parts_near_gaps(block, part, reach):
         seen[box] += 1
     assert seen.max() == 1
     assert seen[part][near[part]].all()
     seen[part] = 0
     assert not seen.any()
-    looked = sum(seen[box].size for box in denoising._parts_with_gaps(block, part, reach))
+    looked = sum(seen[box].size for box in parts_near_gaps(block, part, reach))
     assert looked < 0.25 * finite.size
-    assert not list(denoising._parts_with_gaps(np.ones_like(block), part, reach))
+    assert not list(parts_near_gaps(np.ones_like(block), part, reach))

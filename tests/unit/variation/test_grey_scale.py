@@ -8,7 +8,7 @@ import scipy
 
 from xct_pipeline.config.file import parse_config
 from xct_pipeline.variation.dark_level import DarkLevel
-from xct_pipeline.variation.grey_scale import GreyScale, Scene, distorted, edge_gradient, judge, uniform_model
+from xct_pipeline.variation.grey_scale import GreyScale, Scene, _inside, distorted, edge_gradient, judge, uniform_model
 from xct_pipeline.variation.steps import grey_scale as steps
 from xct_pipeline.variation.steps.series import Materials
 
@@ -192,3 +192,20 @@ def test_gas_is_what_attenuates_next_to_nothing():
     scene = scene_of(np.random.default_rng(0))
     assert steps.gas_label(scene.volume, scene.labels, 1, 4) == 1
     assert steps.gas_label(scene.volume + 2, scene.labels, 1, 4) == 0
+
+
+@pytest.mark.parametrize("rim", [1.0, 2.5, 5.0])
+def test_what_lies_inside_is_what_distances_say(rim: float) -> None:
+    mask = scipy.ndimage.gaussian_filter(np.random.default_rng(3).standard_normal((30, 25, 40)), 4) > -0.01
+    expected = scipy.ndimage.distance_transform_edt(mask) > rim
+    np.testing.assert_array_equal(_inside(mask, rim), expected)
+    assert _inside(np.ones((3, 4, 5), bool), rim).all()
+
+
+def test_a_halo_is_that_of_scipy() -> None:
+    paths = np.random.default_rng(4).random((12, 30, 50)).astype(np.float32)
+    light = np.exp(-paths)
+    halo = scipy.ndimage.gaussian_filter(light, (12.5, 0.0, 12.5), mode="nearest")
+    edges = np.concatenate([halo[..., :3], halo[..., -3:]], axis=-1).mean(axis=(0, 2), dtype=np.float64)
+    expected = edges[None, :, None].astype(np.float32) - halo / light
+    np.testing.assert_allclose(distorted(paths)["scatter"], expected, atol=1e-6)

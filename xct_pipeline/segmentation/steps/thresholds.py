@@ -27,6 +27,7 @@ from xct_pipeline.engine.steps import Steps
 from xct_pipeline.registration.steps.stage import PATH
 from xct_pipeline.segmentation import markers, threshold, watershed
 from xct_pipeline.segmentation.denoise import denoise, denoise_halo
+from xct_pipeline.segmentation.gaps import has_gaps
 from xct_pipeline.segmentation.steps.series import (
     VERSION,
     BoxSource,
@@ -265,8 +266,7 @@ def _smoothed(
 ) -> tuple[Array, Array | None]:
     if gradient is None:
         return denoise(block, core=source.core(region), **denoising), None
-    gaps = not bool(device.array_namespace(block).isfinite(block).all())
-    around = widen(region[1:], (watershed.gradient_halo(gradient, gaps=gaps),) * 3, source.image.shape[1:])
+    around = widen(region[1:], (watershed.gradient_halo(gradient, gaps=has_gaps(block)),) * 3, source.image.shape[1:])
     values, core = denoise(block, core=inside(source.span(region), around), **denoising), inside(around, region[1:])
     slope = watershed.gradient_magnitude(values, sigma=gradient, core=core)
     return device.array_namespace(values).ascontiguousarray(values[core]), slope
