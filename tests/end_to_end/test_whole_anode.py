@@ -66,6 +66,7 @@ def test_what_happens_at_the_ceramic_is_stated(series):
     for tables in series:
         table = tables["near_face"]
         assert table["scan"].tolist() == ["scan_01", "scan_02"]
+        assert (table["faces"] == 2).all()
         apart = table["measured_mg"] - table["continued_mg"]
         assert (np.abs(apart) < 3 * np.hypot(table["sigma_measured_mg"], table["sigma_continued_mg"])).all()
         assert (table["sigma_measured_mg"] < 0.2 * np.abs(tables["truth"][1:])).all()  # whatever the motion's error

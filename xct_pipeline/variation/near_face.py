@@ -149,6 +149,8 @@ class NearFace(NamedTuple):
         Sum across the face, or across both faces of the ceramic.
     continued, sigma_continued : float
         From the layers after it.
+    faces : int
+        Of the ceramic that are summed across.
     mass, sigma : float
         Of both, by their errors.
     """
@@ -157,6 +159,7 @@ class NearFace(NamedTuple):
     sigma_measured: float
     continued: float
     sigma_continued: float
+    faces: int = 1
 
     @property
     def share(self) -> float:

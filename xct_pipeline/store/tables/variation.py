@@ -146,6 +146,7 @@ _NEAR_FACE = Table(
     "scan",
     (
         SCAN,
+        count("faces", "of the ceramic that are summed across: 2, or 1 where sinograms do not show both"),
         quantity("measured_mg", "mg", "change of mass in the layers next to the ceramic, summed across its faces"),
         quantity("sigma_measured_mg", "mg", "its standard error"),
         quantity("continued_mg", "mg", "the same, continued from the layers after them"),

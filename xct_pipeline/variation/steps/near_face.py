@@ -115,7 +115,7 @@ def _near_face(
         bound = math.hypot(bound, slope * face.sigma)
     after = near_face.continued(first, second, share, noise)
     if len(seen) == len(FACES) and all(k in edges for k in pair.pair):
-        return NearFace(*_across_both(study, pair, [zone[0] for zone in seen], near, edges), *after)
+        return NearFace(*_across_both(study, pair, [zone[0] for zone in seen], near, edges), *after, faces=len(FACES))
     across, sigma = _across(study, pair, beside)
     return NearFace(across, math.hypot(sigma, bound), *after)
 
@@ -167,6 +167,7 @@ def faces_table(rows: Sequence[tuple[str, NearFace | None]]) -> pd.DataFrame:
         [
             {
                 "scan": name,
+                "faces": face.faces,
                 "measured_mg": face.measured,
                 "sigma_measured_mg": face.sigma_measured,
                 "continued_mg": face.continued,
