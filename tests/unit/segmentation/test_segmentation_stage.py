@@ -16,13 +16,16 @@ from ome_zarr_models.v05.labels import Labels
 from stored_series import LIMITS, VOXEL, reference_volume, write_image
 from yaozarrs import v05
 
+from xct_pipeline.boxes import cut, size_of, widen
 from xct_pipeline.config.file import ConfigError, parse_config
 from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.engine.resources import Resources
+from xct_pipeline.segmentation.steps import labels as labels_step
 from xct_pipeline.segmentation.steps import series as stage_series
 from xct_pipeline.segmentation.steps import stage, thresholds
 from xct_pipeline.segmentation.steps.objects import objects_path
 from xct_pipeline.store.files import read_attributes
+from xct_pipeline.store.image import shard_thickness
 from xct_pipeline.store.labels import LABELS, label_values
 from xct_pipeline.store.labels_file import open_labels
 from xct_pipeline.store.store import Store
@@ -175,6 +178,7 @@ def test_labels_and_tables_do_not_depend_on_blocks(tmp_path: Path, monkeypatch, 
         paint(folder)
         monkeypatch.setattr(stage_series, "GRANULE", granule)
         monkeypatch.setattr(stage_series, "FINE_GRANULE", granule)
+        monkeypatch.setattr(labels_step, "flood_thickness", lambda shape, planes=granule[0]: planes)
         names = METHODS[method].get("names", [])
         options = (
             {**METHODS[method], "thickness": {"materials": ["ceramic"], "largest": 8}} if names else METHODS[method]
@@ -223,6 +227,8 @@ def test_labels_and_tables_are_equal_at_32_64_and_whole(tmp_path: Path, monkeypa
         folder.mkdir()
         store, facts = series_store(folder, volumes)
         monkeypatch.setattr(stage_series, "GRANULE", (size, size, size))
+        monkeypatch.setattr(labels_step, "flood_thickness", lambda shape, planes=size: planes)
+        monkeypatch.setattr(labels_step, "WIDEST", size)
         stage.run(config(store, **options), facts, store, Resources(1 if size == 64 else 3, 4 * 10**9))
         found.append(([labels_of(store, path) for path in paths], {name: store.read_table(name) for name in names}))
     whole, tables = found[0]
@@ -233,6 +239,28 @@ def test_labels_and_tables_are_equal_at_32_64_and_whole(tmp_path: Path, monkeypa
             np.testing.assert_array_equal(mine, theirs)  # objects too: they are numbered by their first voxel
         for name in names:
             pd.testing.assert_frame_equal(tables[name], others[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "planes"),
+    [((96, 160, 160), 16), ((320,) * 3, 64), ((640,) * 3, 128), ((1024,) * 3, 128), ((2048,) * 3, 64)],
+)
+def test_what_a_watershed_looks_at_is_little_more_than_what_it_labels(shape, planes) -> None:
+    """Thirty planes before and after a shard cost as much as those in it where shards are as thin as of grey values."""
+    settings = parse_config(
+        {"output": "s.zarr", "acquisition": {"scans": ["a"]}, "segmentation": {}}, Path()
+    ).segmentation
+    facts = stage.Facts(NAMES[:1], (), 0, reference_volume(shape), (0.0,))
+    image = labels_step.labels_image(settings, facts, None)
+    assert image.thickness == labels_step.labels_granule(settings, shape)[0] == planes
+    series = 4 * shard_thickness(shape) * shape[1] * shape[2]
+    assert int(np.prod(image.shard_shape())) <= series  # bytes of values and of labels
+    assert image.grid[1] >= 4
+    halo = labels_step.segment_memory(settings)[0]
+    parts = list(cut(tuple(slice(0, n) for n in shape), labels_step.labels_granule(settings, shape)))
+    seen = sum(size_of(widen(part, (halo,) * 3, shape)) for part in parts)
+    print(f"{shape}: looks at {seen / np.prod(shape):.2f} times what it labels")
+    assert seen < {16: 4, 64: 3, 128: 2.1}[planes] * np.prod(shape)
 
 
 def test_hysteresis_keeps_what_reaches_the_strong_threshold(tmp_path: Path) -> None:

@@ -43,13 +43,14 @@ from xct_pipeline.segmentation.steps.series import (
 )
 from xct_pipeline.segmentation.steps.thresholds import Thresholds, denoise_reach, denoising_of
 from xct_pipeline.store.files import read_attributes, write_group
-from xct_pipeline.store.image import CHUNK, Image, level_count
+from xct_pipeline.store.image import CHUNK, FEWEST_SHARDS, Image, level_count, shard_thickness
 from xct_pipeline.store.labels import LABELS
 from xct_pipeline.store.store import Store
 
 FLOOD_BYTES = 30  # per voxel that the watershed looks at, where most are at a face
 DENOISE_BYTES = 18
 WIDEST = 320  # voxels along y and x that are flooded at a time
+THICKEST = (128, 64, 32)  # of them along z, the first that a volume has room for
 LABELS_RATE = 15e6  # voxels per CPU-second
 
 
@@ -107,22 +108,39 @@ def labels_image(settings: Segmentation, facts: Facts, chosen: Thresholds | None
         attributes["thresholds_sigma"] = list(chosen.sample.sigma)
         attributes["thresholds_from"] = chosen.sample.share  # of all voxels
     image = series_image(LABELS, facts.volume, len(facts.names), "uint8", "", attributes, labels=True)
-    return whole_granules(image) if isinstance(settings, SegmentHysteresis) else image
+    if isinstance(settings, SegmentHysteresis):
+        return whole_granules(image)
+    return in_shards(image, flood_thickness(facts.volume.shape)) if isinstance(settings, SegmentWatershed) else image
 
 
 def labels_granule(settings: Segmentation, shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return what is labelled at a time: of planes that a watershed looks far around, as few parts as have the room."""
     if isinstance(settings, SegmentWatershed):
         y, x = (math.ceil(n / math.ceil(n / WIDEST) / CHUNK) * CHUNK for n in shape[1:])
-        return stage_series.GRANULE[0], y, x
+        return flood_thickness(shape), y, x
     return stage_series.FINE_GRANULE if isinstance(settings, SegmentClassifier) else stage_series.GRANULE
+
+
+def flood_thickness(shape: tuple[int, int, int]) -> int:
+    """Return how many planes are flooded, and are a shard of the labels.
+
+    A watershed looks thirty planes beyond on either side: it would look at each voxel of a large volume four times in
+    shards as thin as those of its grey values. Of labels, which take a quarter, four times as many planes make a shard
+    of as many bytes. As for grey values there are at least four to be shared out, and nothing depends on the machine.
+    """
+    own = shard_thickness(shape)
+    fitting = (n for n in THICKEST if n <= 4 * own and math.ceil(shape[0] / n) >= FEWEST_SHARDS)
+    return next(fitting, own)
 
 
 def whole_granules(image: Image) -> Image:
     """Return the image with shards of whole granules, the blocks that connected components were labelled in."""
-    return replace(
-        image, thickness=stage_series.GRANULE[0], levels=level_count(image.shape[1:], stage_series.GRANULE[0])
-    )
+    return in_shards(image, stage_series.GRANULE[0])
+
+
+def in_shards(image: Image, thickness: int) -> Image:
+    """Return an image in time with shards of so many planes."""
+    return replace(image, thickness=thickness, levels=level_count(image.shape[1:], thickness))
 
 
 def _needs(region: Region, halo: int, frame: tuple[int, ...]) -> Region:
