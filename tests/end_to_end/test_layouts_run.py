@@ -67,7 +67,8 @@ def test_a_layout_gives_the_volumes_of_plain_scans(name: str, tmp_path: Path) ->
     for folder in ("raw", "plain"):
         where = tmp_path / f"work_{folder}"
         where.mkdir()
-        for command in (("init", tmp_path / folder), ("check",), ("run", "--until", "reconstruction")):
+        looked_at = [("check",)] if folder == "raw" else []
+        for command in (("init", tmp_path / folder), *looked_at, ("run", "--until", "reconstruction")):
             ended = shell(*command, cwd=where)
             assert ended.code == 0, (command, ended.out, ended.err)
         ran.append(bytes_of(where / "store.zarr"))
