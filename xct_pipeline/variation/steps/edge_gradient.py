@@ -32,7 +32,7 @@ TINY = 1e-6  # 1/cm
 
 
 class FittedFace(NamedTuple):
-    """A face of the ceramic in the reference scan.
+    """A face of the ceramic.
 
     Attributes
     ----------
@@ -40,16 +40,16 @@ class FittedFace(NamedTuple):
     rough : float
         Root mean square by which the face deviates from it, voxels.
     dense_below : bool
-    columns : numpy.ndarray
-        (y, x), where it lies.
+    width : float
+        Diameter of a disc of its area, voxels.
     step : float
-        Of attenuation across it, 1/cm.
+        Of attenuation across it in the reference, 1/cm.
     """
 
     plane: Plane
     rough: float
     dense_below: bool
-    columns: Array
+    width: float
     step: float
 
 
@@ -59,23 +59,15 @@ class SeenFace:
 
     Attributes
     ----------
-    plane : Plane
+    face : FittedFace
         In the scan's own frame.
-    rough : float
-        Root mean square by which the face deviates from it, voxels.
-    dense_below : bool
-    step : float
-        Of attenuation across it in the reference, 1/cm.
     reach : float
         Rows on either side that it is seen in.
     rows : slice
         Detector rows that are read.
     """
 
-    plane: Plane
-    rough: float
-    dense_below: bool
-    step: float
+    face: FittedFace
     reach: float
     rows: slice
 
@@ -102,7 +94,7 @@ class Edges:
 
     def missed(self, face: int, voxel_cm: float) -> Missed:
         """Return what is missed at a face, 1/cm times voxels."""
-        seen, ramp = self.faces[face], self.ramp[face]
+        seen, ramp = self.faces[face].face, self.ramp[face]
         per_step = 1 / (max(seen.step, TINY) * voxel_cm) / voxel_cm
         return Missed(
             self.missing[face] / voxel_cm,
@@ -132,7 +124,7 @@ def edges_step(study: Study, scan: int, planes: Sequence[FittedFace] | None) -> 
         VERSION,
         unbound if planes is None else partial(_look, rays=rays, faces=faces),
         _joined,
-        {"faces": [[list(f.plane), f.dense_below, f.reach] for f in faces]},
+        {"faces": [[list(f.face.plane), f.face.dense_below, f.reach] for f in faces]},
         source=rays.integrals,
         regions=[rays.region(rows) for rows in (planned if planes is None else [f.rows for f in faces])],
         inputs={} if planes is None else {"rays": rays.identity},
@@ -174,7 +166,8 @@ def fitted_faces(study: Study, sums: Sequence[Mapping[str, Array]]) -> list[Fitt
         if there.sum() < LEAST_COLUMNS:
             return []
         plane, rough = edge_gradient.fit_plane(heights, middle)
-        found.append(FittedFace(plane, rough, face.dense_below, there, step_of(zone, there)))
+        width = 2 * math.sqrt(float(there.sum()) / math.pi)
+        found.append(FittedFace(plane, rough, face.dense_below, width, step_of(zone, there)))
     return found
 
 
@@ -219,21 +212,20 @@ def seen_faces(study: Study, scan: int, rays: Rays, planes: Sequence[FittedFace]
     for face in planes:
         plane = face.plane.moved(series.motions[scan].transform, middle, own)
         plane = plane._replace(height=plane.height + rays.first_row)
-        across = 2 * math.sqrt(float(face.columns.sum()) / math.pi)
-        reach = edge_gradient.reach_of(blur, math.hypot(plane.slope_y, plane.slope_x) * across)
+        reach = edge_gradient.reach_of(blur, math.hypot(plane.slope_y, plane.slope_x) * face.width)
         first, stop = edge_gradient.rows_about(plane, angles, u, reach)
         if first < rays.first_row or stop > rays.first_row + rays.rows:
             return ()
-        found.append(SeenFace(plane, face.rough, face.dense_below, face.step, reach, slice(first, stop)))
+        found.append(SeenFace(face._replace(plane=plane), reach, slice(first, stop)))
     return tuple(found)
 
 
 def _look(block: Array, region: Region, *, rays: Rays, faces: tuple[SeenFace, ...]) -> dict[str, Array]:
     geometry, rows = rays.geometry, region[1]
-    face = next(f for f in faces if f.rows == rows)
+    face, reach = next((f.face, f.reach) for f in faces if f.rows == rows)
     u = np.arange(geometry.columns, dtype=np.float64) - geometry.axis.column
     height = face.plane.across(np.asarray(geometry.angles, np.float64), u)
-    return edge_gradient.missing(block, rows.start, height, face.dense_below, face.reach)
+    return edge_gradient.missing(block, rows.start, height, face.dense_below, reach)
 
 
 def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
