@@ -23,10 +23,14 @@ class Axis:
     tilt : float
         Angle to the detector's columns, degrees, positive where the column grows with the row. Projections are
         turned by it about the detector's middle before they are reconstructed.
+    lean : float
+        Angle along the beam that slices are reconstructed with, degrees, positive where what lies farther along the
+        ray of angle 0 is seen at larger rows.
     """
 
     column: float
     tilt: float = 0.0
+    lean: float = 0.0
 
 
 NO_DATE = datetime(1000, 1, 1)

@@ -66,8 +66,8 @@ class Prepared:
         assert scan is not None
         assert frame is not None
         assert self.center is not None
-        tilt = 0.0 if self.tilt is None else self.tilt.corrected_deg
-        return scan, frame, replace(working_axis(self.center.axis, frame), tilt=tilt)
+        tilt, lean = (0.0, 0.0) if self.tilt is None else (self.tilt.corrected_deg, self.tilt.lean_corrected_deg)
+        return scan, frame, replace(working_axis(self.center.axis, frame), tilt=tilt, lean=lean)
 
 
 def prepare(

@@ -25,7 +25,7 @@ from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.reconstruction.steps.halves import Square, halves_step, planned_square, square_step
 from xct_pipeline.reconstruction.steps.motion import motion_step
 from xct_pipeline.reconstruction.steps.row_sums import Rays, rays_of, row_sums_step
-from xct_pipeline.reconstruction.steps.upright import given_tilt, tilt_step, upright_op
+from xct_pipeline.reconstruction.steps.upright import given_lean, given_tilt, tilt_step, upright_op
 from xct_pipeline.scan import AnyScan, Axis, Scan, ScanError
 from xct_pipeline.store import provenance
 from xct_pipeline.store.store import Store
@@ -125,7 +125,7 @@ def working_axis(axis: Axis, frame: Frame) -> Axis:
 def nominal_axis(config: Config, axis: Axis | None, frame: Frame) -> Axis:
     """Return the axis that a scan is planned with, in columns of the working frame: a given one, else the middle."""
     known = Axis((frame.columns - 1) / 2) if axis is None else working_axis(axis, frame)
-    return replace(known, tilt=given_tilt(config.reconstruction))
+    return replace(known, tilt=given_tilt(config.reconstruction), lean=given_lean(config.reconstruction))
 
 
 def _center_problem(name: str, center: float, scan: Scan) -> str:

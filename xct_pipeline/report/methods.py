@@ -171,6 +171,11 @@ def _reconstruction(found: Methods, settings: Settings, series: Series) -> None:
     turned = table["tilt_corrected_deg"].dropna() if "tilt_corrected_deg" in table else pd.Series(dtype=float)
     if (turned != 0).any():
         text += f"; a tilt of the axis of up to {turned.abs().max():.2g} degrees was taken out by turning projections"
+    leans = table["lean_corrected_deg"].dropna() if "lean_corrected_deg" in table else pd.Series(dtype=float)
+    if (leans != 0).any():
+        text += (
+            f"; slices follow rays that lean along the beam as the axis does, by up to {leans.abs().max():.2g} degrees"
+        )
     found.say(text + ".")
     if len(series.tables.get("shell_correlation", ())):
         found.say(

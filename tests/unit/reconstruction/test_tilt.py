@@ -5,6 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from xct_pipeline.acquisition.steps import Frame
+from xct_pipeline.config import Fourier, Iterative
 from xct_pipeline.engine.blocks import apply_ops, regions_of
 from xct_pipeline.reconstruction import fourier
 from xct_pipeline.reconstruction.steps.upright import judged, upright_op
@@ -64,7 +65,7 @@ def seen(angles, tilt, lean, seed, noise):
 def test_both_angles_are_found(angles, tilt, lean, within):
     found = estimate_tilt(views(angles, tilt, lean), angles)
     assert found.tilt_deg == pytest.approx(tilt, abs=within)
-    assert found.lean_deg == pytest.approx(lean, abs=max(0.08, 0.12 * abs(lean)))
+    assert found.lean_deg == pytest.approx(lean, abs=max(0.02, 0.03 * abs(lean)))
     assert found.center == pytest.approx(CENTER, abs=0.03)
     assert abs(found.lift) < 0.02
 
@@ -119,15 +120,40 @@ def test_chosen_projections_keep_their_partners(angles):
 
 def test_a_tilt_is_corrected_beyond_its_error_and_where_it_moves_the_axis():
     def of(tilt, sigma, lean=0.0):
-        return judged(TiltEstimate(tilt, sigma, lean, 0.01, 0.0, 0.01, 40.0, 1), 64, 80)
+        return judged(TiltEstimate(tilt, sigma, lean, 0.01, 0.0, 0.01, 40.0, 1), 64, 80, Fourier())
 
     assert of(0.5, 0.01).corrected_deg == 0.5
     assert "turned upright" in of(0.5, 0.01).warnings[0]
     assert of(0.5, 0.2).corrected_deg == 0.0
     assert of(0.1, 0.01).corrected_deg == 0.0  # 0.06 pixels at the edge
-    assert "along the beam" in of(0.0, 0.01, 0.5).warnings[0]
+    assert of(0.0, 0.01, 0.5).lean_corrected_deg == 0.5
+    assert "rays that lean" in of(0.0, 0.01, 0.5).warnings[0]
+    assert of(0.0, 0.01, 0.1).lean_corrected_deg == 0.0  # 0.07 pixels at the edge
     nan = float("nan")
-    assert judged(TiltEstimate(0.0, 0.01, nan, nan, 0.0, 0.01, 40.0, 1), 64, 80).warnings == ()
+    assert judged(TiltEstimate(0.0, 0.01, nan, nan, 0.0, 0.01, 40.0, 1), 64, 80, Fourier()).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sigma", "lean", "said"),
+    [
+        (Fourier(lean="none"), 0.01, 0.0, "not corrected"),
+        (Iterative(method="iterative"), 0.01, 0.0, 'only method = "fourier"'),
+        (Fourier(), 0.05, 0.0, "give lean where it is known"),
+        (Fourier(lean=0.8), 0.01, 0.8, "lean = 0.8 is given"),
+        (Fourier(lean=0.49), 0.01, 0.49, None),
+    ],
+)
+def test_a_lean_that_is_left_or_differs_from_what_is_given_is_told(settings, sigma, lean, said):
+    known = judged(TiltEstimate(0.0, 0.01, 0.5, sigma, 0.0, 0.01, 40.0, 1), 64, 80, settings)
+    assert known.lean_corrected_deg == lean
+    assert (said in known.warnings[0]) if said else known.warnings == ()
+
+
+def test_only_the_fourier_method_takes_a_lean():
+    with pytest.raises(ValueError, match='method = "fourier" alone'):
+        Iterative(method="iterative", lean=0.3)
+    with pytest.raises(ValueError, match="at most 3 degrees"):
+        Fourier(lean=4.0)
 
 
 FRAME = Frame(len(HALF), ROWS, COLUMNS, 0, 1)

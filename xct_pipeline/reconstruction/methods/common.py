@@ -75,8 +75,6 @@ class Method:
         weighted instead of joined to wide projections.
     resolve : callable
         ``(options) -> options`` with what the machine decides, such as a library; it enters the identity of a volume.
-    halo : int
-        Detector rows beyond a slice, on either side, that it needs.
     on_device : bool
         Whether the kernel takes arrays on a CUDA device; else it is given them on the host.
     """
@@ -88,7 +86,6 @@ class Method:
     together: Callable[[Options], int]
     linear: Callable[[Options], bool]
     resolve: Callable[[Options], Options] = dict
-    halo: int = 0
     on_device: bool = False
 
 

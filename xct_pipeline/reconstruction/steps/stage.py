@@ -21,7 +21,7 @@ from xct_pipeline.engine.blocks import Array, BlockOp, Pass, Source
 from xct_pipeline.engine.execution import estimated
 from xct_pipeline.engine.resources import Need, Resources
 from xct_pipeline.engine.steps import Estimate, Steps
-from xct_pipeline.reconstruction import fourier, half_acquisition, truncation
+from xct_pipeline.reconstruction import fourier, half_acquisition, leaning, truncation
 from xct_pipeline.reconstruction.center.find import CenterEstimate, choose_rows, find_center, row_content
 from xct_pipeline.reconstruction.methods import METHODS, View
 from xct_pipeline.reconstruction.steps.upright import AxisTilt, upright_op
@@ -74,7 +74,8 @@ class Geometry:
     def identity(self) -> dict[str, Any]:
         """Return what a volume depends on."""
         own = {key: value for key, value in vars(self).items() if key != "axis"}
-        return own | {"center": self.axis.column} | ({"tilt": self.axis.tilt} if self.axis.tilt else {})
+        angles = {"tilt": self.axis.tilt, "lean": self.axis.lean}
+        return own | {"center": self.axis.column} | {name: angle for name, angle in angles.items() if angle}
 
 
 def side_of(settings: ReconstructionBase, angles: Array, columns: int, center: float) -> half_acquisition.Side | None:
@@ -106,13 +107,15 @@ def reconstruct_op(settings: Reconstruction, geometry: Geometry, first_row: int)
     method = METHODS[settings.method]
     own = settings.model_dump(exclude={"method", *ReconstructionBase.model_fields})
     options = dict(method.resolve(own))
-    group, halo = method.together(own), method.halo
-    scratch = method.memory(geometry.view, options)
+    group, leans = method.together(own), bool(geometry.axis.lean)
+    seen = (geometry.columns, geometry.size, geometry.axis.column, geometry.axis.lean)
+    halo = leaning.reach(*seen) if leans else 0
+    scratch = leaning.scratch_bytes(len(geometry.angles), *seen) if leans else method.memory(geometry.view, options)
 
     def needs(region: Region) -> Region:
         z = region[0]
-        first = max(0, z.start + first_row - halo) // group * group
-        stop = min(geometry.rows, -(-(z.stop + first_row + halo) // group) * group)
+        first = max(0, (z.start + first_row) // group * group - halo)
+        stop = min(geometry.rows, -(-(z.stop + first_row) // group) * group + halo)
         return slice(0, len(geometry.angles)), slice(first, stop), slice(0, geometry.columns)
 
     return BlockOp(
@@ -120,13 +123,14 @@ def reconstruct_op(settings: Reconstruction, geometry: Geometry, first_row: int)
         method.version,
         partial(
             _apply,
-            kernel=partial(method.kernel, options=options),
+            kernel=leaning.reconstruct if leans else method.kernel,
+            options=options,
             geometry=geometry,
             first_row=first_row,
             circle=settings.circle,
             # weighting the rays needs no interpolation, but only a linear method may weight them
             linear=method.linear(own),
-            on_device=method.on_device,
+            on_device=method.on_device and not leans,
         ),
         {"method": method.name, **options, "geometry": geometry.identity(), "circle": settings.circle},
         needs,
@@ -140,6 +144,7 @@ def _apply(
     target: Region,
     *,
     kernel: Any,
+    options: Mapping[str, Any],
     geometry: Geometry,
     first_row: int,
     circle: bool,
@@ -154,14 +159,18 @@ def _apply(
         join = half_acquisition.weigh if linear else half_acquisition.stitch
         sinograms, angles, column = join(sinograms, angles, center=axis.column, side=geometry.side)
         axis = replace(axis, column=column)
+    rows = slice(target[0].start + first_row, target[0].stop + first_row)
+    (kept,) = inside((source[1],), (rows,))
     moved = is_cupy(block) and not on_device
-    volume = kernel(to_host(sinograms) if moved else sinograms, angles, axis, geometry.size, geometry.pixel_um)
+    sinograms = to_host(sinograms) if moved else sinograms
+    if axis.lean:
+        volume = kernel(sinograms, angles, axis, geometry.size, geometry.pixel_um, options, source[1].start, rows)
+    else:
+        volume = kernel(sinograms, angles, axis, geometry.size, geometry.pixel_um, options)[kept]
     volume = to_device(volume) if moved else volume
     if circle:
         volume = fourier.mask_circle(volume)
-    rows = slice(target[0].start + first_row, target[0].stop + first_row)
-    (kept,) = inside((source[1],), (rows,))
-    return volume[kept], {"truncated_rows": int(truncated[kept].sum())}
+    return volume, {"truncated_rows": int(truncated[kept].sum())}
 
 
 def truncation_warning(rows: int, of: int) -> str:

@@ -113,6 +113,7 @@ def _tilt_columns(tilt: AxisTilt | None) -> dict[str, Any]:
     known = {} if found is None else {name: getattr(found, name) for name in TILT}
     corrected = {
         "tilt_corrected_deg": tilt.corrected_deg if tilt else None,
+        "lean_corrected_deg": tilt.lean_corrected_deg if tilt else None,
         "tilt_method": tilt.method if tilt else None,
     }
     return {name: known.get(name) for name in TILT} | corrected

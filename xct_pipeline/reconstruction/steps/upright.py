@@ -12,7 +12,8 @@ import numpy as np
 
 from xct_pipeline.acquisition.steps import Frame, scan_identity
 from xct_pipeline.boxes import Region, size_of, widen
-from xct_pipeline.config import ReconstructionBase
+from xct_pipeline.config import Fourier, ReconstructionBase
+from xct_pipeline.config.reconstruction import MOST_LEAN
 from xct_pipeline.correction.distortion import resample
 from xct_pipeline.correction.steps.fields import Fields
 from xct_pipeline.correction.steps.samples import binned_integrals
@@ -30,6 +31,7 @@ COLUMNS = 128  # that they are binned to, about
 COPIES = 8  # of the binned projections that are held at once
 TILT_S, VALUE_S = 2.0, 5e-8  # CPU-seconds of a scan, and per value that is read
 SIGNIFICANT, SHIFT = 5.0, 0.1  # standard errors, and pixels at the edge of the detector, from which a tilt matters
+KNOWN = 15.0  # standard errors from which a lean is corrected: what is left of it, in each scan another, is small then
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class AxisTilt:
         None where it was given, not looked for or not found.
     corrected_deg : float
         By which projections are turned.
+    lean_corrected_deg : float
+        Along which rays slices are reconstructed.
     method : str
         How it is known, or why it is not.
     warnings : tuple of str
@@ -52,11 +56,17 @@ class AxisTilt:
     corrected_deg: float
     method: str
     warnings: tuple[str, ...] = ()
+    lean_corrected_deg: float = 0.0
 
 
 def given_tilt(settings: ReconstructionBase) -> float:
     """Return the tilt that the configuration gives, degrees; 0 where it is looked for or left."""
     return settings.tilt if isinstance(settings.tilt, float) else 0.0
+
+
+def given_lean(settings: ReconstructionBase) -> float:
+    """Return the lean that the configuration gives, degrees; 0 where it is looked for or left."""
+    return settings.lean if isinstance(settings.lean, float) else 0.0
 
 
 def tilt_step(scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = None) -> Estimate:
@@ -65,17 +75,18 @@ def tilt_step(scan: Scan, frame: Frame, inputs: Mapping[str, Any] | None = None)
     image = frame.rows * frame.columns
     memory = 4 * (COPIES * views * image // factor**2 + 6 * image)
     need = Need("", 1, memory, alone=True, cpu_s=TILT_S + VALUE_S * views * image)
-    return Estimate(f"{scan.name}/tilt", 1, need, inputs or {})
+    return Estimate(f"{scan.name}/tilt", 2, need, inputs or {})
 
 
 def find_tilt(
     settings: ReconstructionBase, scan: Scan, frame: Frame, known: Fields, store: Store | None, steps: Steps | None
 ) -> AxisTilt:
     """Find the tilt of a scan's axis where the configuration asks for it, and say what is done about it."""
+    lean = given_lean(settings)
     if isinstance(settings.tilt, float):
-        return AxisTilt(None, settings.tilt, "given")
+        return AxisTilt(None, settings.tilt, "given", lean_corrected_deg=lean)
     if settings.tilt == "none":
-        return AxisTilt(None, 0.0, "not looked for")
+        return AxisTilt(None, 0.0, "not looked for", lean_corrected_deg=lean)
     factor = _factor(frame)
 
     def search() -> dict[str, Array]:
@@ -91,19 +102,20 @@ def find_tilt(
         key["light"] = {"shift": known.shift, "dynamic": known.dynamic and vars(known.dynamic)}
     values = estimated(store, tilt_step(scan, frame, key), search, steps)
     if "problem" in values:
-        return AxisTilt(None, 0.0, f"not found: {values['problem']}")
+        return AxisTilt(None, 0.0, f"not found: {values['problem']}", lean_corrected_deg=lean)
     plain = {field.name: values[field.name].item() for field in fields(TiltEstimate)}
     plain["lift"], plain["lift_sigma"] = plain["lift"] * factor, plain["lift_sigma"] * factor
-    return judged(TiltEstimate(**plain), frame.rows, frame.columns)
+    return judged(TiltEstimate(**plain), frame.rows, frame.columns, settings)
 
 
-def judged(found: TiltEstimate, rows: int, columns: int) -> AxisTilt:
-    """Correct a tilt that is significant and moves the axis at the upper and lower edge; warn of what is not corrected.
+def judged(found: TiltEstimate, rows: int, columns: int, settings: ReconstructionBase) -> AxisTilt:
+    """Correct a tilt and a lean that are significant and move something at the frame's edges; warn of what is left.
 
     Parameters
     ----------
     rows, columns : int
         Of the working frame.
+    settings : section of the configuration
     """
     warnings, corrected = [], 0.0
     edge = rows / 2 * math.tan(math.radians(abs(found.tilt_deg)))
@@ -113,18 +125,35 @@ def judged(found: TiltEstimate, rows: int, columns: int) -> AxisTilt:
             f"the rotation axis is tilted by {found.tilt_deg:.3f} +- {found.tilt_sigma:.3f} degrees in the detector's "
             f"plane ({edge:.2f} pixels at the upper and lower edge): projections were turned upright by it"
         )
-    rim = columns / 2 * math.tan(math.radians(abs(found.lean_deg)))
-    if abs(found.lean_deg) > SIGNIFICANT * found.lean_sigma and rim > SHIFT:
-        warnings.append(
-            f"the rotation axis leans along the beam by {found.lean_deg:.3f} +- {found.lean_sigma:.3f} degrees: not "
-            f"corrected; what lies {columns / 2:g} pixels off the axis is smeared by {rim:.2f} pixels along z"
-        )
+    lean, said = _judged_lean(found, columns, settings)
+    warnings += said
     if abs(found.lift) > SIGNIFICANT * found.lift_sigma and abs(found.lift) > SHIFT:
         warnings.append(
             f"the sample moved by {found.lift:.2f} +- {found.lift_sigma:.2f} pixels along z in half a turn: not "
             "corrected; horizontal faces are blurred by that"
         )
-    return AxisTilt(found, corrected, "views half a turn apart", tuple(warnings))
+    return AxisTilt(found, corrected, "views half a turn apart", tuple(warnings), lean)
+
+
+def _judged_lean(found: TiltEstimate, columns: int, settings: ReconstructionBase) -> tuple[float, list[str]]:
+    """Return the lean that slices are reconstructed with, and what is said of it."""
+    rim = columns / 2 * math.tan(math.radians(abs(found.lean_deg)))
+    if not (abs(found.lean_deg) > SIGNIFICANT * found.lean_sigma and rim > SHIFT):
+        return given_lean(settings), []
+    is_found = f"the rotation axis leans along the beam by {found.lean_deg:.3f} +- {found.lean_sigma:.3f} degrees"
+    smeared = f"what lies {columns / 2:g} pixels off the axis is smeared by {rim:.2f} pixels along z"
+    if isinstance(settings.lean, float):
+        differs = abs(found.lean_deg - settings.lean) > SIGNIFICANT * found.lean_sigma
+        return settings.lean, [f"{is_found}, but lean = {settings.lean:g} is given"] if differs else []
+    if settings.lean == "none" or abs(found.lean_deg) > MOST_LEAN:
+        return 0.0, [f"{is_found}: not corrected; {smeared}"]
+    if not isinstance(settings, Fourier):
+        return 0.0, [f'{is_found}: not corrected, as only method = "fourier" can; {smeared}']
+    if abs(found.lean_deg) < KNOWN * found.lean_sigma:
+        return 0.0, [f"{is_found}: not corrected, as the sample tells no more; give lean where it is known; {smeared}"]
+    return found.lean_deg, [
+        f"{is_found} ({rim:.2f} pixels along z at the edge of a slice): slices were reconstructed along rays that lean"
+    ]
 
 
 def upright_op(frame: Frame, tilt_deg: float, shift: Array | None = None) -> BlockOp | None:
