@@ -33,6 +33,8 @@ class RegionMean(NamedTuple):
     voxels: int
     cells: Cells | None = None
     """of the volume, the same in all scans"""
+    wider: float | None = None
+    """the mean with a voxel less taken off the edge"""
 
 
 class GreyCalibration(NamedTuple):
@@ -73,8 +75,9 @@ def region_means(
     """
     values = [to_host(volume) for volume in volumes]
     known = np.logical_and.reduce([np.isfinite(each) for each in values])
-    first = inside = _eroded(to_host(mask).astype(bool), erode[0]) & known
-    count = int(first.sum())
+    wider = _eroded(to_host(mask).astype(bool), max(erode[0] - 1, 0)) & known
+    inside = _eroded(wider, min(erode[0], 1))
+    count = int(inside.sum())
     if count < 64:
         raise ValueError(
             f"the region has {count} voxels once {erode[0]} are taken off its edge, at least 64 are needed; "
@@ -84,15 +87,16 @@ def region_means(
         fewer = _eroded(inside, int(more))
         if fewer.sum() < LEFT * count:
             break
-        inside = fewer
-    near = inside.copy()
+        wider, inside = inside, fewer
+    near = np.ones(inside.shape, np.bool_)
     for each in values:
         sample = each[inside]
         middle = float(np.median(sample, overwrite_input=True))
         spread = 1.4826 * float(np.median(np.abs(sample - middle), overwrite_input=True))
         if spread > 0:
             near &= np.abs(each - np.float32(middle)) <= np.float32(4.0 * spread)
-    return [_mean_of(each, near, cell) for each in values]
+    inside, wider = inside & near, wider & near
+    return [_mean_of(v, inside, cell)._replace(wider=float(v[wider].mean(dtype=np.float64))) for v in values]
 
 
 def _mean_of(values: NDArray[Any], inside: NDArray[np.bool_], cell: int) -> RegionMean:
@@ -202,7 +206,8 @@ def calibrate(
     Returns
     -------
     GreyCalibration; every material that is not fitted is a check. Errors are those of the differences between the two
-    scans, cell by cell: what makes a material uneven in both alike is no error of their scales.
+    scans, cell by cell, and with the edge of each material a voxel further out: what makes a material uneven in both
+    alike is no error of their scales.
 
     Raises
     ------
@@ -256,7 +261,17 @@ def _error_between(reference: RegionMean, moving: RegionMean, gain: float) -> fl
     if used.sum() < 4:
         return apart
     here, there = (totals[used] / number[used] for number, totals in (reference.cells, moving.cells))
-    return _cell_error(counts[used], gain * there - here)
+    return float(np.hypot(_cell_error(counts[used], gain * there - here), _edge_error(reference, moving, gain)))
+
+
+def _edge_error(reference: RegionMean, moving: RegionMean, gain: float) -> float:
+    """Return by how much the difference of two means depends on where their region ends.
+
+    Cells do not see it: a ring of which the edge cuts one side off, or faces that are blurred in one scan.
+    """
+    if reference.wider is None or moving.wider is None:
+        return 0.0
+    return abs(gain * (moving.wider - moving.mean) - (reference.wider - reference.mean))
 
 
 def _check(

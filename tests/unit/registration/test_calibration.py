@@ -138,6 +138,9 @@ def test_edges_that_resampling_blurs_in_one_scan_do_not_move_the_scale():
     near, far = (region_means(scans, dense, erode=erode) for erode in ((2,), (2, 3, 4)))
     assert near[1].mean / near[0].mean < 1 - 4e-4
     assert far[1].mean / far[0].mean == pytest.approx(1.0, abs=1e-5)
+    between = region_means(scans, dense, erode=(2, 3))
+    errors = [calibrate({"a": one[0]}, {"a": one[1]}, ["a"]).offset_sigma for one in (between, far)]
+    assert errors[0] > 0.8 * (near[0].mean - near[1].mean) > 10 * errors[1]
     assert far[0].voxels == 24**3
 
 
