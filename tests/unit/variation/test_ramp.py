@@ -5,6 +5,7 @@ import pytest
 from test_noise import reconstructed_noise
 
 from xct_pipeline.variation import lags, noise, ramp, windows
+from xct_pipeline.variation.rings import Rings
 
 LAG = (2, 4, 4)
 WINDOW = (2, 16, 16)
@@ -86,3 +87,9 @@ def test_windows_are_counted_by_their_distance_from_an_axis():
     mask[0, 0, 0] = False
     place = np.array([[0, 1, 0, -1.5], [0, 0, 1, -1.5]])
     assert windows.window_radii(mask, (2, 4, 4), place, 9).tolist() == [1, 0, 0, 0, 4, 2, 0, 0, 4]
+
+
+def test_rings_where_no_window_is_whole():
+    one = Rings((1.0,), (1, 0, 0, 0, 1, 0), half=False)
+    assert one.mean_of_boxes((16, 16), np.zeros(40)) == 0.0
+    assert one.mean_of_boxes((16, 16), np.eye(40)[20]) > 0.0
