@@ -14,10 +14,11 @@ from xct_pipeline.registration.masks import dilated
 
 ERODE = (2, 3, 4)
 LEFT = 0.5
+LAYERS = 4  # of cells in a cube of cells
 
 
 class Cells(NamedTuple):
-    """Voxels of a region in each cell of the volume, and the sum of their grey values."""
+    """Voxels of a region in each cell of the volume, (layer, cell), and the sum of their grey values."""
 
     counts: NDArray[np.float64]
     totals: NDArray[np.float64]
@@ -103,11 +104,10 @@ def _mean_of(values: NDArray[Any], inside: NDArray[np.bool_], cell: int) -> Regi
     """Return the mean of some voxels, with the error that their cells tell."""
     cells = _cell_sums(values, inside, cell)
     kept = int(cells.counts.sum())
-    used = cells.counts > 0
-    if used.sum() < 4:  # too few cells: as if each held one independent value
-        sigma = float(values[inside].std(dtype=np.float64) / np.sqrt(used.sum()))
-    else:
-        sigma = _cell_error(cells.counts[used], cells.totals[used] / cells.counts[used])
+    sigma = _error_of(cells)
+    if sigma is None:  # too few cells: as if each held one independent value
+        cubes = np.count_nonzero(_cubes(cells).counts)
+        sigma = float(values[inside].std(dtype=np.float64) / np.sqrt(cubes))
     return RegionMean(float(cells.totals.sum() / kept), sigma, kept, cells)
 
 
@@ -256,12 +256,9 @@ def _error_between(reference: RegionMean, moving: RegionMean, gain: float) -> fl
     apart = float(np.hypot(reference.sigma, gain * moving.sigma))
     if reference.cells is None or moving.cells is None:
         return apart
-    counts = np.minimum(reference.cells.counts, moving.cells.counts)
-    used = counts > 0
-    if used.sum() < 4:
-        return apart
-    here, there = (totals[used] / number[used] for number, totals in (reference.cells, moving.cells))
-    return float(np.hypot(_cell_error(counts[used], gain * there - here), _edge_error(reference, moving, gain)))
+    difference = gain * moving.cells.totals - reference.cells.totals
+    within = _error_of(Cells(reference.cells.counts, difference))
+    return apart if within is None else float(np.hypot(within, _edge_error(reference, moving, gain)))
 
 
 def _edge_error(reference: RegionMean, moving: RegionMean, gain: float) -> float:
@@ -289,14 +286,37 @@ def _eroded(mask: NDArray[np.bool_], voxels: int) -> NDArray[np.bool_]:
 def _cell_sums(values: NDArray[Any], inside: NDArray[np.bool_], cell: int) -> Cells:
     """Return the number and the sum of a region's voxels in each cell, one layer of cells at a time."""
     counts, totals = [], []
+    layer = max(cell // LAYERS, 1)
     ny, nx = (-(-n // cell) for n in values.shape[1:])
     number = (np.arange(values.shape[1]) // cell * nx)[:, None] + np.arange(values.shape[2]) // cell
-    for first in range(0, values.shape[0], cell):
-        chosen = inside[first : first + cell]
+    for first in range(0, values.shape[0], layer):
+        chosen = inside[first : first + layer]
         cells = np.broadcast_to(number, chosen.shape)[chosen]
         counts.append(np.bincount(cells, minlength=ny * nx).astype(np.float64))
-        totals.append(np.bincount(cells, weights=values[first : first + cell][chosen], minlength=ny * nx) + 0.0)
-    return Cells(np.concatenate(counts), np.concatenate(totals))
+        totals.append(np.bincount(cells, weights=values[first : first + layer][chosen], minlength=ny * nx) + 0.0)
+    return Cells(np.stack(counts), np.stack(totals))
+
+
+def _cubes(cells: Cells) -> Cells:
+    """Return the sums over cubes of cells."""
+    more = -len(cells.counts) % LAYERS
+    padded = (np.pad(values, ((0, more), (0, 0))) for values in cells)
+    return Cells(*(values.reshape(-1, LAYERS, values.shape[1]).sum(axis=1) for values in padded))
+
+
+def _error_of(cells: Cells) -> float | None:
+    """Return the standard error of a mean, None of fewer than four cubes.
+
+    The larger one of two: from the scatter of cubes, and of layers, as what a detector's row is off by in all of its
+    columns (flats that do not fit) is the same in all cubes of a layer.
+    """
+    errors = []
+    for counts, totals in (_cubes(cells), Cells(*(values.sum(axis=1) for values in cells))):
+        used = counts > 0
+        if used.sum() < 4:
+            break
+        errors.append(_cell_error(counts[used], totals[used] / counts[used]))
+    return max(errors, default=None)
 
 
 def _cell_error(counts: NDArray[np.float64], means: NDArray[np.float64]) -> float:

@@ -148,3 +148,15 @@ def test_a_thin_region_keeps_most_of_itself():
     thin = np.zeros((40, 40, 40), bool)
     thin[10:17] = True
     assert region_means([np.zeros(thin.shape, np.float32)], thin)[0].voxels == 3 * 40 * 40
+
+
+def test_rows_that_are_off_as_a_whole_are_in_the_error():
+    rng = np.random.default_rng(8)
+    pulls = []
+    for _ in range(60):
+        rows = np.repeat(rng.normal(0, 0.02, (12, 1, 1)), 4, axis=0)
+        scans = [(rng.normal(0, 0.1, (48, 48, 48)) + k * rows).astype(np.float32) for k in (0, 1)]
+        one, other = region_means(scans, np.ones((48, 48, 48), bool))
+        found = calibrate({"gas": one}, {"gas": other}, ["gas"])
+        pulls.append(found.offset / found.offset_sigma)
+    assert 0.75 < np.std(pulls) < 1.35
