@@ -147,7 +147,7 @@ def test_many_flats_leave_next_to_nothing(tmp_path, capsys):
         table = columns(store)
         assert (table["column_error"] < 2 * expected(settings)).all()
         balance = open_table(store, "mass_balance").iloc[1:]
-        assert (balance["sigma_rings_mg"] < 0.3 * balance["sigma_noise_mg"]).all()
+        assert (balance["sigma_rings_mg"] < 0.4 * balance["sigma_noise_mg"]).all()
         found.append(pulls(store))
     width = widths(found)
     print("many", {name: round(value, 2) for name, value in width.items()})

@@ -12,6 +12,17 @@ from numpy.typing import NDArray
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.registration.masks import dilated
 
+ERODE = (2, 3, 4)
+LEFT = 0.5
+LAYERS = 4  # of cells in a cube of cells
+
+
+class Cells(NamedTuple):
+    """Voxels of a region in each cell of the volume, (layer, cell), and the sum of their grey values."""
+
+    counts: NDArray[np.float64]
+    totals: NDArray[np.float64]
+
 
 class RegionMean(NamedTuple):
     """Grey value of one material in one scan."""
@@ -21,6 +32,10 @@ class RegionMean(NamedTuple):
     sigma: float
     """standard error of the mean, 1/cm, from means of separate cells (the noise is correlated)"""
     voxels: int
+    cells: Cells | None = None
+    """of the volume, the same in all scans"""
+    wider: float | None = None
+    """the mean with a voxel less taken off the edge"""
 
 
 class GreyCalibration(NamedTuple):
@@ -35,40 +50,65 @@ class GreyCalibration(NamedTuple):
     """for every material that was not fitted: calibrated minus reference value, and its standard error, 1/cm"""
 
 
-def region_mean(volume: Array, mask: Array, *, erode: int = 2, cell: int = 16) -> RegionMean:
-    """Return the robust mean of a region whose mask is first eroded, so that blurred edges stay out.
+def region_means(
+    volumes: Sequence[Array], mask: Array, *, erode: Sequence[int] = ERODE, cell: int = 16
+) -> list[RegionMean]:
+    """Return the robust means of a region in several scans, over the same voxels of all.
+
+    Its mask is first eroded, so that edges stay out, which resampling blurs in one scan and not in the other: two
+    voxels from them that put a gain off by 0.0008, four by no more than its error (a cell of 80 columns).
 
     Parameters
     ----------
-    volume : array (z, y, x), 1/cm, numpy or CuPy; NaN voxels are left out
-    mask : bool array of its shape
-    erode : voxels
+    volumes : arrays (z, y, x), 1/cm, numpy or CuPy; voxels that are NaN in one of them are left out
+    mask : bool array of their shape
+    erode : voxels, the least first; the most that leaves `LEFT` of what the least does is taken
     cell : side in voxels of the cells whose means give the error; larger than the noise is correlated
 
     Returns
     -------
-    RegionMean. Voxels farther than 4 robust standard deviations from the median are left out.
+    list of RegionMean. Voxels farther than 4 robust standard deviations from the median of any scan are left out of
+    all: a scan that was resampled is smoother, and would keep others.
 
     Raises
     ------
     ValueError : fewer than 64 voxels are left after erosion.
     """
-    values = to_host(volume)
-    inside = _eroded(to_host(mask).astype(bool), erode) & np.isfinite(values)
+    values = [to_host(volume) for volume in volumes]
+    known = np.logical_and.reduce([np.isfinite(each) for each in values])
+    wider = _eroded(to_host(mask).astype(bool), max(erode[0] - 1, 0)) & known
+    inside = _eroded(wider, min(erode[0], 1))
     count = int(inside.sum())
     if count < 64:
         raise ValueError(
-            f"the region has {count} voxels once {erode} are taken off its edge, at least 64 are needed; "
+            f"the region has {count} voxels once {erode[0]} are taken off its edge, at least 64 are needed; "
             "name a larger region or erode less"
         )
-    sample = values[inside]
-    middle = float(np.median(sample, overwrite_input=True))
-    spread = 1.4826 * float(np.median(np.abs(sample - middle), overwrite_input=True))
-    if spread > 0:
-        inside &= np.abs(values - np.float32(middle)) <= np.float32(4.0 * spread)
-    counts, totals = _cell_sums(values, inside, cell)
-    kept = int(counts.sum())
-    return RegionMean(float(totals.sum() / kept), _cell_error(counts, totals, values, inside), kept)
+    for more in np.diff(erode):
+        fewer = _eroded(inside, int(more))
+        if fewer.sum() < LEFT * count:
+            break
+        wider, inside = inside, fewer
+    near = np.ones(inside.shape, np.bool_)
+    for each in values:
+        sample = each[inside]
+        middle = float(np.median(sample, overwrite_input=True))
+        spread = 1.4826 * float(np.median(np.abs(sample - middle), overwrite_input=True))
+        if spread > 0:
+            near &= np.abs(each - np.float32(middle)) <= np.float32(4.0 * spread)
+    inside, wider = inside & near, wider & near
+    return [_mean_of(v, inside, cell)._replace(wider=float(v[wider].mean(dtype=np.float64))) for v in values]
+
+
+def _mean_of(values: NDArray[Any], inside: NDArray[np.bool_], cell: int) -> RegionMean:
+    """Return the mean of some voxels, with the error that their cells tell."""
+    cells = _cell_sums(values, inside, cell)
+    kept = int(cells.counts.sum())
+    sigma = _error_of(cells)
+    if sigma is None:  # too few cells: as if each held one independent value
+        cubes = np.count_nonzero(_cubes(cells).counts)
+        sigma = float(values[inside].std(dtype=np.float64) / np.sqrt(cubes))
+    return RegionMean(float(cells.totals.sum() / kept), sigma, kept, cells)
 
 
 def gas_mask(volume: Array, *, smooth: float = 1.0, erode: int = 2, share: float = 0.01) -> NDArray[np.bool_]:
@@ -165,7 +205,9 @@ def calibrate(
 
     Returns
     -------
-    GreyCalibration; every material that is not fitted is a check.
+    GreyCalibration; every material that is not fitted is a check. Errors are those of the differences between the two
+    scans, cell by cell, and with the edge of each material a voxel further out: what makes a material uneven in both
+    alike is no error of their scales.
 
     Raises
     ------
@@ -176,9 +218,7 @@ def calibrate(
         raise ValueError(f"no grey value of {missing or 'any material'} in both scans; name regions that both show")
     r = np.array([reference[name].mean for name in fitted])
     m = np.array([moving[name].mean for name in fitted])
-    sigma = np.array([np.hypot(reference[name].sigma, moving[name].sigma) for name in fitted])
-    floor = max(1e-9 * float(np.abs(r).max()), 1e-12)
-    weight = 1.0 / np.maximum(sigma, floor) ** 2
+    sigma = np.array([_error_between(reference[name], moving[name], 1.0) for name in fitted])
     if len(fitted) == 1:
         gain, covariance = 1.0, np.array([[0.0, 0.0], [0.0, sigma[0] ** 2]])
         offset = float(r[0] - m[0])
@@ -189,9 +229,9 @@ def calibrate(
                 f"the fitted materials differ by {contrast:.3g} /cm with an error of {float(sigma.max()):.2g}: too "
                 "little for a gain; choose materials farther apart, as gas and ceramic"
             )
-        design = np.column_stack([m, np.ones_like(m)])
-        covariance = np.linalg.inv(design.T @ (weight[:, None] * design))
-        gain, offset = (float(v) for v in covariance @ (design.T @ (weight * r)))
+        (gain, offset), _ = _line(m, r, sigma)
+        sigma = np.array([_error_between(reference[name], moving[name], gain) for name in fitted])
+        (gain, offset), covariance = _line(m, r, sigma)
     checks = {
         name: _check(gain, offset, covariance, reference[name], moving[name])
         for name in moving
@@ -200,11 +240,42 @@ def calibrate(
     return GreyCalibration(gain, offset, float(np.sqrt(covariance[0, 0])), float(np.sqrt(covariance[1, 1])), checks)
 
 
+def _line(
+    m: NDArray[np.float64], r: NDArray[np.float64], sigma: NDArray[np.float64]
+) -> tuple[tuple[float, float], NDArray[np.float64]]:
+    """Return gain and offset from grey values with errors, and their covariance."""
+    weight = 1.0 / np.maximum(sigma, max(1e-9 * float(np.abs(r).max()), 1e-12)) ** 2
+    design = np.column_stack([m, np.ones_like(m)])
+    covariance = np.asarray(np.linalg.inv(design.T @ (weight[:, None] * design)), np.float64)
+    gain, offset = (float(v) for v in covariance @ (design.T @ (weight * r)))
+    return (gain, offset), covariance
+
+
+def _error_between(reference: RegionMean, moving: RegionMean, gain: float) -> float:
+    """Return the standard error of the difference of two means, the moving one brought to the scale of the other."""
+    apart = float(np.hypot(reference.sigma, gain * moving.sigma))
+    if reference.cells is None or moving.cells is None:
+        return apart
+    difference = gain * moving.cells.totals - reference.cells.totals
+    within = _error_of(Cells(reference.cells.counts, difference))
+    return apart if within is None else float(np.hypot(within, _edge_error(reference, moving, gain)))
+
+
+def _edge_error(reference: RegionMean, moving: RegionMean, gain: float) -> float:
+    """Return by how much the difference of two means depends on where their region ends.
+
+    Cells do not see it: a ring of which the edge cuts one side off, or faces that are blurred in one scan.
+    """
+    if reference.wider is None or moving.wider is None:
+        return 0.0
+    return abs(gain * (moving.wider - moving.mean) - (reference.wider - reference.mean))
+
+
 def _check(
     gain: float, offset: float, covariance: NDArray[np.float64], reference: RegionMean, moving: RegionMean
 ) -> tuple[float, float]:
     along = np.array([moving.mean, 1.0])
-    variance = along @ covariance @ along + (gain * moving.sigma) ** 2 + reference.sigma**2
+    variance = along @ covariance @ along + _error_between(reference, moving, gain) ** 2
     return gain * moving.mean + offset - reference.mean, float(np.sqrt(variance))
 
 
@@ -212,29 +283,44 @@ def _eroded(mask: NDArray[np.bool_], voxels: int) -> NDArray[np.bool_]:
     return np.asarray(~dilated(~mask, voxels), dtype=np.bool_)
 
 
-def _cell_sums(
-    values: NDArray[Any], inside: NDArray[np.bool_], cell: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the number and the sum of a region's voxels in each cell that holds any, one layer of cells at a time."""
+def _cell_sums(values: NDArray[Any], inside: NDArray[np.bool_], cell: int) -> Cells:
+    """Return the number and the sum of a region's voxels in each cell, one layer of cells at a time."""
     counts, totals = [], []
+    layer = max(cell // LAYERS, 1)
     ny, nx = (-(-n // cell) for n in values.shape[1:])
     number = (np.arange(values.shape[1]) // cell * nx)[:, None] + np.arange(values.shape[2]) // cell
-    for first in range(0, values.shape[0], cell):
-        chosen = inside[first : first + cell]
+    for first in range(0, values.shape[0], layer):
+        chosen = inside[first : first + layer]
         cells = np.broadcast_to(number, chosen.shape)[chosen]
         counts.append(np.bincount(cells, minlength=ny * nx).astype(np.float64))
-        totals.append(np.bincount(cells, weights=values[first : first + cell][chosen], minlength=ny * nx) + 0.0)
-    count, total = np.concatenate(counts), np.concatenate(totals)
-    return count[count > 0], total[count > 0]
+        totals.append(np.bincount(cells, weights=values[first : first + layer][chosen], minlength=ny * nx) + 0.0)
+    return Cells(np.stack(counts), np.stack(totals))
 
 
-def _cell_error(
-    counts: NDArray[np.float64], totals: NDArray[np.float64], values: NDArray[Any], inside: NDArray[np.bool_]
-) -> float:
+def _cubes(cells: Cells) -> Cells:
+    """Return the sums over cubes of cells."""
+    more = -len(cells.counts) % LAYERS
+    padded = (np.pad(values, ((0, more), (0, 0))) for values in cells)
+    return Cells(*(values.reshape(-1, LAYERS, values.shape[1]).sum(axis=1) for values in padded))
+
+
+def _error_of(cells: Cells) -> float | None:
+    """Return the standard error of a mean, None of fewer than four cubes.
+
+    The larger one of two: from the scatter of cubes, and of layers, as what a detector's row is off by in all of its
+    columns (flats that do not fit) is the same in all cubes of a layer.
+    """
+    errors = []
+    for counts, totals in (_cubes(cells), Cells(*(values.sum(axis=1) for values in cells))):
+        used = counts > 0
+        if used.sum() < 4:
+            break
+        errors.append(_cell_error(counts[used], totals[used] / counts[used]))
+    return max(errors, default=None)
+
+
+def _cell_error(counts: NDArray[np.float64], means: NDArray[np.float64]) -> float:
     """Return the standard error of the mean from the scatter of the cells' means, weighted by their voxels."""
-    if len(counts) < 4:  # too few cells: as if each held one independent value
-        return float(values[inside].std(dtype=np.float64) / np.sqrt(len(counts)))
-    means = totals / counts
     share = counts / counts.sum()
     scatter = float((share**2 * (means - float((share * means).sum())) ** 2).sum())
     return float(np.sqrt(scatter * len(means) / (len(means) - 1)))

@@ -61,7 +61,7 @@ def _variance(found: Noise, height: int, size: int, rings: float) -> float:
     """Return the variance of the sum over a bin's columns beside rings; one column as the map's own error has it."""
     if size == 1:
         return float(noise.column_variance(found.covariance, np.array([height]))[0])
-    return noise.sum_variance(found.covariance, noise.box_overlap((height, size, size), found.lag), rings)
+    return found.box_variance((height, size, size), rings)
 
 
 def rows(scan: str, measured: Sequence[Measured]) -> list[dict[str, object]]:

@@ -220,7 +220,7 @@ def region_noise(found: Noise, count: Array, pairs: Array | None = None) -> floa
         full = max(int(count.max()) * int(inside.sum()), 1)
         pairs = noise.prism_overlap(int(count.max()), inside, found.lag) * (count.sum() / full)
     level = float((found.level**2 * count).sum() / max(count.sum(), 1))
-    return float(np.sqrt(noise.sum_variance(found.covariance, pairs) * level) * found.region_inflation)
+    return float(np.sqrt(found.set_variance(pairs, inside) * level) * found.region_inflation)
 
 
 def terms_of(

@@ -43,7 +43,9 @@ class Pairs:
         size = (1, self.block, self.block)
         level = mass.bin_sums(found.level[None] ** 2, np.ones((1, *found.level.shape), bool), (0, 0, 0), size).mean[0]
         share = (self.columns * level).sum(axis=(1, 2)) / np.maximum(self.columns.sum(axis=(1, 2)), 1)
-        variance = np.array([noise.sum_variance(found.covariance, pairs) for pairs in self.pairs])
+        blocks = np.ones((self.block, self.block), bool)
+        where = [np.kron(columns > 0, blocks) for columns in self.columns]
+        variance = np.array([found.set_variance(*each) for each in zip(self.pairs, where, strict=True)])
         sigma = np.asarray(np.sqrt(variance * share) * found.region_inflation)
         return Scatter(sigma, ring_terms.set_rings(found, self.columns, self.block))
 
@@ -82,14 +84,14 @@ def layer_noise(found: Noise, columns: Array, counts: Array) -> Array:
     pairs = noise.prism_overlap(1, inside, found.lag)
     area = max(int(inside.sum()), 1)
     level = float((found.level[inside] ** 2).mean())
-    variance = noise.sum_variance(found.covariance, pairs) / area * counts
+    variance = found.set_variance(pairs, inside) / area * counts
     return np.asarray(np.sqrt(variance * level) * found.region_inflation)
 
 
 def bin_noise(found: Noise, size: tuple[int, int, int], counts: Array) -> Array:
     """Return the noise of sums over bins of `size` voxels, of which `counts` (z, y, x) are in the region."""
     full = int(np.prod(size))
-    variance = noise.sum_variance(found.covariance, noise.box_overlap(size, found.lag)) / full * counts
+    variance = found.box_variance(size) / full * counts
     blocks = mass.bin_sums(
         found.level[None] ** 2, np.ones((1, *found.level.shape), bool), (0, 0, 0), (1, *size[1:])
     ).mean[0]

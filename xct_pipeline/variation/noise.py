@@ -21,7 +21,7 @@ import numpy.typing as npt
 import scipy
 
 from xct_pipeline.device import array_namespace, fft_of, is_cupy, to_host
-from xct_pipeline.variation import lags
+from xct_pipeline.variation import lags, ramp
 from xct_pipeline.variation.mass import Sums, bin_sums
 from xct_pipeline.variation.rings import Rings
 
@@ -179,13 +179,14 @@ def plane_pairs(index: npt.NDArray[np.int64], cells: int, lag: Sequence[int]) ->
     return pairs
 
 
-def sum_variance(covariance: Array, pairs: Array, beside: float = 0.0) -> float:
+def sum_variance(covariance: Array, pairs: Array, beside: float = 0.0, left: ramp.Shares = ramp.ALL) -> float:
     """Variance of the sum over a set with `pairs` voxel pairs per lag, (1/cm)^2.
 
     The sum over all measured lags, but never below the same sum with a triangular (Bartlett) taper. The
     taper's value is the variance per voxel of sums over windows of lag + 1 voxels; it keeps the result
-    positive where the ramp filter makes the lags nearly cancel and their own noise would decide. What is added to the
-    result, `beside`, is counted towards it.
+    positive where the ramp filter makes the lags nearly cancel and their own noise would decide. Of both the shares
+    `left` are taken, which lags beyond the measured ones leave. What is added to the result, `beside`, is counted
+    towards it.
 
     References
     ----------
@@ -196,7 +197,8 @@ def sum_variance(covariance: Array, pairs: Array, beside: float = 0.0) -> float:
         half = n // 2
         taper = np.multiply.outer(taper, 1 - np.abs(np.arange(-half, half + 1)) / (half + 1))
     terms = covariance * pairs
-    return max(float(terms.sum()), float((terms * taper[0]).sum()) - beside, 0.0)
+    whole, tapered = float(terms.sum()), float((terms * taper[0]).sum())
+    return max(left.whole * whole, left.tapered * tapered - beside, 0.0)
 
 
 def column_variance(covariance: Array, counts: npt.NDArray[np.int64]) -> Array:
@@ -233,6 +235,8 @@ class Noise:
         High-frequency noise of the reference scan there, 1/cm; NaN where it is not known.
     rings : tuple of Rings
         Of the scans, which are not in the autocovariance; none where there are none or the axis is not known.
+    floor : float
+        Share of a tapered sum of the autocovariance that the noise of the largest sums keeps, see `ramp`.
     """
 
     covariance: Array
@@ -242,6 +246,7 @@ class Noise:
     voxels: int = 0
     quiet: float = math.nan
     rings: tuple[Rings, ...] = ()
+    floor: float = 1.0
 
     def identity(self) -> dict[str, Any]:
         """Return what errors depend on."""
@@ -252,6 +257,16 @@ class Noise:
     def lag(self) -> tuple[int, ...]:
         """Largest lag along each axis."""
         return tuple(n // 2 for n in self.covariance.shape)
+
+    def box_variance(self, size: Sequence[int], beside: float = 0.0) -> float:
+        """Return the variance of the sum over a box of `size` (z, y, x) voxels; `beside` as for `sum_variance`."""
+        left = ramp.of_box(size[1:], self.lag[1:]).above(self.floor)
+        return sum_variance(self.covariance, box_overlap(size, self.lag), beside, left)
+
+    def set_variance(self, pairs: Array, inside: npt.NDArray[np.bool_]) -> float:
+        """Return the variance of the sum over a set with so many `pairs` of voxels in columns `inside` (y, x)."""
+        left = ramp.of_set(inside, pairs, self.lag[1:]).above(self.floor)
+        return sum_variance(self.covariance, pairs, 0.0, left)
 
     def voxel_variance(self, inside: npt.NDArray[np.bool_]) -> float:
         """Return the mean variance of single voxels over columns `inside`, (1/cm)^2."""
@@ -338,45 +353,3 @@ def spread(level: Array, size: Sequence[int], shape: Sequence[int]) -> Array:
         part = (at - low).reshape([-1 if a == axis else 1 for a in range(level.ndim)])
         level = np.take(level, low, axis) * (1 - part) + np.take(level, high, axis) * part
     return level
-
-
-# Checks ---------------------------------------------------------------------------------------------------
-
-
-def window_check(
-    covariance: Array, windows: Array, size: tuple[int, int, int], rings: float = 0.0
-) -> tuple[float, float, int]:
-    """Compare sums over equal windows of uniform material with what the autocovariance predicts.
-
-    Rings and slow drifts correlate voxels further apart than the autocovariance reaches; windows as large as
-    the sums in question see them.
-
-    Parameters
-    ----------
-    covariance : array
-        From `autocovariance`.
-    windows : array
-        From `lags.window_sums` of the same difference, its mean taken away, and mask.
-    size : (z, y, x)
-        Window, voxels.
-    rings : float
-        Variance of the sums by rings, which are not in the autocovariance.
-
-    Returns
-    -------
-    inflation, error, windows : float, float, int
-        Measured over predicted standard deviation of the sums, its statistical error, and the number of whole
-        windows; (nan, nan, n) below ten windows and where rings leave no noise that could be compared. An inflation
-        above 1 by more than two errors should multiply every noise term.
-    """
-    count, total, squares = (float(value) for value in windows)
-    if count < 10:
-        return math.nan, math.nan, int(count)
-    lag = tuple(n // 2 for n in covariance.shape)
-    predicted = sum_variance(covariance, box_overlap(size, lag))
-    if not predicted > 0:
-        return math.nan, math.nan, int(count)
-    variance = (squares - total**2 / count) / (count - 1)
-    ratio = math.sqrt(max(variance - rings, 0.0) / predicted)
-    error = variance / predicted / max(ratio, 1e-300) / math.sqrt(2 * (count - 1))
-    return ratio, error, int(count)

@@ -52,6 +52,11 @@ class Frame:
         """The transform, 3 x 4."""
         return np.array(self.transform).reshape(3, 4)
 
+    def from_block(self, origin: tuple[int, ...]) -> Array:
+        """Return the transform of places in a block whose first voxel is given."""
+        matrix = self.matrix
+        return np.column_stack([matrix[:, :3], matrix[:, :3] @ np.array(origin) + matrix[:, 3]])
+
 
 @dataclass(frozen=True)
 class ArcProducts:
@@ -97,8 +102,7 @@ def arc_products(
     other : (y, x), optional
         Where another axis lies from this one, voxels.
     """
-    matrix = frame.matrix
-    matrix = np.column_stack([matrix[:, :3], matrix[:, :3] @ np.array(origin) + matrix[:, 3]])
+    matrix = frame.from_block(origin)
     ends = np.array([[z, y, x, 1] for z in (0, mask.shape[0]) for y in (0, mask.shape[1]) for x in (0, mask.shape[2])])
     rows, y, x = matrix @ ends.T
     first, number = math.floor(rows.min()), math.ceil(rows.max()) - math.floor(rows.min()) + 2

@@ -79,8 +79,10 @@ class Rings:
         return np.exp(np.interp(np.log1p(radii), at, values))
 
     def mean_of_boxes(self, size: tuple[int, int], counts: Array) -> float:
-        """Return the mean of `of_boxes` over voxels that are counted by radius, the last axis."""
+        """Return the mean of `of_boxes` over voxels that are counted by radius, the last axis; 0 over none."""
         number = counts.reshape(-1, counts.shape[-1]).sum(axis=0)
+        if not number.any():
+            return 0.0
         radii = np.arange(len(number)) + 0.5
         at, values = box_weights(size, _rounded_up(float(radii[-1])), self.half)
         return float(np.average(np.exp(np.interp(np.log1p(radii), at, values)), weights=number))

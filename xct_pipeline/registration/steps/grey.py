@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, assert_never
 
 import numpy as np
@@ -84,14 +84,15 @@ def _from_materials(
         tf.to_level(found.transform, float(2**level)),
         box,
         shape=fixed.shape,
-        order="linear",
+        order=settings.order,
     )
     regions, fitted = _found_once(
         _region_key(settings, reference, level, store), lambda: _regions(settings, reference, fixed, level, store)
     )
     known = np.isfinite(moved)
-    values = [{name: _mean(name, v, mask & known) for name, mask in regions.items()} for v in (fixed, moved)]
-    grey = calibration.calibrate(values[0], values[1], fitted)
+    values = {name: _means(name, (fixed, moved), mask & known) for name, mask in regions.items()}
+    of_fixed, of_moved = ({name: means[k] for name, means in values.items()} for k in (0, 1))
+    grey = calibration.calibrate(of_fixed, of_moved, fitted)
     check, check_sigma = next(iter(grey.checks.values()), (np.nan, np.nan))
     return {
         "gain": grey.gain,
@@ -103,9 +104,9 @@ def _from_materials(
     }
 
 
-def _mean(name: str, volume: Array, mask: Array) -> calibration.RegionMean:
+def _means(name: str, volumes: Sequence[Array], mask: Array) -> list[calibration.RegionMean]:
     try:
-        return calibration.region_mean(volume, mask)
+        return calibration.region_means(volumes, mask)
     except ValueError as error:
         raise ValueError(f"grey value of {name}: {error}") from None
 

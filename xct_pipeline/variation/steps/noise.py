@@ -20,6 +20,7 @@ from xct_pipeline.store.stored_array import StoredArray
 from xct_pipeline.variation import lags, mass
 from xct_pipeline.variation import noise as noises
 from xct_pipeline.variation import ring_arcs as arcs
+from xct_pipeline.variation import windows as window_sums
 from xct_pipeline.variation.ring_terms import ring_autocovariance
 from xct_pipeline.variation.rings import Rings
 from xct_pipeline.variation.steps.quiet import (
@@ -55,7 +56,7 @@ class MeasuredNoise:
     rings: tuple[tuple[Rings, arcs.ColumnErrors], ...] = ()
 
 
-PRODUCTS_VERSION = 6
+PRODUCTS_VERSION = 7
 AXES = 2  # about which the rings of a difference lie at most
 LAG = (6, 4, 4)
 LEVEL_BIN = 16
@@ -189,7 +190,7 @@ def measure_noise(
     found = run(replace(step, inputs=inputs))
     pooled = noises.pooled_level(mass.Sums((0,), found["level"], found["level_count"]))
     spread = noises.spread(noises.noise_level(level, least=200)[0], (LEVEL_BIN, LEVEL_BIN), series.frame[1:]) / pooled
-    result = {}
+    measured, floors = {}, []
     for k, pair in enumerate(pairs):
         sums = noises.about_mean(noises.LagSums(found["products"][k], found["pairs"][k]), found["total"][k])
         if sums.pairs[LAG] < LEAST:
@@ -199,11 +200,28 @@ def measure_noise(
         used = [(one, found["azimuths"][k, n]) for n, (one, errors) in enumerate(rings) if errors.found]
         seen = [one.times(about_axes[k][n][0].kept) for n, (one, errors) in enumerate(rings) if errors.found]
         still = covariance - ring_autocovariance(seen, [count for _, count in used], LAG)
-        column, whole = (_inflation(still, found[f"window{w}"][k], size, used) for w, size in enumerate(windows))
-        voxels = int(sums.pairs[LAG])
-        noise = noises.Noise(still, spread, column, whole, voxels, pooled, tuple(one for one, _ in used))
+        around = [(one, found["around"][k, n]) for n, (one, errors) in enumerate(rings) if errors.found]
+        checks = [
+            (found[f"window{w}"][k], size, _of_rings(size, by_radius))
+            for w, (size, by_radius) in enumerate(zip(windows, (used, around), strict=True))
+        ]
+        floors.append(window_sums.floor_of(still, *checks[1]))
+        measured[pair] = (still, checks, int(sums.pairs[LAG]), rings)
+    # what the noise of a reconstruction leaves in large sums is the same in all of a series
+    known = [floor for floor in floors if np.isfinite(floor)]
+    floor = float(np.clip(np.median(known), 0.0, 1.0)) if known else 1.0
+    result = {}
+    for pair, (still, checks, voxels, rings) in measured.items():
+        column, whole = (window_sums.inflation(still, *check, floor) for check in checks)
+        found_rings = tuple(one for one, errors in rings if errors.found)
+        noise = noises.Noise(still, spread, column, whole, voxels, pooled, found_rings, floor)
         result[pair] = MeasuredNoise(noise, tuple(rings))
     return result
+
+
+def _of_rings(size: tuple[int, int, int], rings: Sequence[tuple[Rings, Array]]) -> float:
+    """Return the variance of sums over windows by rings, each with what is counted by radius about it."""
+    return sum((float(one.of_heights(size[0])) * one.mean_of_boxes(size[1:], count) for one, count in rings), 0.0)
 
 
 def _windows(mask: RegionMask) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
@@ -264,22 +282,13 @@ def products_step(
 
 def pairs_bytes(pairs: int, frame: tuple[int, int, int]) -> int:
     """Return the bytes of the sums of some pairs of scans."""
-    of_arcs = arcs.GROUPS * arcs.ROWS * arcs.RADII * 3 + arcs.DIRECTIONS * _radii(frame)
+    of_arcs = arcs.GROUPS * arcs.ROWS * arcs.RADII * 3 + (arcs.DIRECTIONS + 1) * _radii(frame)
     return 8 * pairs * (2 * int(np.prod([2 * n + 1 for n in LAG])) + AXES * of_arcs)
 
 
 def _radii(frame: tuple[int, int, int]) -> int:
     """Return the radii that voxels are counted by, one apart."""
     return int(np.hypot(*frame[1:])) + 2
-
-
-def _inflation(
-    covariance: Array, windows: Array, size: tuple[int, int, int], rings: Sequence[tuple[Rings, Array]]
-) -> float:
-    """Return by how much sums over windows scatter more than is expected of noise and rings, at least 1."""
-    variance = sum(float(one.of_heights(size[0])) * one.mean_of_boxes(size[1:], count) for one, count in rings)
-    ratio, error, _ = noises.window_check(covariance, windows, size, variance)
-    return float(ratio) if np.isfinite(ratio) and ratio > 1 + 2 * error else 1.0
 
 
 def level_step(series: RegisteredSeries, store: Store, mask: RegionMask, prefix: str) -> Reduction:
@@ -361,7 +370,7 @@ def _noise_chunk(
     still = mask[core]
     further = tuple(slice(part.start, part.stop + 1) for part in core)
     level = noises.level_sums(np.nan_to_num(block[0][further]), mask[further], (0, 0, 0), mask.shape)
-    names = ("products", "pairs", "total", "window0", "window1", "arcs", "azimuths", "seen")
+    names = ("products", "pairs", "total", "window0", "window1", "arcs", "azimuths", "seen", "around")
     found: dict[str, list[Array]] = {name: [] for name in names}
     counted: Array | None = None
     changes = _changes(source, pairs, region, still)
@@ -381,5 +390,8 @@ def _noise_chunk(
         of_arcs += [arcs.no_products(radii)] * (AXES - len(of_arcs))
         for name, part in (("arcs", "sums"), ("azimuths", "counts"), ("seen", "seen")):
             found[name].append(np.stack([getattr(one, part) for one in of_arcs]))
+        places = [frame.from_block(origin)[1:] for frame, _ in axes]
+        around = [window_sums.window_radii(use, windows[1], place, radii) for place in places]
+        found["around"].append(np.stack(around + [np.zeros(radii)] * (AXES - len(around))))
     result = {name: np.stack(parts) for name, parts in found.items()}
     return result | {"level": level.total.ravel(), "level_count": level.count.ravel()}
