@@ -239,13 +239,12 @@ def _decode(data: bytes, buffer: npt.NDArray[Any], wanted: tuple[slice, ...]) ->
     if end - one == total // block:
         blosc.decompress(data, flat)
         return
-    starts = np.frombuffer(data, "<i4", -(-total // block), HEADER.size)
-    order = np.sort(starts)
-    ends = np.append(order[1:], len(data))[np.searchsorted(order, starts)]
-    parts = [data[a:b] for a, b in zip(starts[one:end].tolist(), ends[one:end].tolist(), strict=True)]
-    lengths = [len(part) for part in parts]
-    head = HEADER.size + 4 * len(parts)
-    places = head + np.concatenate([[0], np.cumsum(lengths)])
+    starts = struct.unpack_from(f"<{total // block}i", data, HEADER.size)
+    order = [*sorted(starts), len(data)]
+    ends = dict(itertools.pairwise(order))
+    parts = [data[start : ends[start]] for start in starts[one:end]]
+    places = itertools.accumulate(map(len, parts), initial=HEADER.size + 4 * len(parts))
+    *begins, size = places
     values = flat[one * block : end * block]
-    header = HEADER.pack(*versions, flags, item, len(values), block, int(places[-1]))
-    blosc.decompress(b"".join([header, places[:-1].astype("<i4").tobytes(), *parts]), values)
+    header = HEADER.pack(*versions, flags, item, len(values), block, size)
+    blosc.decompress(b"".join([header, struct.pack(f"<{len(begins)}i", *begins), *parts]), values)
