@@ -20,11 +20,11 @@ def has_gaps(block: Array) -> bool:
     return bool(_tiles(block).any()) if xp is np else not bool(xp.isfinite(block).all())
 
 
-def clear_gaps(values: Array, core: Region, block: Array) -> None:
-    """Set what was computed for a part of a block to NaN where the block has no data, in place."""
+def clear_gaps(values: Array, core: Region, block: Array, missing: float = np.nan) -> None:
+    """Set what was computed for a part of a block to NaN, or another value, where the block has no data, in place."""
     xp = array_namespace(block)
     if xp is not np:
-        values[~xp.isfinite(block[core])] = np.float32(np.nan)
+        values[~xp.isfinite(block[core])] = missing
         return
     tiles = _tiles(block)
     if not tiles.any():
@@ -32,7 +32,7 @@ def clear_gaps(values: Array, core: Region, block: Array) -> None:
     for tile in cut(core, TILE):
         if tiles[_cells(tile)].any():
             part = tuple(slice(t.start - c.start, t.stop - c.start) for t, c in zip(tile, core, strict=True))
-            values[part][~np.isfinite(block[tile])] = np.float32(np.nan)
+            values[part][~np.isfinite(block[tile])] = missing
 
 
 def parts_near_gaps(block: Array, part: Region, reach: int) -> Iterator[Region]:

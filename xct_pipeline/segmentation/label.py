@@ -23,6 +23,7 @@ Partial = dict[str, npt.NDArray[Any]]
 
 RANKS = {6: 1, 18: 2, 26: 3}
 RUN = 32  # labels that are compared at a time
+FEW = 4096  # labels that are counted from 1, whichever of them a block holds
 
 
 def label_block(mask: Array, *, connectivity: int = 26, lookup: Array | None = None) -> tuple[Any, int]:
@@ -58,11 +59,16 @@ def _structure(connectivity: int) -> Array:
 
 
 def label_range(labels: Array) -> tuple[int, int]:
-    """Return the least and the largest label above 0 of a block in the host's memory, 1 and 0 where there is none."""
+    """Return a label that none above 0 of a block in the host's memory is below, and the largest; 1, 0 without any.
+
+    The least is looked for where counting from 1 would take room for many labels that are not there.
+    """
     most = int(labels.max(initial=0))
+    if most <= FEW:
+        return 1, most
     unsigned = labels.view(f"u{labels.dtype.itemsize}")
     one = unsigned.dtype.type(1)  # taken off, 0 and what is negative come last
-    return (int(min((plane - one).min() for plane in unsigned)) + 1, most) if most > 0 else (1, 0)
+    return int(min((plane - one).min() for plane in unsigned)) + 1, most
 
 
 def as_labels(labels: Array) -> Array:
@@ -71,11 +77,12 @@ def as_labels(labels: Array) -> Array:
 
 
 def label_boxes(labels: Array) -> tuple[int, Array, Array]:
-    """Return the least label of a block and where each from there on lies.
+    """Return where each label of a block lies, from the least on.
 
     Returns
     -------
     least : int
+        Of `label_range`.
     low, high : int64 arrays (n, 3)
         First voxel of label ``least + k``, and the one after its last; 0 where there is no such label.
     """

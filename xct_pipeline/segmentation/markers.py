@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.boxes import around
 from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.segmentation.threshold import check_thresholds, rounded_up
@@ -58,11 +57,10 @@ def flat_classes(
     thresholds, edge, blur
         As for `class_markers`.
     """
-    near = around(core, 1, block.shape)
-    first = tuple(c.start - n.start for c, n in zip(core, near, strict=True))
+    first = tuple(part.start for part in core)
     classes = np.empty([part.stop - part.start for part in core], np.uint8)
     limits = rounded_up(check_thresholds(thresholds), np.dtype(np.float32))
-    values = np.ascontiguousarray(block[near], np.float32)
+    values = np.ascontiguousarray(block, np.float32)
     _classify(values, first, limits, np.float32(0.5 * OVERSHOOT * blur**2), np.float32(LEAST_BEND * edge), classes)
     return classes
 

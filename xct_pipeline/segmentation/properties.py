@@ -222,10 +222,21 @@ def _add_voxels(
 
 @njit(inline="always")
 def _add_values(values: Array, k: np.int64, total: Array, measured: Array) -> None:
-    so_far, count = total[k], 0
-    for value in values:
-        if np.isfinite(value):
-            so_far += value
-            count += 1
-    total[k] = so_far
+    """Add up the values of a run that are finite: four sums side by side, none of which waits for another."""
+    a, b, c, d, count, whole = 0.0, 0.0, 0.0, 0.0, 0, len(values) // 4 * 4
+    for x in range(0, whole, 4):
+        a += np.float64(_or_zero(values[x]))
+        b += np.float64(_or_zero(values[x + 1]))
+        c += np.float64(_or_zero(values[x + 2]))
+        d += np.float64(_or_zero(values[x + 3]))
+    for x in range(whole, len(values)):
+        a += np.float64(_or_zero(values[x]))
+    for x in range(len(values)):
+        count += abs(values[x]) < np.float32(np.inf)
+    total[k] += (a + b) + (c + d)
     measured[k] += count
+
+
+@njit(inline="always")
+def _or_zero(value: np.float32) -> np.float32:
+    return value if abs(value) < np.float32(np.inf) else np.float32(0)

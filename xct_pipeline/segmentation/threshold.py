@@ -121,9 +121,10 @@ def combine_histograms(partials: Sequence[Mapping[str, Any]], bins: Sequence[int
     for part in known:
         counts = part["counts"]
         places = [_at(part, axis, power[axis]) - first[axis] for axis in range(counts.ndim)]
-        for axis, place in enumerate(places):  # bins that fall into one
-            counts = np.add.reduceat(counts, np.flatnonzero(np.diff(place, prepend=-1)), axis=axis)
-        total[np.ix_(*(np.unique(place) for place in places))] += counts
+        for axis, place in enumerate(places):
+            if power[axis] > part["power"][axis]:  # bins that fall into one
+                counts = np.add.reduceat(counts, np.flatnonzero(np.diff(place, prepend=-1)), axis=axis)
+        total[tuple(slice(place[0], place[-1] + 1) for place in places)] += counts
     return {"counts": total, "first": first, "power": power}
 
 

@@ -33,7 +33,7 @@ def array_bytes(image: Image, level: int) -> bytes:
 
 
 def _create(store: ZarrStore, image: Image, level: int) -> None:
-    name, effort = image.codec
+    name, effort, shuffle = image.codec
     zarr.create_array(
         store=store,
         shape=image.level_shape(level),
@@ -43,7 +43,7 @@ def _create(store: ZarrStore, image: Image, level: int) -> None:
         dimension_names=image.axes,
         fill_value=fill_value(image),
         compressors=[
-            BloscCodec(cname=name, clevel=effort, shuffle="bitshuffle", typesize=np.dtype(image.dtype).itemsize),
+            BloscCodec(cname=name, clevel=effort, shuffle=shuffle, typesize=np.dtype(image.dtype).itemsize),
             Crc32cCodec(),
         ],
     )

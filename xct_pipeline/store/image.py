@@ -14,9 +14,10 @@ from xct_pipeline.names import check_path
 
 CHUNK = 64
 SPATIAL = ("z", "y", "x")
-Codec = tuple[Literal["lz4", "zstd"], int]
-FAST: Codec = ("lz4", 5)  # of blosc, with its level; of random digits neither makes less than the other
-SMALL: Codec = ("zstd", 3)
+Codec = tuple[Literal["lz4", "zstd"], int, Literal["noshuffle", "bitshuffle"]]  # of blosc: its level, how bits lie
+FAST: Codec = ("lz4", 5, "bitshuffle")  # of random digits this makes no more than the other
+SMALL: Codec = ("zstd", 3, "bitshuffle")
+RUNS: Codec = ("zstd", 3, "noshuffle")  # labels lie in runs, which shuffled bits take three times as long to decode
 THICKNESSES = (64, 32, 16)
 SHARD_BYTES = 128 * 2**20
 FEWEST_SHARDS = 4
@@ -123,13 +124,15 @@ class Image:
 
     @property
     def codec(self) -> Codec:
-        """Compressor of blosc and its level: the smaller one for integers and rounded values."""
-        return FAST if self.noise_share is None and np.dtype(self.dtype).kind == "f" else SMALL
+        """Compressor of blosc, its level and shuffle: the smaller one for rounded values, that of runs for integers."""
+        if np.dtype(self.dtype).kind != "f":
+            return RUNS
+        return FAST if self.noise_share is None else SMALL
 
     @property
     def encoding(self) -> str:
         """How values lie on the disk."""
-        return "zarr3: shards of chunks, blosc {} {} bitshuffle, crc32c".format(*self.codec)
+        return "zarr3: shards of chunks, blosc {} {} {}, crc32c".format(*self.codec)
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for an existing image to be continued."""

@@ -8,6 +8,7 @@ reader.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import os
@@ -23,10 +24,15 @@ import numpy as np
 import numpy.typing as npt
 from numcodecs import blosc
 
+from xct_pipeline.store.image import Codec
+
 Span = tuple[int, int]
 ABSENT = 2**64 - 1  # offset of a chunk that was never written
 HEADER = struct.Struct("<4B3I")  # of blosc: versions, flags, bytes of an item; bytes of all, of a block, compressed
+SHUFFLES = {"noshuffle": blosc.NOSHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
 AS_THEY_ARE = 0x2  # flag of blosc: values were not compressed
+UNIFORM_BYTES = 6000  # below which a chunk may hold one value only: 64^3 of float32 take 5300 bytes
+KEPT = 256  # chunks of one value, of which others need not be encoded and decoded again
 
 
 @dataclass(frozen=True)
@@ -90,9 +96,11 @@ class ShardedArray:
             if offset == ABSENT:
                 out[target] = self.fill
                 continue
-            wanted = _within(part, first)
-            _decode(_checked(file, offset, length), buffer, wanted)
-            out[target] = buffer[wanted]
+            data, wanted = _checked(file, offset, length), _within(part, first)
+            value = _uniform(data, self.chunks, self.dtype) if length < UNIFORM_BYTES else None
+            if value is None:
+                _decode(data, buffer, wanted)
+            out[target] = buffer[wanted] if value is None else value
 
 
 def sharded(folder: Path, array: Any) -> ShardedArray | None:
@@ -113,7 +121,7 @@ def sharded(folder: Path, array: Any) -> ShardedArray | None:
 
 
 def encoded(
-    block: npt.NDArray[Any], shard: Sequence[int], chunks: Sequence[int], codec: tuple[str, int], fill: Any
+    block: npt.NDArray[Any], shard: Sequence[int], chunks: Sequence[int], codec: Codec, fill: Any
 ) -> Iterator[bytes]:
     """Yield what the file of a shard holds, one part after the other: its chunks with their checksums, and the index.
 
@@ -123,8 +131,8 @@ def encoded(
         All values of the shard that lie in the array, from its first one on.
     shard, chunks : sequence of int
         Shape of a shard, and of the chunks inside it.
-    codec : (str, int)
-        Of blosc, with its level.
+    codec : (str, int, str)
+        Of blosc, its level and shuffle.
     fill : scalar
         What the rest of a chunk is filled with that the end of the array cuts.
     """
@@ -138,13 +146,41 @@ def encoded(
             whole = np.full(chunks, fill, block.dtype)
             whole[tuple(slice(0, n) for n in values.shape)] = values
             values = whole
-        data = blosc.compress(np.ascontiguousarray(values), codec[0].encode(), codec[1], blosc.BITSHUFFLE)
+        data = _compressed(np.ascontiguousarray(values), codec)
         index[chunk] = place, len(data) + 4
         place += len(data) + 4
         yield data
         yield _checksum(data)
     yield index.tobytes()
     yield _checksum(index.tobytes())
+
+
+def _compressed(values: npt.NDArray[Any], codec: Codec) -> bytes:
+    """Return a chunk as blosc stores it; most of labels and of what surrounds a sample is one value throughout."""
+    bits = values.reshape(-1).view(f"u{values.dtype.itemsize}")
+    first = bits[0]
+    if first == bits[-1] == bits[bits.size // 2] and (bits == first).all():
+        return _one_value(bits[:1].tobytes(), bits.dtype, bits.size, codec)
+    return _squeezed(values, codec)
+
+
+@functools.lru_cache(KEPT)
+def _one_value(value: bytes, dtype: np.dtype[Any], count: int, codec: Codec) -> bytes:
+    return _squeezed(np.full(count, np.frombuffer(value, dtype)[0]), codec)
+
+
+def _squeezed(values: npt.NDArray[Any], codec: Codec) -> bytes:
+    name, level, shuffle = codec
+    return bytes(blosc.compress(values, name.encode(), level, SHUFFLES[shuffle]))
+
+
+@functools.lru_cache(KEPT)
+def _uniform(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """Return the value of all voxels of a chunk, None where they differ, as those do of other chunks."""
+    values = np.empty(shape, dtype)
+    _decode(data, values, tuple(slice(0, n) for n in shape))
+    flat = values.reshape(-1)
+    return flat[0] if (flat == flat[0]).all() else None
 
 
 def _checksum(data: bytes) -> bytes:
@@ -178,10 +214,10 @@ def _checked(file: FileIO, offset: int, length: int) -> bytes:
     """Return bytes of a file without the checksum that they end with, which must be theirs."""
     if offset < 0 or length < 4:
         raise ValueError("the file is shorter than its index")
-    file.seek(offset)
-    data, check = file.read(length - 4), file.read(4)
-    if len(data) + len(check) != length:
+    stored = os.pread(file.fileno(), length, offset)
+    if len(stored) != length:
         raise ValueError("the file ends within a chunk")
+    data, check = stored[:-4], stored[-4:]
     if google_crc32c.value(data) != int.from_bytes(check, "little"):
         raise ValueError("stored and computed checksum do not match")
     return data
@@ -203,13 +239,12 @@ def _decode(data: bytes, buffer: npt.NDArray[Any], wanted: tuple[slice, ...]) ->
     if end - one == total // block:
         blosc.decompress(data, flat)
         return
-    starts = np.frombuffer(data, "<i4", -(-total // block), HEADER.size)
-    order = np.sort(starts)
-    ends = np.append(order[1:], len(data))[np.searchsorted(order, starts)]
-    parts = [data[a:b] for a, b in zip(starts[one:end].tolist(), ends[one:end].tolist(), strict=True)]
-    lengths = [len(part) for part in parts]
-    head = HEADER.size + 4 * len(parts)
-    places = head + np.concatenate([[0], np.cumsum(lengths)])
+    starts = struct.unpack_from(f"<{total // block}i", data, HEADER.size)
+    order = [*sorted(starts), len(data)]
+    ends = dict(itertools.pairwise(order))
+    parts = [data[start : ends[start]] for start in starts[one:end]]
+    places = itertools.accumulate(map(len, parts), initial=HEADER.size + 4 * len(parts))
+    *begins, size = places
     values = flat[one * block : end * block]
-    header = HEADER.pack(*versions, flags, item, len(values), block, int(places[-1]))
-    blosc.decompress(b"".join([header, places[:-1].astype("<i4").tobytes(), *parts]), values)
+    header = HEADER.pack(*versions, flags, item, len(values), block, size)
+    blosc.decompress(b"".join([header, struct.pack(f"<{len(begins)}i", *begins), *parts]), values)

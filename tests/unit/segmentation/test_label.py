@@ -125,15 +125,16 @@ def test_misuse_is_named() -> None:
         relabel_block(~mask[:2, :2, :2], regions[0], merged)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
-def test_boxes_of_labels_are_those_of_scipy(dtype: type) -> None:
+@pytest.mark.parametrize(("dtype", "more"), [(np.uint8, 0), (np.int32, 0), (np.int32, 5000)])
+def test_boxes_of_labels_are_those_of_scipy(dtype: type, more: int) -> None:
     labels = np.zeros((9, 10, 11), dtype)
-    labels[2:5, 3, 4:9], labels[8, 9, 10], labels[0, :, 0] = 7, 9, 12
+    labels[2:5, 3, 4:9], labels[8, 9, 10], labels[0, :, 0] = 7 + more, 9 + more, 12 + more
     least, low, high = label_boxes(labels)
     boxes = scipy.ndimage.find_objects(labels)
-    assert (least, len(low)) == (7, 6)
-    assert label_range(labels) == (7, 12)
-    for k, box in enumerate(boxes[6:]):
+    assert least == (7 + more if more else 1)
+    assert label_range(labels) == (least, 12 + more)
+    assert len(low) == 13 + more - least
+    for k, box in enumerate(boxes[least - 1 :]):
         expected = [(0, 0)] * 3 if box is None else [(part.start, part.stop) for part in box]
         assert list(zip(low[k].tolist(), high[k].tolist(), strict=True)) == expected
     assert label_range(np.zeros((3, 4, 5), dtype)) == (1, 0)

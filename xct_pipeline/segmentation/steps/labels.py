@@ -28,6 +28,7 @@ from xct_pipeline.registration.steps.stage import PATH, series_image
 from xct_pipeline.segmentation import threshold, watershed
 from xct_pipeline.segmentation.classifier import PER_SCALE, Forest, classify, feature_halo
 from xct_pipeline.segmentation.denoise import denoise
+from xct_pipeline.segmentation.gaps import clear_gaps
 from xct_pipeline.segmentation.steps import series as stage_series
 from xct_pipeline.segmentation.steps.classifier import trained_forest
 from xct_pipeline.segmentation.steps.series import (
@@ -240,11 +241,11 @@ def _blur(settings: SegmentWatershed) -> float:
     return math.hypot(settings.blur, denoising.sigma if denoising.method == "gaussian" else 0.0)
 
 
-def _finish(classes: Any, block: Any) -> Any:
-    """Number classes from 1; 0 where there is no data."""
-    labels = classes + np.uint8(1)
-    labels *= np.isfinite(block)
-    return labels[None]
+def _finish(classes: Any, block: Any, core: Region | None = None) -> Any:
+    """Number classes of a block, or of a part of it, from 1, in place; 0 where there is no data."""
+    classes += np.uint8(1)
+    clear_gaps(classes, core or tuple(slice(0, n) for n in block.shape), block, 0)
+    return classes[None]
 
 
 def _threshold_block(block: Any, before: Region, after: Region, *, chosen: Sequence[float]) -> Any:
@@ -262,7 +263,7 @@ def _watershed_block(
     classes = watershed.watershed_classes(
         block[0], chosen.values, edge=chosen.edge, means=chosen.means, core=core, **options
     )
-    return _finish(classes, block[0][core])
+    return _finish(classes, block[0], core)
 
 
 def _hysteresis_objects(

@@ -89,8 +89,8 @@ def ceramic_level(m: Measured, materials: Mapping[str, Array]) -> float | None:
     return float(rest + ceramic) / 2 if ceramic > rest else None
 
 
-def heights_step(m: Measured, level: float | None) -> Reduction:
-    """Return the step that finds the ceramic's surface; `level` is known once the materials are measured."""
+def heights_step(m: Measured, level: float | None, regions: Sequence[Region] | None = None) -> Reduction:
+    """Return the step that finds the ceramic's surface; level and regions are known once materials are measured."""
     options = m.settings.interface
     source = m.source(LABELS, 1, (interface.height_halo(), 0, 0))
     values = m.source(PATH, 4, source.halo)
@@ -99,19 +99,39 @@ def heights_step(m: Measured, level: float | None) -> Reduction:
     )
     combine = partial(_combine_heights, frame=m.facts.volume.shape, direction=options.direction)
     parameters = {"ceramic": m.ceramic, "direction": options.direction, "level": level}
-    return box_step("heights", chunk, combine, source, m.facts, 17, 85e6, parameters)
+    return box_step("heights", chunk, combine, source, m.facts, 17, 85e6, parameters, regions)
 
 
-def measure_heights(m: Measured, level: float | None) -> dict[int, Array]:
+def measure_heights(m: Measured, materials: Mapping[str, Array]) -> dict[int, Array]:
     """Return the planes fitted to the ceramic's surface (3, y, x) of every scan that shows one."""
     options = m.settings.interface
-    found = m.reduce(heights_step(m, level))
+    found = m.reduce(heights_step(m, ceramic_level(m, materials), _with_ceramic(m, materials)))
     heights = {t: of_scan(found, t)["height"] for t in m.facts.good}
     return {
         t: interface.local_planes(height, smooth=options.smooth)
         for t, height in heights.items()
         if np.isfinite(height).any()
     }
+
+
+def _with_ceramic(m: Measured, materials: Mapping[str, Array]) -> list[Region]:
+    """Return the boxes of each scan that lie where its ceramic does; one without ceramic keeps one."""
+    left: list[Region] = []
+    for t in m.facts.good:
+        sums, own = of_scan(materials, t), [box for box in boxes(m.facts) if box[0].start == t]
+        ends = [
+            [(low, high + 1) for low, high in zip(sums["low"][k].tolist(), sums["high"][k].tolist(), strict=True)]
+            for k in np.flatnonzero(sums["label"] == m.ceramic)
+        ]
+        left += [
+            box
+            for box in own
+            if any(
+                all(p.start < stop and start < p.stop for p, (start, stop) in zip(box[1:], end, strict=True))
+                for end in ends
+            )
+        ] or own[:1]
+    return left
 
 
 def _height_chunk(

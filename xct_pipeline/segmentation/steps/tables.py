@@ -12,7 +12,6 @@ from xct_pipeline.segmentation.contact import touching_rows
 from xct_pipeline.segmentation.steps.measures import (
     Measured,
     areas_of,
-    ceramic_level,
     contacts_step,
     materials_step,
     measure_contacts,
@@ -51,7 +50,7 @@ def write_tables(m: Measured, progress: Progress) -> tuple[list[PassResult], lis
         warnings.append(f"no voxel is {name} in {', '.join(absent)}")
     planes: dict[int, Array] = {}
     if m.settings.interface.offsets:
-        planes = measure_heights(m, ceramic_level(m, materials))
+        planes = measure_heights(m, materials)
         warnings += _write_interface(m, planes)
     if m.settings.interface.partners:
         _write_contacts(m, visited[touching_step(m).name])

@@ -177,11 +177,14 @@ def _histogram(
     its gradient is above Otsu's threshold of all gradients.
     """
     step = replace(histogram_step(settings, facts, store), inputs=inputs_of(store))
+    bins = histogram_bins(settings.bins, gradient_scale(settings))
     found = measure(store, step, limits, steps)
+    if "counts" not in found:
+        found = _groups_together(found, bins)
     low, high = threshold.span_of(found)
     counts, groups = found["counts"], None
     share = sum(size_of(region) for region in step.regions) / voxels(facts)
-    if counts.ndim > len(histogram_bins(settings.bins, gradient_scale(settings))):
+    if counts.ndim > len(bins):
         groups, counts = counts, counts.sum(axis=0)
     if gradient_scale(settings) is not None:
         flat = threshold.flat_rows(counts)
@@ -197,18 +200,20 @@ def histogram_step(settings: SegmentOtsu | SegmentWatershed, facts: Facts, store
     source = box_source(facts, store, PATH, 4, halo)
     smooth = partial(_smoothed, source=source, denoising=denoising_of(settings), gradient=gradient)
     most: tuple[int, ...] = histogram_bins(settings.bins, gradient)
-    count = partial(_count_chunk, smooth=smooth, bins=most)
+    count: Any = partial(_count_chunk, smooth=smooth, bins=most)
+    combine = partial(threshold.combine_histograms, bins=most)
     parameters = {"denoise": denoising_of(settings), "gradient": gradient, "bins": settings.bins}
     regions, total = boxes(facts), voxels(facts)
     if total > LARGE:
-        regions, total, parameters["sample"] = sampled_boxes(facts, SAMPLE), SAMPLE, SAMPLE
+        regions, total = sampled_boxes(facts, SAMPLE), SAMPLE
+        parameters |= {"sample": SAMPLE, "groups": GROUPS}
         count = partial(_count_group, count=count, groups={_start(r): k % GROUPS for k, r in enumerate(regions)})
-        most = (GROUPS, *most)
+        combine, most = partial(_combine_groups, combine=combine), (GROUPS, *most)
     return Reduction(
         "segmentation/histogram",
         VERSION,
         count,
-        partial(threshold.combine_histograms, bins=most),
+        combine,
         parameters,
         fold=True,
         for_device=True,
@@ -227,15 +232,33 @@ def _start(region: Region) -> tuple[int, ...]:
 def _count_group(
     block: Array, region: Region, *, count: Any, groups: Mapping[tuple[int, ...], int]
 ) -> dict[str, Array]:
-    """Count a box of a sample, on an axis of groups before those of the histogram."""
-    found, group = count(block, region), groups[_start(region)]
-    if not found["counts"].size:
-        return {key: value[None] if key == "counts" else np.append(0, value) for key, value in found.items()}
-    return {
-        "counts": found["counts"][None],
-        "first": np.append(group, found["first"]),
-        "power": np.append(0, found["power"]),
-    }
+    """Count a box of a sample for its group, whose number stands before the keys."""
+    return {f"{groups[_start(region)]}:{key}": value for key, value in count(block, region).items()}
+
+
+def _combine_groups(parts: Sequence[Mapping[str, Array]], *, combine: Any) -> dict[str, Array]:
+    """Add the counts of each group by itself: a box that is taken in costs no more than its own group."""
+    result: dict[str, Array] = {}
+    for group in sorted({key.split(":")[0] for part in parts for key in part}):
+        mine = [_of_group(part, group) for part in parts if f"{group}:counts" in part]
+        found = mine[0] if len(mine) == 1 else combine(mine)
+        result |= {f"{group}:{key}": value for key, value in found.items()}
+    return result
+
+
+def _of_group(found: Mapping[str, Array], group: str) -> dict[str, Array]:
+    return {key: found[f"{group}:{key}"] for key in ("counts", "first", "power")}
+
+
+def _groups_together(found: Mapping[str, Array], bins: Sequence[int]) -> dict[str, Array]:
+    """Return the histogram of a sample with an axis of groups before its own."""
+    parts = []
+    for group in range(GROUPS):
+        if f"{group}:counts" in found:
+            part = _of_group(found, str(group))
+            axis = {"first": np.append(group, part["first"]), "power": np.append(0, part["power"])}
+            parts.append({"counts": part["counts"][None], **axis})
+    return threshold.combine_histograms(parts, (GROUPS, *bins))
 
 
 def gradient_scale(settings: SegmentOtsu | SegmentWatershed) -> float | None:

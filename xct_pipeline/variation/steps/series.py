@@ -98,6 +98,8 @@ class BoxSource:
     def read(self, region: Region) -> Array:
         """Return (scans, z, y, x)."""
         series, wide = StoredArray(self.folder), self.wide(region)
+        if len(self.scans) == 1:
+            return series[(slice(self.scans[0], self.scans[0] + 1), *wide)]
         block = np.empty((len(self.scans), *(part.stop - part.start for part in wide)), series.dtype)
         for k, scan in enumerate(self.scans):
             block[k] = series[(scan, *wide)]
