@@ -72,6 +72,7 @@ def run_threads(
     import threadpoolctl
     from dask.base import compute
     from dask.delayed import delayed
+    from dask.threaded import get  # asked for the scheduler by its name, dask would load all of dask.distributed
 
     share_one_heap()
     process = psutil.Process()
@@ -87,7 +88,7 @@ def run_threads(
     def schedule() -> None:
         try:
             with threadpoolctl.threadpool_limits(1), kept_memory():
-                compute(*tasks, scheduler="threads", num_workers=workers)
+                compute(*tasks, scheduler=get, num_workers=workers)
         except BaseException as error:
             finished.put(error)
         finally:
