@@ -96,11 +96,13 @@ from xct_pipeline.demo import simulate_folder
 from xct_pipeline.engine.resources import resources
 
 config = load_config(simulate_folder(Path(sys.argv[1]), scans=2, columns=64, rows=40))
+needless = {"distributed", "xraydb", "sqlalchemy", "xarray", "matplotlib", "sklearn", "dask.array"}
+for name in needless:  # what the simulation has loaded
+    sys.modules.pop(name, None)
 pipeline.run(pipeline.plan(config, resources(2, None)))
 ours = {of: args for of, args in met.items() if of[0].startswith("xct_pipeline")}
 print(len(ours), len(met) - len(ours), [of for of, args in ours.items() if len(args) > 1])
 print(sorted({of[1] for of in met} & {"ol_np_empty.<locals>.impl", "ol_np_zeros.<locals>.impl"}))
-needless = {"distributed", "xraydb", "sqlalchemy", "xarray", "matplotlib", "sklearn", "dask.array"}
 print(sorted(needless & set(sys.modules)))
 """
 
