@@ -16,7 +16,8 @@ STAGES = (
 )
 SCHEDULERS = ("dask", "distributed", "zarr")
 SHARED = tuple(
-    f"xct_pipeline.{name}" for name in ("scan", "device", "smoothing", "boxes", "names", "inputs", "compiled")
+    f"xct_pipeline.{name}"
+    for name in ("scan", "device", "smoothing", "boxes", "names", "inputs", "compiled", "threads")
 )
 
 

@@ -1,12 +1,15 @@
-"""Threads that begin or say that they cannot."""
+"""Threads that begin or say that they cannot, and those of BLAS, which are held back."""
 
 from __future__ import annotations
 
 import _thread
+import functools
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from typing import Any
 
 BEGIN_S = 10.0  # that a thread may take to its first step
@@ -73,3 +76,20 @@ def begin_thread(work: Callable[[], None]) -> None:
     if not begun.wait(BEGIN_S):
         given_up.set()  # it may begin yet
         raise MemoryError("no memory is left for a thread")
+
+
+def one_thread_each() -> AbstractContextManager[Any]:
+    """Return what keeps BLAS and OpenMP to one thread while it is entered: the tasks beside are the parallelism.
+
+    Their libraries are looked for, four milliseconds each time, only where modules were loaded since they last were.
+    """
+    context: AbstractContextManager[Any] = _libraries(len(sys.modules)).limit(limits=1)
+    return context
+
+
+@functools.lru_cache(maxsize=1)
+def _libraries(loaded: int) -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    del loaded
+    return ThreadpoolController()

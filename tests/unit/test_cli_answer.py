@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -148,3 +151,22 @@ def test_a_warning_that_went_by_on_the_terminal_is_only_counted(
     assert "1 warning above, kept in run.log" in out
     assert "1 more warning:\n  s0: no charge" in out
     assert "few flats" not in out
+
+
+ANSWERS = """
+import sys
+from xct_pipeline.cli.answer import answer_of, print_answer
+from xct_pipeline.store.series import Series
+
+print_answer(answer_of(Series.open(sys.argv[1])))
+print(sorted({"xarray", "dask.array", "pint", "matplotlib"} & set(sys.modules)))
+"""
+
+
+def test_an_answer_opens_no_arrays_of_dask(small_series: Path) -> None:
+    """It needs the shape of a volume, and a third of a second went into loading what it was opened with."""
+    ended = subprocess.run(
+        [sys.executable, "-c", ANSWERS, small_series], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "motion, um" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "[]"

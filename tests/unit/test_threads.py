@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 
+import numpy as np
 import pytest
+import threadpoolctl
 
 from xct_pipeline import threads
 
@@ -61,3 +64,30 @@ def test_a_failure_is_told_to_all_and_tried_again() -> None:
     with pytest.raises(OSError, match="no disk"):
         shared.get("a", fail)
     assert shared.get("a", lambda: 5) == 5
+
+
+def test_blas_keeps_to_one_thread_and_its_libraries_are_looked_for_again_where_modules_were_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def counts() -> list[int]:
+        return [library["num_threads"] for library in threadpoolctl.threadpool_info()]
+
+    np.ones((2, 2)) @ np.ones((2, 2))
+    with threadpoolctl.threadpool_limits(2):
+        before = counts()
+        with threads.one_thread_each():
+            assert set(counts()) == {1}
+            with threads.one_thread_each():  # of a step within a step
+                assert set(counts()) == {1}
+            assert set(counts()) == {1}
+        assert counts() == before
+    with threads.one_thread_each():  # whatever the last import of all was
+        pass
+    looked = threads._libraries.cache_info().misses
+    with threads.one_thread_each():
+        pass
+    assert threads._libraries.cache_info().misses == looked
+    monkeypatch.setitem(sys.modules, "a_library_with_threads", threads)
+    with threads.one_thread_each():
+        pass
+    assert threads._libraries.cache_info().misses == looked + 1

@@ -102,10 +102,12 @@ def _motions(
     """Return how far each scan's middle moved and how far it turned, and the unit of length."""
     import numpy as np
 
+    from xct_pipeline.store.derived import open_array
+
     path = series.volumes.get(reference)
     if table is None or path is None or not {"scan", "m23"} <= set(table.columns):
         return {}, None
-    size, voxel = series.volume(reference).shape, series.voxel_um(path)
+    size, voxel = open_array(series.store.path / path / "0").shape, series.voxel_um(path)
     middle = (np.array(size) - 1) / 2 * (voxel or 1.0)
     found: dict[str, dict[str, float | None]] = {}
     for _, row in table.iterrows():

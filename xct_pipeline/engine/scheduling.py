@@ -23,7 +23,7 @@ from dask.utils import format_bytes
 from xct_pipeline.engine import parcels, waiting
 from xct_pipeline.engine.resources import BASE_BYTES, Need, Resources, local_processes
 from xct_pipeline.store.files import RefusedError
-from xct_pipeline.threads import begin_thread
+from xct_pipeline.threads import begin_thread, one_thread_each
 
 log = logging.getLogger("xct")
 
@@ -69,9 +69,9 @@ def run_threads(
     for the next one as long as the process stays well within `memory`, its forecast.
     """
     import psutil
-    import threadpoolctl
     from dask.base import compute
     from dask.delayed import delayed
+    from dask.threaded import get  # asked for the scheduler by its name, dask would load all of dask.distributed
 
     share_one_heap()
     process = psutil.Process()
@@ -86,8 +86,8 @@ def run_threads(
 
     def schedule() -> None:
         try:
-            with threadpoolctl.threadpool_limits(1), kept_memory():
-                compute(*tasks, scheduler="threads", num_workers=workers)
+            with one_thread_each(), kept_memory():
+                compute(*tasks, scheduler=get, num_workers=workers)
         except BaseException as error:
             finished.put(error)
         finally:
@@ -257,10 +257,8 @@ def run_cluster(
 
 def _work(folder: Path | None, function: Callable[..., Any], *arguments: Any) -> Any:
     """Run one task in a worker process."""
-    import threadpoolctl
-
     share_one_heap()
-    with threadpoolctl.threadpool_limits(1):
+    with one_thread_each():
         result = parcels.call(function, *arguments)
     result = result if folder is None else parcels.put(result, folder)
     release_memory()

@@ -182,11 +182,21 @@ def mask_circle(volume: Array) -> Any:
 
 
 def _fast_even(length: float) -> int:
-    """Smallest even length of at least `length` with small prime factors."""
+    """Smallest even length of at least `length` with no prime factor above 11, as scipy.fft does fast.
+
+    Without asking scipy.fft, which a plan of what is already done need not load.
+    """
     n = int(np.ceil(length))
-    while n % 2 or scipy.fft.next_fast_len(n) != n:
+    while n % 2 or not _is_smooth(n):
         n += 1
     return n
+
+
+def _is_smooth(n: int) -> bool:
+    for prime in (2, 3, 5, 7, 11):
+        while n % prime == 0:
+            n //= prime
+    return n == 1
 
 
 def _padded_length(n_columns: int, size: int, center: float) -> int:

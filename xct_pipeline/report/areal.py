@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xct_pipeline.report.charts import axes, figure
+from xct_pipeline.report.charts import axes, subplots
 from xct_pipeline.report.contents import AbsentError, Array, Contents, Level, open_level
 from xct_pipeline.report.drawing import INK, length_text, plain_unit, shown_scans, symmetric
 from xct_pipeline.store import layout
@@ -210,13 +210,9 @@ def _relative(contents: Contents, t: int) -> float:
 
 def areal(contents: Contents) -> tuple[Any, str]:
     """Draw change, error and significance of one scan at a time, chosen with a slider; and say how large a bin is."""
-    from plotly.subplots import make_subplots
-
     maps = areal_maps(contents)
-    chart = make_subplots(
-        1, 3, subplot_titles=("change", "its standard error σ", "significance, change / σ"), horizontal_spacing=0.085
-    )
-    chart.update_layout(figure(430).layout)
+    titles = ("change", "its standard error σ", "significance, change / σ")
+    chart = subplots(1, 3, 430, {"subplot_titles": titles, "horizontal_spacing": 0.085})
     for position in range(len(maps.bins)):
         _add_scan(chart, maps, position)
     steps = [

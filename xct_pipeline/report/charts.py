@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 FONT = {"family": "Inter, 'Helvetica Neue', Arial, sans-serif", "size": 12, "color": INK}
-AXIS = {
+AXIS: dict[str, Any] = {
     "showline": True,
     "linecolor": "#9aa3ab",
     "gridcolor": "#e9ecef",
@@ -40,7 +40,7 @@ AXIS = {
     "ticks": "outside",
     "tickcolor": "#9aa3ab",
     "exponentformat": "none",
-    "title_standoff": 8,
+    "title": {"standoff": 8},
     "automargin": True,
 }
 COLOURS_OF_TERMS = {
@@ -64,32 +64,45 @@ def figure(height: int = 380, **layout: object) -> Any:
     """Return an empty plotly figure in the page's style."""
     import plotly.graph_objects as go
 
-    margin = {"l": 70, "r": 20, "t": 30, "b": 55}
-    return go.Figure(
-        layout={
-            "template": "none",
-            "height": height,
-            "font": FONT,
-            "margin": margin,
-            "hovermode": "closest",
-            "paper_bgcolor": "white",
-            "plot_bgcolor": "white",
-            "colorway": list(PALETTE),
-            **layout,
-        }
-    )
+    return go.Figure(layout={"template": "none"} | _style(height) | {"xaxis": AXIS, "yaxis": AXIS} | layout)
 
 
-def axes(chart: go.Figure, xlabel: str, ylabel: str, **place: object) -> None:
+def subplots(rows: int, columns: int, height: int, places: Mapping[str, Any], **layout: object) -> Any:
+    """Return an empty plotly figure of several axes in the page's style; `places` are keywords of its `make_subplots`.
+
+    Each axis is set as a whole: to change what is there, key by key, takes plotly ten times as long.
+    """
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    chart = make_subplots(rows, columns, figure=go.Figure(layout=_style(height) | layout), **places)
+    for name in chart.layout:
+        if name.startswith(("xaxis", "yaxis")):
+            chart.layout[name] = chart.layout[name].to_plotly_json() | AXIS
+    return chart
+
+
+def _style(height: int) -> dict[str, Any]:
+    return {
+        "height": height,
+        "font": FONT,
+        "margin": {"l": 70, "r": 20, "t": 30, "b": 55},
+        "hovermode": "closest",
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "colorway": list(PALETTE),
+    }
+
+
+def axes(chart: go.Figure, xlabel: str, ylabel: str) -> None:
     """Name the axes."""
-    chart.update_xaxes(title_text=xlabel, **AXIS, **place)
-    chart.update_yaxes(title_text=ylabel, **AXIS, **place)
+    chart.update_xaxes(title_text=xlabel)
+    chart.update_yaxes(title_text=ylabel)
 
 
 def centres(contents: Contents) -> Any:
     """Score of trial centres of rotation against their distance from the centre that was chosen."""
     import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
 
     found = []
     for k, name in enumerate(contents.scans):
@@ -98,13 +111,8 @@ def centres(contents: Contents) -> Any:
             found.append((k, name, kept))
     if not found:
         raise AbsentError("no estimate of a centre is kept in the store")
-    chart = make_subplots(
-        1,
-        2,
-        subplot_titles=("registration of opposite views: highest is best", "second method: lowest is best"),
-        horizontal_spacing=0.1,
-    )
-    chart.update_layout(figure(360).layout)
+    titles = ("registration of opposite views: highest is best", "second method: lowest is best")
+    chart = subplots(1, 2, 360, {"subplot_titles": titles, "horizontal_spacing": 0.1})
     for k, name, kept in found:
         for column, key in ((1, "curve"), (2, "metric_curve")):
             curve = kept.get(key, np.zeros((2, 0)))
@@ -132,7 +140,6 @@ def centres(contents: Contents) -> Any:
 def residuals(contents: Contents) -> Any:
     """What registration left over, per scan."""
     import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
 
     table = contents.table("registration", "scan")
     kinds = [
@@ -143,8 +150,8 @@ def residuals(contents: Contents) -> Any:
     kinds = [kind for kind in kinds if kind[0][0] in table and table[kind[0][0]].notna().any()]
     if not kinds:
         raise AbsentError("table registration has no residuals")
-    chart = make_subplots(1, len(kinds), subplot_titles=[text for _, text in kinds], horizontal_spacing=0.1)
-    chart.update_layout(figure(320, showlegend=False).layout)
+    titles = [text for _, text in kinds]
+    chart = subplots(1, len(kinds), 320, {"subplot_titles": titles, "horizontal_spacing": 0.1}, showlegend=False)
     for column, ((name,), _) in enumerate(kinds, 1):
         values = table[name] - 1 if name == "gain" else table[name]
         sigma = {"type": "data", "array": table["gain_sigma"]} if name == "gain" and "gain_sigma" in table else None
@@ -158,8 +165,8 @@ def residuals(contents: Contents) -> Any:
         chart.update_yaxes(
             title_text=label + (f", {plain_unit(unit)}" if unit not in ("", "1") else ""), row=1, col=column
         )
-    chart.update_xaxes(type="category", **AXIS)
-    chart.update_yaxes(**AXIS, rangemode="tozero")
+    chart.update_xaxes(type="category")
+    chart.update_yaxes(rangemode="tozero")
     return chart
 
 
@@ -225,13 +232,11 @@ def profile(contents: Contents, name: str, x: str, xlabel: str) -> Any:
 def faraday(contents: Contents) -> Any:
     """Measured mass against what the charge asks for, with the fitted slope; pulls beneath."""
     import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
 
     table = contents.table("mass_balance", "scan", "charge_C", "mass_change_mg", "sigma_mg", "faraday_mg")
     if not (table["faraday_mg"].notna() & table["mass_change_mg"].notna()).any():
         raise AbsentError("table mass_balance has no charge at the scans")
-    chart = make_subplots(2, 1, row_heights=[0.74, 0.26], shared_xaxes=True, vertical_spacing=0.05)
-    chart.update_layout(figure(480).layout)
+    chart = subplots(2, 1, 480, {"row_heights": [0.74, 0.26], "shared_xaxes": True, "vertical_spacing": 0.05})
     rows = table.sort_values("charge_C")
     chart.add_trace(
         go.Scatter(
@@ -288,8 +293,6 @@ def faraday(contents: Contents) -> Any:
         2,
         1,
     )
-    chart.update_xaxes(**AXIS)
-    chart.update_yaxes(**AXIS)
     chart.update_xaxes(title_text="charge, C (1 C = 0.2778 mAh)", row=2)
     chart.update_yaxes(title_text="mass change, mg", row=1)
     reach = max(2.6, 1.15 * float(pull.abs().max(skipna=True) if pull.notna().any() else 0))

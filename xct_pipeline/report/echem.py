@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xct_pipeline.report.charts import AXIS, figure
+from xct_pipeline.report.charts import subplots
 from xct_pipeline.report.colours import material_colours
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.drawing import BLUE, GREY, ORANGE, PALETTE, VERMILION, hue, time_unit
@@ -21,13 +21,7 @@ FEWEST_FOR_RANK = 3
 
 
 def _plots(rows: int, columns: int, height: int, **more: Any) -> Any:
-    from plotly.subplots import make_subplots
-
-    chart = make_subplots(rows, columns, **more)
-    chart.update_layout(figure(height).layout)
-    chart.update_xaxes(**AXIS)
-    chart.update_yaxes(**AXIS)
-    return chart
+    return subplots(rows, columns, height, more)
 
 
 def _line(x: Any, y: Any, name: str, color: str, **more: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from xct_pipeline.report.charts import AXIS, figure
+from xct_pipeline.report.charts import subplots
 from xct_pipeline.report.contents import Contents
 from xct_pipeline.report.drawing import GREY, ORANGE, VERMILION
 
@@ -16,17 +16,13 @@ ROW = 22  # pixels of a scan
 
 def frames(contents: Contents) -> Any:
     """Draw a line for the frames of each scan and kind; runs that are left out, or told only, stand on it."""
-    from plotly.subplots import make_subplots
-
     table = contents.table("frames", "scan", "kind", "first", "last", "frames", "finding")
     runs = table[table["left_out"].notna()] if "left_out" in table else table[:0]
     whole = table.drop(runs.index)
     kinds = [kind for kind in KINDS if (whole["kind"] == kind).any()]
     names = list(dict.fromkeys(table["scan"].astype(str)))
-    chart = make_subplots(
-        1, len(kinds), column_widths=[KINDS[k] for k in kinds], subplot_titles=kinds, shared_yaxes=True
-    )
-    chart.update_layout(figure(max(220, 130 + ROW * len(names))).layout)
+    places = {"column_widths": [KINDS[k] for k in kinds], "subplot_titles": kinds, "shared_yaxes": True}
+    chart = subplots(1, len(kinds), max(220, 130 + ROW * len(names)), places)
     styles = (
         ("all frames", whole, GREY, 2, "lines"),
         ("left out", runs[runs["left_out"].astype(str) == "True"], VERMILION, 9, "lines+markers"),
@@ -36,8 +32,8 @@ def frames(contents: Contents) -> Any:
         for column, kind in enumerate(kinds, 1):
             trace = _runs(rows[rows["kind"] == kind], name, color, width, mode)
             chart.add_trace(trace.update(showlegend=column == 1 and len(rows) > 0), 1, column)
-    chart.update_xaxes(**AXIS, title_text="frame", rangemode="tozero")
-    chart.update_yaxes(**AXIS, type="category", categoryorder="array", categoryarray=names[::-1], showgrid=False)
+    chart.update_xaxes(title_text="frame", rangemode="tozero")
+    chart.update_yaxes(type="category", categoryorder="array", categoryarray=names[::-1], showgrid=False)
     return chart
 
 

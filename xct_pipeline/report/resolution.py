@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xct_pipeline.report.charts import axes, figure
+from xct_pipeline.report.charts import axes, subplots
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.drawing import BLUE, GREY, hue, shown_scans
 from xct_pipeline.report.markup import plus_minus
@@ -19,12 +19,9 @@ NYQUIST = 2.0  # voxels of the shortest period that voxels hold
 
 def resolution(contents: Contents) -> Any:
     """Correlation of the halves of a few scans against spatial frequency, and the noise of all scans."""
-    from plotly.subplots import make_subplots
-
     table, numbers = _curves(contents), contents.table("reconstruction", "scan", "resolution_voxel", "noise_halves")
     titles = ("even against odd projections", "noise of a voxel")
-    chart = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.12)
-    chart.update_layout(figure(380).layout)
+    chart = subplots(1, 2, 380, {"subplot_titles": titles, "horizontal_spacing": 0.12})
     unit = "µm" if table["frequency_per_um"].notna().all() else "voxel"
     _draw_curves(chart, table, numbers.set_index("scan"), list(contents.scans), "um" if unit == "µm" else "voxel")
     _draw_noise(chart, numbers[numbers["noise_halves"].notna()])

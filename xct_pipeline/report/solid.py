@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xct_pipeline.report.changes import SIDE, Changes, smoothed_changes
-from xct_pipeline.report.charts import AXIS, abscissa, figure
+from xct_pipeline.report.charts import abscissa, subplots
 from xct_pipeline.report.contents import AbsentError, Array, Contents
 from xct_pipeline.report.drawing import BLUE, GREY, INK, VERMILION, plain_unit, time_unit
 from xct_pipeline.report.projection import surface_mesh
@@ -26,20 +26,16 @@ LOSS, GAIN = "#2166ac", "#b2182b"  # the ends of the diverging scale
 
 def changes_in_space(contents: Contents) -> tuple[Any, str]:
     """Return the figure and a sentence on the levels of the surfaces."""
-    from plotly.subplots import make_subplots
-
     changes, meshes = _surfaces(contents)
     chosen, parts, (faint, solid) = changes.scans, changes.parts, changes.levels
-    chart = make_subplots(
-        2,
-        2,
-        column_widths=[0.58, 0.42],
-        row_heights=[0.5, 0.5],
-        horizontal_spacing=0.1,
-        vertical_spacing=0.16,
-        specs=[[{"type": "scene", "rowspan": 2}, {"type": "xy"}], [None, {"type": "xy"}]],
-    )
-    chart.update_layout(figure(560).layout)
+    places = {
+        "column_widths": [0.58, 0.42],
+        "row_heights": [0.5, 0.5],
+        "horizontal_spacing": 0.1,
+        "vertical_spacing": 0.16,
+        "specs": [[{"type": "scene", "rowspan": 2}, {"type": "xy"}], [None, {"type": "xy"}]],
+    }
+    chart = subplots(2, 2, 560, places)
     owner: list[int | None] = [None]
     _outline(chart, parts[0])
     kinds = [(color, name, opacity) for opacity in OPACITIES for color, name in ((LOSS, "loss"), (GAIN, "gain"))]
@@ -145,8 +141,6 @@ def _curves(chart: go.Figure, contents: Contents) -> int:
     import plotly.graph_objects as go
 
     count = 0
-    chart.update_xaxes(**AXIS)
-    chart.update_yaxes(**AXIS)
     label = abscissa(contents, contents.scans)[1]
     for name in ("cycler", "mass_balance"):
         try:

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import scipy
-from threadpoolctl import threadpool_limits
 
+from xct_pipeline.threads import one_thread_each
 from xct_pipeline.variation.rings_and_trend import fit_trend
 
 Floats = npt.NDArray[np.float32]
@@ -179,7 +179,7 @@ def _blurred(light: Floats, wide: float, axis: int) -> Floats:
     weights = scipy.ndimage.gaussian_filter1d(np.eye(light.shape[axis]), wide, axis=0, mode="nearest")
     rows = np.moveaxis(light, axis, 0).reshape(len(weights), -1)
     found = np.empty(rows.shape, np.float32)
-    with threadpool_limits(1):  # of BLAS, whose threads would mostly wait
+    with one_thread_each():  # those of BLAS would mostly wait
         for first in range(0, rows.shape[1], COLUMNS):
             part = slice(first, first + COLUMNS)
             found[:, part] = weights @ rows[:, part].astype(np.float64)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from xct_pipeline.device import to_host
 from xct_pipeline.reconstruction.center.half_turns import HalfTurns, half_turns
@@ -25,6 +24,7 @@ from xct_pipeline.reconstruction.center.pair import PairCenter, coarse_center, s
 from xct_pipeline.reconstruction.center.rows import choose_rows, clean, outlying_columns, row_content, values_of_rows
 from xct_pipeline.reconstruction.center.values import center_from_values
 from xct_pipeline.scan import Axis
+from xct_pipeline.threads import one_thread_each
 
 __all__ = ["CenterEstimate", "center_from_overlap", "choose_rows", "find_center", "row_content"]
 
@@ -210,7 +210,7 @@ def find_center(
     theta = np.asarray(to_host(angles), np.float64).ravel()
     where = np.arange(data.shape[1]) if rows is None and data.ndim == 3 else np.asarray(rows, np.float64)
     check(data, theta, where)
-    with threadpool_limits(1):  # the matrix products are small: threads of BLAS would mostly wait, at full load
+    with one_thread_each():  # the matrix products are small: threads of BLAS would mostly wait, at full load
         return _find(data, theta, where, search, disagreement, known_tilt)
 
 

@@ -309,8 +309,6 @@ def _classified_block(block: Any, before: Region, after: Region, *, forest: Fore
 
 def describe_labels(store: Store, path: str, names: Mapping[int, str], colors: Sequence[str]) -> None:
     """Add OME-Zarr's ``image-label`` to an image, and its name to the list of the labels group."""
-    from yaozarrs import v05
-
     folder = store.path / path
     attributes = read_attributes(folder)
     palette = [
@@ -324,7 +322,6 @@ def describe_labels(store: Store, path: str, names: Mapping[int, str], colors: S
             "properties": [{"label-value": value, "name": name} for value, name in names.items()],
         }
     attributes["ome"] = {**attributes["ome"], "image-label": entry}
-    v05.LabelImage.model_validate(attributes["ome"])
     write_group(folder, attributes)
     group = folder.parent
     there = sorted(p.name for p in group.iterdir() if (p / "zarr.json").exists())
