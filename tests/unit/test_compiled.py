@@ -96,7 +96,7 @@ from xct_pipeline.demo import simulate_folder
 from xct_pipeline.engine.resources import resources
 
 config = load_config(simulate_folder(Path(sys.argv[1]), scans=2, columns=64, rows=40))
-needless = {"distributed", "xraydb", "sqlalchemy", "xarray", "matplotlib", "sklearn", "dask.array"}
+needless = {"distributed", "xarray", "matplotlib", "sklearn", "dask.array"}
 for name in needless:  # what the simulation has loaded
     sys.modules.pop(name, None)
 pipeline.run(pipeline.plan(config, resources(2, None)))

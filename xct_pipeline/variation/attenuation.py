@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from xct_pipeline.variation import element_tables
-
 ENERGY_RANGE_KEV = (0.1, 800.0)
 """Range of the Elam, Ravel and Sieber tables."""
 
@@ -34,24 +32,27 @@ def parse_formula(formula: str) -> dict[str, float]:
     ValueError
         Where the formula does not parse, or holds an element without tabulated attenuation.
     """
+    import xraydb
+
     try:
-        atoms = element_tables.atoms(formula)
+        atoms = xraydb.chemparse(formula)
     except ValueError as error:
-        raise ValueError(f"formula {formula!r} does not parse: {error}") from None
+        reason = str(error).splitlines()[0].rstrip(":")
+        raise ValueError(f"formula {formula!r} does not parse: {reason}") from None
     if not atoms or sum(atoms.values()) <= 0:
         raise ValueError(f"formula {formula!r} does not parse: it names no element")
     for symbol in atoms:
         try:
-            element_tables.mass_attenuation(symbol, 50_000.0)
+            xraydb.mu_elam(symbol, 50_000.0)
         except (ValueError, IndexError, KeyError):
-            if not element_tables.is_element(symbol):
-                raise ValueError(f"formula {formula!r} does not parse: {symbol!r} is no element's symbol") from None
             raise ValueError(f"formula {formula!r}: no attenuation is tabulated for {symbol!r}") from None
     return {symbol: float(count) for symbol, count in atoms.items() if count > 0}
 
 
 def _atomic_weight(symbol: str) -> float:
-    return ATOMIC_WEIGHT.get(symbol) or element_tables.atomic_mass(symbol)
+    import xraydb
+
+    return ATOMIC_WEIGHT.get(symbol) or float(xraydb.atomic_mass(symbol))
 
 
 def molar_mass(formula: str) -> float:
@@ -115,11 +116,13 @@ def mass_attenuation(material: Material, energy_keV: float) -> float:
     ----------
     W. T. Elam, B. D. Ravel, J. R. Sieber, Radiat. Phys. Chem. 63 (2002) 121, through xraydb.
     """
+    import xraydb
+
     low, high = ENERGY_RANGE_KEV
     if not low <= energy_keV <= high:
         raise ValueError(f"energy {energy_keV:g} keV is outside the attenuation tables ({low:g} to {high:g} keV)")
     fractions = mass_fractions(material)
-    return sum(share * element_tables.mass_attenuation(s, energy_keV * 1e3) for s, share in fractions.items())
+    return sum(share * float(xraydb.mu_elam(s, energy_keV * 1e3)) for s, share in fractions.items())
 
 
 def linear_attenuation(material: Material, energy_keV: float, density: float) -> float:

@@ -1,12 +1,7 @@
-import sqlite3
-
 import numpy as np
 import pytest
-import xraydb
-from hypothesis import given
-from hypothesis import strategies as st
 
-from xct_pipeline.variation import attenuation, element_tables
+from xct_pipeline.variation import attenuation
 
 # cm2/g at 30, 50 and 80 keV; xraylib gives the same to 4 digits.
 TABLE = {
@@ -80,50 +75,3 @@ def test_measured_coefficients_come_first():
     assert attenuation.coefficients(("Na",), None, {"Na": 0.3}) == {"Na": 0.3}
     with pytest.raises(ValueError, match="no energy"):
         attenuation.coefficients(("Na", "K"), None, {"Na": 0.3})
-
-
-@pytest.mark.parametrize("number", [*range(1, 99, 4), 19, 40, 96])  # the table of Cm does not rise throughout
-def test_tables_are_read_to_the_bits_of_xraydb(number):
-    symbol = xraydb.atomic_symbol(number)
-    assert element_tables.atomic_mass(symbol) == xraydb.atomic_mass(symbol)
-    points = np.exp(element_tables._curves(symbol)[0][0])  # at those, the interval on either side is taken as one
-    energies = [*np.random.default_rng(number).uniform(100, 8e5, 30), *points[(points >= 100) & (points <= 8e5)]]
-    for energy in map(float, [100, 50_000, 800_000, *energies]):
-        assert element_tables.mass_attenuation(symbol, energy) == xraydb.mu_elam(symbol, energy)
-
-
-def test_tables_laid_out_otherwise_are_left_to_xraydb(monkeypatch):
-    def missing(*path, **more):
-        raise sqlite3.OperationalError("no such table: scattering")
-
-    known = element_tables.atomic_mass("Fe"), element_tables.mass_attenuation("Fe", 3e4)
-    monkeypatch.setattr(sqlite3, "connect", missing)
-    for kept in (element_tables.atomic_mass, element_tables._curves):
-        kept.cache_clear()
-    assert (element_tables.atomic_mass("Fe"), element_tables.mass_attenuation("Fe", 3e4)) == known
-    element_tables._curves.cache_clear()
-
-
-COUNTS = st.sampled_from(["", "2", "0.5", ".25", "1e-3", "12"])
-FORMULAS = st.recursive(
-    st.builds(lambda symbol, count: symbol + count, st.sampled_from(["Na", "K", "O", "D", "H", "Co"]), COUNTS),
-    lambda part: st.builds(lambda parts, count: f"({''.join(parts)}){count}", st.lists(part, max_size=3), COUNTS),
-)
-
-
-@given(parts=st.lists(FORMULAS, min_size=1, max_size=4))
-def test_formulas_are_parsed_as_xraydb_does(parts):
-    formula = "".join(parts)
-    found = element_tables.atoms(formula)
-    assert found == xraydb.chemparse(formula)
-    assert list(found) == list(xraydb.chemparse(formula))
-
-
-@pytest.mark.parametrize("formula", ["2Na", "Na)", "(Na", "na", "Na-1", "Na2.5.3", "(2)", "Xx2", "Es", "()"])
-def test_what_is_no_formula_of_tabulated_elements_is_refused(formula):
-    with pytest.raises(ValueError, match="formula"):
-        attenuation.parse_formula(formula)
-
-
-def test_a_formula_may_be_nested_as_deep_as_it_likes():
-    assert element_tables.atoms("(" * 5000 + "Na2" + ")" * 5000) == {"Na": 2.0}
