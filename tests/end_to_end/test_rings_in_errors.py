@@ -141,13 +141,15 @@ def test_rings_of_a_moved_scan_lie_about_its_own_axis(tmp_path, capsys):
 @pytest.mark.slow
 def test_many_flats_leave_next_to_nothing(tmp_path, capsys):
     settings = replace(STILL, flats=300)
+    few = open_table(run(tmp_path / "few", capsys, STILL, 10), "mass_balance").iloc[1:]["sigma_rings_mg"]
     found = []
     for seed in (10, 11, 12):
         store = run(tmp_path / str(seed), capsys, settings, seed)
         table = columns(store)
         assert (table["column_error"] < 2 * expected(settings)).all()
         balance = open_table(store, "mass_balance").iloc[1:]
-        assert (balance["sigma_rings_mg"] < 0.4 * balance["sigma_noise_mg"]).all()
+        assert (balance["sigma_rings_mg"] < 0.25 * few).all()  # an eighth, and what is not known of it
+        assert (balance["sigma_rings_mg"] < 0.5 * balance["sigma_noise_mg"]).all()
         found.append(pulls(store))
     width = widths(found)
     print("many", {name: round(value, 2) for name, value in width.items()})
