@@ -181,8 +181,8 @@ def test_without_a_table_of_registration_the_change_does_not_pass_for_a_grey_sca
     others = motions.iloc[1:]
     assert ((others["gain"] - 1).abs() < 3 * others["gain_sigma"]).all()
     assert (others["gain_sigma"] < 2e-3).all()
-    assert motions["offset"].to_numpy() == pytest.approx(0.0, abs=2e-3)
-    assert (others["offset_sigma"] > 0).all()
+    assert (others["offset"].abs() < 2 * others["offset_sigma"]).all()
+    assert (others["offset_sigma"] < 5e-3).all()
     table = store.read_table("mass_balance").iloc[1:]
     assert ((table["mass_change_mg"] - table["faraday_mg"]).abs() < 3 * table["sigma_mg"]).all()
     assert len(store.read_table("depth_profile")) > 0
