@@ -122,6 +122,16 @@ def write_series(folder: Path, store: Path, layouts: Mapping[str, str]) -> Path:
     return config
 
 
+def same_errors(mine: pd.DataFrame, other: pd.DataFrame, tolerance: float = 0.0) -> None:
+    """Compare errors of a series of volumes with those of its raw scans: all but those of rings, in mg.
+
+    Volumes do not tell the range of the angles, and half rings are taken for whole ones.
+    """
+    first, second = (np.sqrt(each["sigma_mg"] ** 2 - each["sigma_rings_mg"] ** 2) for each in (mine, other))
+    assert np.abs(first - second).max() <= max(tolerance, 0.03 * second.max())
+    assert (mine["sigma_rings_mg"] <= 2 * other["sigma_rings_mg"]).all()
+
+
 def balance_of(store: Path) -> pd.DataFrame:
     """Return the mass balance by scan."""
     return pd.read_csv(store / "tables" / "mass_balance.csv").set_index("scan")

@@ -10,17 +10,15 @@ import pandas as pd
 import pytest
 from command import Ended, xct
 from test_watch import tiny
-from volume_series import balance_of, write_series
+from volume_series import balance_of, same_errors, write_series
 
-COLUMNS = ["mass_change_mg", "sigma_mg", "charge_C", "faraday_mg"]
+COLUMNS = ["mass_change_mg", "charge_C", "faraday_mg"]
 
 
 def same(before: Path, after: Path, names: list[str]) -> None:
-    mine, other = balance_of(after).loc[names, COLUMNS], balance_of(before).loc[names, COLUMNS]
-    equal = [column for column in COLUMNS if column != "sigma_mg"]
-    np.testing.assert_allclose(mine[equal], other[equal], rtol=1e-6, atol=1e-9)
-    # volumes do not tell the range of the angles: half rings are taken for whole ones
-    np.testing.assert_allclose(mine["sigma_mg"], other["sigma_mg"], rtol=0.15, atol=1e-9)
+    mine, other = balance_of(after).loc[names], balance_of(before).loc[names]
+    np.testing.assert_allclose(mine[COLUMNS], other[COLUMNS], rtol=1e-6, atol=1e-9)
+    same_errors(mine, other)
 
 
 def slope_of(store: Path) -> float:

@@ -99,4 +99,5 @@ def test_the_mass_is_right(cell: Path, tmp_path: Path, spoil: Callable[[h5py.Fil
     assert balance["chi2"] < 7 * balance["degrees"]
     assert abs(balance["slope"] - 1) < 0.15
     gain = [float(row["gain"]) for row in csv.DictReader((folder / "store.zarr/tables/registration.csv").open())]
-    assert max(abs(np.array(gain) - 1)) < 0.005
+    # where angles are missing the ceramic is off by up to the 3.6 % that are told, and its grey values with it
+    assert max(abs(np.array(gain) - 1)) < (0.01 if spoil is a_hole_of_20_degrees else 0.005)
