@@ -194,8 +194,8 @@ def _interpolate(shift: Angles, whole: npt.NDArray[np.int64], weights: Floats) -
         whole[c] = int(np.floor(shift[c]))
         f = np.float32(shift[c] - whole[c])
         for tap in range(TAPS):
-            node, value = tap + 1 - TAPS // 2, np.float32(1)
+            value = np.float32(1)
             for other in range(TAPS):
                 if other != tap:
                     value *= (f - np.float32(other + 1 - TAPS // 2)) / np.float32(tap - other)
-            weights[node + TAPS // 2 - 1, c] = value
+            weights[tap, c] = value

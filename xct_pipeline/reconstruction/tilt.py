@@ -256,19 +256,10 @@ def _first_moments(
         moments.append(np.stack(of_half))
         both = [project_slices(volume, theta[list(pair)], center=middle, columns=columns) for pair in pairs]
         off.append(np.stack([(b[:, 0] - b[:, 1, ::-1]) / 2 for b in both]))
-        moments[-1] *= _sharpness(straight[[k for k, _ in pairs]], np.stack([b[:, 0] for b in both]))
     first, second, wrong = (
         scipy.ndimage.gaussian_filter(a, (0, BLUR, BLUR)) for a in (moments[0], moments[1], (off[0] + off[1]) / 2)
     )
     return Moments(first, second, wrong)
-
-
-def _sharpness(seen: Floats, projected: Floats) -> float:
-    """Return how much steeper views are along z than projections of what was reconstructed, whose voxels smooth."""
-    true, smooth = (np.gradient(scipy.ndimage.gaussian_filter(a, (0, BLUR, BLUR)), axis=1) for a in (seen, projected))
-    within = (slice(None), slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    square = float((smooth[within] ** 2).sum())
-    return float((true[within] * smooth[within]).sum()) / square if square > 0 else 1.0
 
 
 class System(NamedTuple):

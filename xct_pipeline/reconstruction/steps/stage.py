@@ -123,7 +123,7 @@ def reconstruct_op(settings: Reconstruction, geometry: Geometry, first_row: int)
         method.version,
         partial(
             _apply,
-            kernel=leaning.reconstruct if leans else method.kernel,
+            kernel=method.kernel,
             options=options,
             geometry=geometry,
             first_row=first_row,
@@ -163,10 +163,8 @@ def _apply(
     (kept,) = inside((source[1],), (rows,))
     moved = is_cupy(block) and not on_device
     sinograms = to_host(sinograms) if moved else sinograms
-    if axis.lean:
-        volume = kernel(sinograms, angles, axis, geometry.size, geometry.pixel_um, options, source[1].start, rows)
-    else:
-        volume = kernel(sinograms, angles, axis, geometry.size, geometry.pixel_um, options)[kept]
+    known = (sinograms, angles, axis, geometry.size, geometry.pixel_um, options)
+    volume = leaning.reconstruct(*known, source[1].start, rows) if axis.lean else kernel(*known)[kept]
     volume = to_device(volume) if moved else volume
     if circle:
         volume = fourier.mask_circle(volume)
