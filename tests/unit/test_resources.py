@@ -35,6 +35,8 @@ def test_workers_that_fit():
     assert Need("x", 2, 10 * MB).workers(limits) == 2
     assert Need("x", 2, 10 * MB, beside=3).workers(limits) == 5  # as many as there are of all that run together
     assert Need("x", 50, 100 * MB, alone=True).workers(limits) == 1
+    assert Need("x", 1, 100 * MB, alone=True, beside=9).workers(limits) == 3  # one of ten scans
+    assert Need("x", 1, 10 * MB, alone=True, beside=3).workers(limits) == 4
     assert Need("x", 50, 100 * MB, held_bytes=10 * MB).peak_bytes(limits) == BASE_BYTES + 310 * MB
     with pytest.raises(RefusedError, match=r"x needs .* for one task but the limit is .*raise --memory"):
         Need("x", 50, 400 * MB).workers(limits)

@@ -117,3 +117,35 @@ def test_worker_processes_of_this_machine_print_no_lost_connections():
 
 def _tells_errors():
     return any(logging.getLogger(name).isEnabledFor(logging.ERROR) for name in ("distributed.worker", "tornado"))
+
+
+def test_calls_side_by_side_keep_their_order_and_share_what_there_is():
+    limits = Resources(4, BASE_BYTES + 80 * MB)
+    need = Need("x", 1, 30 * MB, alone=True, beside=9)
+
+    def call(item, share):
+        threading.Event().wait(0.001 * (10 - item))
+        return item, share
+
+    found = scheduling.call_each(call, range(10), [Need("y", 1, 0, alone=True, beside=9), need], limits)
+    assert [item for item, _ in found] == list(range(10))
+    assert {share for _, share in found} == {Resources(2, BASE_BYTES + 40 * MB)}  # two fit, with two threads each
+    alone = scheduling.call_each(call, range(3), [Need("x", 1, 30 * MB, alone=True)], limits)
+    assert [share for _, share in alone] == [limits] * 3
+    with pytest.raises(RefusedError, match="x needs"):
+        scheduling.call_each(call, [1], [Need("x", 1, 90 * MB, alone=True)], limits)
+
+
+def test_what_fails_side_by_side_ends_the_others():
+    def call(item, share):
+        BUSY.append(item)
+        if item == 1:
+            raise OSError("no space")
+        return item
+
+    BUSY.clear()
+    with pytest.raises(OSError, match="no space"):
+        scheduling.call_each(call, range(50), [Need("x", 1, 0, alone=True, beside=49)], Resources(2, 10**10))
+    begun = len(BUSY)
+    BUSY.clear()
+    assert begun < 50

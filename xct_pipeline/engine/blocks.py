@@ -135,7 +135,8 @@ class Pass:
         """What it takes: tasks, memory, time, disk."""
         tasks, disk = math.prod(self.image.grid), self.image.nbytes()
         alone = self.on_device  # one task at a time
-        return Need(self.name, tasks, self.memory(), self.held_bytes, alone, self.cpu_s, self.beside, disk)
+        beside = 0 if alone else self.beside
+        return Need(self.name, tasks, self.memory(), self.held_bytes, alone, self.cpu_s, beside, disk)
 
     def bind(self, known: Pass) -> Pass:
         """Return the step with the data that `known` holds; its cost stays."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dask.utils import format_bytes
@@ -51,7 +51,7 @@ class Need:
     held_bytes : int
         Memory beside the tasks, in the process that shares them out.
     alone : bool
-        Its tasks run one after the other, in the process that shares out the others.
+        It runs in the process that shares out the tasks of others: one at a time, but for those `beside`.
     cpu_s : float
         CPU-seconds of all tasks together, roughly.
     beside : int
@@ -78,7 +78,7 @@ class Need:
             Not even one fits in the memory.
         """
         tasks = max(self.tasks + self.beside, 1)
-        wanted = 1 if self.alone else min(limits.workers, tasks)
+        wanted = min(limits.workers, 1 + self.beside if self.alone else tasks)
         if elsewhere(limits) and not self.alone:
             return tasks  # the memory is that of other machines
         room = limits.memory - base_bytes(limits) - self.held_bytes
@@ -153,6 +153,13 @@ def elsewhere(limits: Resources) -> bool:
 def base_bytes(limits: Resources) -> int:
     """Return the memory of this process and of its worker processes before they have any data."""
     return BASE_BYTES * (1 + (local_processes(limits.cluster) or 0))
+
+
+def share_of(limits: Resources, count: int) -> Resources:
+    """Return what each of some that run at a time may take, libraries counted in each."""
+    libraries = base_bytes(limits)
+    memory = libraries + (limits.memory - libraries) // count
+    return replace(limits, workers=-(-limits.workers // count), memory=memory)
 
 
 def disk_problem(path: Path, need: int) -> str | None:

@@ -16,16 +16,18 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dask.utils import format_bytes
 
 from xct_pipeline.engine import parcels, waiting
-from xct_pipeline.engine.resources import BASE_BYTES, Need, Resources, local_processes
+from xct_pipeline.engine.resources import BASE_BYTES, Need, Resources, local_processes, share_of
 from xct_pipeline.store.files import RefusedError
 from xct_pipeline.threads import begin_thread, one_thread_each
 
 log = logging.getLogger("xct")
+T = TypeVar("T")
+R = TypeVar("R")
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ARENA_MAX, MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -4, -3, -1  # of glibc's mallopt
@@ -104,6 +106,37 @@ def run_threads(
     finally:
         stopped.set()  # the consumer left early: tasks not yet begun do nothing
         ended.wait()
+
+
+def call_each(
+    function: Callable[[T, Resources], R], items: Sequence[T], needs: Iterable[Need], limits: Resources
+) -> list[R]:
+    """Call a function for each of some items in threads of this process; return the results in the order of the items.
+
+    Parameters
+    ----------
+    function : callable
+        Takes an item, and what it may take itself: its share of the workers and of the memory.
+    needs : iterable of Need
+        What a call takes, one after the other: so many run at a time as there is memory for the largest.
+
+    Raises
+    ------
+    RefusedError
+        Not one fits in the memory.
+    """
+    needs = list(needs)
+    workers = min([len(items), *(need.workers(limits) for need in needs)]) if needs else 1
+    if workers < 2:
+        return [function(item, limits) for item in items]
+    share = share_of(limits, workers)
+
+    def numbered(k: int) -> tuple[int, R]:
+        return k, function(items[k], share)
+
+    memory = max(need.peak_bytes(limits) for need in needs)
+    results = dict(run_threads(numbered, [(k,) for k in range(len(items))], workers, memory))
+    return [results[k] for k in range(len(items))]
 
 
 def share_one_heap() -> None:

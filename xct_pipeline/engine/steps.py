@@ -7,6 +7,7 @@ such as a motion). Stages make them from the configuration and from shapes. A ru
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -105,7 +106,7 @@ class Steps:
     """
 
     def __init__(self, planned: Iterable[Step] = (), watch: Watch | None = None) -> None:
-        self.planned, self._watch = tuple(planned), watch
+        self.planned, self._watch, self._lock = tuple(planned), watch, threading.Lock()
         counts = Counter(step.name for step in self.planned)
         twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
@@ -140,8 +141,7 @@ class Steps:
             None of that name and kind was planned.
         """
         step = self.take(known.name, type(known))
-        if self._watch is not None:
-            self._watch(step.name, None)
+        self._tell(step.name, None)
         return step.bind(known)
 
     def note(self, step: Step, outcome: Outcome) -> None:
@@ -156,8 +156,12 @@ class Steps:
             raise LookupError(f"{step.name} was {'noted already' if step.name in self.outcomes else 'not planned'}")
         self.outcomes[step.name] = outcome
         self.digests[step.name] = step.digests()
+        self._tell(step.name, outcome)
+
+    def _tell(self, name: str, outcome: Outcome | None) -> None:
         if self._watch is not None:
-            self._watch(step.name, outcome)
+            with self._lock:  # scans are estimated side by side
+                self._watch(name, outcome)
 
     def leave_out(self, names: Iterable[str]) -> None:
         """Take note that steps were not needed; those that were noted already stay as they are."""
@@ -166,11 +170,8 @@ class Steps:
                 self.note(self._by_name[name], "not needed")
 
     def record(self) -> list[dict[str, str]]:
-        """Return name and outcome of all steps in the order they ended in; those never reached come last."""
-        left = [name for name in self._by_name if name not in self.outcomes]
-        return [{"name": name, "outcome": outcome} for name, outcome in self.outcomes.items()] + [
-            {"name": name, "outcome": "not reached"} for name in left
-        ]
+        """Return name and outcome of all steps in the order they were planned in."""
+        return [{"name": name, "outcome": self.outcomes.get(name, "not reached")} for name in self._by_name]
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,16 @@ class Stage:
     def seconds(self, limits: Resources) -> float:
         """Return how long it takes on this machine's workers, roughly."""
         return sum(need.cpu_s / need.workers(limits) for need in self.needs)
+
+
+def of_each(steps: Iterable[Estimate], count: int) -> list[Estimate]:
+    """Return what is estimated of one of `count` scans, beside the others."""
+    return [replace(step, cost=replace(step.cost, beside=count - 1)) for step in steps]
+
+
+def needs_of(known: Iterable[Step], steps: Steps | None) -> list[Need]:
+    """Return what steps take, as they were planned for a run where there is one."""
+    return [(step if steps is None else steps.take(step.name, type(step))).need for step in known]
 
 
 def path_name(name: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from xct_pipeline.acquisition.steps import Frame
@@ -15,8 +16,17 @@ from xct_pipeline.correction.steps.fields import Fields, measure_fields, sound
 from xct_pipeline.correction.steps.frames import DOUBT
 from xct_pipeline.engine.blocks import Array, Pass, Reduction
 from xct_pipeline.engine.resources import Resources
-from xct_pipeline.engine.steps import Steps
-from xct_pipeline.planning.scan import ScanPlan, pixel_um, rays_of_scan, scan_passes, sums_of_rows, working_axis
+from xct_pipeline.engine.scheduling import call_each
+from xct_pipeline.engine.steps import Steps, needs_of
+from xct_pipeline.planning.scan import (
+    ScanPlan,
+    estimating_steps,
+    pixel_um,
+    rays_of_scan,
+    scan_passes,
+    sums_of_rows,
+    working_axis,
+)
 from xct_pipeline.reconstruction.center.find import CenterEstimate
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.reconstruction.steps.motion import Motion, find_motion
@@ -86,16 +96,21 @@ def prepare(
     """
     prepared = [Prepared(item, warnings=list(item.warnings), problem=item.problem) for item in scans]
     begin = next((k for k, item in enumerate(scans) if item.name == first), 0)
-    for entry in (*prepared[begin:], *prepared[:begin]):
-        if entry.item.scan is None or entry.item.frame is None:
-            continue
-        try:
-            note(f"{entry.item.name}: flats, air and centre")
-            _estimate(entry, config, limits, store, steps)
-        except (ScanError, ValueError, OSError) as error:
-            if isinstance(error, OSError) and unwritable(error):
-                raise
-            entry.problem = str(error)
+    ordered = (*prepared[begin:], *prepared[:begin])
+    estimated = [entry for entry in ordered if entry.item.scan is not None and entry.item.frame is not None]
+    needs = needs_of([step for step in estimating_steps(config, scans) if step.need.beside], steps)
+
+    def estimate(entry: Prepared, _: Resources) -> None:
+        note(f"{entry.item.name}: flats, air and centre")
+        with _noted(entry):
+            _estimate(entry, config, store, steps)
+
+    call_each(estimate, estimated, needs, limits)
+    if isinstance(config.correction.stripe, StripeDefects):
+        for entry in estimated:
+            if entry.problem is None:
+                with _noted(entry):
+                    _sum_columns(entry, config, limits, store, steps)
     good = [entry for entry in prepared if entry.problem is None and entry.item.scan is not None]
     if config.reconstruction.center == "common" and good:
         common = reconstruction.common_center([e.center for e in good if e.center is not None])
@@ -113,7 +128,18 @@ def prepare(
     return prepared
 
 
-def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store | None, steps: Steps | None) -> None:
+@contextlib.contextmanager
+def _noted(entry: Prepared) -> Iterator[None]:
+    """Take note of what fails at its scan; a store that cannot be written is no scan's problem."""
+    try:
+        yield
+    except (ScanError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and unwritable(error):
+            raise
+        entry.problem = str(error)
+
+
+def _estimate(entry: Prepared, config: Config, store: Store | None, steps: Steps | None) -> None:
     """Measure what a scan tells by itself."""
     scan, frame = entry.item.scan, entry.item.frame
     assert scan is not None
@@ -137,8 +163,15 @@ def _estimate(entry: Prepared, config: Config, limits: Resources, store: Store |
     entry.warnings += entry.center.warnings
     if pixel_um(config, scan) is None:
         entry.warnings.append("no pixel size known: reconstructed in 1/pixel; give acquisition.pixel_size_um")
-    if isinstance(config.correction.stripe, StripeDefects):
-        entry.columns = column_statistics(config.correction, scan, frame, entry.fields, store, limits, steps)
+
+
+def _sum_columns(entry: Prepared, config: Config, limits: Resources, store: Store | None, steps: Steps | None) -> None:
+    """Measure the statistics of a scan's columns, its rows shared out to all workers."""
+    scan, frame, fields = entry.item.scan, entry.item.frame, entry.fields
+    assert scan is not None
+    assert frame is not None
+    assert fields is not None
+    entry.columns = column_statistics(config.correction, scan, frame, fields, store, limits, steps)
 
 
 def _found_center(

@@ -19,7 +19,7 @@ from xct_pipeline.correction.steps.fields import Fields, fields_step, nominal_fi
 from xct_pipeline.engine.blocks import Pass, Reduction, Source, side_by_side
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.rounding import at_precision
-from xct_pipeline.engine.steps import Estimate, Step
+from xct_pipeline.engine.steps import Estimate, Step, of_each
 from xct_pipeline.reconstruction.center.find import LEAST_ANGLES, LEAST_COLUMNS
 from xct_pipeline.reconstruction.steps import stage as reconstruction
 from xct_pipeline.reconstruction.steps.halves import Square, halves_step, planned_square, square_step
@@ -253,11 +253,12 @@ def estimating_steps(config: Config, scans: Sequence[ScanPlan]) -> tuple[Step, .
     steps: list[Step] = []
     known, judged = _with_frames(scans), isinstance(config.correction.stripe, StripeDefects)
     for item, scan, frame in known:
-        steps.append(fields_step(config.correction, scan, frame))
-        steps += [motion_step(scan, frame)] if config.correction.motion == "moments" else []
-        steps += [tilt_step(scan, frame)] if config.reconstruction.tilt == "auto" else []
-        steps += [] if item.axis is not None else [reconstruction.center_step(scan, frame)]
-        steps += [columns_step(config.correction, scan, frame)] if judged else []
+        own = [fields_step(config.correction, scan, frame)]
+        own += [motion_step(scan, frame)] if config.correction.motion == "moments" else []
+        own += [tilt_step(scan, frame)] if config.reconstruction.tilt == "auto" else []
+        own += [] if item.axis is not None else [reconstruction.center_step(scan, frame)]
+        steps += of_each(own, len(known))
+    steps += [columns_step(config.correction, scan, frame) for _, scan, frame in known if judged]
     if judged and known:
         steps.append(defects_step([frame for _, _, frame in known]))
     held = held_bytes(config, scans)

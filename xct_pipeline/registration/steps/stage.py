@@ -18,7 +18,8 @@ from xct_pipeline.config import Config, Registration
 from xct_pipeline.engine.execution import PassResult, Progress, plane_counts, run_passes, silent
 from xct_pipeline.engine.resources import Resources
 from xct_pipeline.engine.rounding import at_precision
-from xct_pipeline.engine.steps import Step, Steps
+from xct_pipeline.engine.scheduling import call_each
+from xct_pipeline.engine.steps import Estimate, Step, Steps, needs_of, of_each
 from xct_pipeline.region import check_painted
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import RegistrationError
@@ -129,7 +130,7 @@ def plan_steps(
     fixed = [replace(volume, name="")] * count
     warped = series_pass(settings, fixed, motions, -1, [None] * count, store, limits)
     warped = at_precision(warped, noise_share)
-    steps: list[Step] = [*(motion_step(name, volume.shape, volume.levels) for name in moving), warped]
+    steps: list[Step] = [*_motion_steps(names, reference, volume), warped]
     if settings.local is not None:
         steps += [displacement_step(settings.local, volume.shape, name) for name in moving]
     for fragment in settings.fragments:
@@ -167,20 +168,28 @@ def run(
             "rings are not looked for in the match: volumes of another program do not say where their rotation axis "
             "is; registration.axis = [y, x] does"
         )
-    volumes: list[Volume | None] = []
-    motions: list[Motion] = []
-    for name, problem in zip(names, problems, strict=True):
-        volume, motion = _one_motion(settings, name, problem, fixed, store, limits, steps)
+    needs = needs_of(_motion_steps(names, reference, fixed), steps)
+
+    def matched(k: int, share: Resources) -> tuple[Volume | None, Motion]:
+        return _one_motion(settings, names[k], problems[k], fixed, store, share, steps)
+
+    found = call_each(matched, range(len(names)), needs, limits)
+    volumes, motions = [volume for volume, _ in found], [motion for _, motion in found]
+    for motion in motions:
         for warning in motion.warnings:
-            log.warning("%s: %s", name, warning)
-        volumes.append(volume)
-        motions.append(motion)
+            log.warning("%s: %s", motion.name, warning)
     step = at_precision(series_pass(settings, volumes, motions, reference, times_s, store, limits), noise_share)
     done = run_passes(store, [step], limits, progress, steps)
     without_data = plane_counts(store, step, "without_data")
     store.write_table("registration", motion_table(motions, fixed.voxel_um, without_data))
     _look_locally(settings, volumes, motions, reference, store, limits, steps)
     return RegistrationResult(tuple(motions), fixed, reference, tuple(done))
+
+
+def _motion_steps(names: Sequence[str], reference: int, volume: Volume) -> list[Estimate]:
+    """Return the steps that match every scan to the reference, side by side."""
+    moving = [name for k, name in enumerate(names) if k != reference]
+    return of_each([motion_step(name, volume.shape, volume.levels) for name in moving], len(moving))
 
 
 def _in_known_units(settings: Registration, fixed: Volume) -> Registration:

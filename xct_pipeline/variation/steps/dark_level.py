@@ -12,8 +12,9 @@ import scipy
 
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import estimated, image_identity, load_kept
-from xct_pipeline.engine.resources import Need
-from xct_pipeline.engine.steps import Estimate, Steps, path_name
+from xct_pipeline.engine.resources import Need, Resources
+from xct_pipeline.engine.scheduling import call_each
+from xct_pipeline.engine.steps import Estimate, Steps, needs_of, of_each, path_name
 from xct_pipeline.reconstruction.coarse_rays import factor_of
 from xct_pipeline.reconstruction.projector import project_slices
 from xct_pipeline.region import RegionMask
@@ -37,7 +38,8 @@ Kept = Mapping[str, Array]
 
 def dark_level_steps(series: RegisteredSeries) -> list[Estimate]:
     """Return the steps that compare the dark level of each scan with the reference's."""
-    return [_step(series, k, {}) for k in series.good if k != series.reference]
+    moved = [k for k in series.good if k != series.reference]
+    return of_each([_step(series, k, {}) for k in moved], len(moved))
 
 
 def _step(series: RegisteredSeries, scan: int, inputs: Mapping[str, Any]) -> Estimate:
@@ -52,24 +54,29 @@ def dark_levels(
     region: RegionMask,
     materials: Materials,
     uniform: int,
+    limits: Resources,
     steps: Steps | None = None,
 ) -> tuple[DarkLevel | None, ...]:
     """Compare the dark level of all scans with the reference's; None where it is not known."""
     reference = _kept(series, store, series.reference)
-    found: list[DarkLevel | None] = []
-    left_out = []
-    for k in range(len(series.names)):
-        kept = None if k in series.failed or reference is None else _kept(series, store, k)
-        if k == series.reference:
-            found.append(None if reference is None else NOTHING)
-        elif kept is None or reference is None:
-            left_out.append(_step(series, k, {}).name)
-            found.append(None)
-        else:
-            found.append(_of_scan(series, store, k, region, materials, uniform, (kept, reference), steps))
+    kept = {k: _kept(series, store, k) for k in series.good if k != series.reference and reference is not None}
+    known = [k for k, sums in kept.items() if sums is not None]
+
+    def compare(k: int, _: Resources) -> DarkLevel | None:
+        sums = kept[k]
+        assert sums is not None
+        assert reference is not None
+        return _of_scan(series, store, k, region, materials, uniform, (sums, reference), steps)
+
+    found = dict(zip(known, call_each(compare, known, needs_of(dark_level_steps(series), steps), limits), strict=True))
     if steps is not None:
-        steps.leave_out([name for name in left_out if name in steps])
-    return tuple(found)
+        names = [
+            _step(series, k, {}).name for k in range(len(series.names)) if k != series.reference and k not in known
+        ]
+        steps.leave_out([name for name in names if name in steps])
+    if reference is not None:
+        found[series.reference] = NOTHING
+    return tuple(found.get(k) for k in range(len(series.names)))
 
 
 def _kept(series: RegisteredSeries, store: Store, scan: int) -> Kept | None:

@@ -12,8 +12,9 @@ import numpy as np
 from xct_pipeline.config import Config
 from xct_pipeline.engine.blocks import Array
 from xct_pipeline.engine.execution import estimated, image_identity
-from xct_pipeline.engine.resources import Need
-from xct_pipeline.engine.steps import Estimate, Steps, path_name
+from xct_pipeline.engine.resources import Need, Resources
+from xct_pipeline.engine.scheduling import call_each
+from xct_pipeline.engine.steps import Estimate, Steps, needs_of, of_each, path_name
 from xct_pipeline.reconstruction.fourier import reconstruct
 from xct_pipeline.reconstruction.projector import project_slices
 from xct_pipeline.region import RegionMask
@@ -44,7 +45,12 @@ def grey_scale_steps(series: RegisteredSeries, materials: Materials | None) -> l
     """Return the steps that judge the grey values of each scan; none without labels."""
     if materials is None:
         return []
-    return [*(_step(series, k, {}) for k in series.good), *dark_level.dark_level_steps(series)]
+    return [*_judging_steps(series), *dark_level.dark_level_steps(series)]
+
+
+def _judging_steps(series: RegisteredSeries) -> list[Estimate]:
+    """Return the steps that judge each scan by itself, side by side."""
+    return of_each([_step(series, k, {}) for k in series.good], len(series.good))
 
 
 def _step(series: RegisteredSeries, scan: int, inputs: Mapping[str, Any]) -> Estimate:
@@ -65,6 +71,7 @@ def grey_scales(
     region: RegionMask,
     materials: Materials | None,
     k_species: float,
+    limits: Resources,
     steps: Steps | None = None,
 ) -> tuple[RegisteredSeries, list[str]]:
     """Judge the grey values of all scans and write their table; return the series with what was found, and warnings.
@@ -73,19 +80,23 @@ def grey_scales(
     """
     if materials is None:
         if steps is not None:
-            unknown = [_step(series, k, {}) for k in series.good] + dark_level.dark_level_steps(series)
+            unknown = [*_judging_steps(series), *dark_level.dark_level_steps(series)]
             steps.leave_out([step.name for step in unknown if step.name in steps])
         if (store.path / layout.TABLE(table="grey_scale")).exists():  # of an earlier run, with labels
             store.write_table("grey_scale", table_of([], [], [], [], []))
         return series, []
     uniform, blur = uniform_label(config, materials), blur_of(config)
-    found: list[GreyScale | None] = []
-    problems: list[str] = []
-    for k in range(len(series.names)):
-        values = {} if k in series.failed else _of_scan(series, store, k, region, materials, uniform, blur, steps)
-        problems.append(str(values.get("problem", "")))
-        found.append(None if k in series.failed or problems[-1] else grey_scale_from(values))
-    darks = dark_level.dark_levels(series, store, region, materials, uniform, steps)
+
+    def judged(k: int, _: Resources) -> dict[str, Array]:
+        return _of_scan(series, store, k, region, materials, uniform, blur, steps)
+
+    needs = needs_of(_judging_steps(series), steps)
+    values = dict(zip(series.good, call_each(judged, series.good, needs, limits), strict=True))
+    problems = [str(values.get(k, {}).get("problem", "")) for k in range(len(series.names))]
+    found = [
+        None if k in series.failed or problem else grey_scale_from(values[k]) for k, problem in enumerate(problems)
+    ]
+    darks = dark_level.dark_levels(series, store, region, materials, uniform, limits, steps)
     effects = _effects(series, region, found, darks, k_species)
     store.write_table("grey_scale", table_of(series.names, found, problems, darks, effects))
     told = warnings_of(series.names, found, materials.names[uniform])

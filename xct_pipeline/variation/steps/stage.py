@@ -191,7 +191,7 @@ def run(
     study = Study(config, series, store, limits, physics, tuple(compositions), stamps_s, beside, second)
     check_regions(study)
     labels = materials_of(series, store)
-    series, doubts = grey_scales(config, series, store, study.region, labels, physics.anode.k_species, steps)
+    series, doubts = grey_scales(config, series, store, study.region, labels, physics.anode.k_species, limits, steps)
     series = replace(series, residues=residues_of(series, store))
     study = replace(study, series=series)
     for kind in KINDS:
