@@ -3,7 +3,7 @@
 FROM python:3.12-slim
 
 COPY . /src
-RUN pip install --no-cache-dir '/src[fft,distributed,formats,remote]' && rm -rf /src \
+RUN pip install --no-cache-dir '/src[fft,formats,remote]' && rm -rf /src \
     && mkdir /cache && chmod 777 /cache
 
 # compiled kernels outlive the container where /cache is a volume; any user may write there

@@ -19,14 +19,14 @@ RENDER = (
 @nox.session(python=["3.11", "3.12", "3.13"])
 def tests(session: nox.Session) -> None:
     """Newest versions of everything, all extras of the tests."""
-    session.install(".[fft,distributed,test]")
+    session.install(".[fft,test]")
     session.run("pytest", "-q", *(session.posargs or PARTS))
 
 
 @nox.session(python="3.11", venv_backend="uv")
 def lowest(session: nox.Session) -> None:
     """The lowest versions that pyproject.toml allows."""
-    session.install("--resolution", "lowest-direct", ".[distributed,test]")
+    session.install("--resolution", "lowest-direct", ".[test]")
     session.run("pytest", "-q", *(session.posargs or PARTS))
 
 

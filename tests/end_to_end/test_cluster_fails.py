@@ -18,8 +18,6 @@ from command import SERIAL, Ended, shards, shell, start
 
 from xct_pipeline.engine import waiting
 
-pytest.importorskip("distributed")
-
 SHORT = "import sys; from xct_pipeline.engine import waiting; waiting.LOOK_S, waiting.SILENT_S = 1.0, 20.0; "
 COMMAND = [sys.executable, "-c", SHORT + "from xct_pipeline.cli import main; main()"]
 

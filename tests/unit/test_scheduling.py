@@ -71,7 +71,8 @@ def test_freed_memory_is_kept_for_the_next_task_and_given_back_at_the_end():
 @pytest.mark.slow
 @pytest.mark.alone
 def test_one_cluster_serves_all_steps_of_a_run(tmp_path):
-    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    import distributed
+
     limits = Resources(2, 10**10, "local:2")
     with cluster_of(limits):
         squares = run_tasks(square, [(k,) for k in range(5)], Need("x", 5, MB), limits, tmp_path)
@@ -97,7 +98,8 @@ def test_the_refusal_of_small_workers_says_how_many_threads_they_have():
 @pytest.mark.slow
 @pytest.mark.alone
 def test_workers_of_a_cluster_that_are_too_small_are_refused():
-    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    import distributed
+
     options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None, "memory_limit": BASE_BYTES + 30 * MB}
     with distributed.LocalCluster(**options) as cluster:
         limits = Resources(2, 10**10, cluster.scheduler_address)
@@ -108,7 +110,6 @@ def test_workers_of_a_cluster_that_are_too_small_are_refused():
 
 def test_worker_processes_of_this_machine_print_no_lost_connections():
     """A sign of life that no scheduler hears any more, as at the end of a busy run, is no news for a user."""
-    pytest.importorskip("distributed")
     limits = Resources(1, 10**9, cluster="local:2")
     with scheduling._client(limits) as client:
         client.wait_for_workers(2, timeout=60)

@@ -118,7 +118,7 @@ def plan_of(
     with uncollected():
         from xct_pipeline import pipeline
         from xct_pipeline.engine.resources import resources
-        from xct_pipeline.planning.plan import EveryError
+        from xct_pipeline.planning.plan import EveryError, spread
 
     span = parse_rows(rows)
     if span is not None:
@@ -126,7 +126,7 @@ def plan_of(
     limits = resources(workers, parse_bytes(memory), cluster)
     try:
         with uncollected():
-            layout = pipeline.plan(settings, limits, until)
+            layout = spread(pipeline.plan(settings, limits, until))
         scans = [(item.name, item.taken) for item in layout.scans]
         if not pipeline.beside_problems(settings, scans):
             return layout

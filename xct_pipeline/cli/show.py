@@ -158,6 +158,7 @@ def plan_facts(plan: Plan, looks: Mapping[str, Look]) -> dict[str, Any]:
     return {
         "store": str(plan.config.store_path),
         "workers": plan.workers,
+        "processes": plan.processes,
         "memory_limit": plan.limits.memory,
         "memory_predicted": plan.memory_bytes,
         "disk_bytes": plan.disk_bytes,
@@ -279,9 +280,10 @@ def _print_stages(plan: Plan) -> None:
     print_table(table)
     seconds = sum(stage.seconds(limits) for stage in plan.stages)
     workers = max((need.workers(limits) for stage in plan.stages for need in stage.needs), default=1)
+    processes = f" in {plan.processes} processes" if plan.processes else ""
     tell(
-        f"store {plan.config.store_path}: at most {format_bytes(plan.disk_bytes)} on disk, "
-        f"{workers} worker{'s' * (workers > 1)}, peak memory {format_bytes(plan.memory_bytes)} "
+        f"store {plan.config.store_path}: at most {format_bytes(plan.disk_bytes)} on disk, {workers} "
+        f"worker{'s' * (workers > 1)}{processes}, peak memory {format_bytes(plan.memory_bytes)} "
         f"(limit {format_bytes(limits.memory)}), about {format_duration(seconds)}"
     )
 

@@ -60,7 +60,7 @@ class RunLog:
         limits, digest = self.limits, provenance.fingerprint(self.config.model_dump(mode="json"))[:16]
         self.note(f"xct-pipeline {provenance.versions().get('xct-pipeline', '')}: {shlex.join(sys.argv)}")
         self.note(
-            f"host {socket.gethostname()}, {limits.cluster or f'{limits.workers} workers'}, "
+            f"host {socket.gethostname()}, {limits.workers} workers{f', {limits.cluster}' if limits.cluster else ''}, "
             f"memory {format_bytes(limits.memory)}, configuration {digest}"
         )
         return self

@@ -31,6 +31,7 @@ R = TypeVar("R")
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ARENA_MAX, MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -4, -3, -1  # of glibc's mallopt
+KEEP = {MMAP_MAX: 0, TRIM_THRESHOLD: -1}  # what is freed, for what is allocated next
 KEPT_SHARE = 0.8  # of the forecast, above which freed memory is given back: what a heap's holes take fits in the rest
 CLOSE_S = 20.0  # that closing a cluster may take
 _open: ContextVar[Any] = ContextVar("client of the run", default=None)
@@ -155,7 +156,7 @@ def kept_memory() -> Iterator[None]:
     It takes large arrays from the system and gives them back one by one. The system clears every page anew, which took
     a third of the CPU-seconds of a reconstruction, and threads wait for each other meanwhile.
     """
-    _set_malloc({MMAP_MAX: 0, TRIM_THRESHOLD: -1})
+    _set_malloc(KEEP)
     try:
         yield
     finally:
@@ -215,17 +216,15 @@ def _client(limits: Resources) -> Iterator[Any]:
     Raises
     ------
     RefusedError
-        dask.distributed is missing or the scheduler does not answer.
+        The scheduler does not answer.
     """
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError:
-        raise RefusedError("--cluster needs dask.distributed: pip install 'xct-pipeline[distributed]'") from None
+    from distributed import Client, LocalCluster
+
     processes, local = local_processes(limits.cluster), None
     if processes is not None:
         local = LocalCluster(
             n_workers=processes,
-            threads_per_worker=1,
+            threads_per_worker=-(-limits.workers // processes),
             dashboard_address=None,
             memory_limit=0,
             env=ONE_THREAD,
@@ -273,9 +272,10 @@ def run_cluster(
         if folder is not None:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
         tasks = iter(calls if folder is None else parcels.wrap(calls, folder))
+        keep = _kept_each(need, limits)
 
         def submit(call: tuple[Any, ...]) -> Any:
-            return client.submit(_work, folder, function, *call, pure=False, retries=3)
+            return client.submit(_work, folder, keep, function, *call, pure=False, retries=3)
 
         at_a_time = min(need.workers(limits), len(calls)) if local else len(calls)
         try:
@@ -286,15 +286,31 @@ def run_cluster(
                 f"--cluster {limits.cluster}: a task ended several worker processes, most likely for want of memory; "
                 "the same command goes on where this one ended"
             ) from None
+        if keep:
+            client.run(release_memory)
 
 
-def _work(folder: Path | None, function: Callable[..., Any], *arguments: Any) -> Any:
+def _kept_each(need: Need, limits: Resources) -> int:
+    """Return up to how many bytes each worker process of this machine keeps what its tasks free; 0 on others."""
+    processes = local_processes(limits.cluster)
+    if processes is None:
+        return 0
+    tasks = -(-need.workers(limits) // processes)
+    return int(KEPT_SHARE * (BASE_BYTES + tasks * need.task_bytes))
+
+
+def _work(folder: Path | None, keep: int, function: Callable[..., Any], *arguments: Any) -> Any:
     """Run one task in a worker process."""
+    import psutil
+
     share_one_heap()
+    if keep:
+        _set_malloc(KEEP)
     with one_thread_each():
         result = parcels.call(function, *arguments)
     result = result if folder is None else parcels.put(result, folder)
-    release_memory()
+    if psutil.Process().memory_info().rss > keep:
+        release_memory()
     return result
 
 

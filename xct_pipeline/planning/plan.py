@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xct_pipeline.acquisition.steps import UnopenedError, open_scans
 from xct_pipeline.config import Config, Registration
-from xct_pipeline.engine.resources import Resources, resources
+from xct_pipeline.engine.resources import Resources, local_processes, resources
 from xct_pipeline.engine.steps import Stage, Step, Steps
 from xct_pipeline.inputs import first_of
 from xct_pipeline.planning.scan import ScanPlan, held_bytes, plan_scan, rays_of_scan, reconstruction_steps, with_held
@@ -16,10 +16,14 @@ from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.steps import stage as registration
 from xct_pipeline.scan import ScanError
 from xct_pipeline.segmentation.steps import stage as segmentation
+from xct_pipeline.store.files import RefusedError
 from xct_pipeline.store.store import Store
 from xct_pipeline.variation.steps import stage as variation
 
 STAGES = ("reconstruction", "registration", "segmentation", "variation")
+THREADS = 8  # tasks at a time up to which one process has them all
+THREADS_EACH = 4  # of several processes
+LONG_S = 60.0  # of a run: a process takes some 10 CPU-seconds to load libraries and kernels
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,11 @@ class Plan:
     def workers(self) -> int:
         """Tasks at a time, while volumes are reconstructed."""
         return self.stages[0].needs[-1].workers(self.limits)
+
+    @property
+    def processes(self) -> int:
+        """Worker processes of this machine; 0 where tasks are threads of one, or run elsewhere."""
+        return local_processes(self.limits.cluster) or 0
 
     @property
     def memory_bytes(self) -> int:
@@ -110,6 +119,25 @@ def plan(config: Config, limits: Resources | None = None, until: str | None = No
     planned = Plan(config, limits, until, scans, tuple(_stages(config, scans, limits, stages)))
     Steps(planned.steps)  # refuses two of one name
     return planned
+
+
+def spread(plan: Plan) -> Plan:
+    """Return a plan whose tasks are shared out to processes of this machine, where threads would hold each other up.
+
+    A thread holds the interpreter's lock for a tenth of its time. So more than `THREADS` tasks at a time are those of
+    several processes, if the run is long enough for them to begin, and if there is memory for as many tasks.
+    """
+    limits, needs = plan.limits, [step.need for step in plan.steps]
+    if limits.cluster is not None or limits.workers <= THREADS:
+        return plan
+    try:
+        most = max(need.workers(limits) for need in needs)
+        wider = replace(limits, workers=most, cluster=f"local:{-(-most // THREADS_EACH)}")
+        fits = all(need.workers(wider) >= need.workers(limits) for need in needs)
+    except RefusedError:  # told where it is refused
+        return plan
+    long = sum(stage.seconds(limits) for stage in plan.stages) >= LONG_S
+    return replace(plan, limits=wider) if most > THREADS and fits and long else plan
 
 
 def _stages(config: Config, scans: Sequence[ScanPlan], limits: Resources, stages: Sequence[str]) -> Iterator[Stage]:
