@@ -20,11 +20,11 @@ Floats = npt.NDArray[np.float64]
 LENGTHS = np.geomspace(1.0, 64.0, 25)  # of the correlation along a row, columns
 FEWEST = 4  # columns at an edge
 ROWS_LEAST = 32
-SURE = 4.0  # standard errors, from which it is believed in
-CHANCE = 3.0  # variance of a mean square of differences of normal deviates, times their number over its square
+SURE = 6.0  # standard errors, from which it is believed in
 ALIKE = 6.0  # squares of what a fit leaves over those of the best, up to which its length may be true
+BEYOND = 2  # columns apart, from which on no interpolation of a projection makes pixels alike
 NEAR = 3  # columns apart, up to which they are taken for alike
-LEAST_LEFT = 0.2  # share of the variance, where hardly any rows differ
+LEAST_LEFT = 0.5  # share of the variance, where hardly any rows differ
 ROWS = 0.25  # share of the rows that two may lie apart in
 
 
@@ -50,7 +50,7 @@ def uneven_light(left: npt.ArrayLike, right: npt.ArrayLike) -> UnevenLight | Non
     if not sides or len(sides[0]) < ROWS_LEAST:
         return None
     total = _apart(sides)
-    rise, chance = _rise(total)
+    rise, chance = _rise(total, sides)
     if not rise > SURE * chance:
         return None
     lengths, amounts = _lengths(total, _size(sides))
@@ -69,29 +69,36 @@ def _apart(sides: list[Floats]) -> Floats:
     """Return sums of half the squares of what columns of a row differ by, and their number (columns apart, 2)."""
     found = np.zeros((max(side.shape[1] for side in sides), 2))
     for side in sides:
-        for apart in range(1, side.shape[1]):
+        for apart in range(BEYOND, side.shape[1]):
             difference = side[:, apart:] - side[:, :-apart]
             found[apart] += float((difference**2).sum()) / 2, difference.size
     return found
 
 
-def _rise(sums: Floats) -> tuple[float, float]:
+def _rise(sums: Floats, sides: list[Floats]) -> tuple[float, float]:
     """Return by how much squares of differences rise with the square of the distance, and by how much by chance.
 
-    By chance where pixels are independent: then all distances have the same mean, and the least of them is no more.
+    By chance where pixels are independent: of a sum of squares of their differences, a quadratic form of the pixels of
+    a row, the variance is that of a pixel, squared, times twice the trace of the form's square.
     """
     (apart,) = np.nonzero(sums[:, 1])
-    mean, weight, square = sums[apart, 0] / sums[apart, 1], sums[apart, 1], apart.astype(np.float64) ** 2
-    square = square - (weight * square).sum() / weight.sum()
-    norm = float((weight * square**2).sum())
-    # of mean squares of independent differences, of which one and the same pixel is in several
-    chance = float(mean.min()) * math.sqrt(CHANCE * float((weight * square**2).sum())) / norm
-    return float((weight * square * mean).sum()) / norm, chance
+    square = apart.astype(np.float64) ** 2
+    square -= (sums[apart, 1] * square).sum() / sums[apart, 1].sum()
+    share = np.zeros(len(sums))
+    share[apart] = square / float((sums[apart, 1] * square**2).sum())
+    trace = 0.0
+    for side in sides:
+        columns = np.arange(side.shape[1])
+        form = -share[np.abs(np.subtract.outer(columns, columns))]
+        form[columns, columns] = -form.sum(axis=1)
+        trace += len(side) * float((form**2).sum()) / 4
+    of_pixel = sums[BEYOND, 0] / sums[BEYOND, 1]
+    return float((share * sums[:, 0]).sum()), float(of_pixel * math.sqrt(2 * trace))
 
 
 def _size(sides: list[Floats]) -> float:
     """Return the variance of what neighbours of a row have in common: bands, and what is looked for."""
-    products = [side[:, apart:] * side[:, :-apart] for side in sides for apart in range(1, NEAR + 1)]
+    products = [side[:, apart:] * side[:, :-apart] for side in sides for apart in range(BEYOND, NEAR + 1)]
     return float(np.concatenate([part.ravel() for part in products]).mean())
 
 

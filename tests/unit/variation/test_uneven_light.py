@@ -93,12 +93,13 @@ def test_what_air_tells_of_a_pattern_covers_the_sum_over_a_region(rows, columns,
     assert np.max(sigmas) < 5 * np.min(sigmas)
 
 
-@pytest.mark.parametrize("kind", ["noise of pixels", "bands", "columns"])
+@pytest.mark.parametrize("kind", ["noise of pixels", "interpolated", "bands", "columns"])
 def test_what_makes_no_wide_rings_is_not_taken_for_them(kind):
     for seed in range(20):
         rng = np.random.default_rng(seed)
         values = {
             "noise of pixels": lambda r: 0.003 * r.normal(size=(ROWS, COLUMNS)),
+            "interpolated": lambda r: scipy.ndimage.uniform_filter(0.01 * r.normal(size=(ROWS, COLUMNS)), 2),
             "bands": lambda r: pattern(r, 1.5, 1e4),
             "columns": lambda r: np.broadcast_to(0.003 * r.normal(size=COLUMNS), (ROWS, COLUMNS)),
         }[kind](rng)
