@@ -1,12 +1,13 @@
 """The whole body of a material, from the face of the solid beside it to beyond its other faces.
 
-A body's outline is found from the labels of the reference scan: its largest connected part, each column along z filled
-from end to end, gas and fibres inside included, and a margin of gas or wall around it, which costs noise and adds no
-change. On one side lies the densest material, the ceramic. There the layers next to the face are left out of what is
-measured: a detector averages intensities before the logarithm, so that a face of high contrast seems to move when the
-cell tilts, and a hundredth of a voxel of it weighs as much as a tenth of a voxel of metal. The layers that follow stand
-for them, until `variation.near_face` puts what is known of them in their place: from the sum across both faces of the
-ceramic, which stays the same wherever the ceramic is taken to lie.
+A body's outline is found from the labels of the reference scan: its largest connected part of those that lie on the
+ceramic (a housing of the same grey value may be larger), each column along z filled from end to end, gas and fibres
+inside included, and a margin of gas or wall around it, which costs noise and adds no change. On one side lies the
+densest material, the ceramic. There the layers next to the face are left out of what is measured: a detector averages
+intensities before the logarithm, so that a face of high contrast seems to move when the cell tilts, and a hundredth of
+a voxel of it weighs as much as a tenth of a voxel of metal. The layers that follow stand for them, until
+`variation.near_face` puts what is known of them in their place: from the sum across both faces of the ceramic, which
+stays the same wherever the ceramic is taken to lie.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ Planes = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 Centres = npt.NDArray[np.float64]
 
-VERSION = 2
+VERSION = 3
 MOST_VOXELS = 2**27  # of the level that labels are read from
 MARGIN = 3  # voxels that the body is grown by, for blur
 RIM = 2  # voxels within a ceramic's outline in which its face is not looked for
 NEAR = 3  # layers next to the ceramic that those after them stand for
 SMOOTH = 5  # pixels that heights of faces are smoothed over, by their median
+LEAST_CONTACT = 0.3  # of the widest contact of a part with the ceramic, from which on a part lies on it as well
 LEAST_HEIGHT = 0.25  # of the body's median height, below which a column does not belong to it
 
 
@@ -166,7 +168,7 @@ def find_body(
     labels: npt.NDArray[np.integer], values: Sequence[int], solid: int, frame: Sequence[int], level: int = 0
 ) -> WholeBody:
     """Return the whole body of some labels (z, y, x) of a level; see `body_of`."""
-    body = _largest(np.isin(labels, values))
+    body = _largest(np.isin(labels, values), labels == solid, math.ceil(MARGIN / (1 << level)))
     height = body.sum(axis=0)
     if not height.any():
         raise ValueError("no voxel of the reference scan carries its label")
@@ -227,13 +229,28 @@ def _bounded(wide: Mask, first: Centres, stop: Centres, like: WholeBody) -> Whol
     return replace(like, first=ends[0], stop=ends[1])
 
 
-def _largest(mask: Mask) -> Mask:
-    """Return the largest connected part of what is left once single voxels and skins are taken away."""
+def _largest(mask: Mask, beside: Mask | None = None, reach: int = 1) -> Mask:
+    """Return the largest connected part of what is left once single voxels and skins are taken away.
+
+    Only parts that lie on what is `beside` them along z, within `reach` voxels, are looked at, if there are any.
+    """
     kept = scipy.ndimage.binary_opening(mask, scipy.ndimage.generate_binary_structure(3, 1))
     parts, number = scipy.ndimage.label(kept if kept.any() else mask)
     if number < 2:
         return np.asarray(parts > 0)
-    return np.asarray(parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:])))
+    size = np.bincount(parts.ravel(), minlength=number + 1)[1:]
+    if beside is not None:
+        contact = _contact(parts, number, beside, reach)
+        size = np.where(contact >= LEAST_CONTACT * contact.max(), size, 0)
+    return np.asarray(parts == 1 + int(np.argmax(size)))
+
+
+def _contact(parts: npt.NDArray[np.int32], number: int, beside: Mask, reach: int) -> npt.NDArray[np.int64]:
+    """Return in how many columns along z each part lies within `reach` voxels of what is beside it."""
+    near = scipy.ndimage.binary_dilation(beside, np.ones((2 * reach + 1, 1, 1), bool))
+    order = np.sort(np.where(near, parts, 0), axis=0)
+    new = np.concatenate([np.ones((1, *order.shape[1:]), bool), order[1:] != order[:-1]])
+    return np.asarray(np.bincount(order[new], minlength=number + 1)[1:])
 
 
 def _ends(mask: Mask, across: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 from command import xct
 
 from xct_pipeline import open_table
@@ -41,9 +44,16 @@ STILL = SimulationSettings(
 BIN = 8
 
 
-def run(folder: Path, capsys: pytest.CaptureFixture[str], settings: SimulationSettings, seed: int) -> Path:
+def run(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    settings: SimulationSettings,
+    seed: int,
+    spoil: Callable[[Path], None] = lambda _: None,
+) -> Path:
     """Map the change of a series, without what the change of mass does not need."""
     config = write_config(simulate(folder, settings=settings, seed=seed))
+    spoil(folder)
     text = config.read_text()
     text = re.sub(r'\[correction.(zinger|stripe)\]\nmethod = "\w+"[^\n]*\n', "", text)
     text = re.sub(r"\[segmentation\].*?(?=\[variation\])", "", text, flags=re.DOTALL)
@@ -155,3 +165,30 @@ def test_many_flats_leave_next_to_nothing(tmp_path, capsys):
     print("many", {name: round(value, 2) for name, value in width.items()})
     assert 0.85 < width["other columns"] < 1.1
     assert 0.7 < width["innermost bins"] < 1.3
+
+
+def light_moved(folder: Path, seed: int, rows: float, columns: float) -> None:
+    """Change the pattern of the light of the second scan by 1.5 % of it, after its flats."""
+    shape = (STILL.rows, COLUMNS)
+    pattern = scipy.ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), (rows, columns))
+    with h5py.File(folder / "scan_01.nxs", "r+") as file:
+        detector = file["entry/instrument/detector"]
+        keys, counts = detector["image_key"][:], detector["data"][:]
+        dark = counts[keys == 2].mean(axis=0)
+        light = (counts[keys == 0] - dark) * (1 + 0.015 * pattern / pattern.std())
+        counts[keys == 0] = np.rint(np.clip(light + dark, 0, np.iinfo(counts.dtype).max))
+        detector["data"][...] = counts
+
+
+@pytest.mark.slow
+def test_light_whose_pattern_moved_is_in_the_errors(tmp_path, capsys):
+    """Wide rings are much of the error, and all of it about as much as the masses are off by."""
+    off = []
+    for seed, pattern in enumerate([(3, 15), (2, 5), (4, 10), (3, 15)], 10):
+        spoil = lambda folder, seed=seed, pattern=pattern: light_moved(folder, seed, *pattern)  # noqa: E731
+        store = run(tmp_path / str(seed), capsys, STILL, seed, spoil)
+        last = open_table(store, "mass_balance").iloc[-1]
+        off.append(last["mass_change_mg"] / last["sigma_mg"])
+        assert last["sigma_rings_mg"] > 0.3 * last["sigma_mg"]
+    assert 0.2 < np.sqrt(np.mean(np.square(off))) < 2
+    assert np.abs(off).max() < 3.5

@@ -74,7 +74,7 @@ def test_materials_have_the_colours_of_the_store(small_series: Path) -> None:
     assert [tuple((255 * pixel).round()) for pixel in picture[0]] == [colours[names[1]], colours[names[2]]]
 
 
-TERMS = ("noise", "rings", "registration", "calibration", "linearity", "table", "energy", "closure")
+TERMS = ("noise", "rings", "registration", "calibration", "linearity", "table", "energy", "pixel", "closure")
 
 BY_TABLE = [
     ("reconstruction", "resolution_voxel", np.nan, "Noise and resolution", "At no period does a voxel hold half a bit"),

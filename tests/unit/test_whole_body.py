@@ -127,6 +127,16 @@ def test_what_is_grown_holds_the_body_and_does_not_reach_the_ceramic():
     assert np.flatnonzero(column).tolist() == list(range(TOP + HEIGHT + MARGIN, TOP + HEIGHT + MARGIN + 4))
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_larger_part_that_does_not_lie_on_the_ceramic_is_not_the_body(turned):
+    labels, alone = cell(), cell()
+    labels[labels == WALL] = METAL  # a housing of the same grey value, larger than the anode
+    labels, alone = (one[::-1] if turned else one for one in (labels, alone))
+    assert (labels == METAL).sum() > 2.5 * (alone == METAL).sum()
+    found, expected = (weights(find_body(one, [METAL], CERAMIC, SHAPE)) for one in (labels, alone))
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_a_coarser_level_gives_nearly_the_same_body():
     labels = cell()
     fine, coarse = (

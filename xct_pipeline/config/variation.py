@@ -81,6 +81,8 @@ class Variation(Section):
     """Relative standard error of tabulated mass attenuation."""
     energy_error_keV: Annotated[float, Field(ge=0)] = 0.1
     """Standard error of the energy, keV."""
+    pixel_error: Annotated[float, Field(ge=0, lt=0.5)] = 0.005
+    """Relative standard error of the pixel size in the sample plane: the mass goes with its square."""
     registration_error_voxel: Annotated[float, Field(ge=0)] = 0.01
     """Least standard error of a motion, voxels."""
 

@@ -196,14 +196,14 @@ def average(plane: Array, size: int) -> tuple[Array, Array]:
 def _relative(contents: Contents, t: int) -> float:
     """Return the error of a scan's mass in proportion to it, 0 where the mass balance does not tell."""
     columns = ("sigma_table_mg", "sigma_energy_mg", "sigma_closure_mg")
-    newer = "sigma_linearity_mg"  # not in stores of before 1.0
+    newer = ("sigma_linearity_mg", "sigma_pixel_mg")  # not in stores of before 1.0
     try:
         table = contents.table("mass_balance", "scan", "mass_change_mg", *columns)
     except AbsentError:
         return 0.0
     row = table[table["scan"] == contents.scans[t]]
     mass = float(row["mass_change_mg"].iloc[0]) if len(row) else 0.0
-    relative = [*columns, *([newer] if newer in row else [])]
+    relative = [*columns, *(name for name in newer if name in row)]
     share = float(np.linalg.norm(row[relative].to_numpy(float)[0])) / abs(mass) if mass else 0.0
     return share if np.isfinite(share) else 0.0
 

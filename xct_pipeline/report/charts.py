@@ -52,6 +52,7 @@ COLOURS_OF_TERMS = {
     "sigma_linearity_mg": "#7F7F7F",
     "sigma_table_mg": ORANGE,
     "sigma_energy_mg": PURPLE,
+    "sigma_pixel_mg": "#E377C2",
     "sigma_closure_mg": "#56B4E9",
 }
 

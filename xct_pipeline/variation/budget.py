@@ -30,6 +30,8 @@ class Errors:
         Of the grey scale: relative, and in 1/cm.
     table, energy : float
         Relative errors of the mass attenuation.
+    pixel : float
+        Relative error of an area, twice that of the pixel's size: the mass in proportion to it.
     alternatives : tuple of float
         Sensitivities (g/cm3 per 1/cm) of other closures that could be defended.
     angles : float
@@ -47,10 +49,11 @@ class Errors:
     alternatives: tuple[float, ...] = ()
     angles: float = 0.0
     grey: float = 0.0
+    pixel: float = 0.0
 
     def identity(self) -> dict[str, Any]:
         """Return what results depend on."""
-        return {name: value for name, value in vars(self).items() if name not in ("angles", "grey") or value}
+        return {name: value for name, value in vars(self).items() if name not in ("angles", "grey", "pixel") or value}
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ class Change:
         return float(uncertainty.combine({name: self.terms_mg[name] for name in NULL_TERMS}))
 
 
-TERMS = ("noise", "rings", "registration", "calibration", "faces", "linearity", "table", "energy", "closure")
+TERMS = ("noise", "rings", "registration", "calibration", "faces", "linearity", "table", "energy", "pixel", "closure")
 NULL_TERMS = ("noise", "rings", "registration", "calibration", "faces")
 
 
@@ -259,6 +262,7 @@ def terms_of(
         "linearity": uncertainty.relative_term(value, float(np.hypot(errors.angles, errors.grey))),
         "table": _table_term(measured, sums, value, scale),
         "energy": uncertainty.relative_term(value, errors.energy),
+        "pixel": uncertainty.relative_term(value, errors.pixel),
         "closure": _closure_term(value, errors, sums[0]["change"] * scale),
     }
 
@@ -348,8 +352,14 @@ class BalanceErrors(NamedTuple):
     """relative error of each scan's mass that is one and the same in all of them"""
 
 
+def shared_scale(settings: Any, physics: Any) -> float:
+    """Return the relative error of tables, energy and pixel size, the same in all masses."""
+    energy = physics.percent_per_keV / 100 * settings.energy_error_keV
+    return float(np.linalg.norm([settings.table_error, energy, 2 * settings.pixel_error]))
+
+
 def balance_errors(table: pd.DataFrame, scale: float) -> BalanceErrors:
-    """Sort the errors of a table of masses by what scans share; `scale` is the relative one of tables and energy."""
+    """Sort the errors of a table of masses by what scans share; `scale` is that of `shared_scale`."""
     own = table[[f"sigma_{term}_mg" for term in NULL_TERMS]].to_numpy(float)
     sigma = np.sqrt((own**2).sum(axis=1))
     shared = float(sigma[sigma > 0].min()) / np.sqrt(2) if (sigma > 0).any() else 0.0  # the reference is in all of them
@@ -378,7 +388,7 @@ def write_balance(store: Any, table: pd.DataFrame, settings: Any, config: Any, p
     """Fit the Faraday balance and write its table; return warnings where it cannot be fitted."""
     import pandas as pd
 
-    scale = float(np.hypot(settings.table_error, abs(physics.percent_per_keV) / 100 * settings.energy_error_keV))
+    scale = shared_scale(settings, physics)
     leakage = config.electrochemistry.leakage
     ratio = None
     try:

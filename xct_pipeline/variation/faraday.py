@@ -177,7 +177,8 @@ def doubts(found: Balance, leakage: float | str | None) -> list[str]:
     if leakage != "fit" and abs(found.slope - 1) > 3 * found.sigma:
         told.append(
             f"Faraday balance: slope {found.slope:.3f} +- {found.sigma:.3f} is not 1: charge that moved no mass (side "
-            "reactions, leakage), mass outside the region, a wrong energy or species, or a scan on another grey scale"
+            "reactions, leakage), mass outside the region, a wrong energy, species or pixel size, or a scan on "
+            "another grey scale"
         )
     chance = float(scipy.special.chdtrc(found.degrees, found.chi2)) if found.degrees > 0 else 0.5
     if chance < CHANCE:

@@ -32,6 +32,8 @@ DIRECTIONS = 6  # in which boxes lie from the axis, averaged over
 STEPS = 1024  # of half a turn, in integrals over it
 ASYMPTOTIC = 64.0  # voxels from the axis, from where the covariance falls as one over the radius
 
+Lengths = tuple[tuple[float, float], ...]
+
 
 @dataclass(frozen=True)
 class Rings:
@@ -45,11 +47,16 @@ class Rings:
         Six: (y, x, 1) of the registered frame to (y, x) about the axis, turned so that angles begin at 0.
     half : bool
         Of a scan over half a turn; else rings go all the way round.
+    lengths : tuple of (float, float)
+        Columns over which errors are alike, with the share of the variance that goes with it: their correlation is a
+        Gaussian of one of these standard deviations, of which for each sum the worst is taken. None where columns are
+        independent.
     """
 
     variance: tuple[float, ...]
     place: tuple[float, ...]
     half: bool
+    lengths: Lengths = ()
 
     def column_error(self) -> float:
         """Return the standard deviation of a column's errors, 1/cm."""
@@ -75,7 +82,7 @@ class Rings:
     def of_boxes(self, size: tuple[int, int], y: Array, x: Array) -> Array:
         """Return the variance of the sum of one row over boxes of `size` (y, x) about places, over that of a column."""
         radii = self.radii(y, x)
-        at, values = box_weights(size, _rounded_up(float(radii.max(initial=1.0))), self.half)
+        at, values = box_weights(size, _rounded_up(float(radii.max(initial=1.0))), self.half, self.lengths)
         return np.exp(np.interp(np.log1p(radii), at, values))
 
     def mean_of_boxes(self, size: tuple[int, int], counts: Array) -> float:
@@ -84,7 +91,7 @@ class Rings:
         if not number.any():
             return 0.0
         radii = np.arange(len(number)) + 0.5
-        at, values = box_weights(size, _rounded_up(float(radii[-1])), self.half)
+        at, values = box_weights(size, _rounded_up(float(radii[-1])), self.half, self.lengths)
         return float(np.average(np.exp(np.interp(np.log1p(radii), at, values)), weights=number))
 
     def of_sets(self, weights: Array, index: Array | None = None, number: int = 1) -> Array:
@@ -112,7 +119,9 @@ class Rings:
             band = used[first : first + BAND]
             turned = np.full(number + 1, -1, np.int64)
             turned[band] = np.arange(len(band))
-            found[band] = set_weights(np.asarray(weights, np.float64), turned[where], len(band), place, self.half)
+            found[band] = set_weights(
+                np.asarray(weights, np.float64), turned[where], len(band), place, self.half, self.lengths
+            )
         return found
 
 
@@ -121,7 +130,7 @@ def _rounded_up(radius: float) -> int:
     return 1 << max(math.ceil(math.log2(max(radius, 1.0))), 4)
 
 
-def set_weights(weights: Array, index: Array, number: int, place: Array, half: bool) -> Array:
+def set_weights(weights: Array, index: Array, number: int, place: Array, half: bool, lengths: Lengths = ()) -> Array:
     """Return the sum over columns of the squared weights of sets of pixels; see `Rings.of_sets`."""
     y, x = np.nonzero(index >= 0)
     if not len(y):
@@ -137,16 +146,23 @@ def set_weights(weights: Array, index: Array, number: int, place: Array, half: b
     projection *= np.pi / angles
     if not half:
         projection = (projection + projection[:, ::-1]) / 2
-    return power(projection)
+    return power(projection, lengths)
 
 
-def power(projection: Array) -> Array:
-    """Return the integral of ``|nu B(nu)|^2`` over the band of the detector, of projections with `FINE` samples."""
+def power(projection: Array, lengths: Lengths = ()) -> Array:
+    """Return the integral of ``|nu B(nu)|^2 S(nu)`` over the band of the detector, of projections with `FINE` samples.
+
+    S is the spectrum of a column's errors: 1 where columns are independent, else the worst of the Gaussians.
+    """
     length = scipy.fft.next_fast_len(2 * projection.shape[-1], real=True)
     spectrum = np.abs(scipy.fft.rfft(projection, length)) ** 2
     nu = np.arange(spectrum.shape[-1]) * (FINE / length)
     band = np.where(nu < 0.5, (nu / np.sinc(nu / FINE) ** 2) ** 2, 0.0)
-    return np.asarray(2 * (spectrum * band).sum(axis=-1) * (FINE / length))
+    spectra = [share * s * math.sqrt(2 * math.pi) * np.exp(-2 * (math.pi * s * nu) ** 2) for s, share in lengths] or [
+        np.ones(())
+    ]
+    found = [2 * (spectrum * (band * of)).sum(axis=-1) * (FINE / length) for of in spectra]
+    return np.asarray(np.maximum.reduce(found))
 
 
 @njit
@@ -170,7 +186,7 @@ def _project(weights: Array, index: Array, place: Array, cosine: Array, sine: Ar
 
 
 @functools.lru_cache(maxsize=64)
-def box_weights(size: tuple[int, int], largest: int, half: bool) -> tuple[Array, Array]:
+def box_weights(size: tuple[int, int], largest: int, half: bool, lengths: Lengths = ()) -> tuple[Array, Array]:
     """Return, for boxes of pixels at distances from the axis, the sum over columns of the squared weights.
 
     Returns
@@ -185,7 +201,7 @@ def box_weights(size: tuple[int, int], largest: int, half: bool) -> tuple[Array,
         for direction in (np.arange(DIRECTIONS) + 0.5) * (np.pi / DIRECTIONS):
             away = radius * np.array([math.sin(direction), math.cos(direction)])
             place = np.column_stack([np.eye(2), away - (np.array(size) - 1) / 2])
-            values[k] += float(set_weights(ones, index, 1, place, half)[0]) / DIRECTIONS
+            values[k] += float(set_weights(ones, index, 1, place, half, lengths)[0]) / DIRECTIONS
     return np.log1p(radii), np.log(values)
 
 

@@ -68,3 +68,14 @@ def test_the_same_hole_in_both_makes_the_change_uncertain_alone():
     assert terms["linearity"][0] == pytest.approx(5 * found.angles)  # not where nothing changes, and alike in all scans
     assert apart["calibration"][0] > 5 * np.hypot(terms["calibration"][0], terms["linearity"][0])
     assert apart["linearity"][0] == 0
+
+
+def test_the_pixel_size_enters_twice_and_alike_in_all_scans():
+    found = errors(WHOLE, WHOLE)
+    assert found.pixel == pytest.approx(2 * 0.005)
+    sums = {name: np.array([value]) for name, value in {"change": -5.0, "count": 100.0, "fixed": 50.0}.items()}
+    sums |= {"moving": np.array([45.0]), "motions": np.zeros((6, 1))}
+    measured = budget.Measured(sums, None, found, 2.5)
+    terms = budget.terms_of([measured], [sums], [STILL], np.array([-12.5]), 1.0)
+    assert terms["pixel"] == pytest.approx(0.01 * 12.5)
+    assert "pixel" not in budget.NULL_TERMS

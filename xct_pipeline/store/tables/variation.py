@@ -14,6 +14,7 @@ CAUSES = {
     "linearity": "grey values that do not follow the attenuation, and angles that both scans miss: alike in all scans",
     "table": "the mass attenuation",
     "energy": "the energy",
+    "pixel": "the size of a pixel, twice: the mass goes with its square",
     "closure": "the closure",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -94,6 +94,7 @@ def noise_of_series(
     steps: Steps | None = None,
     prefix: str = PREFIX,
     frames: Sequence[arcs.Frame | None] = (),
+    uneven: Mapping[Pair, Sequence[tuple[int, Rings]]] | None = None,
 ) -> dict[Pair, MeasuredNoise]:
     """Measure the noise of the difference of every pair of scans, in planes without ceramic.
 
@@ -107,6 +108,8 @@ def noise_of_series(
         Of the names of the steps.
     frames : sequence of Frame or None
         Where the rings of each scan lie; no rings are looked for where it is not known.
+    uneven : mapping, optional
+        Rings of light that no longer fits the flats, of pairs that have any: see `steps.uneven_light`.
 
     Raises
     ------
@@ -124,7 +127,8 @@ def noise_of_series(
         if left and sum(counts) >= LEAST:
             level = level_of_region(series, store, mask, limits, kept, steps, prefix) if level is None else level
             run = partial(measure, kept, limits=limits, steps=steps)
-            found |= measure_noise(series, store, mask, known, left, (bricks, counts), level, run, prefix, frames)
+            of = measure_noise(series, store, mask, known, left, (bricks, counts), level, run, prefix, frames, uneven)
+            found |= of
         _leave_out(steps, [f"{prefix}noise/{_place(part)}_mean", f"{prefix}noise/{_place(part)}"])
     if len(found) < len(pairs):
         raise ValueError(
@@ -157,6 +161,7 @@ def measure_noise(
     run: Callable[[Reduction], dict[str, Array]],
     prefix: str = PREFIX,
     frames: Sequence[arcs.Frame | None] = (),
+    uneven: Mapping[Pair, Sequence[tuple[int, Rings]]] | None = None,
 ) -> dict[Pair, MeasuredNoise]:
     """Measure the noise of pairs of scans in bricks, and how it varies over the region; pairs without voxels are left.
 
@@ -201,6 +206,9 @@ def measure_noise(
         seen = [one.times(about_axes[k][n][0].kept) for n, (one, errors) in enumerate(rings) if errors.found]
         still = covariance - ring_autocovariance(seen, [count for _, count in used], LAG)
         around = [(one, found["around"][k, n]) for n, (one, errors) in enumerate(rings) if errors.found]
+        wide = [] if uneven is None else uneven.get(pair, [])
+        used += [(one, found["azimuths"][k, n]) for n, one in wide]
+        around += [(one, found["around"][k, n]) for n, one in wide]
         checks = [
             (found[f"window{w}"][k], size, _of_rings(size, by_radius))
             for w, (size, by_radius) in enumerate(zip(windows, (used, around), strict=True))
@@ -213,7 +221,8 @@ def measure_noise(
     result = {}
     for pair, (still, checks, voxels, rings) in measured.items():
         column, whole = (window_sums.inflation(still, *check, floor) for check in checks)
-        found_rings = tuple(one for one, errors in rings if errors.found)
+        wide = [] if uneven is None else uneven.get(pair, [])
+        found_rings = (*(one for one, errors in rings if errors.found), *(one for _, one in wide))
         noise = noises.Noise(still, spread, column, whole, voxels, pooled, found_rings, floor)
         result[pair] = MeasuredNoise(noise, tuple(rings))
     return result

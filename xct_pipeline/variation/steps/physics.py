@@ -190,6 +190,7 @@ def errors_of(settings: Variation, physics: Physics, series: RegisteredSeries, p
         alternatives=tuple(CLOSURES[name].slopes(physics.anode, NOTHING).species[0] for name in settings.alternatives),
         angles=alike,
         grey=relative_error(series, pair),
+        pixel=2 * settings.pixel_error,
     )
 
 

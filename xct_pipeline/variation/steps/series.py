@@ -24,7 +24,7 @@ from xct_pipeline.variation.dark_level import DarkLevel
 from xct_pipeline.variation.grey_scale import GreyScale
 from xct_pipeline.variation.steps.residues import Residue
 
-VERSION = 5
+VERSION = 6
 SLAB, ROWS = 64, 256  # of a box that is reduced in one task
 PREFIX = "variation/"  # of the names of steps
 KINDS = (False, True)  # against the reference, against the scan before

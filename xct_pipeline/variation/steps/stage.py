@@ -42,6 +42,7 @@ from xct_pipeline.variation.steps.second import check_second, second_series, sec
 from xct_pipeline.variation.steps.series import FLAGS, KINDS, PREFIX, RegisteredSeries, materials_of, planned_materials
 from xct_pipeline.variation.steps.sums import surface_step, surface_threshold
 from xct_pipeline.variation.steps.tables import check_regions, mass_steps, write_maps_and_tables
+from xct_pipeline.variation.steps.uneven_light import uneven_of_series
 
 __all__ = ["RegisteredSeries", "VariationResult", "check", "plan_steps", "reads_projections", "run", "series_times"]
 
@@ -210,7 +211,8 @@ def run(
         quiet.append(replace(quiet_part(settings, registration, *second, study.region), solid=None))
     measured, frames = [], [frames_of(each, registration) for _, each, _ in study.energies]
     for (prefix, each, folder), part, axes in zip(study.energies, quiet, frames, strict=True):
-        measured.append(noise_of_series(each, folder, study.region, part, limits, store, steps, prefix, axes))
+        uneven = uneven_of_series(each, folder, axes, study.region.planes())
+        measured.append(noise_of_series(each, folder, study.region, part, limits, store, steps, prefix, axes, uneven))
     noises = [{pair: one.noise for pair, one in found.items()} for found in measured]
     halves = halves_of_series(series, store, registration.order, steps) if config.reconstruction.halves else None
     rings = {pair: one.rings for pair, one in measured[0].items()}

@@ -211,8 +211,8 @@ def write_tables(
     if study.beside is not None:
         charge, record = study.beside.charge, study.beside.record
         warnings += budget.write_balance(store, table, settings, study.config, study.physics)
-        scale = float(np.hypot(settings.table_error, study.physics.percent_per_keV / 100 * settings.energy_error_keV))
         if record is not None:
+            scale = budget.shared_scale(settings, study.physics)
             warnings += offset_note(table, record, study.series.reference, settings.species, scale)
         good = [k for k in range(len(names)) if k not in study.series.failed]
         outside = [names[k] for k in good if not np.isfinite(charge.charge_C[k])]

@@ -23,6 +23,7 @@ TERMS = {
     "sigma_linearity_mg": "linearity",
     "sigma_table_mg": "attenuation table",
     "sigma_energy_mg": "energy",
+    "sigma_pixel_mg": "pixel size",
     "sigma_closure_mg": "closure",
 }
 """What the parts of the error of a mass are called, by their columns in the table of the mass balance."""
