@@ -264,12 +264,15 @@ def _smoothed(array: Sliced, z0: int, z1: int, smoothing: float, *, sampled: boo
 
 def _read_whole(array: Sliced, parallel_map: Callable[..., Iterable[Any]]) -> NDArray[np.float32]:
     """Return a volume in memory: slabs that overlap would be decoded more than once."""
-    depth = array.shape[0]
+    whole = np.empty(array.shape, np.float32)
 
-    def part(first: int) -> NDArray[np.float32]:
-        return np.asarray(to_host(array[first : min(first + _READ_PLANES, depth)]), np.float32)
+    def fill(first: int) -> None:
+        last = min(first + _READ_PLANES, len(whole))
+        whole[first:last] = to_host(array[first:last])
 
-    return np.concatenate(list(parallel_map(part, range(0, depth, _READ_PLANES))))
+    for _ in parallel_map(fill, range(0, len(whole), _READ_PLANES)):
+        pass
+    return whole
 
 
 def _smoothed_whole(
