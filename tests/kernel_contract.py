@@ -17,7 +17,7 @@ STAGES = (
 SCHEDULERS = ("dask", "distributed", "zarr")
 SHARED = tuple(
     f"xct_pipeline.{name}"
-    for name in ("scan", "device", "smoothing", "boxes", "names", "inputs", "compiled", "threads")
+    for name in ("scan", "device", "smoothing", "boxes", "names", "inputs", "compiled", "threads", "tabulated")
 )
 
 

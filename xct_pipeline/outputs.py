@@ -9,6 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+def user_cache() -> Path:
+    """Return the folder of what may be deleted any time: ``XCT_CACHE``, else in the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(os.environ.get("XCT_CACHE") or Path(base) / "xct-pipeline")
+
+
 @contextlib.contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
     """Give the path to write a file or folder to; it gets its name only when all of it is on the disk.

@@ -15,6 +15,7 @@ import numpy as np
 from xct_pipeline.boxes import Region
 from xct_pipeline.config import Config
 from xct_pipeline.engine.blocks import Array, Source
+from xct_pipeline.outputs import user_cache
 from xct_pipeline.store import provenance
 from xct_pipeline.store.store import Store
 
@@ -24,9 +25,8 @@ KEPT_BYTES = 4e9  # of slabs; the ones that were not used for longest go first
 
 
 def cache_folder() -> Path:
-    """Return the folder of what previews keep: ``XCT_CACHE``, else in the user's cache. It may be deleted any time."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("XCT_CACHE") or Path(base) / "xct-pipeline") / "previews"
+    """Return the folder of what previews keep; it may be deleted any time."""
+    return user_cache() / "previews"
 
 
 def estimates_of(config: Config) -> Store | None:

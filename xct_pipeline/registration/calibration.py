@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.registration.masks import dilated
+from xct_pipeline.registration.region_sums import cell_sums, chosen_values, leave_out, median_of
 
 ERODE = (2, 3, 4)
 LEFT = 0.5
@@ -74,11 +75,11 @@ def region_means(
     ------
     ValueError : fewer than 64 voxels are left after erosion.
     """
-    values = [to_host(volume) for volume in volumes]
+    values = [np.ascontiguousarray(to_host(volume), np.float32) for volume in volumes]
     known = np.logical_and.reduce([np.isfinite(each) for each in values])
     wider = _eroded(to_host(mask).astype(bool), max(erode[0] - 1, 0)) & known
     inside = _eroded(wider, min(erode[0], 1))
-    count = int(inside.sum())
+    first = count = int(np.count_nonzero(inside))
     if count < 64:
         raise ValueError(
             f"the region has {count} voxels once {erode[0]} are taken off its edge, at least 64 are needed; "
@@ -86,29 +87,30 @@ def region_means(
         )
     for more in np.diff(erode):
         fewer = _eroded(inside, int(more))
-        if fewer.sum() < LEFT * count:
+        left = int(np.count_nonzero(fewer))
+        if left < LEFT * first:
             break
-        wider, inside = inside, fewer
-    near = np.ones(inside.shape, np.bool_)
+        wider, inside, count = inside, fewer, left
+    wider, inside, whole = wider.copy(), inside.copy(), inside
     for each in values:
-        sample = each[inside]
-        middle = float(np.median(sample, overwrite_input=True))
-        spread = 1.4826 * float(np.median(np.abs(sample - middle), overwrite_input=True))
+        sample = chosen_values(each, whole, count)
+        middle = median_of(sample)
+        spread = 1.4826 * median_of(np.abs(np.subtract(sample, np.float32(middle), out=sample), out=sample))
         if spread > 0:
-            near &= np.abs(each - np.float32(middle)) <= np.float32(4.0 * spread)
-    inside, wider = inside & near, wider & near
-    return [_mean_of(v, inside, cell)._replace(wider=float(v[wider].mean(dtype=np.float64))) for v in values]
+            leave_out(each, np.float32(middle), np.float32(4.0 * spread), wider, inside)
+    return [_mean_of(v, inside, wider, cell) for v in values]
 
 
-def _mean_of(values: NDArray[Any], inside: NDArray[np.bool_], cell: int) -> RegionMean:
+def _mean_of(values: NDArray[Any], inside: NDArray[np.bool_], wider: NDArray[np.bool_], cell: int) -> RegionMean:
     """Return the mean of some voxels, with the error that their cells tell."""
-    cells = _cell_sums(values, inside, cell)
+    counts, totals, with_edge = cell_sums(values, inside, wider, max(cell // LAYERS, 1), cell)
+    cells = Cells(counts, totals)
     kept = int(cells.counts.sum())
     sigma = _error_of(cells)
     if sigma is None:  # too few cells: as if each held one independent value
         cubes = np.count_nonzero(_cubes(cells).counts)
         sigma = float(values[inside].std(dtype=np.float64) / np.sqrt(cubes))
-    return RegionMean(float(cells.totals.sum() / kept), sigma, kept, cells)
+    return RegionMean(float(cells.totals.sum() / kept), sigma, kept, cells, with_edge)
 
 
 def gas_mask(volume: Array, *, smooth: float = 1.0, erode: int = 2, share: float = 0.01) -> NDArray[np.bool_]:
@@ -281,20 +283,6 @@ def _check(
 
 def _eroded(mask: NDArray[np.bool_], voxels: int) -> NDArray[np.bool_]:
     return np.asarray(~dilated(~mask, voxels), dtype=np.bool_)
-
-
-def _cell_sums(values: NDArray[Any], inside: NDArray[np.bool_], cell: int) -> Cells:
-    """Return the number and the sum of a region's voxels in each cell, one layer of cells at a time."""
-    counts, totals = [], []
-    layer = max(cell // LAYERS, 1)
-    ny, nx = (-(-n // cell) for n in values.shape[1:])
-    number = (np.arange(values.shape[1]) // cell * nx)[:, None] + np.arange(values.shape[2]) // cell
-    for first in range(0, values.shape[0], layer):
-        chosen = inside[first : first + layer]
-        cells = np.broadcast_to(number, chosen.shape)[chosen]
-        counts.append(np.bincount(cells, minlength=ny * nx).astype(np.float64))
-        totals.append(np.bincount(cells, weights=values[first : first + layer][chosen], minlength=ny * nx) + 0.0)
-    return Cells(np.stack(counts), np.stack(totals))
 
 
 def _cubes(cells: Cells) -> Cells:

@@ -20,7 +20,7 @@ from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array
 from xct_pipeline.registration import parameters
 from xct_pipeline.registration.levels import Estimate, PreparedLevel, aligned_slab, moving_slab, reference_slab
-from xct_pipeline.registration.normal_equations import residual_slab
+from xct_pipeline.registration.sampling import residual_slab
 
 _SIGNIFICANT = 6.0  # standard deviations: the best of many displaced matches of noise reaches 4; about 0.3 voxel
 _NEGLIGIBLE = 1e-5  # of the largest curvature, per voxel: what differences between voxels make of a round edge

@@ -15,7 +15,8 @@ from xct_pipeline.device import Array
 
 EDGE = 1e-6  # voxels: positions this far outside the last centre are rounding, not extrapolation
 
-SHORT = 8  # voxels of a run that is not worth vectors
+SHORT = 6  # voxels of a run that is not worth vectors
+VECTOR = 16  # voxels
 
 
 @njit(inline="always")
@@ -47,6 +48,45 @@ def _set_weights(n_taps: int, fractions: Array, w: Array) -> None:
             )
 
 
+@njit(inner=True, forceinline=True)
+def _line(row: Array, u: int, w: Any) -> Any:
+    return (((np.float32(0) + w[0] * row[u]) + w[1] * row[u + 1]) + w[2] * row[u + 2]) + w[3] * row[u + 3]
+
+
+@njit(inner=True, forceinline=True)
+def _plane(rows: Any, u: int, wy: Any, wx: Any) -> Any:
+    plane = (np.float32(0) + wy[0] * _line(rows[0], u, wx)) + wy[1] * _line(rows[1], u, wx)
+    return (plane + wy[2] * _line(rows[2], u, wx)) + wy[3] * _line(rows[3], u, wx)
+
+
+@njit(inner=True, forceinline=True)
+def _rows_of(plane: Array, iy: int, low: int, high: int) -> Any:
+    return plane[iy, low:high], plane[iy + 1, low:high], plane[iy + 2, low:high], plane[iy + 3, low:high]
+
+
+@njit(inner=True, forceinline=True)
+def _weights_of(w: Array, start: int) -> Any:
+    return w[0, start:], w[1, start:], w[2, start:], w[3, start:]
+
+
+@njit(inner=True, forceinline=True)
+def _at(w: Any, u: int) -> Any:
+    return w[0][u], w[1][u], w[2][u], w[3][u]
+
+
+@njit(inner=True, forceinline=True)
+def _cubic_run(coefficients: Array, iz: int, iy: int, ix: int, w: Array, start: int, out: Array) -> None:
+    """Set positions one after the other in one sweep over their 16 rows, which loads each weight once."""
+    high = ix + len(out) + 3
+    a, b = _rows_of(coefficients[iz], iy, ix, high), _rows_of(coefficients[iz + 1], iy, ix, high)
+    c, d = _rows_of(coefficients[iz + 2], iy, ix, high), _rows_of(coefficients[iz + 3], iy, ix, high)
+    wz, wy, wx = _weights_of(w[0], start), _weights_of(w[1], start), _weights_of(w[2], start)
+    for u in range(len(out)):
+        z, y, x = _at(wz, u), _at(wy, u), _at(wx, u)
+        total = (np.float32(0) + z[0] * _plane(a, u, y, x)) + z[1] * _plane(b, u, y, x)
+        out[u] = (total + z[2] * _plane(c, u, y, x)) + z[3] * _plane(d, u, y, x)
+
+
 @njit(inline="always")
 def _add_line(n_taps: int, row: Array, wx: Array, start: int, wy: Array, plane: Array) -> None:
     """Add the weighted sums along a row of coefficients, for positions one after the other, to those of a plane."""
@@ -54,11 +94,6 @@ def _add_line(n_taps: int, row: Array, wx: Array, start: int, wy: Array, plane: 
         w0, w1 = wx[0, start:], wx[1, start:]
         for u in range(len(plane)):
             plane[u] += wy[u] * ((np.float32(0) + w0[u] * row[u]) + w1[u] * row[u + 1])
-    elif n_taps == 4:
-        w0, w1, w2, w3 = wx[0, start:], wx[1, start:], wx[2, start:], wx[3, start:]
-        for u in range(len(plane)):
-            line = ((np.float32(0) + w0[u] * row[u]) + w1[u] * row[u + 1]) + w2[u] * row[u + 2]
-            plane[u] += wy[u] * (line + w3[u] * row[u + 3])
     else:
         w0, w1, w2, w3 = wx[0, start:], wx[1, start:], wx[2, start:], wx[3, start:]
         w4, w5 = wx[4, start:], wx[5, start:]
@@ -121,7 +156,7 @@ def _interpolator(n_taps: int) -> Any:
                     along, top, shift = transform[axis, 2], size[axis] - 1 + EDGE, 1 - half - first[axis]
                     _locate(base, along, corner[2], top, shift, fraction[axis], place[axis], seen)
                     _set_weights(n_taps, fraction[axis], w[axis])
-                _interpolate_row(n_taps, coefficients, place, seen, w, plane, out[z, y])
+                interpolate_row(n_taps, coefficients, place, seen, w, plane, out[z, y])
                 if gone.size > 0:
                     for x in range(nx):
                         if seen[x] and _any_gone(gone, n_taps, place[0, x], place[1, x], place[2, x]):
@@ -144,12 +179,11 @@ def _locate(
 
 
 @njit(inline="always")
-def _interpolate_row(
+def interpolate_row(
     n_taps: int, coefficients: Array, place: Array, seen: Array, w: Array, plane: Array, out: Array
 ) -> None:
     """Interpolate runs of voxels whose taps begin one after the other in one row of the coefficients."""
-    nx = len(out)
-    out[:] = np.float32(np.nan)
+    nx, columns = len(out), coefficients.shape[2]
     start = 0
     while start < nx:
         if not seen[start]:
@@ -164,17 +198,30 @@ def _interpolate_row(
         if stop - start < SHORT:
             for x in range(start, stop):
                 out[x] = _single(n_taps, coefficients, iz, iy, ix + x - start, w, x)
-            start = stop
-            continue
-        total, sums = out[start:stop], plane[start:stop]
-        total[:] = np.float32(0)
-        for i in range(n_taps):
-            sums[:] = np.float32(0)
-            for j in range(n_taps):
-                row = coefficients[iz + i, iy + j, ix : ix + stop - start + n_taps - 1]
-                _add_line(n_taps, row, w[2], start, w[1, j, start:stop], sums)
-            _add_plane(sums, w[0, i, start:stop], total)
+        elif n_taps == 4:
+            # whole vectors: what is set beyond the run is set again by the next one
+            size = min((stop - start + VECTOR - 1) // VECTOR * VECTOR, nx - start, columns - 3 - ix)
+            _cubic_run(coefficients, iz, iy, ix, w, start, out[start : start + size])
+        else:
+            _run(n_taps, coefficients, iz, iy, ix, w, plane, start, out[start:stop])
         start = stop
+    for x in range(nx):
+        if not seen[x]:
+            out[x] = np.float32(np.nan)
+
+
+@njit(inline="always")
+def _run(
+    n_taps: int, coefficients: Array, iz: int, iy: int, ix: int, w: Array, plane: Array, start: int, out: Array
+) -> None:
+    stop, sums = start + len(out), plane[start : start + len(out)]
+    out[:] = np.float32(0)
+    for i in range(n_taps):
+        sums[:] = np.float32(0)
+        for j in range(n_taps):
+            row = coefficients[iz + i, iy + j, ix : ix + len(out) + n_taps - 1]
+            _add_line(n_taps, row, w[2], start, w[1, j, start:stop], sums)
+        _add_plane(sums, w[0, i, start:stop], out)
 
 
 INTERPOLATE = {"linear": _interpolator(2), "cubic": _interpolator(4), "quintic": _interpolator(6)}

@@ -14,14 +14,16 @@ from xct_pipeline.registration import changes
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.bspline import filter_separable, gaussian_taps, knot_taps, mirror
 from xct_pipeline.registration.masks import extreme_points, unchanged_mask
-from xct_pipeline.registration.normal_equations import BINS, Sums, accumulate, add, residual_slab
+from xct_pipeline.registration.normal_equations import BINS, Sums, accumulate, add
 from xct_pipeline.registration.rings import Rings, subtract
+from xct_pipeline.registration.sampling import residual_slab
 
 _SLAB_VOXELS = 1_000_000
 _SLAB_PLANES = 16  # at least: every slab reads the smoothing's halo again
 _ALIGNED = 8  # planes: slabs end where the cells that are summed do
 _COARSEST = 48  # voxels: binned further until the longest side is no longer than twice this
 _LEAST = 64  # samples
+_READ_PLANES = 64  # of chunks
 _PLANES = 2  # every so many are enough for averages over windows
 _FLAT = 0.02  # of the spread, per voxel: a smaller gradient says nothing of the motion
 
@@ -129,7 +131,14 @@ def prepare(level: Level, smoothing: float, memory: float, parallel_map: Callabl
     margin = max(1, min(reach + 1, min(shape) // 12))
     reference = moving = None
     if in_memory:
-        reference, moving = _smoothed_whole(level, smoothing, parallel_map)
+        values = _read_whole(level.reference, parallel_map)
+        spread = _spread(values, mask)
+        reference = _smoothed_whole(values, smoothing, parallel_map, 1)
+        reference[0], reference[-1] = reference[2], reference[-3]
+        values = _read_whole(level.moving, parallel_map)
+        moving = _smoothed_whole(values, smoothing, parallel_map, 0)
+    else:
+        spread = _spread(level.reference, mask)
     return PreparedLevel(
         level=level,
         mask=mask,
@@ -137,7 +146,7 @@ def prepare(level: Level, smoothing: float, memory: float, parallel_map: Callabl
         moving=moving,
         points=points,
         center=(points.min(axis=0) + points.max(axis=0)) / 2.0,
-        spread=_spread(level.reference, mask),
+        spread=spread,
         smoothing=smoothing,
         margin=margin,
         parallel_map=parallel_map,
@@ -248,27 +257,37 @@ def _smoothed(array: Sliced, z0: int, z1: int, smoothing: float, *, sampled: boo
     reach = len(taps) - 1
     nz, ny, nx = array.shape
     z = mirror(np.arange(z0 - reach, z1 + reach, dtype=np.int64), nz)
-    block = to_host(array[int(z.min()) : int(z.max()) + 1]).astype(np.float32)
+    block = np.asarray(to_host(array[int(z.min()) : int(z.max()) + 1]), np.float32)
     y, x = (mirror(np.arange(-reach, n + reach, dtype=np.int64), n) for n in (ny, nx))
     return np.asarray(filter_separable(block, taps, [z - z.min(), y, x]))
 
 
+def _read_whole(array: Sliced, parallel_map: Callable[..., Iterable[Any]]) -> NDArray[np.float32]:
+    """Return a volume in memory: slabs that overlap would be decoded more than once."""
+    whole = np.empty(array.shape, np.float32)
+
+    def fill(first: int) -> None:
+        last = min(first + _READ_PLANES, len(whole))
+        whole[first:last] = to_host(array[first:last])
+
+    for _ in parallel_map(fill, range(0, len(whole), _READ_PLANES)):
+        pass
+    return whole
+
+
 def _smoothed_whole(
-    level: Level, smoothing: float, parallel_map: Callable[..., Iterable[Any]]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return both volumes smoothed; the reference with one reflected plane more at either end."""
-    shape = tuple(level.reference.shape)
-    reference, moving = np.empty((shape[0] + 2, *shape[1:]), np.float32), np.empty(shape, np.float32)
+    values: NDArray[np.float32], smoothing: float, parallel_map: Callable[..., Iterable[Any]], extra: int
+) -> NDArray[np.float32]:
+    """Return a volume smoothed, with room for so many planes more at either end: 1 for a reference, 0 for others."""
+    out = np.empty((values.shape[0] + 2 * extra, *values.shape[1:]), np.float32)
 
     def fill(slab: tuple[int, int]) -> None:
         z0, z1 = slab
-        reference[z0 + 1 : z1 + 1] = _smoothed(level.reference, z0, z1, smoothing, sampled=True)
-        moving[z0:z1] = _smoothed(level.moving, z0, z1, smoothing, sampled=False)
+        out[z0 + extra : z1 + extra] = _smoothed(values, z0, z1, smoothing, sampled=extra > 0)
 
-    for _ in parallel_map(fill, slabs_of(shape)):
+    for _ in parallel_map(fill, slabs_of(values.shape)):
         pass
-    reference[0], reference[-1] = reference[2], reference[-3]
-    return reference, moving
+    return out
 
 
 def reference_slab(p: PreparedLevel, z0: int, z1: int) -> NDArray[np.float32]:

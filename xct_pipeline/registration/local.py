@@ -16,7 +16,7 @@ from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array, to_host
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.bspline import filter_separable, gaussian_taps, knot_taps, mirror
-from xct_pipeline.registration.normal_equations import sample_row
+from xct_pipeline.registration.sampling import row_room, sample_row
 
 CONVERGED, NO_TEXTURE, OUTSIDE, NOT_CONVERGED, WEAK = range(5)
 STATUS = ("converged", "no texture", "outside the data", "not converged", "weak correlation")
@@ -211,12 +211,12 @@ def _sample(coefficients: Array, transform: Array, low: Array, out: Array, known
     """Evaluate the moving volume on a box of the reference frame that starts at `low`."""
     shifted = transform.copy()
     shifted[:, 3] += transform[:, 2] * low[2]
+    room = row_room(out.shape[2])
     for z in range(out.shape[0]):
         for y in range(out.shape[1]):
             known[z, y, :] = True
-            sample_row(
-                coefficients, shifted, low[0] + z, low[1] + y, known[z, y], 0, coefficients.shape[0], 1, out[z, y]
-            )
+            row = out[z, y]
+            sample_row(coefficients, shifted, low[0] + z, low[1] + y, known[z, y], 0, len(coefficients), 1, room, row)
 
 
 @njit

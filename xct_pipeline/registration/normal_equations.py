@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array
 from xct_pipeline.registration.changes import Changes, expect_along_row
+from xct_pipeline.registration.sampling import ends_of, row_room, sample_row, samples_room, weigh_row
 
 PARAMETERS = 12  # 3 x (z, y, x, 1)
 BINS = 1024  # of the histogram of |r|
@@ -113,68 +114,6 @@ def accumulate(
     return out
 
 
-@njit(inner=True)
-def sample_row(
-    moving: Array, transform: Array, pz: float, py: float, used: Array, first: int, size: int, margin: int, out: Array
-) -> None:
-    """Evaluate the cubic B-spline with coefficients `moving` along one row; clears `used` where there is no value."""
-    bz = transform[0, 0] * pz + transform[0, 1] * py + transform[0, 3]
-    by = transform[1, 0] * pz + transform[1, 1] * py + transform[1, 3]
-    bx = transform[2, 0] * pz + transform[2, 1] * py + transform[2, 3]
-    sixth, two_thirds, half, one = np.float32(1 / 6), np.float32(2 / 3), np.float32(0.5), np.float32(1.0)
-    low = max(margin, 1)
-    top_z, top_y, top_x = size - 1 - low, moving.shape[1] - 1 - low, moving.shape[2] - 1 - low
-    for x in range(out.size):
-        out[x] = np.float32(0.0)
-        if not used[x]:
-            continue
-        qz, qy, qx = bz + transform[0, 2] * x, by + transform[1, 2] * x, bx + transform[2, 2] * x
-        if not (low <= qz < top_z and low <= qy < top_y and low <= qx < top_x):
-            used[x] = False
-            continue
-        fz, fy, fx = np.floor(qz), np.floor(qy), np.floor(qx)
-        iz, iy, ix = int(fz) - first - 1, int(fy) - 1, int(fx) - 1
-        if iz < 0 or iz + 4 > moving.shape[0]:
-            used[x] = False
-            continue
-        a, b, c = np.float32(qz - fz), np.float32(qy - fy), np.float32(qx - fx)
-        a1, b1, c1 = one - a, one - b, one - c
-        wz = (
-            a1 * a1 * a1 * sixth,
-            two_thirds - a * a * (one - half * a),
-            two_thirds - a1 * a1 * (one - half * a1),
-            a * a * a * sixth,
-        )
-        wy = (
-            b1 * b1 * b1 * sixth,
-            two_thirds - b * b * (one - half * b),
-            two_thirds - b1 * b1 * (one - half * b1),
-            b * b * b * sixth,
-        )
-        wx = (
-            c1 * c1 * c1 * sixth,
-            two_thirds - c * c * (one - half * c),
-            two_thirds - c1 * c1 * (one - half * c1),
-            c * c * c * sixth,
-        )
-        total = np.float32(0.0)
-        for i in range(4):
-            plane = np.float32(0.0)
-            for j in range(4):
-                line = (
-                    wx[0] * moving[iz + i, iy + j, ix]
-                    + wx[1] * moving[iz + i, iy + j, ix + 1]
-                    + wx[2] * moving[iz + i, iy + j, ix + 2]
-                    + wx[3] * moving[iz + i, iy + j, ix + 3]
-                )
-                plane += wy[j] * line
-            total += wz[i] * plane
-        if np.isnan(total):
-            used[x] = False
-        else:
-            out[x] = total
-
-
 @njit
 def _accumulate(
     reference: Array,
@@ -194,8 +133,9 @@ def _accumulate(
     out: Array,
 ) -> None:
     nz, ny, nx = mask.shape
-    values = empty(nx, np.float32)
-    used = empty(nx, np.bool_)
+    values, used, room = empty(nx, np.float32), empty(nx, np.bool_), row_room(nx)
+    samples = samples_room(nx)
+    across, place = np.arange(nx) - center[2], empty(nx, np.int64)
     # over a row: w g_a g_b x^k (18 sums), w g_a r x^k (6)
     row = empty(24, np.float64)
     change, cells = zeros((2, nx), np.float32), empty((2, expected.shape[3]), np.float32)
@@ -213,70 +153,70 @@ def _accumulate(
             if n_mask == 0:
                 continue
             sums[base] += n_mask
-            sample_row(moving, transform, float(z + z_start), float(y), used, first, size, margin, values)
+            sample_row(moving, transform, float(z + z_start), float(y), used, first, size, margin, room, values)
             expect_along_row(expected, z + z_start, y, cells, change)
-            row[:] = 0.0
-            for x in range(low, nx - low):
-                if not used[x]:
-                    continue
-                here = float(reference[z + 1, y, x])
-                gz = 0.5 * (reference[z + 2, y, x] - reference[z, y, x])
-                gy = 0.5 * (reference[z + 1, y + 1, x] - reference[z + 1, y - 1, x])
-                gx = 0.5 * (reference[z + 1, y, x + 1] - reference[z + 1, y, x - 1])
-                m = float(values[x])
-                plain = here - gain * m - offset
-                r = plain - change[0, x] - change[1, x] * (here - 0.5 * plain)
-                energy = gz * gz + gy * gy + gx * gx
-                if np.isnan(r) or np.isnan(energy):
-                    continue
-                t = 1.0 - r * r * inverse_cut
-                w = t * t if t > 0.0 else 0.0
-                sums[base + 1] += 1.0
-                sums[base + 2] += plain * plain
-                sums[base + 10 + min(int(abs(r) / bin_width), BINS - 1)] += energy
-                if w == 0.0:
-                    continue
-                e = w * energy
-                sums[base + 3] += w
-                sums[base + 4] += e
-                sums[base + 5] += e * here
-                sums[base + 6] += e * m
-                sums[base + 7] += e * here * here
-                sums[base + 8] += e * m * m
-                sums[base + 9] += e * here * m
-                _add_sample(row, w, gz, gy, gx, r, x - center[2])
+            start, stop = ends_of(used)
+            found = weigh_row(reference, z, y, start, stop, values, used, change, (gain, offset), inverse_cut, samples)
+            _add_moments(found, values[start:stop], sums[base + 1 : base + 10])
+            _add_histogram(found, bin_width, place, sums[base + 10 :])
+            _sum_row(found, across[start:stop], row)
             _add_row(sums, row, z + z_start - center[0], y - center[1])
 
 
-@njit(inline="always")
-def _add_sample(row: Array, w: float, gz: float, gy: float, gx: float, r: float, u: float) -> None:
-    wz, wy, wx = w * gz, w * gy, w * gx
-    s0, s1, s2, s3, s4, s5 = wz * gz, wz * gy, wz * gx, wy * gy, wy * gx, wx * gx
-    uu = u * u
-    row[0] += s0
-    row[1] += s1
-    row[2] += s2
-    row[3] += s3
-    row[4] += s4
-    row[5] += s5
-    row[6] += s0 * u
-    row[7] += s1 * u
-    row[8] += s2 * u
-    row[9] += s3 * u
-    row[10] += s4 * u
-    row[11] += s5 * u
-    row[12] += s0 * uu
-    row[13] += s1 * uu
-    row[14] += s2 * uu
-    row[15] += s3 * uu
-    row[16] += s4 * uu
-    row[17] += s5 * uu
-    row[18] += wz * r
-    row[19] += wy * r
-    row[20] += wx * r
-    row[21] += wz * r * u
-    row[22] += wy * r * u
-    row[23] += wx * r * u
+_REORDERED = {"reassoc", "nsz"}  # sums may be taken in vectors
+
+
+@njit(inner=True, fastmath=_REORDERED)
+def _add_moments(found: Any, moved: Array, out: Array) -> None:
+    good, here, plain, energy, weight = found.good, found.here, found.plain, found.energy, found.weight
+    n, squares, w_sum, e_sum = 0, 0.0, 0.0, 0.0
+    r_sum, m_sum, rr, mm, rm = 0.0, 0.0, 0.0, 0.0, 0.0
+    for x in range(len(weight)):
+        w, r, m = weight[x], float(here[x]), float(moved[x])
+        e = w * energy[x]
+        n += good[x]
+        squares += plain[x] * plain[x]
+        w_sum += w
+        e_sum += e
+        r_sum += e * r
+        m_sum += e * m
+        rr += e * r * r
+        mm += e * m * m
+        rm += e * r * m
+    sums = (float(n), squares, w_sum, e_sum, r_sum, m_sum, rr, mm, rm)
+    for k in range(len(sums)):
+        out[k] += sums[k]
+
+
+@njit(inner=True)
+def _add_histogram(found: Any, bin_width: float, place: Array, out: Array) -> None:
+    left, energy, last = found.left, found.energy, float(len(out) - 1)
+    for x in range(len(left)):
+        place[x] = int(min(abs(left[x]) / bin_width, last))
+    for x in range(len(left)):
+        out[place[x]] += energy[x]
+
+
+@njit(inner=True)
+def _sum_row(found: Any, across: Array, row: Array) -> None:
+    """Sum products along a row, by the powers of x that the parameters need."""
+    slopes, pair = (found.gz, found.gy, found.gx), 0
+    for a in range(3):
+        for b in range(a, 3):
+            row[pair], row[6 + pair], row[12 + pair] = _sums_along(found.weight, slopes[a], slopes[b], across)
+            pair += 1
+        row[18 + a], row[21 + a], _ = _sums_along(found.weight, slopes[a], found.left, across)
+
+
+@njit(inner=True, fastmath=_REORDERED)
+def _sums_along(weight: Array, a: Array, b: Array, across: Array) -> Any:
+    one, by_x, by_square = 0.0, 0.0, 0.0
+    for x in range(len(weight)):
+        value, u = weight[x] * a[x] * b[x], across[x]
+        one += value
+        by_x += value * u
+        by_square += value * u * u
+    return one, by_x, by_square
 
 
 @njit(inner=True)
@@ -295,33 +235,3 @@ def _add_row(sums: Array, row: Array, uz: float, uy: float) -> None:
             pair += 1
         for c in range(4):
             sums[PARAMETERS * PARAMETERS + 4 * a + c] += scale[c] * row[18 + 3 * power[c] + a]
-
-
-@njit
-def residual_slab(
-    reference: Array,
-    moving: Array,
-    transform: Array,
-    z_start: int,
-    first: int,
-    size: int,
-    gain: float,
-    offset: float,
-    every: int,
-) -> Any:
-    """Return ``R - gain M(T p) - offset`` on a slab of the reference (as in `accumulate`), NaN without data.
-
-    Only on every `every`-th plane, NaN on the others.
-    """
-    nz, ny, nx = reference.shape
-    out, nan = empty((nz, ny, nx), np.float32), np.float32(np.nan)
-    values = empty(nx, np.float32)
-    used = empty(nx, np.bool_)
-    for z in range(nz):
-        for y in range(ny):
-            for x in range(nx):
-                used[x] = z % every == 0
-            sample_row(moving, transform, float(z + z_start), float(y), used, first, size, np.int64(1), values)
-            for x in range(nx):
-                out[z, y, x] = reference[z, y, x] - gain * values[x] - offset if used[x] else nan
-    return out

@@ -19,7 +19,7 @@ from xct_pipeline.registration.levels import (
     slabs_of,
     without_rings,
 )
-from xct_pipeline.registration.normal_equations import residual_slab
+from xct_pipeline.registration.sampling import residual_slab
 
 _ROUNDS = 5  # at most, of rings and motion in turn
 _STILL = 0.003  # full-size voxels: rings that move the match by less are found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from xct_pipeline.tabulated import tabulated
+
 ENERGY_RANGE_KEV = (0.1, 800.0)
 """Range of the Elam, Ravel and Sieber tables."""
 
@@ -32,10 +34,8 @@ def parse_formula(formula: str) -> dict[str, float]:
     ValueError
         Where the formula does not parse, or holds an element without tabulated attenuation.
     """
-    import xraydb
-
     try:
-        atoms = xraydb.chemparse(formula)
+        atoms = tabulated("chemparse", formula)
     except ValueError as error:
         reason = str(error).splitlines()[0].rstrip(":")
         raise ValueError(f"formula {formula!r} does not parse: {reason}") from None
@@ -43,16 +43,14 @@ def parse_formula(formula: str) -> dict[str, float]:
         raise ValueError(f"formula {formula!r} does not parse: it names no element")
     for symbol in atoms:
         try:
-            xraydb.mu_elam(symbol, 50_000.0)
+            tabulated("mu_elam", symbol, 50_000.0)
         except (ValueError, IndexError, KeyError):
             raise ValueError(f"formula {formula!r}: no attenuation is tabulated for {symbol!r}") from None
     return {symbol: float(count) for symbol, count in atoms.items() if count > 0}
 
 
 def _atomic_weight(symbol: str) -> float:
-    import xraydb
-
-    return ATOMIC_WEIGHT.get(symbol) or float(xraydb.atomic_mass(symbol))
+    return ATOMIC_WEIGHT.get(symbol) or float(tabulated("atomic_mass", symbol))
 
 
 def molar_mass(formula: str) -> float:
@@ -116,13 +114,11 @@ def mass_attenuation(material: Material, energy_keV: float) -> float:
     ----------
     W. T. Elam, B. D. Ravel, J. R. Sieber, Radiat. Phys. Chem. 63 (2002) 121, through xraydb.
     """
-    import xraydb
-
     low, high = ENERGY_RANGE_KEV
     if not low <= energy_keV <= high:
         raise ValueError(f"energy {energy_keV:g} keV is outside the attenuation tables ({low:g} to {high:g} keV)")
     fractions = mass_fractions(material)
-    return sum(share * float(xraydb.mu_elam(s, energy_keV * 1e3)) for s, share in fractions.items())
+    return sum(share * float(tabulated("mu_elam", s, energy_keV * 1e3)) for s, share in fractions.items())
 
 
 def linear_attenuation(material: Material, energy_keV: float, density: float) -> float:

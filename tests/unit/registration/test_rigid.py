@@ -150,13 +150,17 @@ def test_errors_name_the_figure(make_phantom):
         register([])
 
 
-def test_a_mask_that_sees_one_flat_face_does_not_fix_the_motion(make_phantom):
-    rng = np.random.default_rng(3)
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_a_mask_that_sees_one_flat_face_does_not_fix_the_motion(seed):
+    rng = np.random.default_rng(seed)
     z = np.arange(64, dtype=np.float32)[:, None, None]
     face = np.broadcast_to(1 / (1 + np.exp(-(z - 31.3))), (64, 64, 64))
     volumes = [(face + 0.02 * rng.normal(size=face.shape)).astype(np.float32) for _ in range(2)]
-    with pytest.raises(RegistrationError):
-        register([Level(volumes[0], volumes[1], None, 1.0)])
+    try:
+        found = register([Level(volumes[0], volumes[1], None, 1.0)])
+    except RegistrationError:
+        return  # steps along the face wander by their rounding: they may end nowhere
+    assert {"shift_y", "shift_x", "turn_z"} <= set(found.undetermined)
 
 
 def test_objects_that_do_not_overlap():

@@ -10,14 +10,11 @@ import numpy as np
 
 from xct_pipeline.config import Registration
 from xct_pipeline.engine.blocks import Array
-from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.registration import calibration, masks, warp
 from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.rigid import Registration as Found
-from xct_pipeline.registration.steps.masks import Mask, matching_key, regions_of
+from xct_pipeline.registration.steps.masks import Mask, region_key
 from xct_pipeline.registration.steps.volumes import Volume, finest_level
-from xct_pipeline.store import provenance
-from xct_pipeline.store.labels import LABELS
 from xct_pipeline.store.store import Store
 from xct_pipeline.threads import Shared
 
@@ -87,7 +84,7 @@ def _from_materials(
         order=settings.order,
     )
     regions, fitted = _found_once(
-        _region_key(settings, reference, level, store), lambda: _regions(settings, reference, fixed, level, store)
+        region_key(settings, reference, level, store), lambda: _regions(settings, reference, fixed, level, store)
     )
     known = np.isfinite(moved)
     values = {name: _means(name, (fixed, moved), mask & known) for name, mask in regions.items()}
@@ -109,12 +106,6 @@ def _means(name: str, volumes: Sequence[Array], mask: Array) -> list[calibration
         return calibration.region_means(volumes, mask)
     except ValueError as error:
         raise ValueError(f"grey value of {name}: {error}") from None
-
-
-def _region_key(settings: Registration, reference: Volume, level: int, store: Store) -> tuple[object, ...]:
-    labelled = any(region.label is not None for region in regions_of(settings).values())
-    labels = image_identity(store, LABELS) if labelled and (store.path / LABELS).is_dir() else ""
-    return store.path, reference.name, reference.identity, level, provenance.fingerprint(matching_key(settings)), labels
 
 
 def _found_once(key: tuple[object, ...], find: Callable[[], Regions]) -> Regions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,19 @@ import numpy as np
 
 from xct_pipeline.config import MaskSettings, RegionOfInterest, Registration
 from xct_pipeline.engine.blocks import Array
+from xct_pipeline.engine.execution import image_identity
 from xct_pipeline.region import VERSION as REGION_VERSION
 from xct_pipeline.region import painted_digest, place_region
 from xct_pipeline.registration import masks
 from xct_pipeline.registration.levels import RegistrationError
 from xct_pipeline.registration.steps.volumes import Volume
+from xct_pipeline.store import provenance
 from xct_pipeline.store.labels import LABELS
 from xct_pipeline.store.store import Store
+from xct_pipeline.threads import Shared
+
+DRAWN = Shared(4)  # masks of the reference, a bit per voxel: all scans of a series are matched on them
+_THICK = 64  # planes that are drawn at a time
 
 
 class Mask:
@@ -81,6 +88,45 @@ class Mask:
         if self.region.labels_folder is not None:
             mask &= masks.dilated(self.region.labelled(part, self.level), self.grow)
         return mask
+
+
+class Drawn:
+    """A mask that is drawn, a bit per voxel; read by slabs as `Mask` is."""
+
+    def __init__(self, mask: Mask, parallel_map: Callable[..., Iterable[Any]]) -> None:
+        self.shape = mask.shape
+
+        def draw(first: int) -> Array:
+            return np.packbits(mask[first : first + _THICK], axis=-1)
+
+        self.bits = np.concatenate(list(parallel_map(draw, range(0, mask.shape[0], _THICK))))
+
+    def __getitem__(self, part: Any) -> Array:
+        """Return planes of the mask as bool."""
+        return np.unpackbits(self.bits[part], axis=-1, count=self.shape[-1]).view(np.bool_)
+
+
+def drawn_mask(
+    settings: Registration,
+    reference: Volume,
+    volume: Any,
+    level: int,
+    store: Store,
+    parallel_map: Callable[..., Iterable[Any]],
+) -> Drawn:
+    """Return the mask that is matched on a level, drawn once for all scans."""
+    assert settings.mask != "auto"
+    region = settings.mask
+    key = region_key(settings, reference, level, store)
+    mask: Drawn = DRAWN.get(key, lambda: Drawn(Mask(region, reference, volume, level, store), parallel_map))
+    return mask
+
+
+def region_key(settings: Registration, reference: Volume, level: int, store: Store) -> tuple[object, ...]:
+    """Return everything that regions of the reference depend on."""
+    labelled = any(region.label is not None for region in regions_of(settings).values())
+    labels = image_identity(store, LABELS) if labelled and (store.path / LABELS).is_dir() else ""
+    return store.path, reference.name, reference.identity, level, provenance.fingerprint(matching_key(settings)), labels
 
 
 def matching_key(settings: Registration) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,7 +19,7 @@ from xct_pipeline.registration import transform as tf
 from xct_pipeline.registration.levels import Level, RegistrationError
 from xct_pipeline.registration.rigid import register
 from xct_pipeline.registration.steps.grey import grey_scale
-from xct_pipeline.registration.steps.masks import Mask, matching_key
+from xct_pipeline.registration.steps.masks import drawn_mask, matching_key
 from xct_pipeline.registration.steps.volumes import Motion, Volume, finest_level, matched_level
 from xct_pipeline.store.store import Store
 
@@ -149,7 +149,7 @@ def _register(
     start = None if given is None else start_transform(given, reference.shape)
     with ThreadPoolExecutor(limits.workers) as pool:
         found = register(
-            _levels(settings, reference, moving, store),
+            _levels(settings, reference, moving, store, pool.map),
             model=settings.method,
             fix=tuple(dict.fromkeys(settings.fix)),
             smoothing=settings.smoothing,
@@ -208,11 +208,14 @@ def matching_need(shape: Sequence[int], levels: int) -> Need:
     return Need("matching", 1, int(MATCHING_COPIES * 4 * voxels), alone=True, cpu_s=voxels / MATCHING_RATE)
 
 
-def _levels(settings: Registration, reference: Volume, moving: Volume, store: Store) -> Iterator[Level]:
+def _levels(
+    settings: Registration, reference: Volume, moving: Volume, store: Store, parallel_map: Callable[..., Iterable[Any]]
+) -> Iterator[Level]:
     finest = finest_level(reference)
     for level in reversed(range(finest, min(reference.levels, finest + 4))):
         fixed = reference.array(store, level)
         if min(fixed.shape) < 8 and level > finest:
             continue
-        mask = None if settings.mask == "auto" else Mask(settings.mask, reference, fixed, level, store)
+        given = settings.mask != "auto"
+        mask = drawn_mask(settings, reference, fixed, level, store, parallel_map) if given else None
         yield Level(fixed, moving.array(store, level), mask, float(2**level))
