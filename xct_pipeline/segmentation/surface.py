@@ -54,7 +54,8 @@ def area_partial(labels: Array, core: Region, *, smooth: float = SMOOTH) -> Part
         taken to continue.
     """
     values = to_host(labels)
-    least, low, high = label_boxes(values)
+    numbers = as_labels(values)
+    least, low, high = label_boxes(numbers)
     boxes = {
         int(k) + least: tuple(slice(start, stop) for start, stop in zip(low[k].tolist(), high[k].tolist(), strict=True))
         for k in np.flatnonzero(high[:, 0])
@@ -63,17 +64,17 @@ def area_partial(labels: Array, core: Region, *, smooth: float = SMOOTH) -> Part
     areas = dict.fromkeys(boxes, 0.0)
     cells, everywhere = tuple(slice(c.start, c.stop + 1) for c in core), np.full((1, 1, 1), OWN, np.uint8)
     for number in boxes.keys() - set(large):
-        areas[number] = _half_height_areas(values, number, boxes[number], cells, smooth, everywhere, values.size)[
-            0, OWN
-        ]
+        found = _half_height_areas(values, number, boxes[number], cells, smooth, everywhere, values.size)
+        areas[number] = found[0, OWN]
     if large:
-        _add_large(values, core, {number: boxes[number] for number in large}, smooth, areas)
-    found = [number for number, area in areas.items() if area > 0]
-    return {"label": np.array(found, np.int64), "area": np.array([areas[number] for number in found], np.float64)}
+        tiles = with_neighbours(labels_of_tiles(numbers))
+        _add_large(values, tiles, core, {number: boxes[number] for number in large}, smooth, areas)
+    there = [number for number, area in areas.items() if area > 0]
+    return {"label": np.array(there, np.int64), "area": np.array([areas[number] for number in there], np.float64)}
 
 
 def _add_large(
-    values: Array, core: Region, boxes: Mapping[int, Region], smooth: float, areas: dict[int, float]
+    values: Array, tiles: Array, core: Region, boxes: Mapping[int, Region], smooth: float, areas: dict[int, float]
 ) -> None:
     """Add the areas of labels that fill much of a block, looking only at tiles that a surface may pass through.
 
@@ -81,8 +82,8 @@ def _add_large(
     times the Laplacian taken off within 0.1: no cell of a tile that is uniform with those around it is crossed. Where
     two labels are all there is as far as a cell looks, its surface is that of both, and made once.
     """
-    least, second, most = with_neighbours(labels_of_tiles(as_labels(values)))
-    two = (second == most) & (least < most)
+    least, second, most = tiles
+    two = (second == most) & (least < most) & (area_halo(smooth) <= TILE)
     for number, own in sorted(boxes.items()):
         kinds = ((least <= number) & (number <= most) & (least < most)).astype(np.uint8)
         kinds[two & (most == number) & np.isin(least, list(boxes))] = SKIPPED  # made with that of the other one
