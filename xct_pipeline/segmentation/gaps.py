@@ -20,6 +20,12 @@ def has_gaps(block: Array) -> bool:
     return bool(_tiles(block).any()) if xp is np else not bool(xp.isfinite(block).all())
 
 
+def has_data(block: Array) -> bool:
+    """Tell whether any voxel (z, y, x) of a block, numpy or CuPy, is finite; most often one of a few is."""
+    xp = array_namespace(block)
+    return any(bool(xp.isfinite(part).any()) for part in (block[:: TILE[0], :: TILE[1], :: TILE[2]], block))
+
+
 def clear_gaps(values: Array, core: Region, block: Array, missing: float = np.nan) -> None:
     """Set what was computed for a part of a block to NaN, or another value, where the block has no data, in place."""
     xp = array_namespace(block)

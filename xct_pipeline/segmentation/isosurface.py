@@ -51,29 +51,61 @@ def surface_area(field: Array, level: float) -> float:
     ----------
     T. Lewiner, H. Lopes, A. W. Vieira, G. Tavares, J. Graphics Tools 8(2) (2003) 1.
     """
-    values = np.ascontiguousarray(field, np.float32)
+    return float(surface_areas(field, level, np.ones((1, 1, 1), np.uint8), (0, 0, 0), max(field.shape))[0, 1])
+
+
+def surface_areas(field: Array, level: float, kinds: Array, first: tuple[int, ...], tile: int) -> Array:
+    """Return the area of such a surface in cells of each kind.
+
+    Parameters
+    ----------
+    field, level
+        As for `surface_area`.
+    kinds : uint8 array
+        Of all cells in each cube of `tile` of them: 0 is not looked at, 1 from one side, others from both.
+    first : tuple of int
+        Where the field's first cell lies among these cubes.
+
+    Returns
+    -------
+    float64 array (2, kinds)
+        As it is, and as it is for the field turned over about the level, where a cell that leaves a choice may be cut
+        in another way.
+    """
+    values, areas = np.ascontiguousarray(field, np.float32), np.zeros((2, int(kinds.max()) + 1))
     if min(values.shape) < 2:
-        return 0.0
+        return areas
     value, (triangles, count), room = np.float32(level), _tilings(), FEW
     while True:
-        cells = np.empty((room, 2, 2, 2), np.float32)
-        area, undecided = _sum_decided(values, value, triangles, count, EDGES, CORNERS, cells)
+        cells, of = np.empty((room, 2, 2, 2), np.float32), np.empty(room, np.uint8)
+        areas[:] = 0
+        undecided = _sum_decided(
+            values, value, triangles, count, EDGES, CORNERS, kinds, first, tile, areas[0], cells, of
+        )
         if undecided <= room:
             break
         room = undecided
-    parts = (cells[k : min(k + BATCH, undecided)] for k in range(0, undecided, BATCH))
-    return float(area) + sum(_area_of_cells(part, float(value)) for part in parts)
+    areas[1, 2:] = areas[0, 2:]
+    for kind in np.unique(of[:undecided]).tolist():
+        mine = cells[:undecided][of[:undecided] == kind]
+        areas[0, kind] += _area_of_cells(mine, float(value))
+        if kind > 1:
+            areas[1, kind] += _area_of_cells(2 * value - mine, float(value))
+    return areas
 
 
 def _area_of_cells(cells: Array, level: float) -> float:
     """Return the area in cells (n, 2, 2, 2) that have nothing to do with each other."""
     from skimage.measure import marching_cubes, mesh_surface_area
 
-    row = np.ascontiguousarray(cells.transpose(1, 2, 0, 3).reshape(2, 2, -1))
-    mask = np.zeros(row.shape, bool)
-    mask[..., 1::2] = True  # a cell is asked for by its last corner; not those between two of them
-    corners, triangles = marching_cubes(row, level, mask=mask)[:2]
-    return float(mesh_surface_area(corners.astype(np.float64), triangles))
+    area = 0.0
+    for k in range(0, len(cells), BATCH):
+        row = np.ascontiguousarray(cells[k : k + BATCH].transpose(1, 2, 0, 3).reshape(2, 2, -1))
+        mask = np.zeros(row.shape, bool)
+        mask[..., 1::2] = True  # a cell is asked for by its last corner; not those between two of them
+        corners, triangles = marching_cubes(row, level, mask=mask)[:2]
+        area += float(mesh_surface_area(corners.astype(np.float64), triangles))
+    return area
 
 
 @functools.cache
@@ -140,24 +172,39 @@ def _next_crossed(codes: Array, x: int) -> int:
 
 @njit
 def _sum_decided(
-    field: Array, level: np.float32, triangles: Array, count: Array, edges: Array, corners: Array, cells: Array
-) -> tuple[float, int]:
-    """Return the area in all cells that leave no choice, and the number of the others, whose first are listed."""
+    field: Array,
+    level: np.float32,
+    triangles: Array,
+    count: Array,
+    edges: Array,
+    corners: Array,
+    kinds: Array,
+    first: tuple[int, ...],
+    tile: int,
+    areas: Array,
+    cells: Array,
+    of: Array,
+) -> int:
+    """Add up the area in all cells that leave no choice; return the number of the others, whose first are listed."""
     nz, ny, nx = field.shape
-    area, undecided = 0.0, 0
+    undecided = 0
     codes = empty(nx, np.uint8)
     points, away = empty((len(edges), 3), np.float64), empty(8, np.float64)
-    for k in range(len(edges)):
+    for e in range(len(edges)):
         for other in range(3):
-            points[k, other] = corners[edges[k, 0], other]
+            points[e, other] = corners[edges[e, 0], other]
     for z in range(nz - 1):
         for y in range(ny - 1):
+            kind = kinds[(first[0] + z) // tile, (first[1] + y) // tile]
             _code_rows(field, level, z, y, codes)
             x = -1
             while True:
                 x = _next_crossed(codes, x + 1)
                 if x >= nx - 1:
                     break
+                k = kind[(first[2] + x) // tile]
+                if k == 0:
+                    continue
                 code = codes[x] + 2 * codes[x + 1]
                 _find_away(field, level, z, y, x, away)
                 if count[code] < 0:
@@ -165,15 +212,16 @@ def _sum_decided(
                         for i in range(8):
                             a, b, c = corners[i]
                             cells[undecided, a, b, c] = field[z + a, y + b, x + c]
+                        of[undecided] = k
                     undecided += 1
                     continue
-                for k in range(len(edges)):  # those that are not crossed as well, which is sooner than to ask
-                    i, j, axis = edges[k]
-                    points[k, axis] = away[i] / (away[i] + away[j])
+                for e in range(len(edges)):  # those that are not crossed as well, which is sooner than to ask
+                    i, j, axis = edges[e]
+                    points[e, axis] = away[i] / (away[i] + away[j])
                 for t in range(count[code]):
                     one, two, three = triangles[code, t]
-                    area += _triangle(points[one], points[two], points[three])
-    return area, undecided
+                    areas[k] += _triangle(points[one], points[two], points[three])
+    return undecided
 
 
 @njit(inline="always")

@@ -18,14 +18,15 @@ import numpy.typing as npt
 from xct_pipeline.boxes import Region, around, inside
 from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array, to_host
-from xct_pipeline.segmentation.isosurface import surface_area
+from xct_pipeline.segmentation.isosurface import surface_areas
 from xct_pipeline.segmentation.label import as_labels, label_boxes
-from xct_pipeline.segmentation.tiles import boxes_of, label_ranges, mixed_tiles
+from xct_pipeline.segmentation.tiles import TILE, boxes_of, labels_of_tiles, with_neighbours
 from xct_pipeline.smoothing import gaussian_reach, smooth_block, take_bend_off
 
 Partial = dict[str, npt.NDArray[Any]]
 
 SMALL = 2**18  # voxels up to which all cells are looked at
+SKIPPED, OWN = 0, 1  # kinds of tiles: whose surface is left out, a label's own; others are shared with another label
 SMOOTH = 1.2  # voxels: less keeps the staircase of voxels in flat surfaces, more takes small objects away
 
 
@@ -53,37 +54,62 @@ def area_partial(labels: Array, core: Region, *, smooth: float = SMOOTH) -> Part
         taken to continue.
     """
     values = to_host(labels)
-    least, low, high = label_boxes(values)
-    ranges = label_ranges(as_labels(values)) if values.size > SMALL else None
-    found, areas = [], []
-    for k in np.flatnonzero(high[:, 0]):
-        own = tuple(slice(start, stop) for start, stop in zip(low[k].tolist(), high[k].tolist(), strict=True))
-        boxes, number = [tuple(slice(c.start, c.stop + 1) for c in core)], int(k) + least
-        if ranges is not None and math.prod(part.stop - part.start for part in own) > SMALL:
-            boxes = _cells_beside(*ranges, number, core)
-        area = sum(_half_height_area(values, number, own, cells, smooth) for cells in boxes)
-        if area > 0:
-            found.append(number)
-            areas.append(area)
-    return {"label": np.array(found, np.int64), "area": np.array(areas, np.float64)}
+    numbers = as_labels(values)
+    least, low, high = label_boxes(numbers)
+    boxes = {
+        int(k) + least: tuple(slice(start, stop) for start, stop in zip(low[k].tolist(), high[k].tolist(), strict=True))
+        for k in np.flatnonzero(high[:, 0])
+    }
+    large = [number for number, own in boxes.items() if math.prod(part.stop - part.start for part in own) > SMALL]
+    areas = dict.fromkeys(boxes, 0.0)
+    cells, everywhere = tuple(slice(c.start, c.stop + 1) for c in core), np.full((1, 1, 1), OWN, np.uint8)
+    for number in boxes.keys() - set(large):
+        found = _half_height_areas(values, number, boxes[number], cells, smooth, everywhere, values.size)
+        areas[number] = found[0, OWN]
+    if large:
+        tiles = with_neighbours(labels_of_tiles(numbers))
+        _add_large(values, tiles, core, {number: boxes[number] for number in large}, smooth, areas)
+    there = [number for number, area in areas.items() if area > 0]
+    return {"label": np.array(there, np.int64), "area": np.array([areas[number] for number in there], np.float64)}
 
 
-def _cells_beside(least: Array, most: Array, label: int, core: Region) -> list[Region]:
-    """Return boxes of the corners of all cells of a core that the surface of a label may pass through.
+def _add_large(
+    values: Array, tiles: Array, core: Region, boxes: Mapping[int, Region], smooth: float, areas: dict[int, float]
+) -> None:
+    """Add the areas of labels that fill much of a block, looking only at tiles that a surface may pass through.
 
     Four voxels inside or outside, the indicator's mean is within 0.01 of what it is there, and with half the variance
-    times the Laplacian taken off within 0.1: no cell of a tile that is uniform with those around it is crossed.
+    times the Laplacian taken off within 0.1: no cell of a tile that is uniform with those around it is crossed. Where
+    two labels are all there is as far as a cell looks, its surface is that of both, and made once.
     """
-    boxes = boxes_of(mixed_tiles(least, most, label), core, area_halo())
-    return [tuple(slice(part.start, part.stop + 1) for part in box) for box in boxes]
+    least, second, most = tiles
+    two = (second == most) & (least < most) & (area_halo(smooth) <= TILE)
+    for number, own in sorted(boxes.items()):
+        kinds = ((least <= number) & (number <= most) & (least < most)).astype(np.uint8)
+        kinds[two & (most == number) & np.isin(least, list(boxes))] = SKIPPED  # made with that of the other one
+        above = two & (least == number) & (kinds == OWN)
+        partners = [other for other in np.unique(most[above]).tolist() if other in boxes]
+        for kind, other in enumerate(partners, start=OWN + 1):
+            kinds[above & (most == other)] = kind
+        for box in boxes_of(kinds != SKIPPED, core, area_halo(smooth)):
+            cells = tuple(slice(part.start, part.stop + 1) for part in box)
+            found = _half_height_areas(values, number, own, cells, smooth, kinds, TILE)
+            areas[number] += found[0].sum()
+            for kind, other in enumerate(partners, start=OWN + 1):
+                areas[other] += found[1, kind]
 
 
-def _half_height_area(labels: Array, label: int, own: Region, cells: Region, smooth: float) -> float:
-    """Return the area of the surface of a label, which lies in the box `own`, in cells given by their corners."""
+def _half_height_areas(
+    labels: Array, label: int, own: Region, cells: Region, smooth: float, kinds: Array, tile: int
+) -> Array:
+    """Return the area of the surface of a label, which lies in the box `own`, in cells of each kind of tiles.
+
+    Cells are given by their corners; areas are those of `surface_areas`.
+    """
     near = around(own, area_halo(smooth), labels.shape)
     cells = tuple(slice(max(c.start, n.start), min(c.stop, n.stop)) for c, n in zip(cells, near, strict=True))
     if any(part.stop - part.start < 2 for part in cells):
-        return 0.0
+        return np.zeros((2, int(kinds.max()) + 1))
     wide = tuple(
         slice(max(n.start, w.start), min(n.stop, w.stop))
         for n, w in zip(near, around(cells, area_halo(smooth), labels.shape), strict=True)
@@ -98,7 +124,7 @@ def _half_height_area(labels: Array, label: int, own: Region, cells: Region, smo
         _sharpen(soft, first, np.float32(0.5 * smooth**2), field)
     else:
         field = field[corners]
-    return surface_area(field, 0.5)
+    return surface_areas(field, 0.5, kinds, tuple(part.start for part in cells), tile)
 
 
 def combine_areas(partials: Sequence[Mapping[str, Any]]) -> Partial:

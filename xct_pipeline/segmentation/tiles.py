@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 
 from xct_pipeline.boxes import Region, around
 from xct_pipeline.compiled import empty, njit
@@ -60,40 +59,72 @@ def _looked_at(box: Region, margin: int, shape: tuple[int, ...]) -> int:
     return math.prod(part.stop - part.start for part in around(box, margin, shape))
 
 
-def label_ranges(labels: npt.NDArray[np.int32]) -> tuple[Array, Array]:
-    """Return the least and the largest label of each tile of a block."""
-    counts = [-(-n // TILE) for n in labels.shape]
-    least, most = np.empty(counts, np.int32), np.empty(counts, np.int32)
-    _find_ranges(labels, least, most)
-    return least, most
+def labels_of_tiles(labels: npt.NDArray[np.int32]) -> Array:
+    """Return the least, the second and the largest label of each tile of a block; equal where there are not as many.
+
+    Returns
+    -------
+    int32 array (3, z, y, x)
+    """
+    found = np.empty((3, *(-(-n // TILE) for n in labels.shape)), np.int32)
+    _find_labels(labels, found)
+    return found
 
 
-def mixed_tiles(least: Array, most: Array, label: int) -> npt.NDArray[np.bool_]:
-    """Return the tiles that, with those around them, lie neither inside nor outside of a label."""
-    some, all_ = (least <= label) & (label <= most), (least == label) & (most == label)
-    near = {"size": 3, "mode": "nearest"}
-    return np.asarray(scipy.ndimage.maximum_filter(some, **near) & ~scipy.ndimage.minimum_filter(all_, **near))
+def with_neighbours(labels: Array) -> Array:
+    """Return what `labels_of_tiles` does, of each tile and those that touch it."""
+    for axis in (1, 2, 3):
+        rows = np.ascontiguousarray(np.moveaxis(labels, axis, 1))
+        wide = np.empty_like(rows)
+        _take_in(rows.reshape(*rows.shape[:2], -1), wide.reshape(*rows.shape[:2], -1))
+        labels = np.moveaxis(wide, 1, axis)
+    return labels
 
 
 @njit
-def _find_ranges(labels: Array, least: Array, most: Array) -> None:
+def _find_labels(labels: Array, found: Array) -> None:
     nz, ny, nx = labels.shape
-    low, high = empty(nx, np.int32), empty(nx, np.int32)
-    for i in range(least.shape[0]):
-        for j in range(least.shape[1]):
+    least, second, most = empty(nx, np.int32), empty(nx, np.int32), empty(nx, np.int32)
+    for i in range(found.shape[1]):
+        for j in range(found.shape[2]):
             for x in range(nx):
-                low[x] = high[x] = labels[i * TILE, j * TILE, x]
+                least[x] = second[x] = most[x] = labels[i * TILE, j * TILE, x]
             for z in range(i * TILE, min((i + 1) * TILE, nz)):
                 for y in range(j * TILE, min((j + 1) * TILE, ny)):
-                    _widen(labels[z, y], low, high)
+                    row = labels[z, y]
+                    _widen(row, row, row, least, second, most)
             for x in range(nx):
                 k = x // TILE
-                least[i, j, k] = low[x] if x % TILE == 0 else min(least[i, j, k], low[x])
-                most[i, j, k] = high[x] if x % TILE == 0 else max(most[i, j, k], high[x])
+                if x % TILE == 0:
+                    found[0, i, j, k], found[1, i, j, k], found[2, i, j, k] = least[x], second[x], most[x]
+                    continue
+                low, high = min(found[0, i, j, k], least[x]), max(found[2, i, j, k], most[x])
+                found[1, i, j, k] = _second(low, high, found[0, i, j, k], found[1, i, j, k], least[x], second[x])
+                found[0, i, j, k], found[2, i, j, k] = low, high
+
+
+@njit
+def _take_in(labels: Array, wide: Array) -> None:
+    """Join each row with the one before and the one after it."""
+    wide[:] = labels
+    last = labels.shape[1] - 1
+    for k in range(last):
+        for a, b in ((k, k + 1), (k + 1, k)):
+            _widen(labels[0, a], labels[1, a], labels[2, a], wide[0, b], wide[1, b], wide[2, b])
 
 
 @njit(inline="always")
-def _widen(row: Array, low: Array, high: Array) -> None:
-    for x in range(len(row)):
-        low[x] = row[x] if row[x] < low[x] else low[x]
-        high[x] = row[x] if row[x] > high[x] else high[x]
+def _widen(low: Array, middle: Array, high: Array, least: Array, second: Array, most: Array) -> None:
+    """Take in the least, the second and the largest of other labels."""
+    for x in range(len(least)):
+        a, b = min(least[x], low[x]), max(most[x], high[x])
+        second[x] = _second(a, b, least[x], second[x], low[x], middle[x])
+        least[x], most[x] = a, b
+
+
+@njit(inline="always")
+def _second(low: int, high: int, a: int, b: int, c: int, d: int) -> int:
+    """Return the least of four labels that is above the lowest, the highest if there is none."""
+    a, b = a if a > low else high, b if b > low else high
+    c, d = c if c > low else high, d if d > low else high
+    return min(min(a, b), min(c, d))

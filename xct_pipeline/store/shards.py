@@ -146,7 +146,7 @@ def encoded(
             whole = np.full(chunks, fill, block.dtype)
             whole[tuple(slice(0, n) for n in values.shape)] = values
             values = whole
-        data = _compressed(np.ascontiguousarray(values), codec)
+        data = _compressed(values, codec)
         index[chunk] = place, len(data) + 4
         place += len(data) + 4
         yield data
@@ -157,11 +157,11 @@ def encoded(
 
 def _compressed(values: npt.NDArray[Any], codec: Codec) -> bytes:
     """Return a chunk as blosc stores it; most of labels and of what surrounds a sample is one value throughout."""
-    bits = values.reshape(-1).view(f"u{values.dtype.itemsize}")
-    first = bits[0]
-    if first == bits[-1] == bits[bits.size // 2] and (bits == first).all():
-        return _one_value(bits[:1].tobytes(), bits.dtype, bits.size, codec)
-    return _squeezed(values, codec)
+    bits = values.view(f"u{values.dtype.itemsize}")
+    first, middle, last = bits[(0,) * bits.ndim], bits[tuple(n // 2 for n in bits.shape)], bits[(-1,) * bits.ndim]
+    if first == middle == last and (bits == first).all():
+        return _one_value(first.tobytes(), bits.dtype, bits.size, codec)
+    return _squeezed(np.ascontiguousarray(values), codec)
 
 
 @functools.lru_cache(KEPT)

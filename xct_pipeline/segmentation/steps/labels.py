@@ -28,7 +28,7 @@ from xct_pipeline.registration.steps.stage import PATH, series_image
 from xct_pipeline.segmentation import threshold, watershed
 from xct_pipeline.segmentation.classifier import PER_SCALE, Forest, classify, feature_halo
 from xct_pipeline.segmentation.denoise import denoise
-from xct_pipeline.segmentation.gaps import clear_gaps
+from xct_pipeline.segmentation.gaps import clear_gaps, has_data
 from xct_pipeline.segmentation.steps import series as stage_series
 from xct_pipeline.segmentation.steps.classifier import trained_forest
 from xct_pipeline.segmentation.steps.series import (
@@ -257,7 +257,7 @@ def _watershed_block(
     block: Any, before: Region, after: Region, *, chosen: Thresholds, options: Mapping[str, Any]
 ) -> Any:
     core = inside(before[1:], after[1:])
-    if not np.isfinite(block[0][core]).any():
+    if not has_data(block[0][core]):
         return np.zeros((1, *(part.stop - part.start for part in core)), np.uint8)
     assert chosen.edge is not None
     classes = watershed.watershed_classes(
@@ -302,7 +302,7 @@ def _hysteresis_block(
 
 def _classified_block(block: Any, before: Region, after: Region, *, forest: Forest, sigmas: tuple[float, ...]) -> Any:
     core = inside(before[1:], after[1:])
-    if not np.isfinite(block[0][core]).any():
+    if not has_data(block[0][core]):
         return np.zeros((1, *(part.stop - part.start for part in core)), np.uint8)
     return classify(block[0], forest, sigmas=sigmas, core=core)[None]
 
