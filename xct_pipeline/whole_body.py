@@ -255,9 +255,10 @@ def _beside(solid: Mask, reach: int) -> Mask:
 
 def _contact(parts: npt.NDArray[np.int32], number: int, beside: Mask) -> npt.NDArray[np.int64]:
     """Return in how many columns along z each part reaches to what is beside it."""
-    order = np.sort(np.where(beside, parts, 0), axis=0)
-    new = np.concatenate([np.ones((1, *order.shape[1:]), bool), order[1:] != order[:-1]])
-    return np.asarray(np.bincount(order[new], minlength=number + 1)[1:])
+    columns = parts.shape[1] * parts.shape[2]
+    _, y, x = np.nonzero(beside & (parts > 0))
+    touching = parts[beside & (parts > 0)].astype(np.int64) * columns + y * parts.shape[2] + x
+    return np.asarray(np.bincount(np.unique(touching) // columns, minlength=number + 1)[1:])
 
 
 def _ends(mask: Mask, across: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
