@@ -168,11 +168,14 @@ def find_body(
     labels: npt.NDArray[np.integer], values: Sequence[int], solid: int, frame: Sequence[int], level: int = 0
 ) -> WholeBody:
     """Return the whole body of some labels (z, y, x) of a level; see `body_of`."""
-    body = _largest(np.isin(labels, values), labels == solid, math.ceil(MARGIN / (1 << level)))
+    beside = _beside(labels == solid, math.ceil(MARGIN / (1 << level)))
+    body = _largest(np.isin(labels, values), beside)
     height = body.sum(axis=0)
     if not height.any():
         raise ValueError("no voxel of the reference scan carries its label")
-    across = scipy.ndimage.binary_fill_holes(height >= max(1, LEAST_HEIGHT * float(np.median(height[height > 0]))))
+    lies = (body & beside).any(axis=0)  # a housing that it touches may be far higher
+    usual = float(np.median(height[lies if lies.any() else height > 0]))
+    across = scipy.ndimage.binary_fill_holes(height >= max(1, LEAST_HEIGHT * usual))
     low, high = _ends(body, across)
     dense = (labels == solid) & across & ~np.isin(labels, values)
     edge = 1 << level
@@ -229,10 +232,10 @@ def _bounded(wide: Mask, first: Centres, stop: Centres, like: WholeBody) -> Whol
     return replace(like, first=ends[0], stop=ends[1])
 
 
-def _largest(mask: Mask, beside: Mask | None = None, reach: int = 1) -> Mask:
+def _largest(mask: Mask, beside: Mask | None = None) -> Mask:
     """Return the largest connected part of what is left once single voxels and skins are taken away.
 
-    Only parts that lie on what is `beside` them along z, within `reach` voxels, are looked at, if there are any.
+    Only parts that reach to what is `beside` the ceramic are looked at, if there are any.
     """
     kept = scipy.ndimage.binary_opening(mask, scipy.ndimage.generate_binary_structure(3, 1))
     parts, number = scipy.ndimage.label(kept if kept.any() else mask)
@@ -240,17 +243,22 @@ def _largest(mask: Mask, beside: Mask | None = None, reach: int = 1) -> Mask:
         return np.asarray(parts > 0)
     size = np.bincount(parts.ravel(), minlength=number + 1)[1:]
     if beside is not None:
-        contact = _contact(parts, number, beside, reach)
+        contact = _contact(parts, number, beside)
         size = np.where(contact >= LEAST_CONTACT * contact.max(), size, 0)
     return np.asarray(parts == 1 + int(np.argmax(size)))
 
 
-def _contact(parts: npt.NDArray[np.int32], number: int, beside: Mask, reach: int) -> npt.NDArray[np.int64]:
-    """Return in how many columns along z each part lies within `reach` voxels of what is beside it."""
-    near = scipy.ndimage.binary_dilation(beside, np.ones((2 * reach + 1, 1, 1), bool))
-    order = np.sort(np.where(near, parts, 0), axis=0)
-    new = np.concatenate([np.ones((1, *order.shape[1:]), bool), order[1:] != order[:-1]])
-    return np.asarray(np.bincount(order[new], minlength=number + 1)[1:])
+def _beside(solid: Mask, reach: int) -> Mask:
+    """Return the ceramic and what lies within `reach` voxels of it along z."""
+    return np.asarray(scipy.ndimage.binary_dilation(solid, np.ones((2 * reach + 1, 1, 1), bool)))
+
+
+def _contact(parts: npt.NDArray[np.int32], number: int, beside: Mask) -> npt.NDArray[np.int64]:
+    """Return in how many columns along z each part reaches to what is beside it."""
+    columns = parts.shape[1] * parts.shape[2]
+    _, y, x = np.nonzero(beside & (parts > 0))
+    touching = parts[beside & (parts > 0)].astype(np.int64) * columns + y * parts.shape[2] + x
+    return np.asarray(np.bincount(np.unique(touching) // columns, minlength=number + 1)[1:])
 
 
 def _ends(mask: Mask, across: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -137,6 +137,17 @@ def test_a_larger_part_that_does_not_lie_on_the_ceramic_is_not_the_body(turned):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_a_thin_body_that_touches_a_high_housing_keeps_its_columns():
+    labels = np.concatenate([cell(), cell()[-1:].repeat(60, 0)])
+    z, y, x = np.indices(labels.shape)
+    r = np.hypot(y - 23.5, x - 21.5)
+    labels[(r > 20) | ((r > RADIUS - 1) & (abs(y - 23.5) < 3) & (z >= TOP + 2) & (z < TOP + 5))] = METAL
+    body = find_body(labels, [METAL], CERAMIC, labels.shape)
+    inner = np.hypot(*np.ogrid[-23.5:24.5, -21.5:22.5]) < RADIUS - 3
+    assert (body.stop[inner] - body.first[inner] >= HEIGHT - NEAR).all()
+    assert (body.first[inner] == TOP + NEAR).all()
+
+
 def test_a_coarser_level_gives_nearly_the_same_body():
     labels = cell()
     fine, coarse = (

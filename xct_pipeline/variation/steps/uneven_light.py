@@ -88,8 +88,9 @@ def _rows_apart(series: RegisteredSeries, pair: Pair, plane: float) -> int:
 
 def _difference(moving: Edges, fixed: Edges, rows: int) -> Edges:
     """Return what two scans differ by in the air that both have, in the rows that show the same."""
-    count = len(fixed[0])
-    here, there = slice(max(-rows, 0), count - max(rows, 0)), slice(max(rows, 0), count - max(-rows, 0))
+    first_here, first_there = max(-rows, 0), max(rows, 0)
+    count = max(min(len(fixed[0]) - first_here, len(moving[0]) - first_there), 0)
+    here, there = slice(first_here, first_here + count), slice(first_there, first_there + count)
     left, right = (min(a.shape[1], b.shape[1]) for a, b in zip(moving, fixed, strict=True))
     return (
         moving[0][there, :left] - fixed[0][here, :left],
