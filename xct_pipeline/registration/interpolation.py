@@ -15,7 +15,7 @@ from xct_pipeline.device import Array
 
 EDGE = 1e-6  # voxels: positions this far outside the last centre are rounding, not extrapolation
 
-SHORT = 6  # voxels of a run that is not worth vectors
+SHORT = 8  # voxels of a run that is not worth vectors
 VECTOR = 16  # voxels
 
 
@@ -74,7 +74,7 @@ def _at(w: Any, u: int) -> Any:
     return w[0][u], w[1][u], w[2][u], w[3][u]
 
 
-@njit(inner=True, forceinline=True)
+@njit(inner=True)
 def _cubic_run(coefficients: Array, iz: int, iy: int, ix: int, w: Array, start: int, out: Array) -> None:
     """Set positions one after the other in one sweep over their 16 rows, which loads each weight once."""
     high = ix + len(out) + 3
@@ -156,7 +156,7 @@ def _interpolator(n_taps: int) -> Any:
                     along, top, shift = transform[axis, 2], size[axis] - 1 + EDGE, 1 - half - first[axis]
                     _locate(base, along, corner[2], top, shift, fraction[axis], place[axis], seen)
                     _set_weights(n_taps, fraction[axis], w[axis])
-                interpolate_row(n_taps, coefficients, place, seen, w, plane, out[z, y])
+                _interpolate_row(n_taps, coefficients, place, seen, w, plane, out[z, y])
                 if gone.size > 0:
                     for x in range(nx):
                         if seen[x] and _any_gone(gone, n_taps, place[0, x], place[1, x], place[2, x]):
@@ -178,36 +178,56 @@ def _locate(
         seen[x] &= -EDGE <= q <= top
 
 
-@njit(inline="always")
-def interpolate_row(
-    n_taps: int, coefficients: Array, place: Array, seen: Array, w: Array, plane: Array, out: Array
-) -> None:
-    """Interpolate runs of voxels whose taps begin one after the other in one row of the coefficients."""
+@njit(inner=True)
+def cubic_row(coefficients: Array, place: Array, seen: Array, w: Array, out: Array) -> None:
+    """Interpolate a row by four taps along each axis, as `_interpolate_row` says."""
     nx, columns = len(out), coefficients.shape[2]
     start = 0
     while start < nx:
         if not seen[start]:
+            out[start] = np.float32(np.nan)
             start += 1
             continue
         iz, iy, ix = place[0, start], place[1, start], place[2, start]
-        stop = start + 1
-        while stop < nx and seen[stop] and place[0, stop] == iz and place[1, stop] == iy:
-            if place[2, stop] != ix + stop - start:
-                break
-            stop += 1
+        stop = _end_of_run(place, seen, start)
+        # whole vectors: what is set beyond the run is set again by the next one
+        size = min((stop - start + VECTOR - 1) // VECTOR * VECTOR, nx - start, columns - 3 - ix)
+        _cubic_run(coefficients, iz, iy, ix, w, start, out[start : start + size])
+        start = stop
+
+
+@njit(inner=True)
+def _end_of_run(place: Array, seen: Array, start: int) -> int:
+    """Return where the run ends that begins at a voxel: its taps begin one after the other in one row."""
+    stop, nx = start + 1, len(seen)
+    iz, iy, ix = place[0, start], place[1, start], place[2, start] - start
+    while stop < nx and seen[stop] and place[0, stop] == iz and place[1, stop] == iy and place[2, stop] - stop == ix:
+        stop += 1
+    return stop
+
+
+@njit(inline="always")
+def _interpolate_row(
+    n_taps: int, coefficients: Array, place: Array, seen: Array, w: Array, plane: Array, out: Array
+) -> None:
+    """Interpolate runs of voxels whose taps begin one after the other in one row of the coefficients."""
+    if n_taps == 4:
+        cubic_row(coefficients, place, seen, w, out)
+        return
+    out[:] = np.float32(np.nan)
+    start = 0
+    while start < len(out):
+        if not seen[start]:
+            start += 1
+            continue
+        iz, iy, ix = place[0, start], place[1, start], place[2, start]
+        stop = _end_of_run(place, seen, start)
         if stop - start < SHORT:
             for x in range(start, stop):
                 out[x] = _single(n_taps, coefficients, iz, iy, ix + x - start, w, x)
-        elif n_taps == 4:
-            # whole vectors: what is set beyond the run is set again by the next one
-            size = min((stop - start + VECTOR - 1) // VECTOR * VECTOR, nx - start, columns - 3 - ix)
-            _cubic_run(coefficients, iz, iy, ix, w, start, out[start : start + size])
         else:
             _run(n_taps, coefficients, iz, iy, ix, w, plane, start, out[start:stop])
         start = stop
-    for x in range(nx):
-        if not seen[x]:
-            out[x] = np.float32(np.nan)
 
 
 @njit(inline="always")

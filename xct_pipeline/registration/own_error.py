@@ -10,7 +10,6 @@ cubes larger than the reach of noise, of its smoothing and of single changes.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from xct_pipeline.registration import parameters as prm
 from xct_pipeline.registration.changes import expect_along_row
 from xct_pipeline.registration.levels import Estimate, PreparedLevel, moving_slab, reference_slab, slabs_of
 from xct_pipeline.registration.normal_equations import PARAMETERS
-from xct_pipeline.registration.sampling import ends_of, row_room, sample_row, samples_room, weigh_row
+from xct_pipeline.registration.sampling import row_room, sample_row
 
 _GRID = 8  # voxels: side of the cells whose scores are summed
 _SIDE = 2  # cells: of the cubes, 1 where the mask is smaller than
@@ -132,48 +131,38 @@ def _sum_scores(
     """Sum ``w J r`` (12 affine parameters, as `normal_equations.accumulate`) in cells."""
     nz, ny, nx = mask.shape
     values, used, room = empty(nx, np.float32), empty(nx, np.bool_), row_room(nx)
-    samples = samples_room(nx)
     change, cells = zeros((2, nx), np.float32), empty((2, expected.shape[3]), np.float32)
     low = max(margin, 1)
+    place = empty(4, np.float64)
+    place[3] = 1.0
     for z in range(nz):
+        place[0] = z + z_start - center[0]
         for y in range(low, ny - low):
+            place[1] = y - center[1]
             for x in range(nx):
                 used[x] = mask[z, y, x] != 0 and low <= x < nx - low
-            start, stop = ends_of(used)
-            if start == stop:
-                continue
             sample_row(moving, transform, float(z + z_start), float(y), used, first, size, margin, room, values)
             expect_along_row(expected, z + z_start, y, cells, change)
-            found = weigh_row(reference, z, y, start, stop, values, used, change, (gain, offset), inverse_cut, samples)
-            _add_weights(found, inverse_cut, weights[z])
             row = out[z // _GRID, y // _GRID]
-            for k in range(start // _GRID, (stop - 1) // _GRID + 1):
-                begin, end = max(k * _GRID, start), min((k + 1) * _GRID, stop)
-                _add_cell(
-                    found, begin - start, end - start, z + z_start - center[0], y - center[1], start - center[2], row[k]
-                )
-
-
-@njit(inner=True)
-def _add_weights(found: Any, inverse_cut: float, out: Array) -> None:
-    left, energy, weight = found.left, found.energy, found.weight
-    for u in range(len(weight)):
-        if weight[u] > 0.0:
-            t = 1.0 - left[u] * left[u] * inverse_cut
-            out[0] += weight[u] * energy[u]
-            out[1] += t * (5.0 * t - 4.0) * energy[u]
-
-
-@njit(inner=True)
-def _add_cell(found: Any, begin: int, end: int, uz: float, uy: float, ux: float, cell: Array) -> None:
-    slopes = (found.gz, found.gy, found.gx)
-    for a in range(3):
-        slope, one, by_x = slopes[a], 0.0, 0.0
-        for u in range(begin, end):
-            value = found.weight[u] * found.left[u] * slope[u]
-            one += value
-            by_x += value * (u + ux)
-        cell[4 * a] += one * uz
-        cell[4 * a + 1] += one * uy
-        cell[4 * a + 2] += by_x
-        cell[4 * a + 3] += one
+            for x in range(low, nx - low):
+                if not used[x]:
+                    continue
+                here = float(reference[z + 1, y, x])
+                gz = 0.5 * (reference[z + 2, y, x] - reference[z, y, x])
+                gy = 0.5 * (reference[z + 1, y + 1, x] - reference[z + 1, y - 1, x])
+                gx = 0.5 * (reference[z + 1, y, x + 1] - reference[z + 1, y, x - 1])
+                plain = here - gain * float(values[x]) - offset
+                r = plain - change[0, x] - change[1, x] * (here - 0.5 * plain)
+                t = 1.0 - r * r * inverse_cut
+                if np.isnan(r) or np.isnan(gz + gy + gx) or t <= 0.0:
+                    continue
+                energy = gz * gz + gy * gy + gx * gx
+                weights[z, 0] += t * t * energy
+                weights[z, 1] += t * (5.0 * t - 4.0) * energy
+                place[2] = x - center[2]
+                cell = row[x // _GRID]
+                for c in range(4):
+                    u = t * t * r * place[c]
+                    cell[c] += gz * u
+                    cell[4 + c] += gy * u
+                    cell[8 + c] += gx * u

@@ -8,19 +8,13 @@ import numpy as np
 
 from xct_pipeline.compiled import empty, njit
 from xct_pipeline.device import Array
-from xct_pipeline.registration.interpolation import interpolate_row
+from xct_pipeline.registration.interpolation import cubic_row
 
 
 @njit(inner=True)
 def row_room(nx: int) -> Any:
     """Return what `sample_row` works in: weights of the taps, where they begin, how far past it, what is seen."""
-    return (
-        empty((3, 4, nx), np.float32),
-        empty((3, nx), np.int64),
-        empty((3, nx), np.float32),
-        empty(nx, np.bool_),
-        empty(nx, np.float32),
-    )
+    return (empty((3, 4, nx), np.float32), empty((3, nx), np.int64), empty((3, nx), np.float32), empty(nx, np.bool_))
 
 
 @njit(inner=True)
@@ -40,7 +34,7 @@ def sample_row(
 
     `room` is what `row_room` makes for a row of this length.
     """
-    weights, place, fraction, seen, plane = room
+    weights, place, fraction, seen = room
     start, stop = ends_of(used)
     seen[:] = used
     low = max(margin, 1)
@@ -52,7 +46,7 @@ def sample_row(
         _locate(base, along, start, low, top, before, last, seen[start:stop], place[axis, start:stop], part)
         w = weights[axis]
         _set_weights(part, w[0, start:stop], w[1, start:stop], w[2, start:stop], w[3, start:stop])
-    interpolate_row(4, moving, place, seen, weights, plane, out)
+    cubic_row(moving, place, seen, weights, out)
     for x in range(out.size):
         used[x] = not np.isnan(out[x])
         out[x] = out[x] if used[x] else np.float32(0.0)
@@ -170,16 +164,11 @@ def weigh_row(
         plain[u] = float(here[u]) - gain * float(own[u]) - offset
     for u in range(len(left)):
         left[u] = plain[u] - constant[u] - slope[u] * (float(here[u]) - 0.5 * plain[u])
-    lost = 0
     for u in range(len(good)):
         good[u] = given[u] & (left[u] == left[u]) & (energy[u] == energy[u])
     for u in range(len(good)):
-        lost += not good[u]
-    if lost > 0:
-        for row in (gz, gy, gx, here):
-            _keep(good, row)
-        for row in (plain, left, energy):
-            _keep(good, row)
+        if not good[u]:
+            gz[u], gy[u], gx[u], here[u], plain[u], left[u], energy[u] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for u in range(len(weight)):
         t = max(1.0 - left[u] * left[u] * inverse_cut, 0.0)
         weight[u] = t * t * good[u]
@@ -190,12 +179,6 @@ def weigh_row(
 def _slopes(after: Array, before: Array, out: Array) -> None:
     for u in range(len(out)):
         out[u] = np.float32(0.5) * (after[u] - before[u])
-
-
-@njit(inner=True)
-def _keep(good: Array, row: Array) -> None:
-    for u in range(len(row)):
-        row[u] = row[u] if good[u] else 0.0
 
 
 @njit
