@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 
@@ -42,6 +43,17 @@ def test_no_more_tasks_at_a_time_than_fit():
 def test_nothing_is_begun_that_does_not_fit():
     with pytest.raises(RefusedError, match="x needs"):
         list(run_tasks(square, [(1,)], Need("x", 1, 10 * MB), Resources(1, BASE_BYTES)))
+
+
+def test_arguments_are_not_looked_through_for_each_task(monkeypatch):
+    """Of a reduction of many regions each task is told of all of them: what dask did grew with their square."""
+    delayed, looked = importlib.import_module("dask.delayed"), []
+    plain = delayed.unpack_collections
+    monkeypatch.setattr(delayed, "unpack_collections", lambda *a, **k: looked.append(0) or plain(*a, **k))
+    calls = [(Need(str([]), k, 0), [(slice(0, 1), slice(k, 2))] * 500) for k in range(4)]
+    found = run_tasks(lambda need, regions: need.tasks * len(regions), calls, Need("x", 4, 1), Resources(1, 10**10))
+    assert sorted(found) == [0, 500, 1000, 1500]
+    assert len(looked) <= 8 * len(calls)  # however many regions
 
 
 def test_a_large_result_travels_in_a_file(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -99,6 +101,20 @@ def test_the_memory_of_a_visit_holds_what_is_read_for_all(steps):
     alone, together = [step.need.task_bytes for step in steps], [step.need.task_bytes for step in in_one_visit(steps)]
     read = [max(step.source.nbytes(region) for region in REGIONS) for step in steps]
     assert together == pytest.approx([own + sum(read) - mine for own, mine in zip(alone, read, strict=True)], abs=2)
+
+
+def test_a_task_is_told_of_its_own_regions_only(steps, monkeypatch):
+    told, plain = [], execution.run_tasks
+
+    def run_tasks(function, calls, *more):
+        told.append(max(len(pickle.dumps(call)) for call in calls))
+        return plain(function, calls, *more)
+
+    monkeypatch.setattr(execution, "run_tasks", run_tasks)
+    for times in (1, 20):
+        many = [replace(step, regions=REGIONS * times) for step in steps]
+        measure_together(None, in_one_visit(many), LIMITS)
+    assert abs(told[1] - told[0]) < 50
 
 
 def test_a_box_is_cut_out_of_a_larger_one_only_while_reads_are_kept():

@@ -96,7 +96,8 @@ def run_threads(
         finally:
             ended.set()
 
-    tasks = [delayed(work, pure=False)(call) for call in calls]
+    # without arguments: dask looks into every field of theirs, all regions of a reduction among them, for each task
+    tasks = [delayed(functools.partial(work, call), pure=False)() for call in calls]
     begin_thread(schedule)
     try:
         for _ in tasks:

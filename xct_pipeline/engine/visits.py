@@ -59,14 +59,14 @@ def measure_together(
 class _Visit:
     """Takes the memory of the largest of some reductions; they read by themselves."""
 
-    reductions: tuple[Reduction, ...]
+    sources: tuple[tuple[Source, float], ...]  # and the scratch of each
 
     def read(self, region: Region) -> Array:
         del region
         return np.empty(0)
 
     def nbytes(self, region: Region) -> int:
-        return max(int(step.source.nbytes(region) * (1 + step.scratch)) for step in self.reductions)
+        return max(int(source.nbytes(region) * (1 + scratch)) for source, scratch in self.sources)
 
 
 def _visit(reductions: Sequence[Reduction]) -> Reduction:
@@ -77,7 +77,7 @@ def _visit(reductions: Sequence[Reduction]) -> Reduction:
         1,
         partial(_visit_chunk, parts=parts),
         partial(_combine, reductions={step.name: step.combine for step in reductions}),
-        source=_Visit(tuple(reductions)),
+        source=_Visit(tuple((step.source, step.scratch) for step in reductions)),
         regions=reductions[0].regions,
         scratch=0.0,
         partial_bytes=sum(step.partial_bytes for step in reductions),
