@@ -60,14 +60,13 @@ register("numba:compile", Names())
 from xct_pipeline.correction.lost import fill_lines
 from xct_pipeline.correction.running_median import running_median
 from xct_pipeline.segmentation.components import label_runs
-from xct_pipeline.segmentation.isosurface import CORNERS, EDGES, _sum_decided
+from xct_pipeline.segmentation.isosurface import surface_area
 
 median = running_median(np.arange(12, dtype=np.float32).reshape(3, 4), 3)
 lines = np.ones((3, 2, 4), np.float32)
 fill_lines(lines, np.array([[False, True], [True, False], [False, False]]))
 labels, count = label_runs(np.ones((2, 2, 2), bool), 1)
-cells, codes = np.zeros((1, 2, 2, 2), np.float32), np.zeros(256, np.int64)
-_sum_decided(np.zeros((3, 3, 3), np.float32), np.float32(0.5), codes.reshape(64, 4, 1), codes, EDGES, CORNERS, cells)
+surface_area(np.zeros((3, 3, 3), np.float32), 0.5)
 print(median[0, 1], lines.min(), count, len(Names.names) > 0, *{n for n in Names.names if "unicode" in n})
 """
 

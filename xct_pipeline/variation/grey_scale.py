@@ -36,7 +36,10 @@ AIR = 3  # columns at either edge whose mean is the scale of air
 FILLED = 0.6  # share of the fullest shell that a shell must be filled to: rings are known as means over whole shells
 SHELLS = 12  # fewest: of fewer, rings and cupping are not told apart
 SMOOTH = 1.0  # standard deviation, voxels, of the means in which pores and grains are looked for
-ODD = 5.0  # robust standard deviations from their shell, from which they are told
+ODD, FAINTEST = (
+    10.0,
+    0.1,
+)  # robust standard deviations, and share of the median of their shell, from which they are told
 BESIDE = 2  # voxels around them that are left out as well
 BEYOND = 0.05  # share of the deepest line integral at the detector's edge, from which the sample is cut off
 OWN = 0.008  # of a change of mass: what sound cells show all the same, r.m.s. and the worst of them 0.018
@@ -163,13 +166,17 @@ def _unlike_their_shell(volume: Floats, deep: Mask, axis: tuple[float, float]) -
     """
     if not deep.any():
         return deep
-    weight = scipy.ndimage.gaussian_filter(deep.astype(np.float32), SMOOTH)
-    smooth = scipy.ndimage.gaussian_filter(np.where(deep, volume, np.float32(0)), SMOOTH)[deep] / weight[deep]
+    weight = scipy.ndimage.gaussian_filter(deep.astype(np.float32), SMOOTH)[deep]
+    smooth = scipy.ndimage.gaussian_filter(np.where(deep, volume, np.float32(0)), SMOOTH)[deep] / weight
     shell = np.broadcast_to(_radius(deep.shape[1:], axis).astype(np.int64), deep.shape)[deep]
     used = np.unique(shell)
-    off = np.abs(smooth - scipy.ndimage.median(smooth, shell, used)[np.searchsorted(used, shell)])
+    middle = scipy.ndimage.median(smooth, shell, used)[np.searchsorted(used, shell)]
+    off = np.abs(smooth - middle)
+    strong = off > FAINTEST * np.abs(middle)
+    # means at the rim are over fewer voxels, and noisier: a squared Gaussian is one of another width
+    off *= weight / np.sqrt(scipy.ndimage.gaussian_filter(deep.astype(np.float32), SMOOTH / math.sqrt(2))[deep])
     found = np.zeros_like(deep)
-    found[deep] = off > ODD * 1.4826 * float(np.median(off))
+    found[deep] = strong & (off > ODD * 1.4826 * float(np.median(off)))
     return np.asarray(scipy.ndimage.binary_dilation(found, iterations=BESIDE))
 
 

@@ -31,7 +31,7 @@ from xct_pipeline.variation.steps.series import PREFIX, Materials, RegisteredSer
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION = 7
+VERSION = 8
 MOST_COLUMNS = 160  # of the level of the pyramid that is looked at: cupping is slow
 ANGLES = 1.6  # per column, of the projections that distortions are computed on
 BLUR = 0.7  # voxels, where segmentation does not say otherwise
