@@ -140,13 +140,13 @@ def test_calls_side_by_side_keep_their_order_and_share_what_there_is():
         threading.Event().wait(0.001 * (10 - item))
         return item, share
 
-    found = scheduling.call_each(call, range(10), [Need("y", 1, 0, alone=True, beside=9), need], limits)
+    found = list(scheduling.call_each(call, range(10), [Need("y", 1, 0, alone=True, beside=9), need], limits))
     assert [item for item, _ in found] == list(range(10))
     assert {share for _, share in found} == {Resources(2, BASE_BYTES + 40 * MB)}  # two fit, with two threads each
-    alone = scheduling.call_each(call, range(3), [Need("x", 1, 30 * MB, alone=True)], limits)
+    alone = list(scheduling.call_each(call, range(3), [Need("x", 1, 30 * MB, alone=True)], limits))
     assert [share for _, share in alone] == [limits] * 3
     with pytest.raises(RefusedError, match="x needs"):
-        scheduling.call_each(call, [1], [Need("x", 1, 90 * MB, alone=True)], limits)
+        list(scheduling.call_each(call, [1], [Need("x", 1, 90 * MB, alone=True)], limits))
 
 
 def test_what_fails_side_by_side_ends_the_others():
@@ -158,7 +158,18 @@ def test_what_fails_side_by_side_ends_the_others():
 
     BUSY.clear()
     with pytest.raises(OSError, match="no space"):
-        scheduling.call_each(call, range(50), [Need("x", 1, 0, alone=True, beside=49)], Resources(2, 10**10))
+        list(scheduling.call_each(call, range(50), [Need("x", 1, 0, alone=True, beside=49)], Resources(2, 10**10)))
     begun = len(BUSY)
     BUSY.clear()
     assert begun < 50
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_tasks_begin_in_the_order_they_are_given(workers):
+    begun = []
+
+    def begin(number):
+        begun.append(number)
+
+    list(scheduling.run_threads(begin, [(k,) for k in range(300)], workers, 10**10))
+    assert all(abs(number - place) < 2 * workers for place, number in enumerate(begun))

@@ -96,8 +96,14 @@ def run_threads(
         finally:
             ended.set()
 
-    # without arguments: dask looks into every field of theirs, all regions of a reduction among them, for each task
-    tasks = [delayed(functools.partial(work, call), pure=False)() for call in calls]
+    # without arguments: dask looks into every field of theirs, all regions of a reduction among them, for each task;
+    # of tasks that depend on nothing it begins with the last name
+    calls = list(calls)
+    names = [f"{k:09d}" for k in range(len(calls), 0, -1)]
+    tasks = [
+        delayed(functools.partial(work, call), pure=False)(dask_key_name=n)
+        for n, call in zip(names, calls, strict=True)
+    ]
     begin_thread(schedule)
     try:
         for _ in tasks:
@@ -112,8 +118,8 @@ def run_threads(
 
 def call_each(
     function: Callable[[T, Resources], R], items: Sequence[T], needs: Iterable[Need], limits: Resources
-) -> list[R]:
-    """Call a function for each of some items in threads of this process; return the results in the order of the items.
+) -> Iterator[R]:
+    """Call a function for each of some items in threads of this process; yield the results in the order of the items.
 
     Parameters
     ----------
@@ -130,15 +136,20 @@ def call_each(
     needs = list(needs)
     workers = min([len(items), *(need.workers(limits) for need in needs)]) if needs else 1
     if workers < 2:
-        return [function(item, limits) for item in items]
+        yield from (function(item, limits) for item in items)
+        return
     share = share_of(limits, workers)
 
     def numbered(k: int) -> tuple[int, R]:
         return k, function(items[k], share)
 
     memory = max(need.peak_bytes(limits) for need in needs)
-    results = dict(run_threads(numbered, [(k,) for k in range(len(items))], workers, memory))
-    return [results[k] for k in range(len(items))]
+    results, following = dict[int, R](), 0
+    for k, result in run_threads(numbered, [(k,) for k in range(len(items))], workers, memory):
+        results[k] = result
+        while following in results:
+            yield results.pop(following)
+            following += 1
 
 
 def share_one_heap() -> None:

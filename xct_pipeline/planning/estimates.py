@@ -100,12 +100,13 @@ def prepare(
     estimated = [entry for entry in ordered if entry.item.scan is not None and entry.item.frame is not None]
     needs = needs_of([step for step in estimating_steps(config, scans) if step.need.beside], steps)
 
-    def estimate(entry: Prepared, _: Resources) -> None:
-        note(f"{entry.item.name}: flats, air and centre")
+    def estimate(entry: Prepared, _: Resources) -> Prepared:
         with _noted(entry):
             _estimate(entry, config, store, steps)
+        return entry
 
-    call_each(estimate, estimated, needs, limits)
+    for entry in call_each(estimate, estimated, needs, limits):
+        note(f"{entry.item.name}: flats, air and centre")
     if isinstance(config.correction.stripe, StripeDefects):
         for entry in estimated:
             if entry.problem is None:

@@ -182,7 +182,7 @@ def _locate(
 def cubic_row(coefficients: Array, place: Array, seen: Array, w: Array, out: Array) -> None:
     """Interpolate a row by four taps along each axis, as `_interpolate_row` says."""
     nx, columns = len(out), coefficients.shape[2]
-    start = 0
+    start = np.int64(0)  # of a literal what is called would be compiled once more
     while start < nx:
         if not seen[start]:
             out[start] = np.float32(np.nan)
@@ -215,7 +215,7 @@ def _interpolate_row(
         cubic_row(coefficients, place, seen, w, out)
         return
     out[:] = np.float32(np.nan)
-    start = 0
+    start = np.int64(0)
     while start < len(out):
         if not seen[start]:
             start += 1

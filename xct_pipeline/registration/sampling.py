@@ -120,8 +120,9 @@ class Samples(NamedTuple):
 @njit(inner=True)
 def samples_room(nx: int) -> Any:
     """Return the rows that `weigh_row` fills."""
-    narrow, wide = empty((4, nx), np.float32), empty((4, nx), np.float64)
-    return Samples(empty(nx, np.bool_), narrow[0], narrow[1], narrow[2], narrow[3], wide[0], wide[1], wide[2], wide[3])
+    wide = empty((7, nx), np.float64)
+    here = empty(nx, np.float32)
+    return Samples(empty(nx, np.bool_), wide[0], wide[1], wide[2], here, wide[3], wide[4], wide[5], wide[6])
 
 
 @njit(inner=True)
@@ -158,8 +159,7 @@ def weigh_row(
     _slopes(reference[z + 1, y, start + 1 : stop + 1], reference[z + 1, y, start - 1 : stop - 1], gx)
     here[:] = reference[z + 1, y, start:stop]
     for u in range(len(energy)):
-        a, b, c = float(gz[u]), float(gy[u]), float(gx[u])
-        energy[u] = a * a + b * b + c * c
+        energy[u] = gz[u] * gz[u] + gy[u] * gy[u] + gx[u] * gx[u]
     for u in range(len(plain)):
         plain[u] = float(here[u]) - gain * float(own[u]) - offset
     for u in range(len(left)):

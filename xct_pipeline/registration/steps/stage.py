@@ -173,7 +173,7 @@ def run(
     def matched(k: int, share: Resources) -> tuple[Volume | None, Motion]:
         return _one_motion(settings, names[k], problems[k], fixed, store, share, steps)
 
-    found = call_each(matched, range(len(names)), needs, limits)
+    found = list(call_each(matched, range(len(names)), needs, limits))
     volumes, motions = [volume for volume, _ in found], [motion for _, motion in found]
     for motion in motions:
         for warning in motion.warnings:
