@@ -135,7 +135,9 @@ def _accumulate(
     nz, ny, nx = mask.shape
     values, used, room = empty(nx, np.float32), empty(nx, np.bool_), row_room(nx)
     samples = samples_room(nx)
-    across, place = np.arange(nx) - center[2], empty(nx, np.int64)
+    across, place = empty(nx, np.float64), empty(nx, np.int64)
+    for x in range(nx):
+        across[x] = x - center[2]
     # over a row: w g_a g_b x^k (18 sums), w g_a r x^k (6)
     row = empty(24, np.float64)
     change, cells = zeros((2, nx), np.float32), empty((2, expected.shape[3]), np.float32)

@@ -36,7 +36,8 @@ def sample_row(
     """
     weights, place, fraction, seen = room
     start, stop = ends_of(used)
-    seen[:] = used
+    for x in range(len(seen)):  # an array assigned to a slice compiles the words of an error message
+        seen[x] = used[x]
     low = max(margin, 1)
     for axis in range(3):
         base = transform[axis, 0] * pz + transform[axis, 1] * py + transform[axis, 3]
@@ -157,7 +158,8 @@ def weigh_row(
     _slopes(reference[z + 2, y, start:stop], reference[z, y, start:stop], gz)
     _slopes(reference[z + 1, y + 1, start:stop], reference[z + 1, y - 1, start:stop], gy)
     _slopes(reference[z + 1, y, start + 1 : stop + 1], reference[z + 1, y, start - 1 : stop - 1], gx)
-    here[:] = reference[z + 1, y, start:stop]
+    for u in range(len(here)):
+        here[u] = reference[z + 1, y, start + u]
     for u in range(len(energy)):
         energy[u] = gz[u] * gz[u] + gy[u] * gy[u] + gx[u] * gx[u]
     for u in range(len(plain)):
