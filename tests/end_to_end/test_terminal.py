@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 
@@ -38,8 +39,8 @@ def test_json_from_a_terminal_is_json(work):
     code, out, shown = under_pty("run", config, "--rows", "20:22", "--json")
     assert code == 0, shown
     assert [scan["name"] for scan in json.loads(out)["scans"]] == ["scan_00", "scan_x"]
-    assert "1/1 reconstruction: " in shown  # the bar: stage and step, share, elapsed and remaining time
-    assert "scan_00/fields" in shown
+    # the bar: stage and step, share, elapsed and remaining time; a step of a few milliseconds may never be drawn
+    assert re.search(r"1/1 reconstruction: \S*scan_(00|x)/\w", shown)
     assert "100%" in shown
     assert "left" in shown
     assert json.loads(out)["answer"]["scans"][0]["center"] == 49.0
