@@ -41,8 +41,9 @@ class MassPanel(Panel):
         super().__init__(napari_viewer, config)
         self.first = SpinBox(label="z from", min=0, max=1_000_000)
         self.stop = SpinBox(label="z to (not included)", min=1, max=1_000_000, value=1)
-        self.box, self.disc = PushButton(text="Rectangle"), PushButton(text="Circle about the axis")
-        self.line = PushButton(text="Line for a profile")
+        self.box = PushButton(text="Rectangle")
+        self.disc = PushButton(text="Circle", tooltip="about the axis of rotation")
+        self.line = PushButton(text="Line", tooltip="for a profile along it")
         self.name = LineEdit(label="write as", value=MAIN)
         self.write = PushButton(text="Write into the configuration")
         self.control = RunControl(

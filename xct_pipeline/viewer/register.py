@@ -66,8 +66,9 @@ class RegisterPanel(Panel):
         self.low = FloatSpinBox(label="min 1/cm", min=-1e4, max=1e4, step=0.1, value=0)
         self.high = FloatSpinBox(label="max 1/cm", min=-1e4, max=1e4, step=0.1, value=1e4)
         self.masked = CheckBox(text="mask", value=False)
-        self.paint, self.take = PushButton(text="Paint"), PushButton(text="Mask: its box and range")
-        self.take_exactly = PushButton(text="Mask: the paint")
+        self.paint = PushButton(text="Paint")
+        self.take = PushButton(text="Mask: box", tooltip="the box about the paint, and the range of its grey values")
+        self.take_exactly = PushButton(text="Mask: paint", tooltip="what is painted, voxel by voxel")
         self.write = PushButton(text="Write into the configuration")
         self.control = RunControl(
             self, "Register", until=lambda: "registration", ready=self.accept, finished=self._done
