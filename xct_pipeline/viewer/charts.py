@@ -16,6 +16,8 @@ SYMBOLS = {None: "o", "circle": "o", "diamond": "D", "square": "s", "x": "x"}
 SMALL = 7
 LEGEND = 12
 """More names than these are left out of the picture."""
+INSIDE = 4
+"""More names than these stand below the axes: among the curves they would cover some."""
 
 
 def draw_chart(figure: Figure, chart: Any) -> list[Axes]:
@@ -42,7 +44,7 @@ def draw_chart(figure: Figure, chart: Any) -> list[Axes]:
         _heat(figure, axes, trace) if trace.type == "heatmap" else _curve(axes, trace)
     for (x, y), axes in zip(places, drawn.values(), strict=True):
         _name(axes, _axis(layout, x), _axis(layout, y))
-        _legend(axes)
+    _legends(figure, list(drawn.values()))
     _marks(drawn, layout)
     return list(drawn.values())
 
@@ -142,10 +144,18 @@ def _name(axes: Axes, x: Any, y: Any) -> None:
     axes.set_axisbelow(True)
 
 
-def _legend(axes: Axes) -> None:
-    handles, names = axes.get_legend_handles_labels()
-    if 1 < len(names) <= LEGEND or (names and len(names[0]) > 12):
-        axes.legend(handles, names, fontsize=SMALL - 1, loc="best", framealpha=0.7)
+def _legends(figure: Figure, drawn: Sequence[Axes]) -> None:
+    below: dict[str, Any] = {}
+    for axes in drawn:
+        handles, names = axes.get_legend_handles_labels()
+        if INSIDE < len(names):
+            below |= dict(zip(names, handles, strict=True))
+        elif len(names) > 1 or (names and len(names[0]) > 12):
+            axes.legend(handles, names, fontsize=SMALL - 1, loc="best", framealpha=0.7)
+    if 0 < len(below) <= LEGEND:
+        figure.legend(
+            [*below.values()], [*below], fontsize=SMALL - 1, loc="outside lower center", ncols=2, frameon=False
+        )
 
 
 def _marks(drawn: Mapping[str, Axes], layout: Any) -> None:
