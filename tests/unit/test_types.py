@@ -68,6 +68,7 @@ def test_what_counts_as_without_a_type(source, untyped, tmp_path):
     assert sum(annotation is None or _is_any(annotation) for _, annotation in _parameters(file)) == untyped
 
 
+@pytest.mark.slow
 def test_a_script_is_told_types_and_mistakes(tmp_path, cache):
     pytest.importorskip("mypy", reason="mypy is not installed: it comes with the dev extra")
     script = tmp_path / "script.py"
