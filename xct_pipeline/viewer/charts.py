@@ -148,7 +148,7 @@ def _legends(figure: Figure, drawn: Sequence[Axes]) -> None:
     below: dict[str, Any] = {}
     for axes in drawn:
         handles, names = axes.get_legend_handles_labels()
-        if INSIDE < len(names):
+        if len(names) > INSIDE:
             below |= dict(zip(names, handles, strict=True))
         elif len(names) > 1 or (names and len(names[0]) > 12):
             axes.legend(handles, names, fontsize=SMALL - 1, loc="best", framealpha=0.7)
