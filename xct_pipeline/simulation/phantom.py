@@ -21,7 +21,8 @@ from xct_pipeline.compiled import njit, zeros
 
 Array = npt.NDArray[np.float64]
 
-FACE_SUBROWS = 32  # a horizontal end face is placed to 1/64 row
+FACE_SUBROWS = 32  # rays in height where the integral jumps
+FLAT = 0.5 / FACE_SUBROWS  # rows by which a face may rise or fall over a body that lies along them
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +127,8 @@ def project(
         Pixel (and voxel), micrometre.
     supersample : int
         Rays per pixel in each direction. Rows that the end face of a lying disc crosses get at least
-        `FACE_SUBROWS` rays in height, because there the integral jumps.
+        `FACE_SUBROWS` rays in height, because there the integral jumps; where it lies along the rows, a ray ends at
+        it, so that it is where it should be.
     average : {"intensity", "integral"}
         Average exp(-p) over the rays of a pixel, or p itself.
     axis_tilt : float
@@ -159,13 +161,13 @@ def project(
     upright = list(bodies)
     packed = _pack(bodies)
     values = packed.value * pixel_size_um * 1e-4
-    subrows = _subrows(bodies, rows, columns, center, supersample, axis_tilt)
+    edges = _ray_edges(bodies, rows, columns, center, supersample, axis_tilt)
     for frame, angle in zip(out, theta, strict=True):
         u_direction = (0.0, math.sin(angle), math.cos(angle))
         if axis_lean:
             bodies = _leaning(upright, axis_lean, u_direction, 0.5 * (rows - 1))
             packed = _pack(bodies)
-            subrows = _subrows(bodies, rows, columns, center, supersample, axis_tilt)
+            edges = _ray_edges(bodies, rows, columns, center, supersample, axis_tilt)
         half = np.array([body.half_width(u_direction) for body in bodies])
         _project_frame(
             frame,
@@ -179,7 +181,8 @@ def project(
             math.sin(angle),
             center,
             axis_tilt,
-            subrows,
+            edges.rays,
+            edges.at,
             supersample,
             average == "intensity",
         )
@@ -262,13 +265,21 @@ def _leaning(bodies: Sequence[Body], lean: float, across: Sequence[float], heigh
     return [transform(body, turn, pivot - turn @ pivot) for body in bodies]
 
 
-def _subrows(
+class _RayEdges(NamedTuple):
+    """Rays in height of each row, and the heights between which each lies, from the row's middle."""
+
+    rays: npt.NDArray[np.int64]
+    at: Array
+
+
+def _ray_edges(
     bodies: Sequence[Body], rows: int, columns: int, center: float, supersample: int, axis_tilt: float
-) -> npt.NDArray[np.int64]:
-    """Count the rays in height for each row: many where a lying disc's end face crosses it."""
+) -> _RayEdges:
+    """Part each row into rays in height: many where a lying disc's end face crosses it, with an end at the face."""
     count = np.full(rows, supersample, np.int64)
     lean = abs(math.sin(axis_tilt)) * max(abs(center), abs(columns - 1 - center))
     index = np.arange(rows)
+    flat = set()
     for body in bodies:
         along, across = body.axes[0, 0], math.hypot(*body.axes[0, 1:])
         if body.kind != "cylinder" or across > abs(along):  # its faces stand upright: no jump in height
@@ -276,7 +287,22 @@ def _subrows(
         for face in (body.centre[0] - along, body.centre[0] + along):
             crossed = np.abs(index - face) <= 0.5 + across + lean
             count[crossed] = max(supersample, FACE_SUBROWS)
-    return count
+            if across + lean <= FLAT:
+                flat.add(float(face))
+    at = np.arange(count.max() + 1) / count[:, None] - 0.5
+    for row in range(rows):
+        _end_at(at[row, 1 : count[row]], sorted(face - row for face in flat if abs(face - row) < 0.5))
+    return _RayEdges(count, at)
+
+
+def _end_at(edges: Array, faces: Sequence[float]) -> None:
+    """Move the nearest edge between rays to each face (both ascending)."""
+    free = 0
+    for face in faces:
+        if free < len(edges):
+            nearest = free + int(np.argmin(np.abs(edges[free:] - face)))
+            edges[nearest] = face
+            free = nearest + 1
 
 
 @njit(inner=True)
@@ -323,6 +349,7 @@ def _project_frame(
     center: float,
     tilt: float,
     subrows: npt.NDArray[np.int64],
+    edges: Array,
     subcolumns: int,
     intensity: bool,
 ) -> None:
@@ -347,7 +374,7 @@ def _project_frame(
             v1 = m[1, 1] * cosine - m[1, 2] * sine
             v2 = m[2, 1] * cosine - m[2, 2] * sine
             for i in range(count):
-                down = row - middle + (i + 0.5) / count - 0.5
+                down = row - middle + 0.5 * (edges[row, i] + edges[row, i + 1])
                 for j in range(max(0, from_column) * subcolumns, min(columns, to_column) * subcolumns):
                     across = (j + 0.5) / subcolumns - 0.5 - center
                     u = across * roll_c - down * roll_s
@@ -362,9 +389,10 @@ def _project_frame(
         for column in range(columns):
             total = 0.0
             for i in range(count):
+                share = edges[row, i + 1] - edges[row, i]
                 for j in range(column * subcolumns, (column + 1) * subcolumns):
-                    total += math.exp(-rays[i, j]) if intensity else rays[i, j]
-            total /= count * subcolumns
+                    total += share * (math.exp(-rays[i, j]) if intensity else rays[i, j])
+            total /= subcolumns
             frame[row, column] = -math.log(total) if intensity else total
 
 

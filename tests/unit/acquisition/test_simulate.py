@@ -13,7 +13,7 @@ import pytest
 
 from xct_pipeline.simulation import beamline, cell, frames
 from xct_pipeline.simulation.beamline import SimulationSettings, detect, generator, make_detector
-from xct_pipeline.simulation.phantom import rasterize
+from xct_pipeline.simulation.phantom import disc, project, rasterize
 from xct_pipeline.simulation.simulate import FIRST_START, charge_C, simulate
 
 SMALL = SimulationSettings(scans=3, rows=32, columns=64, angles=19, flats=4, darks=3)
@@ -97,6 +97,19 @@ def test_rasterised_sodium_is_the_exact_mass(default_cell):
     mass = rasterize(cell.sodium_bodies(changes), default_cell.shape).sum(dtype=float) * 1e-9 * 1e3
     assert mass == pytest.approx(cell.sodium_change_mg(default_cell, changes), rel=1e-3)
     assert 1.0 < -mass / (np.pi * 0.049**2) < 8.0  # mg/cm2: what such an anode can lose
+
+
+@pytest.mark.parametrize("average", ["integral", "intensity"])
+@pytest.mark.parametrize("lower", np.linspace(3.5, 4.5, 7) + 0.003)
+def test_a_lying_disc_is_as_thick_as_it_is(lower, average):
+    """To the last digit, wherever its faces lie between pixels, and another disc's beside them."""
+    faces, strength = [lower, lower + 3.517, lower + 3.52, lower + 6.011], 1e-3
+    discs = [disc(low, high, 40.0, strength) for low, high in zip(faces[::2], faces[1::2], strict=True)]
+    seen = project(discs, [0.3], rows=16, columns=5, center=2.0, pixel_size_um=10.0, average=average)[0, :, 2]
+    thick = faces[1] - faces[0] + faces[3] - faces[2]
+    rays = (np.arange(2) - 0.5) / 2
+    chord = 2 * np.sqrt(40.0**2 - rays**2).mean() * strength * 10e-4
+    assert seen.sum() == pytest.approx(thick * chord, rel=1e-9 if average == "integral" else 2e-5)
 
 
 def test_faraday(truth):
