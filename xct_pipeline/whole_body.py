@@ -33,6 +33,8 @@ MOST_VOXELS = 2**27  # of the level that labels are read from
 MARGIN = 3  # voxels that the body is grown by, for blur
 RIM = 2  # voxels within a ceramic's outline in which its face is not looked for
 NEAR = 3  # layers next to the ceramic that those after them stand for
+CORNERS = 0.1  # by which share the ellipse about a ceramic exceeds it, from which on the ceramic has corners
+AWAY = 2  # voxels of the level from a ceramic's last one, where what lies beside it is looked up
 SMOOTH = 5  # pixels that heights of faces are smoothed over, by their median
 LEAST_CONTACT = 0.3  # of the widest contact of a part with the ceramic, from which on a part lies on it as well
 LEAST_HEIGHT = 0.25  # of the body's median height, below which a column does not belong to it
@@ -119,13 +121,20 @@ class SolidFace:
         Layers on both sides of it, over the whole face.
     heights : numpy.ndarray
         (y, x) of the level, planes of the full-size volume at which it lies; NaN off the face and near its rim.
+    beside : numpy.ndarray
+        (y, x) of the level, label of what lies beside it.
     dense_below : bool
         The ceramic is at smaller z.
+    around : WholeBody or None
+        The same layers over the ellipse that encloses the face, as what averaging intensities takes at the sides of a
+        ceramic with corners is found beyond them; None where the ellipse is the face.
     """
 
     zone: WholeBody
     heights: Centres
+    beside: npt.NDArray[np.integer]
     dense_below: bool
+    around: WholeBody | None = None
 
 
 def body_of(folder: str, time: int, values: Sequence[int], solid: int, frame: Sequence[int]) -> WholeBody:
@@ -193,35 +202,55 @@ def find_body(
         stop = below * edge - near
     none = np.zeros(across.shape, np.int32)
     found = _bounded(wide, first, stop, WholeBody(none, none, level, near, upward, frame[0]))
-    return replace(found, faces=_solid_faces(labels == solid, found)) if near else found
+    return replace(found, faces=_solid_faces(labels, solid, found)) if near else found
 
 
-def _solid_faces(solid: Mask, body: WholeBody) -> tuple[SolidFace, ...]:
+def _solid_faces(labels: npt.NDArray[np.integer], solid: int, body: WholeBody) -> tuple[SolidFace, ...]:
     """Return the face of the ceramic beside a body, and the opposite one where there is something beyond it."""
     edge, near, there = 1 << body.level, body.near, body.stop > body.first
-    dense = _largest(solid)
+    dense = _largest(labels == solid)
     thick = dense.sum(axis=0)
     outline = scipy.ndimage.binary_fill_holes(thick >= max(1, LEAST_HEIGHT * float(np.median(thick[thick > 0]))))
     low, high = _ends(dense, outline)
-    wide = scipy.ndimage.binary_dilation(outline, _disc(math.ceil(MARGIN / edge)))
     inner = scipy.ndimage.binary_erosion(outline, _disc(math.ceil(RIM / edge)))
+    margin, whole = _disc(math.ceil(MARGIN / edge)), enclosing(outline)
+    wide, around = (scipy.ndimage.binary_dilation(mask, margin) for mask in (outline, whole))
+    corners = int(whole.sum()) > (1 + CORNERS) * int(outline.sum())
     below, above = low * edge - 0.5, (high + 1) * edge - 0.5
     lower, upper = below + 0.5 - near, above + 0.5 - near  # where `near` layers of either side begin
     bare = replace(body, near=0)
+
+    def face(dense_below: bool, first: Centres, layers: int, also: Mask | None = None) -> SolidFace:
+        height, away = (above, high + AWAY) if dense_below else (below, low - AWAY)
+        zones = [_bounded(w if also is None else w | also, first, first + layers, bare) for w in (wide, around)]
+        heights, labels_there = np.where(inner, height, np.nan), _beyond(labels, away)
+        return SolidFace(zones[0], heights, labels_there, dense_below, zones[1] if corners else None)
+
     if body.upward:
-        first = np.where(there, body.first - 2.0 * near, upper)
-        beside = SolidFace(_bounded(wide | there, first, first + 2 * near, bare), np.where(inner, above, np.nan), True)
-        beyond = _bounded(wide, lower - near, lower + 2 * near, bare)
-        opposite = SolidFace(beyond, np.where(inner, below, np.nan), False)
-        room = float(np.median(low[outline])) * edge
+        beside = face(True, np.where(there, body.first - 2.0 * near, upper), 2 * near, there)
+        opposite, room = face(False, lower - near, 3 * near), float(np.median(low[outline])) * edge
     else:
-        first = np.where(there, body.stop, lower)
-        beside = SolidFace(_bounded(wide | there, first, first + 2 * near, bare), np.where(inner, below, np.nan), False)
-        beyond = _bounded(wide, upper, upper + 3 * near, bare)
-        opposite = SolidFace(beyond, np.where(inner, above, np.nan), True)
-        room = body.planes - (float(np.median(high[outline])) + 1) * edge
+        beside = face(False, np.where(there, body.stop, lower), 2 * near, there)
+        opposite, room = face(True, upper, 3 * near), body.planes - (float(np.median(high[outline])) + 1) * edge
     seen = room >= 3 * near and float(np.median((high - low + 1)[outline])) * edge >= 4 * near
     return (beside, opposite) if seen else (beside,)
+
+
+def enclosing(outline: Mask) -> Mask:
+    """Return the ellipse with the axes of an outline (y, x) that holds all of it, within the circle of the image."""
+    y, x = (i - (n - 1) / 2 for i, n in zip(np.indices(outline.shape), outline.shape, strict=True))
+    seen = np.hypot(y, x) <= (min(outline.shape) - 1) / 2
+    y, x = (values - values[outline].mean() for values in (y, x))
+    spread = np.cov(y[outline], x[outline]) + np.eye(2) / 12  # of a pixel itself, so that a line has two axes
+    (yy, yx), (_, xx) = np.linalg.inv(spread)
+    far = yy * y * y + 2 * yx * y * x + xx * x * x
+    return np.asarray(outline | ((far <= far[outline].max()) & seen))
+
+
+def _beyond(labels: npt.NDArray[np.integer], planes: Centres) -> npt.NDArray[np.integer]:
+    """Return the label of each column on a plane of its own."""
+    at = np.clip(np.rint(planes), 0, len(labels) - 1).astype(np.int64)
+    return np.asarray(np.take_along_axis(labels, at[None], axis=0)[0])
 
 
 def _bounded(wide: Mask, first: Centres, stop: Centres, like: WholeBody) -> WholeBody:

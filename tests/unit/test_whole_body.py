@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xct_pipeline.whole_body import MARGIN, NEAR, find_body
+from xct_pipeline.whole_body import CORNERS, MARGIN, NEAR, enclosing, find_body
 
 GAS, WALL, METAL, CERAMIC = 1, 2, 3, 4
 SHAPE = (40, 48, 44)
@@ -163,3 +163,36 @@ def test_a_coarser_level_gives_nearly_the_same_body():
 def test_a_label_that_no_voxel_carries_is_an_error():
     with pytest.raises(ValueError, match="no voxel of the reference scan"):
         find_body(np.ones(SHAPE, np.uint8), [METAL], CERAMIC, SHAPE)
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.5])
+def test_the_ellipse_about_a_face_holds_its_corners_and_is_the_face_where_there_are_none(turn):
+    y, x = (i - 40.0 for i in np.indices((81, 81)))
+    a, b = np.cos(turn) * y + np.sin(turn) * x, np.cos(turn) * x - np.sin(turn) * y
+    oval = (a / 14) ** 2 + (b / 20) ** 2 <= 1
+    assert np.count_nonzero(enclosing(oval)) < (1 + CORNERS) * np.count_nonzero(oval)
+    plate = (np.abs(a - 2) < 14.5) & (np.abs(b) < 20.5)
+    found = enclosing(plate)
+    assert (found & plate).sum() == plate.sum()
+    wanted = ((a - 2) / 14.5) ** 2 + (b / 20.5) ** 2 <= 2
+    assert np.count_nonzero(found ^ wanted) < 0.06 * np.count_nonzero(wanted)
+    wide = enclosing(np.hypot(np.abs(y) - 20, x) < 15)
+    assert not wide[0, 0]  # beyond what a turn sees
+
+
+@pytest.mark.parametrize("upward", [True, False])
+def test_a_face_knows_what_lies_beside_it(upward):
+    labels = np.zeros((40, 60, 60), np.uint8)
+    labels[10:22, 12:48, 15:45] = 4
+    labels[22:34, 15:30, 20:40] = 3
+    labels = labels if upward else labels[::-1]
+    beside, opposite = find_body(labels, [3], 4, labels.shape).faces
+    known = np.isfinite(beside.heights)
+    assert (beside.beside[known] == np.where(labels[25 if upward else 14] == 3, 3, 0)[known]).all()
+    assert (opposite.beside[known] == 0).all()
+    for face in (beside, opposite):
+        z, y, x = (np.arange(n, dtype=float) for n in labels.shape)
+        assert face.around is not None
+        outer, inner = (zone.weights(z, y, x) > 0 for zone in (face.around, face.zone))
+        assert (outer & inner).sum() == inner.sum() < outer.sum()
+        assert (outer.any(axis=(1, 2)) == inner.any(axis=(1, 2))).all()  # the same layers

@@ -21,12 +21,14 @@ import numpy.typing as npt
 import scipy
 
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 SIDE = 3.0  # rows on either side of a face that tell its sides
 APART = 1.5  # rows further off from which they are told a second time, for their error
 LEAST = 0.02  # difference of line integrals below which nothing is missing
 ANGLES = 32  # that are worked on together
 FITS, FAR = 10, 4.5  # rounds of a fit of a plane, and median deviations beyond which heights are left out
+LEAST_SHARE = 0.05  # of the heights of a face, from which on what lies beside them counts as a material
 WIDE = 5  # voxels that deviations of a face are averaged over, against noise
 TINY = 1e-6
 
@@ -75,8 +77,12 @@ class Plane(NamedTuple):
         return np.abs(self.slope_y * np.cos(angles) - self.slope_x * np.sin(angles))
 
 
-def fit_plane(heights: npt.ArrayLike, middle: float) -> tuple[Plane, float]:
+def fit_plane(heights: npt.ArrayLike, middle: float, beside: npt.ArrayLike | None = None) -> tuple[Plane, float]:
     """Fit a plane to the heights of a face; pores that are open count as little as what lies on it.
+
+    Heights are told from grey values, and what lies beside the face has its part in them: an anode off the axis would
+    tilt it. So those beside each material are off by a constant of their own, and all are by a dome, as which
+    averaging intensities shows a face.
 
     Parameters
     ----------
@@ -84,6 +90,8 @@ def fit_plane(heights: npt.ArrayLike, middle: float) -> tuple[Plane, float]:
         Voxels, NaN where there is none.
     middle : float
         Voxel of the axis along y and x.
+    beside : (y, x), optional
+        Label of what lies beside the face.
 
     Returns
     -------
@@ -97,26 +105,46 @@ def fit_plane(heights: npt.ArrayLike, middle: float) -> tuple[Plane, float]:
         Fewer than three heights.
     """
     whole = np.asarray(heights, np.float64)
-    known = np.isfinite(whole)
+    known, apart = _materials(np.isfinite(whole), None if beside is None else np.asarray(beside))
     if known.sum() < 3:
         raise ValueError("a plane needs three heights")
     z, (y, x) = whole[known], (i - middle for i in np.nonzero(known))
     at_y, at_x = float(y.mean()), float(x.mean())
-    design = np.column_stack([np.ones_like(z), y - at_y, x - at_x])
+    y, x = y - at_y, x - at_x
+    plane = np.column_stack([np.ones_like(z), y, x])
+    offsets = apart[:, known].T - apart[:, known].mean(axis=1)
+    dome = np.column_stack([values - values.mean() for values in (y * y, y * x, x * x)])
+    design = np.hstack([plane, offsets, dome])
     used = np.ones(len(z), bool)
     for _ in range(FITS):
         fit, *_ = np.linalg.lstsq(design[used], z[used], rcond=None)
-        apart = z - design @ fit
-        kept = np.abs(apart) <= FAR * max(float(np.median(np.abs(apart))), TINY)
+        left = z - design @ fit
+        kept = np.abs(left) <= FAR * max(float(np.median(np.abs(left))), TINY)
         if kept.sum() < 3:
             break
         used = kept
-    rest, there = np.zeros(whole.shape), np.zeros(whole.shape)
-    rest[known], there[known] = np.where(used, apart, 0.0), used
+    count = plane.shape[1] + offsets.shape[1]
+    rough = _roughness(known, used, z - design[:, :count] @ fit[:count])
+    return Plane(float(fit[0]), at_y, at_x, float(fit[1]), float(fit[2])), rough
+
+
+def _materials(known: Mask, beside: npt.NDArray[np.integer] | None) -> tuple[Mask, Mask]:
+    """Return where heights lie beside a material that fills enough, and all such materials but the most frequent."""
+    if beside is None or not known.any():
+        return known, np.zeros((0, *known.shape), bool)
+    labels, counts = np.unique(beside[known], return_counts=True)
+    labels = labels[np.argsort(-counts, kind="stable")][: int((counts >= LEAST_SHARE * counts.sum()).sum())]
+    each = beside == labels.reshape(-1, 1, 1)
+    return known & each.any(axis=0), each[1:]
+
+
+def _roughness(known: Mask, used: Mask, left: Floats) -> float:
+    """Return the root mean square of what is left of the heights that were used, over a few voxels."""
+    rest, there = np.zeros(known.shape), np.zeros(known.shape)
+    rest[known], there[known] = np.where(used, left, 0.0), used
     smooth, share = (scipy.ndimage.uniform_filter(v, WIDE, mode="constant") for v in (rest, there))
     waves = smooth[share > 0.5] / share[share > 0.5]
-    rough = float(np.sqrt((waves**2).mean())) if waves.size else 0.0
-    return Plane(float(fit[0]), at_y, at_x, float(fit[1]), float(fit[2])), rough
+    return float(np.sqrt((waves**2).mean())) if waves.size else 0.0
 
 
 def reach_of(blur: float, ramp: float) -> float:

@@ -165,7 +165,9 @@ def fitted_faces(study: Study, sums: Sequence[Mapping[str, Array]]) -> list[Fitt
         there = np.isfinite(heights)
         if there.sum() < LEAST_COLUMNS:
             return []
-        plane, rough = edge_gradient.fit_plane(heights, middle)
+        plane, rough = edge_gradient.fit_plane(
+            heights, middle, _on_voxels(face.beside, 1 << face.zone.level, heights.shape)
+        )
         width = 2 * math.sqrt(float(there.sum()) / math.pi)
         found.append(FittedFace(plane, rough, face.dense_below, width, step_of(zone, there)))
     return found

@@ -18,11 +18,14 @@ from xct_pipeline.variation.steps.edge_gradient import Edges, edges_of_series, f
 from xct_pipeline.variation.steps.grey_scale import blur_of
 from xct_pipeline.variation.steps.pairs import PairOfScans, Study
 from xct_pipeline.variation.steps.series import region_mask
+from xct_pipeline.whole_body import WholeBody
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FACES, AROUND = ("face", "opposite_face"), "around the region"
+FACES = ("face", "opposite_face")
+ELLIPSES = tuple(f"{face}_and_around" for face in FACES)  # that enclose them, where the ceramic has corners
+AROUND = "around the region"
 SUMMED = ("change", "count", "fixed", "moving", "motions", "lost")
 WIDTH = 4  # voxels around a whole body in which is looked for what it does not hold
 TOLD, SURE = 0.02, 3.0  # share of the change, and standard errors, from which on what lies around is told
@@ -46,17 +49,26 @@ def named_masks(study: Study, known: bool = True) -> list[tuple[str, RegionMask]
 
 def is_zone(step: str) -> bool:
     """Tell by its name whether a step sums the layers about a face."""
-    return any(step.split("sums/")[-1].startswith(f"{face}/") for face in FACES)
+    return any(step.split("sums/")[-1].startswith(f"{zone}/") for zone in (*FACES, *ELLIPSES))
 
 
 def zones(pair: PairOfScans) -> list[PairOfScans]:
     """Return a pair of scans over the layers about each face of the ceramic beside a whole body."""
-    body = pair.mask.body
-    if body is None:
-        return []
-    common = replace(pair, surface=None, materials=None, profiles=False, whole=None)
-    masks = [replace(pair.mask, body=face.zone) for face in body.faces]
-    return [replace(common, mask=mask, name=name) for mask, name in zip(masks, FACES, strict=False)]
+    faces = () if pair.mask.body is None else pair.mask.body.faces
+    return [_over(pair, face.zone, name) for face, name in zip(faces, FACES, strict=False)]
+
+
+def _ellipses(pair: PairOfScans) -> list[PairOfScans]:
+    """Return a pair of scans over these layers, as far as what averaging intensities takes is found."""
+    faces = () if pair.mask.body is None else pair.mask.body.faces
+    named = zip(faces, FACES, ELLIPSES, strict=False)
+    return [_over(pair, *((f.zone, name) if f.around is None else (f.around, wide))) for f, name, wide in named]
+
+
+def _over(pair: PairOfScans, body: WholeBody, name: str) -> PairOfScans:
+    """Return a pair of scans over another body."""
+    mask = replace(pair.mask, body=body)
+    return replace(pair, surface=None, materials=None, profiles=False, whole=None, mask=mask, name=name)
 
 
 def edges_beside(study: Study, pair: PairOfScans | None, steps: Steps | None) -> dict[int, Edges]:
@@ -82,7 +94,10 @@ def with_faces(
     if body is None or not body.near or measured[0].noise is None:
         return change, None
     seen = [zone.measured(steps) for zone in zones(pair)]
-    found = _near_face(study, pair, measured, seen, body.near, edges)
+    both = len(seen) == len(FACES) and all(k in edges for k in pair.pair)
+    wide = [ellipse.measured(steps)[0] for ellipse in _ellipses(pair)] if both else []
+    across = _across_both(study, pair, wide, [zone[0] for zone in seen], edges) if both else None
+    found = _near_face(study, pair, measured, seen[0], across)
     to_mass = (study.voxel_um * 1e-4) ** 3 * 1e3
     copied = sum(m.slope * float(m.sums["layers_change"][: body.near].sum()) / 2 for m in measured) * to_mass
     more, k = found.mass - copied, study.physics.anode.k_species
@@ -95,14 +110,14 @@ def _near_face(
     study: Study,
     pair: PairOfScans,
     measured: Sequence[budget.Measured],
-    seen: Sequence[Sequence[budget.Measured]],
-    near: int,
-    edges: Mapping[int, Edges],
+    beside: Sequence[budget.Measured],
+    both: tuple[float, float] | None,
 ) -> NearFace:
-    blur, voxel_cm = blur_of(study.config), study.voxel_um * 1e-4
-    to_mass = voxel_cm**3 * 1e3
+    """Return what is known of the layers at the ceramic; `both` is the change across both of its faces."""
+    assert pair.mask.body is not None
+    near, voxel_cm = pair.mask.body.near, study.voxel_um * 1e-4
+    to_mass, blur = voxel_cm**3 * 1e3, blur_of(study.config)
     first = second = noise = bound = 0.0
-    beside = seen[0]
     area = float((beside[0].sums["count"] > 0).sum())
     for m, zone in zip(measured, beside, strict=True):
         slope, sums = m.slope * to_mass, m.sums
@@ -114,8 +129,8 @@ def _near_face(
         noise = math.hypot(noise, slope * budget.region_noise(m.noise, np.minimum(sums["count"], near)))
         bound = math.hypot(bound, slope * face.sigma)
     after = near_face.continued(first, second, share, noise)
-    if len(seen) == len(FACES) and all(k in edges for k in pair.pair):
-        return NearFace(*_across_both(study, pair, [zone[0] for zone in seen], near, edges), *after, faces=len(FACES))
+    if both is not None:
+        return NearFace(*both, *after, faces=len(FACES))
     across, sigma = _across(study, pair, beside)
     return NearFace(across, math.hypot(sigma, bound), *after)
 
@@ -128,15 +143,23 @@ def _across(study: Study, pair: PairOfScans, seen: Sequence[budget.Measured]) ->
 
 
 def _across_both(
-    study: Study, pair: PairOfScans, seen: Sequence[budget.Measured], near: int, edges: Mapping[int, Edges]
+    study: Study,
+    pair: PairOfScans,
+    wide: Sequence[budget.Measured],
+    zone: Sequence[budget.Measured],
+    edges: Mapping[int, Edges],
 ) -> tuple[float, float]:
-    """Return the change across both faces of the ceramic, mg, with what averaging intensities took, and its error."""
-    beside, beyond = seen
-    joined = {name: np.asarray(beside.sums[name] + beyond.sums[name]) for name in SUMMED}
+    """Return the change across both faces of the ceramic, mg, with what averaging intensities took, and its error.
+
+    What is `wide` holds all that averaging took; a `zone` is the face alone.
+    """
+    assert pair.mask.body is not None
+    near, beside, beyond = pair.mask.body.near, wide[0], zone[1]
+    joined = {name: np.asarray(wide[0].sums[name] + wide[1].sums[name]) for name in SUMMED}
     mass_mg, sigma = _across(study, pair, [replace(beside, sums=joined)])
     voxel_cm = study.voxel_um * 1e-4
     slope = beside.slope * voxel_cm**3 * 1e3
-    moving, fixed = ([edges[k].missed(n, voxel_cm) for n in range(len(seen))] for k in pair.pair)
+    moving, fixed = ([edges[k].missed(n, voxel_cm) for n in range(len(FACES))] for k in pair.pair)
     given = near_face.averaging(moving, fixed, beside.errors.rotation_rad)
     off = float(beyond.sums["layers_change"][:near].sum())  # what changes beyond the ceramic may reach its face
     assert beyond.noise is not None
