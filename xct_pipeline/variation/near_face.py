@@ -7,7 +7,7 @@ along the rows, and by less where it is tilted, so that a cell that tilts betwee
 What the motion is off by is the same at both faces of the ceramic, with the opposite sign, and what averaging takes is
 known from the projections (`edge_gradient`): the sum across both faces, with that given back, holds what left. The
 layers after the face know nothing of all that, nor of what is thinner than they are. Both estimates are weighted by
-their errors.
+their errors, that of the layers after by no less than the two differ.
 """
 
 from __future__ import annotations
@@ -162,11 +162,16 @@ class NearFace(NamedTuple):
     faces: int = 1
 
     @property
+    def doubt(self) -> float:
+        """Error that what was continued is weighted by: of what is thinner than the layers after the face they know
+        nothing, so no less than by how much it differs from what was measured, nor than the error of that.
+        """
+        return max(self.sigma_continued, abs(self.measured - self.continued), self.sigma_measured)
+
+    @property
     def share(self) -> float:
         """Weight of what was measured."""
-        if self.sigma_measured == 0:
-            return 1.0
-        return self.sigma_continued**2 / (self.sigma_continued**2 + self.sigma_measured**2)
+        return 1.0 if self.sigma_measured == 0 else self.doubt**2 / (self.doubt**2 + self.sigma_measured**2)
 
     @property
     def mass(self) -> float:

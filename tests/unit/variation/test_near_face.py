@@ -59,13 +59,22 @@ def test_layers_that_are_alike_do_not_tell_what_left_from_the_face():
 
 
 def test_both_estimates_are_weighted_by_their_errors():
-    face = NearFace(measured=-2.0, sigma_measured=0.3, continued=-1.0, sigma_continued=0.6)
+    face = NearFace(measured=-1.5, sigma_measured=0.3, continued=-1.0, sigma_continued=0.6)
     assert face.share == pytest.approx(0.8)
-    assert face.mass == pytest.approx(-1.8)
+    assert face.mass == pytest.approx(-1.4)
     assert face.sigma == pytest.approx(1 / math.sqrt(1 / 0.09 + 1 / 0.36))
     assert not face.disagrees
     assert NearFace(-2.0, 0.1, -1.0, 0.1).disagrees
     assert NearFace(0.0, 0.0, -1.0, 0.1).mass == 0
+
+
+def test_layers_after_the_face_that_know_nothing_of_what_left_at_it_hardly_count():
+    thin = NearFace(measured=-2.0, sigma_measured=0.3, continued=-0.2, sigma_continued=0.06)
+    assert thin.disagrees
+    assert thin.share == pytest.approx(1.8**2 / (1.8**2 + 0.3**2))
+    assert abs(thin.mass + 2.0) < thin.sigma < thin.sigma_measured
+    alike = NearFace(measured=-0.5, sigma_measured=0.4, continued=-0.6, sigma_continued=0.01)
+    assert alike.share == 0.5  # never surer than what was measured
 
 
 def test_what_averaging_takes_from_two_scans_is_compared_face_by_face():
