@@ -236,6 +236,12 @@ def _solid_faces(labels: npt.NDArray[np.integer], solid: int, body: WholeBody) -
     return (beside, opposite) if seen else (beside,)
 
 
+def between(one: WholeBody, other: WholeBody) -> WholeBody:
+    """Return what lies between two bodies, in columns that both have."""
+    both = (one.stop > one.first) & (other.stop > other.first)
+    return _bounded(both, np.minimum(one.stop, other.stop) + 0.0, np.maximum(one.first, other.first) + 0.0, one)
+
+
 def enclosing(outline: Mask) -> Mask:
     """Return the ellipse with the axes of an outline (y, x) that holds all of it, within the circle of the image."""
     y, x = (i - (n - 1) / 2 for i, n in zip(np.indices(outline.shape), outline.shape, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xct_pipeline.whole_body import CORNERS, MARGIN, NEAR, enclosing, find_body
+from xct_pipeline.whole_body import CORNERS, MARGIN, NEAR, between, enclosing, find_body
 
 GAS, WALL, METAL, CERAMIC = 1, 2, 3, 4
 SHAPE = (40, 48, 44)
@@ -196,3 +196,20 @@ def test_a_face_knows_what_lies_beside_it(upward):
         outer, inner = (zone.weights(z, y, x) > 0 for zone in (face.around, face.zone))
         assert (outer & inner).sum() == inner.sum() < outer.sum()
         assert (outer.any(axis=(1, 2)) == inner.any(axis=(1, 2))).all()  # the same layers
+
+
+@pytest.mark.parametrize("upward", [True, False])
+def test_between_the_layers_about_both_faces_lies_the_core_of_the_ceramic(upward):
+    labels = np.zeros((44, 60, 60), np.uint8)
+    labels[10:26, 12:48, 15:45] = 4
+    labels[26:38, 15:30, 20:40] = 3
+    labels = labels if upward else labels[::-1]
+    faces = find_body(labels, [3], 4, labels.shape).faces
+    z, y, x = (np.arange(n, dtype=float) for n in labels.shape)
+    zones = [face.zone.weights(z, y, x) > 0 for face in faces]
+    core = between(*(face.zone for face in faces)).weights(z, y, x) > 0
+    assert not (core & (zones[0] | zones[1])).any()
+    planes = np.flatnonzero(core.any(axis=(1, 2)))
+    assert planes.tolist() == list(range(13, 23) if upward else range(21, 31))
+    solid = labels == 4
+    assert (solid & ~core & ~zones[0] & ~zones[1]).sum() == 0  # all of the ceramic is in one of the three

@@ -267,6 +267,13 @@ def terms_of(
     }
 
 
+def grey_and_motion(measured: Measured, sums: Mapping[str, Array], voxel_um: float) -> tuple[float, float]:
+    """Return the errors of a total from the grey scale and from the motion, mg; `sums` over columns, of any sign."""
+    zero = np.zeros(1)
+    terms = terms_of([measured], [_whole(sums)], [Scatter(zero, zero)], zero, (voxel_um * 1e-4) ** 3 * 1e3)
+    return float(terms["calibration"][0]), float(terms["registration"][0])
+
+
 def _motions(errors: Errors) -> Array:
     """Return the covariance of shifts (voxel) and rotations (radian)."""
     return np.diag([errors.shift_voxel**2] * 3 + [errors.rotation_rad**2] * 3)

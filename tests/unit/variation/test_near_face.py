@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from xct_pipeline.variation.budget import Errors, Measured
 from xct_pipeline.variation.near_face import UNLIKE, Face, Missed, NearFace, averaging, continued, left_out
+from xct_pipeline.variation.noise import Noise
+from xct_pipeline.variation.steps.near_face import _beside_core
 
 
 def displacement(step: float, blur: float) -> float:
@@ -100,3 +105,31 @@ def test_faces_that_are_no_planes_cost_what_their_slope_would_tell():
     found = averaging(tilted, flat, 0.0)
     assert found.total == pytest.approx(-20.0)
     assert found.sigma == found.rough == pytest.approx(4.0)
+
+
+def layers_of(ceramic: float, change: float, layers: int, off: float) -> Measured:
+    """Return the sums over layers of ceramic and metal, of which a share of the grey scale is off in one scan."""
+    side = 24
+    covariance = np.zeros((3, 3, 3))
+    covariance[1, 1, 1] = 1e-6
+    noise = Noise(covariance, np.ones((side, side)), 1.0, 1.0, 5000)
+    fixed = np.full((side, side), ceramic * layers)
+    moving = (fixed + change / side**2) * (1 + off)
+    sums = {"change": moving - fixed, "fixed": fixed, "moving": moving, "lost": np.array(0)}
+    sums |= {"count": np.full((side, side), layers), "motions": np.zeros((6, side, side))}
+    return Measured(sums, noise, Errors(0.01, 1e-4, 1e-3, 1e-4, 0.0, 0.0), slope=4.0)
+
+
+@pytest.mark.parametrize("off", [-2e-3, 0.0, 1e-3])
+def test_what_left_at_the_faces_is_told_on_the_scale_of_the_ceramic_between_them(off):
+    anode = SimpleNamespace(k_species=0.25)
+    study = SimpleNamespace(voxel_um=1e4, physics=SimpleNamespace(anode=anode))  # a voxel of 1 cm3: 1e3 mg
+    pair = SimpleNamespace(density=lambda measured: lambda means: 4.0 * means[0])
+    faces, core = [layers_of(7.0, -40.0, 6, off), layers_of(7.0, 0.0, 9, off)], layers_of(7.1, 0.0, 12, off)
+    mass, sigma = _beside_core(study, pair, faces, core)
+    assert mass == pytest.approx(-40.0 * 4.0 * 1e3 * (1 + off), rel=1e-9)
+    alone = 4e3 * 1e-3 * 7.0 * 15 * 24**2  # what the error of the gain makes of the faces alone
+    assert sigma < alone / 3
+    still = replace(core, errors=replace(core.errors, gain=0.0))
+    zones = [replace(face, errors=still.errors) for face in faces]
+    assert sigma == pytest.approx(_beside_core(study, pair, zones, still)[1], rel=0.06)  # it hardly counts

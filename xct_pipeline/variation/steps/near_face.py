@@ -18,13 +18,15 @@ from xct_pipeline.variation.steps.edge_gradient import Edges, edges_of_series, f
 from xct_pipeline.variation.steps.grey_scale import blur_of
 from xct_pipeline.variation.steps.pairs import PairOfScans, Study
 from xct_pipeline.variation.steps.series import region_mask
-from xct_pipeline.whole_body import WholeBody
+from xct_pipeline.whole_body import WholeBody, between
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FACES = ("face", "opposite_face")
 ELLIPSES = tuple(f"{face}_and_around" for face in FACES)  # that enclose them, where the ceramic has corners
+CORE = "ceramic_core"  # between the layers about both faces
+ZONES = (*FACES, *ELLIPSES, CORE)
 AROUND = "around the region"
 SUMMED = ("change", "count", "fixed", "moving", "motions", "lost")
 WIDTH = 4  # voxels around a whole body in which is looked for what it does not hold
@@ -49,7 +51,7 @@ def named_masks(study: Study, known: bool = True) -> list[tuple[str, RegionMask]
 
 def is_zone(step: str) -> bool:
     """Tell by its name whether a step sums the layers about a face."""
-    return any(step.split("sums/")[-1].startswith(f"{zone}/") for zone in (*FACES, *ELLIPSES))
+    return any(step.split("sums/")[-1].startswith(f"{zone}/") for zone in ZONES)
 
 
 def zones(pair: PairOfScans) -> list[PairOfScans]:
@@ -58,11 +60,18 @@ def zones(pair: PairOfScans) -> list[PairOfScans]:
     return [_over(pair, face.zone, name) for face, name in zip(faces, FACES, strict=False)]
 
 
-def _ellipses(pair: PairOfScans) -> list[PairOfScans]:
-    """Return a pair of scans over these layers, as far as what averaging intensities takes is found."""
-    faces = () if pair.mask.body is None else pair.mask.body.faces
-    named = zip(faces, FACES, ELLIPSES, strict=False)
-    return [_over(pair, *((f.zone, name) if f.around is None else (f.around, wide))) for f, name, wide in named]
+def _whole_ceramic(
+    pair: PairOfScans, zone: Sequence[budget.Measured], steps: Steps | None
+) -> tuple[list[budget.Measured], budget.Measured]:
+    """Return a pair of scans over all that averaging intensities takes at each face, and over what lies between."""
+    assert pair.mask.body is not None
+    faces = pair.mask.body.faces
+    wide = [
+        of_face if face.around is None else _over(pair, face.around, name).measured(steps)[0]
+        for face, of_face, name in zip(faces, zone, ELLIPSES, strict=True)
+    ]
+    core = between(*(face.zone if face.around is None else face.around for face in faces))
+    return wide, _over(pair, core, CORE).measured(steps)[0]
 
 
 def _over(pair: PairOfScans, body: WholeBody, name: str) -> PairOfScans:
@@ -95,8 +104,7 @@ def with_faces(
         return change, None
     seen = [zone.measured(steps) for zone in zones(pair)]
     both = len(seen) == len(FACES) and all(k in edges for k in pair.pair)
-    wide = [ellipse.measured(steps)[0] for ellipse in _ellipses(pair)] if both else []
-    across = _across_both(study, pair, wide, [zone[0] for zone in seen], edges) if both else None
+    across = _across_both(study, pair, [zone[0] for zone in seen], edges, steps) if both else None
     found = _near_face(study, pair, measured, seen[0], across)
     to_mass = (study.voxel_um * 1e-4) ** 3 * 1e3
     copied = sum(m.slope * float(m.sums["layers_change"][: body.near].sum()) / 2 for m in measured) * to_mass
@@ -143,20 +151,13 @@ def _across(study: Study, pair: PairOfScans, seen: Sequence[budget.Measured]) ->
 
 
 def _across_both(
-    study: Study,
-    pair: PairOfScans,
-    wide: Sequence[budget.Measured],
-    zone: Sequence[budget.Measured],
-    edges: Mapping[int, Edges],
+    study: Study, pair: PairOfScans, zone: Sequence[budget.Measured], edges: Mapping[int, Edges], steps: Steps | None
 ) -> tuple[float, float]:
-    """Return the change across both faces of the ceramic, mg, with what averaging intensities took, and its error.
-
-    What is `wide` holds all that averaging took; a `zone` is the face alone.
-    """
+    """Return the change across both faces of the ceramic, mg, with what averaging intensities took, and its error."""
     assert pair.mask.body is not None
+    wide, core = _whole_ceramic(pair, zone, steps)
     near, beside, beyond = pair.mask.body.near, wide[0], zone[1]
-    joined = {name: np.asarray(wide[0].sums[name] + wide[1].sums[name]) for name in SUMMED}
-    mass_mg, sigma = _across(study, pair, [replace(beside, sums=joined)])
+    mass_mg, sigma = _beside_core(study, pair, wide, core)
     voxel_cm = study.voxel_um * 1e-4
     slope = beside.slope * voxel_cm**3 * 1e3
     moving, fixed = ([edges[k].missed(n, voxel_cm) for n in range(len(FACES))] for k in pair.pair)
@@ -166,6 +167,27 @@ def _across_both(
     quiet = budget.region_noise(beyond.noise, np.minimum(beyond.sums["count"], near))
     aside = math.sqrt(max(off**2 - quiet**2, 0.0))
     return mass_mg + slope * given.total, math.hypot(sigma, slope * given.sigma, slope * aside)
+
+
+def _beside_core(
+    study: Study, pair: PairOfScans, wide: Sequence[budget.Measured], core: budget.Measured
+) -> tuple[float, float]:
+    """Return the change across both faces on the grey scale of the ceramic between them, mg, and its error.
+
+    The ceramic between is the same in both scans: by which share it seems to change, the grey scale is off.
+    """
+    joined = {name: np.asarray(wide[0].sums[name] + wide[1].sums[name]) for name in SUMMED}
+    share = float(joined["fixed"].sum() / core.sums["fixed"].sum())
+    level = {name: np.asarray(joined[name] - share * core.sums[name]) for name in SUMMED}
+    found, own = (_change(study, pair, replace(wide[0], sums=s)) for s in (joined, core.sums))
+    mass_mg = _change(study, pair, replace(wide[0], sums=level | {"count": joined["count"]})).mass_mg
+    scatter = [math.hypot(found.terms_mg[t], share * own.terms_mg[t]) for t in ("noise", "rings")]
+    return mass_mg, math.hypot(*scatter, *budget.grey_and_motion(wide[0], level, study.voxel_um))
+
+
+def _change(study: Study, pair: PairOfScans, measured: budget.Measured) -> budget.Change:
+    """Return the change in a zone."""
+    return budget.evaluate([measured], pair.density([measured]), study.voxel_um, study.physics.anode.k_species)
 
 
 def _share(m: budget.Measured, zone: budget.Measured, near: int, face: Face) -> float:

@@ -20,8 +20,7 @@ from xct_pipeline.variation.near_face import NearFace
 from xct_pipeline.variation.steps.charge import offset_note
 from xct_pipeline.variation.steps.edge_gradient import edges_step
 from xct_pipeline.variation.steps.near_face import (
-    ELLIPSES,
-    FACES,
+    ZONES,
     edges_beside,
     faces_table,
     is_whole,
@@ -83,7 +82,7 @@ def mass_steps(study: Study, surface: Reduction | None, materials: Materials | N
         pairs = region_pairs(study, mask, WHOLE, consecutive, None, None, materials)
         steps += [sums.step(known=False) for pair in pairs if pair is not None for sums in pair.sums]
         steps += areal_passes(study, pairs, consecutive, known=False)
-        for name in (*FACES, *ELLIPSES) if is_whole(study.settings.region) else ():
+        for name in ZONES if is_whole(study.settings.region) else ():
             zone = region_pairs(study, mask, name, consecutive)
             steps += [sums.step(known=False) for pair in zone if pair is not None for sums in pair.sums]
     if is_whole(study.settings.region):
