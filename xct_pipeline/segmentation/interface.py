@@ -337,13 +337,17 @@ def _find_nearest(
             row, first = objects[z, y], 0
             for e in range(run_ends(row, words, ends)):
                 k, last = np.int64(row[first]) - least, ends[e]
-                for x in range(first if row[first] > 0 else last, last):
+                if row[first] <= 0 or nearest[k] == 0.0:  # no object, or one that is as near as can be
+                    first = last
+                    continue
+                there, closest = seen[k], nearest[k]
+                for x in range(first, last):
                     above = (z + start - height[y, x]) * direction
-                    if above < -deepest:
-                        continue
-                    seen[k] = True
-                    if np.isfinite(above):
-                        nearest[k] = min(nearest[k], max((above - 0.5) * cosine[y, x], 0.0))
+                    if not above < -deepest:
+                        there = True
+                        if np.isfinite(above):
+                            closest = min(closest, max((above - 0.5) * cosine[y, x], 0.0))
+                seen[k], nearest[k] = there, closest
                 first = last
 
 

@@ -267,8 +267,8 @@ def _keep_flat(label: Array, slope: Array, edge: np.float32, markers: Array) -> 
 def _may_be_extreme(padded: Array, front: Array, back: Array, x: int) -> bool:
     """Tell whether none or all of four neighbours exceed a value of a row with one value more at either end."""
     value, left, right = padded[x + 1], padded[x], padded[x + 2]
-    below = left <= value and right <= value and front[x] <= value and back[x] <= value
-    return below or (left >= value and right >= value and front[x] >= value and back[x] >= value)
+    above = left > value or right > value or front[x] > value or back[x] > value
+    return bool(not above or not (left < value or right < value or front[x] < value or back[x] < value))
 
 
 @njit(inner=True)

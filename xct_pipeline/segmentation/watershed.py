@@ -307,7 +307,7 @@ def _list_open(open_: Array, margin: int, bounds: Array) -> Any:
     count = 0
     for z in range(z0, z1):
         for y in range(y0, y1):
-            row, own = open_[z, y, x0:x1], np.int32(0)
+            row, own = open_[z, y, x0:x1], 0
             for x in range(len(row)):
                 own += row[x]
             rows[z, y] = own
