@@ -18,6 +18,7 @@ from xct_pipeline.compiled import empty, njit
 Array = npt.NDArray[Any]
 
 TRUNCATE = 4.0  # of Gaussians, standard deviations
+FUSED = 4  # weights on either side that are added up in one sweep
 STRIP = 64  # rows that are filtered through all planes: what is looked at again is still in the second-level cache
 
 
@@ -79,20 +80,52 @@ def _room(block: Array, core: Region | None) -> tuple[tuple[int, int, int], Arra
 def _even_sum(rows: Array, at: int, column: int, taps: Array, out: Array) -> None:
     """Filter rows (n, columns, x) along their first axis around row `at`, with weights that are even about it.
 
-    Rows are taken out one by one: what is known to be contiguous is added up in vectors.
+    Rows are taken out one by one: what is known to be contiguous is added up in vectors. The first nine go in one
+    sweep, in the order in which they would be added one by one.
     """
-    last = rows.shape[0] - 1
-    _scale(rows[at, column], taps[0], out)
-    for k in range(1, len(taps)):
+    last, done = rows.shape[0] - 1, 0
+    if len(taps) > FUSED:
+        done = FUSED
+        _add_four_even(
+            rows[at, column],
+            rows[max(at - 1, 0), column],
+            rows[min(at + 1, last), column],
+            rows[max(at - 2, 0), column],
+            rows[min(at + 2, last), column],
+            rows[max(at - 3, 0), column],
+            rows[min(at + 3, last), column],
+            rows[max(at - 4, 0), column],
+            rows[min(at + 4, last), column],
+            taps,
+            out,
+        )
+    else:
+        _scale(rows[at, column], taps[0], out)
+    for k in range(done + 1, len(taps)):
         _add_even(rows[max(at - k, 0), column], rows[min(at + k, last), column], taps[k], out)
 
 
 @njit(inner=True)
 def _odd_sum(rows: Array, at: int, column: int, taps: Array, out: Array) -> None:
     """Filter as `_even_sum` does, with weights of opposite sign on the two sides."""
-    last = rows.shape[0] - 1
-    out[:] = np.float32(0)
-    for k in range(1, len(taps)):
+    last, done = rows.shape[0] - 1, 0
+    if len(taps) > FUSED:
+        done = FUSED
+        _add_four_odd(
+            rows[max(at - 1, 0), column],
+            rows[min(at + 1, last), column],
+            rows[max(at - 2, 0), column],
+            rows[min(at + 2, last), column],
+            rows[max(at - 3, 0), column],
+            rows[min(at + 3, last), column],
+            rows[max(at - 4, 0), column],
+            rows[min(at + 4, last), column],
+            taps,
+            out,
+        )
+    else:
+        out[:] = np.float32(0)
+    for k in range(done + 1, len(taps)):
         _add_odd(rows[max(at - k, 0), column], rows[min(at + k, last), column], taps[k], out)
 
 
@@ -112,6 +145,53 @@ def _add_even(low: Array, high: Array, tap: np.float32, out: Array) -> None:
 def _add_odd(low: Array, high: Array, tap: np.float32, out: Array) -> None:
     for x in range(out.shape[0]):
         out[x] += tap * (high[x] - low[x])
+
+
+@njit(inline="always")
+def _add_four_even(
+    middle: Array,
+    low1: Array,
+    high1: Array,
+    low2: Array,
+    high2: Array,
+    low3: Array,
+    high3: Array,
+    low4: Array,
+    high4: Array,
+    taps: Array,
+    out: Array,
+) -> None:
+    tap0, tap1, tap2, tap3, tap4 = taps[0], taps[1], taps[2], taps[3], taps[4]
+    for x in range(out.shape[0]):
+        total = tap0 * middle[x]
+        total += tap1 * (low1[x] + high1[x])
+        total += tap2 * (low2[x] + high2[x])
+        total += tap3 * (low3[x] + high3[x])
+        total += tap4 * (low4[x] + high4[x])
+        out[x] = total
+
+
+@njit(inline="always")
+def _add_four_odd(
+    low1: Array,
+    high1: Array,
+    low2: Array,
+    high2: Array,
+    low3: Array,
+    high3: Array,
+    low4: Array,
+    high4: Array,
+    taps: Array,
+    out: Array,
+) -> None:
+    tap1, tap2, tap3, tap4 = taps[1], taps[2], taps[3], taps[4]
+    for x in range(out.shape[0]):
+        total = np.float32(0)
+        total += tap1 * (high1[x] - low1[x])
+        total += tap2 * (high2[x] - low2[x])
+        total += tap3 * (high3[x] - low3[x])
+        total += tap4 * (high4[x] - low4[x])
+        out[x] = total
 
 
 @njit(inline="always")
@@ -148,17 +228,48 @@ def _pad(row: Array, reach: int) -> None:
 @njit(inner=True)
 def _even_row(padded: Array, first: int, taps: Array, out: Array) -> None:
     """Filter a row that stands between margins as `_even_sum` does its rows, from its value `first` on."""
-    middle, n = first + len(taps) - 1, out.shape[0]
-    _scale(padded[middle : middle + n], taps[0], out)
-    for k in range(1, len(taps)):
+    middle, n, done = first + len(taps) - 1, out.shape[0], 0
+    if len(taps) > FUSED:
+        done = FUSED
+        _add_four_even(
+            padded[middle : middle + n],
+            padded[middle - 1 : middle - 1 + n],
+            padded[middle + 1 : middle + 1 + n],
+            padded[middle - 2 : middle - 2 + n],
+            padded[middle + 2 : middle + 2 + n],
+            padded[middle - 3 : middle - 3 + n],
+            padded[middle + 3 : middle + 3 + n],
+            padded[middle - 4 : middle - 4 + n],
+            padded[middle + 4 : middle + 4 + n],
+            taps,
+            out,
+        )
+    else:
+        _scale(padded[middle : middle + n], taps[0], out)
+    for k in range(done + 1, len(taps)):
         _add_even(padded[middle - k : middle - k + n], padded[middle + k : middle + k + n], taps[k], out)
 
 
 @njit(inner=True)
 def _odd_row(padded: Array, first: int, taps: Array, out: Array) -> None:
-    middle, n = first + len(taps) - 1, out.shape[0]
-    out[:] = np.float32(0)
-    for k in range(1, len(taps)):
+    middle, n, done = first + len(taps) - 1, out.shape[0], 0
+    if len(taps) > FUSED:
+        done = FUSED
+        _add_four_odd(
+            padded[middle - 1 : middle - 1 + n],
+            padded[middle + 1 : middle + 1 + n],
+            padded[middle - 2 : middle - 2 + n],
+            padded[middle + 2 : middle + 2 + n],
+            padded[middle - 3 : middle - 3 + n],
+            padded[middle + 3 : middle + 3 + n],
+            padded[middle - 4 : middle - 4 + n],
+            padded[middle + 4 : middle + 4 + n],
+            taps,
+            out,
+        )
+    else:
+        out[:] = np.float32(0)
+    for k in range(done + 1, len(taps)):
         _add_odd(padded[middle - k : middle - k + n], padded[middle + k : middle + k + n], taps[k], out)
 
 

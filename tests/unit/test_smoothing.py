@@ -39,6 +39,19 @@ def test_a_part_of_a_block_is_that_of_the_whole(block: np.ndarray) -> None:
             np.testing.assert_array_equal(function(block, 1.0, core), function(block, 1.0)[core])
 
 
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 1.2, 2.3])
+def test_weights_are_added_from_the_middle_outwards_to_the_last_bit(block: np.ndarray, sigma: float) -> None:
+    expected = block
+    bell, reach = gaussian_taps(sigma)[0], gaussian_reach(sigma)
+    for axis, n in enumerate(block.shape):
+        wide = np.pad(expected, [(reach * (axis == a),) * 2 for a in range(3)], mode="edge")
+        rows = [wide.take(range(k, k + n), axis=axis) for k in range(2 * reach + 1)]
+        expected = bell[0] * rows[reach]
+        for k in range(1, reach + 1):
+            expected = expected + bell[k] * (rows[reach - k] + rows[reach + k])
+    np.testing.assert_array_equal(smooth_block(block, sigma), expected)
+
+
 def test_weights_add_up_and_a_single_plane_is_filtered() -> None:
     bell, slope = gaussian_taps(1.5)
     assert bell[0] + 2 * bell[1:].sum() == pytest.approx(1, abs=1e-6)

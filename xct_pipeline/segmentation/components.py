@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from xct_pipeline.compiled import empty, njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array
 
+WORD = 8  # bytes
 BEFORE = ((0, -1), (-1, -1), (-1, 0), (-1, 1))  # steps along z and y to the rows that a row may touch
 
 
@@ -55,22 +56,41 @@ def _count_runs(mask: Array, rows: Array) -> Any:
     return rows[-1]
 
 
+@njit(inline="always")
+def run_ends(row: Array, words: Array, ends: Array) -> int:
+    """Set where each run of equal values of a row ends, and return their number: changes are looked for by words.
+
+    `words` has an integer of 64 bits for every `WORD` values and one more, `ends` one place more than the row.
+    """
+    changes = words.view(np.uint8)
+    for x in range(1, len(row)):
+        changes[x] = row[x] != row[x - 1]
+    changes[len(row)] = True
+    count = 0
+    for w in range(len(words)):
+        if words[w] == 0:
+            continue
+        for x in range(w * WORD, (w + 1) * WORD):
+            ends[count] = x
+            count += changes[x]
+    return count
+
+
 @njit
 def _find_runs(mask: Array, rows: Array, runs: Array) -> None:
     """Set the first voxel of each run and the one after its last."""
     nz, ny, nx = mask.shape
+    words, ends = zeros(nx // WORD + 1, np.uint64), empty(nx + 1, np.int64)
     for k in range(nz * ny):
         row, i = mask[k // ny, k % ny], rows[k]
         if i == rows[k + 1]:
             continue
-        last = False
-        for x in range(nx):
-            if row[x] != last:
-                last = row[x]
-                runs[i, 0 if last else 1] = x
-                i += not last
-        if last:
-            runs[i, 1] = nx
+        start = 0
+        for e in range(run_ends(row, words, ends)):
+            if row[start]:
+                runs[i, 0], runs[i, 1] = start, ends[e]
+                i += 1
+            start = ends[e]
 
 
 @njit

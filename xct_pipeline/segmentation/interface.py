@@ -18,8 +18,9 @@ import numpy.typing as npt
 import scipy
 
 from xct_pipeline.boxes import Region
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array, to_host
+from xct_pipeline.segmentation.components import WORD, run_ends
 from xct_pipeline.segmentation.label import label_range
 
 Partial = dict[str, npt.NDArray[Any]]
@@ -330,19 +331,24 @@ def _find_nearest(
     nearest: Array,
 ) -> None:
     nz, ny, nx = objects.shape
+    words, ends = zeros(nx // WORD + 1, np.uint64), empty(nx + 1, np.int64)
     for z in range(nz):
         for y in range(ny):
-            row = objects[z, y]
-            for x in range(nx):
-                if row[x] <= 0:
+            row, first = objects[z, y], 0
+            for e in range(run_ends(row, words, ends)):
+                k, last = np.int64(row[first]) - least, ends[e]
+                if row[first] <= 0 or nearest[k] == 0.0:  # no object, or one that is as near as can be
+                    first = last
                     continue
-                above = (z + start - height[y, x]) * direction
-                if above < -deepest:
-                    continue
-                k = np.int64(row[x]) - least
-                seen[k] = True
-                if np.isfinite(above):
-                    nearest[k] = min(nearest[k], max((above - 0.5) * cosine[y, x], 0.0))
+                there, closest = seen[k], nearest[k]
+                for x in range(first, last):
+                    above = (z + start - height[y, x]) * direction
+                    if not above < -deepest:
+                        there = True
+                        if np.isfinite(above):
+                            closest = min(closest, max((above - 0.5) * cosine[y, x], 0.0))
+                seen[k], nearest[k] = there, closest
+                first = last
 
 
 @njit

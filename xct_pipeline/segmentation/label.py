@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from xct_pipeline.boxes import Region
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array, array_namespace, ndimage_of, to_host
-from xct_pipeline.segmentation.components import label_runs, root_of
+from xct_pipeline.segmentation.components import WORD, label_runs, root_of, run_ends
 
 Partial = dict[str, npt.NDArray[Any]]
 
 RANKS = {6: 1, 18: 2, 26: 3}
-RUN = 32  # labels that are compared at a time
 FEW = 4096  # labels that are counted from 1, whichever of them a block holds
 
 
@@ -257,30 +256,17 @@ def relabel_block(mask: Array, region: Region, merged: Mapping[str, Any], *, con
     return labels
 
 
-@njit(inline="always")
-def run_stop(row: Array, start: int) -> int:
-    """Return where the run of equal values that begins at `start` ends; long ones are compared in vectors."""
-    x, differ, value = start + 1, row[start] ^ row[start], row[start]
-    while differ == 0 and x + RUN <= len(row):
-        for k in range(RUN):
-            differ |= row[x + k] ^ value
-        if differ == 0:
-            x += RUN
-    while x < len(row) and row[x] == value:
-        x += 1
-    return x
-
-
 @njit
 def _find_boxes(labels: Array, least: int, low: Array, high: Array) -> None:
     """Widen the box of each label by every run of it in a row."""
     nz, ny, nx = labels.shape
+    words, ends = zeros(nx // WORD + 1, np.uint64), empty(nx + 1, np.int64)
     for z in range(nz):
         for y in range(ny):
             start = 0
             row = labels[z, y]
-            while start < nx:
-                x = run_stop(row, start)
+            for e in range(run_ends(row, words, ends)):
+                x = ends[e]
                 if row[start] > 0:
                     k = np.int64(row[start]) - least
                     low[k, 0], high[k, 0] = min(low[k, 0], z), max(high[k, 0], z + 1)
@@ -292,13 +278,16 @@ def _find_boxes(labels: Array, least: int, low: Array, high: Array) -> None:
 @njit
 def _find_first(labels: Array, origin: Array, frame: Array, first: Array) -> None:
     nz, ny, nx = labels.shape
+    words, ends = zeros(nx // WORD + 1, np.uint64), empty(nx + 1, np.int64)
     for z in range(nz):
         for y in range(ny):
-            row = ((z + origin[0]) * frame[1] + y + origin[1]) * frame[2] + origin[2]
-            for x in range(nx):
-                label = labels[z, y, x]
+            place = ((z + origin[0]) * frame[1] + y + origin[1]) * frame[2] + origin[2]
+            row, start = labels[z, y], 0
+            for e in range(run_ends(row, words, ends)):
+                label = row[start]
                 if label > 0 and first[label - 1] < 0:
-                    first[label - 1] = row + x
+                    first[label - 1] = place + start
+                start = ends[e]
 
 
 @njit

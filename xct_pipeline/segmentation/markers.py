@@ -223,7 +223,9 @@ def _mark(
                 _add_beyond(sharp, limit, label)
             _keep_flat(label, slope, edge, markers[z, y])
             for x in range(nx):
-                if not slope[x] < edge and row[x] == row[x] and _is_extreme(block, z, y, x):
+                if slope[x] < edge or not _may_be_extreme(padded, front, back, x):
+                    continue
+                if row[x] == row[x] and _is_extreme(block, z, y, x):
                     markers[z, y, x] = label[x]
 
 
@@ -259,6 +261,14 @@ def _add_beyond(values: Array, limit: np.float32, label: Array) -> None:
 def _keep_flat(label: Array, slope: Array, edge: np.float32, markers: Array) -> None:
     for x in range(len(markers)):
         markers[x] = label[x] if slope[x] < edge else np.uint8(0)
+
+
+@njit(inline="always")
+def _may_be_extreme(padded: Array, front: Array, back: Array, x: int) -> bool:
+    """Tell whether none or all of four neighbours exceed a value of a row with one value more at either end."""
+    value, left, right = padded[x + 1], padded[x], padded[x + 2]
+    above = left > value or right > value or front[x] > value or back[x] > value
+    return bool(not above or not (left < value or right < value or front[x] < value or back[x] < value))
 
 
 @njit(inner=True)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xct_pipeline.compiled import njit
+from xct_pipeline.compiled import empty, njit, zeros
 from xct_pipeline.device import Array, to_host
-from xct_pipeline.segmentation.label import as_labels, label_range, run_stop
+from xct_pipeline.segmentation.components import WORD, run_ends
+from xct_pipeline.segmentation.label import as_labels, label_range
 
 Partial = dict[str, npt.NDArray[Any]]
 
@@ -201,11 +202,12 @@ def _add_voxels(
 ) -> None:
     """Add up the runs of each label in the rows, one after the other."""
     nz, ny, nx = labels.shape
+    words, ends = zeros(nx // WORD + 1, np.uint64), empty(nx + 1, np.int64)
     for z in range(nz):
         for y in range(ny):
             row, start = labels[z, y], 0
-            while start < nx:
-                x = run_stop(row, start)
+            for e in range(run_ends(row, words, ends)):
+                x = ends[e]
                 if row[start] > 0:
                     k, count = np.int64(row[start]) - least, x - start
                     voxels[k] += count

@@ -63,6 +63,7 @@ def _bounds(block: Array) -> tuple[Array, Array, Array, Array]:
 
 @njit
 def _find_bounds(block: Array, found: Array) -> None:
+    """Look at eight rows at a time: with few rows in a loop, and one that is written, it is done in vectors."""
     nz, ny, nx = block.shape
     low, high, gap = empty(nx, np.float32), empty(nx, np.float32), empty(nx, np.float32)
     along_z, along_y, along_x = empty(nx, np.float32), empty(nx, np.float32), empty(nx, np.float32)
@@ -70,13 +71,22 @@ def _find_bounds(block: Array, found: Array) -> None:
         for j in range(found.shape[2]):
             low[:], high[:], gap[:] = np.float32(np.inf), np.float32(-np.inf), np.float32(0)
             along_z[:], along_y[:], along_x[:] = np.float32(0), np.float32(0), np.float32(0)
+            y, last = j * TILE, ny - 1
             for z in range(i * TILE, min((i + 1) * TILE, nz)):
-                for y in range(j * TILE, min((j + 1) * TILE, ny)):
-                    row = block[z, y]
-                    _widen(row, low, high, gap)
-                    _raise_to(row, block[min(z + 1, nz - 1), y], along_z)
-                    _raise_to(row, block[z, min(y + 1, ny - 1)], along_y)
-                    _raise_to(row[: nx - 1], row[1:], along_x)
+                here, above = block[z], block[min(z + 1, nz - 1)]
+                # where the block ends its last row stands for those beyond, from which it does not differ
+                t, u, v = min(y + 1, last), min(y + 2, last), min(y + 3, last)
+                p, q, r, s = min(y + 4, last), min(y + 5, last), min(y + 6, last), min(y + 7, last)
+                a, b, c, d, e, f, g, h = here[y], here[t], here[u], here[v], here[p], here[q], here[r], here[s]
+                _lower_to(a, b, c, d, e, f, g, h, low)
+                _raise_to(a, b, c, d, e, f, g, h, high)
+                _note_gaps(a, b, c, d, e, f, g, h, gap)
+                _raise_to_steps(a, above[y], b, above[t], c, above[u], d, above[v], along_z)
+                _raise_to_steps(e, above[p], f, above[q], g, above[r], h, above[s], along_z)
+                _raise_to_steps(a, b, b, c, c, d, d, e, along_y)
+                _raise_to_steps(e, f, f, g, g, h, h, here[min(y + 8, last)], along_y)
+                _raise_to_steps(a, a[1:], b, b[1:], c, c[1:], d, d[1:], along_x[: nx - 1])
+                _raise_to_steps(e, e[1:], f, f[1:], g, g[1:], h, h[1:], along_x[: nx - 1])
             for x in range(nx):
                 k = x // TILE
                 found[0, i, j, k] = min(found[0, i, j, k], low[x])
@@ -88,17 +98,45 @@ def _find_bounds(block: Array, found: Array) -> None:
 
 
 @njit(inline="always")
-def _widen(row: Array, low: Array, high: Array, gap: Array) -> None:
-    for x in range(len(row)):
-        value = row[x]
-        low[x] = value if value < low[x] else low[x]
-        high[x] = value if value > high[x] else high[x]
-        gap[x] = gap[x] if value == value else np.float32(1)
+def _less(value: np.float32, other: np.float32) -> np.float32:
+    """Return the lesser of two values, the second where the first is NaN."""
+    return value if value < other else other
 
 
 @njit(inline="always")
-def _raise_to(row: Array, other: Array, most: Array) -> None:
-    """Raise what is known as the largest difference between two rows; NaN counts for nothing."""
-    for x in range(len(row)):
-        step = abs(other[x] - row[x])
-        most[x] = step if step > most[x] else most[x]
+def _more(value: np.float32, other: np.float32) -> np.float32:
+    """Return the larger of two values, the second where the first is NaN."""
+    return value if value > other else other
+
+
+@njit(inline="always")
+def _lower_to(a: Array, b: Array, c: Array, d: Array, e: Array, f: Array, g: Array, h: Array, low: Array) -> None:
+    """Lower what is known as the least values to those of eight rows; NaN counts for nothing."""
+    for x in range(len(low)):
+        least = _less(d[x], _less(c[x], _less(b[x], _less(a[x], low[x]))))
+        low[x] = _less(h[x], _less(g[x], _less(f[x], _less(e[x], least))))
+
+
+@njit(inline="always")
+def _raise_to(a: Array, b: Array, c: Array, d: Array, e: Array, f: Array, g: Array, h: Array, high: Array) -> None:
+    for x in range(len(high)):
+        most = _more(d[x], _more(c[x], _more(b[x], _more(a[x], high[x]))))
+        high[x] = _more(h[x], _more(g[x], _more(f[x], _more(e[x], most))))
+
+
+@njit(inline="always")
+def _note_gaps(a: Array, b: Array, c: Array, d: Array, e: Array, f: Array, g: Array, h: Array, gap: Array) -> None:
+    for x in range(len(gap)):
+        one = (a[x] != a[x]) | (b[x] != b[x]) | (c[x] != c[x]) | (d[x] != d[x])
+        other = (e[x] != e[x]) | (f[x] != f[x]) | (g[x] != g[x]) | (h[x] != h[x])
+        gap[x] = np.float32(1) if one | other else gap[x]
+
+
+@njit(inline="always")
+def _raise_to_steps(
+    a: Array, b: Array, c: Array, d: Array, e: Array, f: Array, g: Array, h: Array, most: Array
+) -> None:
+    """Raise what is known as the largest difference between rows to that of four pairs; NaN counts for nothing."""
+    for x in range(len(most)):
+        step = _more(abs(b[x] - a[x]), _more(abs(d[x] - c[x]), most[x]))
+        most[x] = _more(abs(f[x] - e[x]), _more(abs(h[x] - g[x]), step))

@@ -245,18 +245,18 @@ def _flood(bits: Array, open_: Array, steps: Array, reach: int, bounds: Array, l
     """
     place, number = _list_open(open_, reach - 1, bounds)
     count = len(place)
-    height, far, beside = empty(count, np.uint32), empty(count, np.uint16), zeros(count, np.uint32)
+    height, far, beside = empty(count, np.uint32), empty(count, np.uint16), empty(count, np.uint32)
     top, rest = empty(count, np.int64), empty(count, np.int64)
     new_top, new_rest = empty(count, np.int64), empty(count, np.int64)
-    for i in range(count):
-        top[i], rest[i] = FARTHEST, FARTHEST
     changed, following = empty(count, np.int32), empty(count, np.int32)
-    found = _look_around(bits, open_, steps, reach, bounds, label, place, height, far, beside, top, rest, changed)
-    for i in range(count):
-        new_top[i], new_rest[i] = top[i], rest[i]
     jumps = empty(len(steps), np.int64)
     for s in range(len(steps)):
         jumps[s] = (steps[s, 0] * label.shape[1] + steps[s, 1]) * label.shape[2] + steps[s, 2]
+    found = _look_around(
+        bits, open_, steps, jumps, reach, bounds, label, place, height, far, beside, top, rest, changed
+    )
+    for i in range(count):
+        new_top[i], new_rest[i] = top[i], rest[i]
     flat = number.reshape(-1)
     for turn in range(2, reach + 1):
         pending = 0
@@ -303,15 +303,21 @@ def _list_open(open_: Array, margin: int, bounds: Array) -> Any:
     z0, z1 = max(0, bounds[0, 0] - margin), min(nz, bounds[0, 1] + margin)
     y0, y1 = max(0, bounds[1, 0] - margin), min(ny, bounds[1, 1] + margin)
     x0, x1 = max(0, bounds[2, 0] - margin), min(nx, bounds[2, 1] + margin)
+    rows = zeros((nz, ny), np.int32)
     count = 0
     for z in range(z0, z1):
         for y in range(y0, y1):
-            for x in range(x0, x1):
-                count += open_[z, y, x]
+            row, own = open_[z, y, x0:x1], 0
+            for x in range(len(row)):
+                own += row[x]
+            rows[z, y] = own
+            count += own
     place = empty(count, np.int32)
     count = 0
     for z in range(z0, z1):
         for y in range(y0, y1):
+            if rows[z, y] == 0:
+                continue
             for x in range(x0, x1):
                 if open_[z, y, x]:
                     number[z, y, x] = count
@@ -325,6 +331,7 @@ def _look_around(
     bits: Array,
     open_: Array,
     steps: Array,
+    jumps: Array,
     reach: int,
     bounds: Array,
     label: Array,
@@ -339,23 +346,28 @@ def _look_around(
     """Flood the voxels beside markers, and note of every voxel which steps lead to others that are to be flooded."""
     nz, ny, nx = label.shape
     found = 0
+    values, flooded, marks = bits.reshape(-1), open_.reshape(-1), label.reshape(-1)
     for i in range(len(place)):
-        z, y, x = place[i] // (ny * nx), place[i] // nx % ny, place[i] % nx
-        height[i] = _ordered(bits[z, y, x])
-        far[i] = _beyond(z, y, x, bounds)
+        at = np.int64(place[i])
+        z, y, x = at // (ny * nx), at // nx % ny, at % nx
+        own, away = np.int64(_ordered(values[at])), _beyond(z, y, x, bounds)
+        within = 0 < z < nz - 1 and 0 < y < ny - 1 and 0 < x < nx - 1
+        near, least, second = np.uint32(0), FARTHEST, FARTHEST
         for s in range(len(steps)):
             v, u, w = z + steps[s, 0], y + steps[s, 1], x + steps[s, 2]
-            if not (0 <= v < nz and 0 <= u < ny and 0 <= w < nx):
+            if not (within or (0 <= v < nz and 0 <= u < ny and 0 <= w < nx)):
                 continue
-            if open_[v, u, w]:
-                if _beyond(v, u, w, bounds) < reach:
-                    beside[i] |= np.uint32(1 << s)
-            elif label[v, u, w] > 0:
-                down = _ordered(bits[v, u, w])
-                level, candidate = max(down, np.int64(height[i])), down << 24 | 256 | np.int64(label[v, u, w])
-                if level < top[i] or (level == top[i] and candidate < rest[i]):
-                    top[i], rest[i] = level, candidate
-        if top[i] < FARTHEST:
+            j = at + jumps[s]
+            if flooded[j]:
+                if away < reach - 1 or _beyond(v, u, w, bounds) < reach:
+                    near |= np.uint32(1 << s)
+            elif marks[j] > 0:
+                down = np.int64(_ordered(values[j]))
+                level, candidate = max(down, own), down << 24 | 256 | np.int64(marks[j])
+                if level < least or (level == least and candidate < second):
+                    least, second = level, candidate
+        height[i], far[i], beside[i], top[i], rest[i] = own, away, near, least, second
+        if least < FARTHEST:
             changed[found] = i
             found += 1
     return found

@@ -87,16 +87,17 @@ class ShardedArray:
         grid = [size // chunk for size, chunk in zip(self.shards, self.chunks, strict=True)]
         size = 16 * math.prod(grid) + 4
         index = np.frombuffer(_checked(file, os.fstat(file.fileno()).st_size - size, size), "<u8").reshape(*grid, 2)
-        origin = [start for start, _ in box]
-        for chunk in _cells([(a - p, b - p) for (a, b), p in zip(here, place, strict=True)], self.chunks):
-            first = [p + k * n for p, k, n in zip(place, chunk, self.chunks, strict=True)]
-            part = _common(here, first, self.chunks)
-            offset, length = (int(number) for number in index[chunk])
-            target = _within(part, origin)
+        axes = [
+            [_piece(k, a, b, p, n, start) for k in range((a - p) // n, -(-(b - p) // n))]
+            for (a, b), p, n, (start, _) in zip(here, place, self.chunks, box, strict=True)
+        ]
+        for pieces in itertools.product(*axes):
+            chunk, wanted, target = zip(*pieces, strict=True)
+            offset, length = index[chunk].tolist()
             if offset == ABSENT:
                 out[target] = self.fill
                 continue
-            data, wanted = _checked(file, offset, length), _within(part, first)
+            data = _checked(file, offset, length)
             value = _uniform(data, self.chunks, self.dtype) if length < UNIFORM_BYTES else None
             if value is None:
                 _decode(data, buffer, wanted)
@@ -204,6 +205,16 @@ def _cells(box: Sequence[Span], sizes: Sequence[int]) -> itertools.product[tuple
 def _common(box: Sequence[Span], first: Sequence[int], sizes: Sequence[int]) -> list[Span]:
     """Return what a box and a cell that begins at `first` have in common."""
     return [(max(a, f), min(b, f + size)) for (a, b), f, size in zip(box, first, sizes, strict=True)]
+
+
+def _piece(k: int, start: int, stop: int, place: int, size: int, origin: int) -> tuple[int, slice, slice]:
+    """Return along an axis what a span has in common with chunk `k` of a shard, in indices of the chunk and of a box.
+
+    The shard begins at `place` and the box at `origin`.
+    """
+    first = place + k * size
+    low, high = max(start, first), min(stop, first + size)
+    return k, slice(low - first, high - first), slice(low - origin, high - origin)
 
 
 def _within(box: Sequence[Span], origin: Sequence[int]) -> tuple[slice, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from xct_pipeline.segmentation.undecided import undecided_boxes
+from xct_pipeline.segmentation.undecided import _bounds, undecided_boxes
 from xct_pipeline.segmentation.watershed import gradient_magnitude, watershed_classes, watershed_halo
 
 EDGE = 0.4
@@ -66,3 +66,19 @@ def test_labels_are_those_of_looking_everywhere(seed: int, monkeypatch: pytest.M
     whole = watershed_classes(block, [0.5, 3.0], **options)
     np.testing.assert_array_equal(found, whole)
     assert set(np.unique(whole)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("shape", [(16, 24, 40), (13, 9, 21), (1, 17, 8), (9, 1, 1)])
+def test_bounds_of_tiles_are_those_of_their_voxels(shape: tuple[int, int, int]) -> None:
+    block = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
+    block[np.random.default_rng(4).random(shape) < 0.01] = np.nan
+    steps = [np.abs(np.diff(block, axis=axis, append=block.take([-1], axis=axis))) for axis in range(3)]
+    low, high, along, gaps = _bounds(block)
+    for tile in np.ndindex(low.shape):
+        part = tuple(slice(8 * k, 8 * k + 8) for k in tile)
+        known = block[part][np.isfinite(block[part])]
+        assert low[tile] == known.min(initial=np.inf)
+        assert high[tile] == known.max(initial=-np.inf)
+        assert gaps[tile] == np.isnan(block[part]).any()
+        for axis, step in enumerate(steps):
+            assert along[axis][tile] == np.fmax.reduce(step[part], axis=None, initial=0)

@@ -43,6 +43,7 @@ from xct_pipeline.store.store import Store
 GRADIENT_BINS = 256
 LARGE, SAMPLE = 2**27, 2**26  # voxels of a series from which on its histogram is that of a sample, and of the sample
 GROUPS = 8  # of the sample, whose thresholds differ by their error
+SCRATCH = 6.5  # of a box, as a multiple of what is read around it where it has gaps, measured
 UNSURE = 0.02  # of the step between two materials: an error of their threshold that moves labels
 
 
@@ -195,10 +196,14 @@ def _histogram(
 
 def histogram_step(settings: SegmentOtsu | SegmentWatershed, facts: Facts, store: Store) -> Reduction:
     """Return the step that counts the values of all scans."""
-    gradient = gradient_scale(settings)
-    halo = denoise_reach(settings) + (0 if gradient is None else watershed.gradient_halo(gradient))
-    source = box_source(facts, store, PATH, 4, halo)
-    smooth = partial(_smoothed, source=source, denoising=denoising_of(settings), gradient=gradient)
+    gradient, reach = gradient_scale(settings), denoise_reach(settings)
+    source, wide = (
+        box_source(
+            facts, store, PATH, 4, reach + (0 if gradient is None else watershed.gradient_halo(gradient, gaps=gaps))
+        )
+        for gaps in (False, True)
+    )
+    smooth = partial(_smoothed, source=source, wide=wide, denoising=denoising_of(settings), gradient=gradient)
     most: tuple[int, ...] = histogram_bins(settings.bins, gradient)
     count: Any = partial(_count_chunk, smooth=smooth, bins=most)
     combine = partial(threshold.combine_histograms, bins=most)
@@ -219,10 +224,14 @@ def histogram_step(settings: SegmentOtsu | SegmentWatershed, facts: Facts, store
         for_device=True,
         source=source,
         regions=regions,
-        scratch=5.5,
+        scratch=SCRATCH * _most_bytes(wide, regions) / max(_most_bytes(source, regions), 1),
         partial_bytes=8 * math.prod(most),
         cpu_s=total / 18e6,
     )
+
+
+def _most_bytes(source: BoxSource, regions: Sequence[Region]) -> int:
+    return max((source.nbytes(region) for region in regions), default=0)
 
 
 def _start(region: Region) -> tuple[int, ...]:
@@ -285,11 +294,21 @@ def denoise_reach(settings: Segmentation) -> int:
 
 
 def _smoothed(
-    block: Array, region: Region, *, source: BoxSource, denoising: Mapping[str, Any], gradient: float | None
+    block: Array,
+    region: Region,
+    *,
+    source: BoxSource,
+    wide: BoxSource,
+    denoising: Mapping[str, Any],
+    gradient: float | None,
 ) -> tuple[Array, Array | None]:
+    """Return what is counted of a box; where data lack, it is read again with what its gradient then looks at."""
     if gradient is None:
         return denoise(block, core=source.core(region), **denoising), None
-    around = widen(region[1:], (watershed.gradient_halo(gradient, gaps=has_gaps(block)),) * 3, source.image.shape[1:])
+    gaps = has_gaps(block)
+    if gaps:
+        block, source = device.array_namespace(block).asarray(wide.read(region)), wide
+    around = widen(region[1:], (watershed.gradient_halo(gradient, gaps=gaps),) * 3, source.image.shape[1:])
     values, core = denoise(block, core=inside(source.span(region), around), **denoising), inside(around, region[1:])
     slope = watershed.gradient_magnitude(values, sigma=gradient, core=core)
     return device.array_namespace(values).ascontiguousarray(values[core]), slope
