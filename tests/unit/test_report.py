@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 import report_store
 from report_store import SCANS, write_store
@@ -365,10 +366,15 @@ def test_a_scan_that_failed_does_not_stop_the_report(copied: Path) -> None:
     assert set(left_out(page(copied))) <= {"Frames"}  # of which this store has no table
 
 
-def test_json_in_the_page_is_valid(complete: Path) -> None:
+def test_json_in_the_page_is_valid(complete: Path, small_series: Path) -> None:
     found = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page(complete), re.S)
     assert len(found) >= 10
-    assert all(json.loads(text) for text in found)
+    assert all(json.loads(text, parse_constant=pytest.fail) for text in found)
+    both = page(complete) + page(small_series)
+    drawn = re.findall(r'px"></div><script type="application/json">(.*?)</script>', both, re.S)
+    assert len(drawn) > 25
+    for text in drawn:
+        go.Figure(json.loads(text))  # which refuses what plotly does not know
 
 
 def test_nothing_there(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from markupsafe import Markup, escape
 
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.drawing import data_uri
+from xct_pipeline.report.plotly_json import Chart
 from xct_pipeline.store.tables import units
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
     from matplotlib.figure import Figure
 
 
@@ -31,14 +31,14 @@ def chart(draw: Callable[..., Any], *arguments: object) -> Callable[[Contents], 
     return lambda contents: chart_markup(draw(contents, *arguments))
 
 
-def chart_markup(figure: go.Figure) -> Markup:
+def chart_markup(figure: Chart) -> Markup:
     """Return a plotly figure as a div that the page's script draws; several axes side by side keep their width."""
     data = figure.to_json().replace("<", "\\u003c")
     kind = "chart wide" if "xaxis2" in figure.layout else "chart"
     return Markup(
         '<div class="pan" {}><div class="{}" style="height:{}px"></div>'
         '<script type="application/json">{}</script></div>'
-    ).format(SCROLLS.format("chart"), kind, figure.layout.height or 380, Markup(data))
+    ).format(SCROLLS.format("chart"), kind, figure.layout["height"], Markup(data))
 
 
 @dataclass(frozen=True)
