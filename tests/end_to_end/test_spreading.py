@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,9 +87,9 @@ def test_the_liquid_on_carbon_and_on_the_ceramic_against_time(tmp_path, capsys):
         assert list(liquid["scan"]) == [f"scan_{k}" for k in range(4)]
         np.testing.assert_allclose(liquid["fraction"], true, atol=within)
     chart = spreading(Contents(Series.open(store)))
-    curves = [trace for trace in chart.data if trace.name == "liquid"]
-    assert [list(curve.x) for curve in curves] == [[0.0, 1.0, 2.0, 3.0]] * 2  # hours
-    drawn = chart.to_json()
+    curves = [trace for trace in chart.data if trace["name"] == "liquid"]
+    assert [list(curve["x"]) for curve in curves] == [[0.0, 1.0, 2.0, 3.0]] * 2  # hours
+    drawn = json.dumps(chart.layout)
     page = (store / "report.html").read_text()
     for surface in ("the ceramic", "all carbon"):
         assert f"share of {surface} in contact" in drawn

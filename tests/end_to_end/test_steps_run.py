@@ -59,7 +59,7 @@ from xct_pipeline.pipeline import plan, run
 result = run(plan(load_config(Path(sys.argv[1])), Resources(2, 8 * 10**9)))
 assert not result.failed and not result.refused and not result.unchanged
 loaded = {name.split(".")[0] for name in sys.modules}
-print(*sorted(loaded & {"plotly", "matplotlib", "sklearn", "napari", "IPython"}))
+print(*sorted(loaded & {"plotly", "matplotlib", "sklearn", "napari", "IPython", "zarr"}))
 """
 
 
@@ -70,7 +70,7 @@ try:
     main(last=False)
 except SystemExit as stop:
     assert not stop.code
-heavy = {"numba", "sklearn", "skimage", "plotly", "matplotlib", "scipy.ndimage", "scipy.signal", "scipy.stats"}
+heavy = {"numba", "sklearn", "skimage", "plotly", "matplotlib", "scipy.ndimage", "scipy.signal", "scipy.stats", "zarr"}
 print(*sorted((heavy | {"dask.array", "xarray", "distributed"}) & set(sys.modules)))
 """
 

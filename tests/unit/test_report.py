@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 import report_store
 from report_store import SCANS, write_store
@@ -21,9 +22,9 @@ from xct_pipeline.report.areal import areal_maps, average, significance
 from xct_pipeline.report.conclusions import mass_says
 from xct_pipeline.report.contents import AbsentError, open_level, read_contents, warnings_of
 from xct_pipeline.report.drawing import contrast, nice, shown_scans, symmetric
-from xct_pipeline.report.markup import plus_minus
+from xct_pipeline.report.markup import Picture, frame_markup, plus_minus
 from xct_pipeline.report.page import facts
-from xct_pipeline.report.projection import paint
+from xct_pipeline.report.projection import paint, view
 from xct_pipeline.report.region import read_part, region_mask, smoothed
 from xct_pipeline.report.sections import SECTIONS
 from xct_pipeline.store.files import StoreError
@@ -365,10 +366,15 @@ def test_a_scan_that_failed_does_not_stop_the_report(copied: Path) -> None:
     assert set(left_out(page(copied))) <= {"Frames"}  # of which this store has no table
 
 
-def test_json_in_the_page_is_valid(complete: Path) -> None:
+def test_json_in_the_page_is_valid(complete: Path, small_series: Path) -> None:
     found = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page(complete), re.S)
     assert len(found) >= 10
-    assert all(json.loads(text) for text in found)
+    assert all(json.loads(text, parse_constant=pytest.fail) for text in found)
+    both = page(complete) + page(small_series)
+    drawn = re.findall(r'px"></div><script type="application/json">(.*?)</script>', both, re.S)
+    assert len(drawn) > 25
+    for text in drawn:
+        go.Figure(json.loads(text))  # which refuses what plotly does not know
 
 
 def test_nothing_there(tmp_path: Path) -> None:
@@ -486,6 +492,47 @@ def test_losses_are_blue_and_gains_red_in_space() -> None:
     assert gain[middle, middle, 0] > gain[middle, middle, 2] + 0.2
     assert loss[0, 0, 3] == 0
     assert paint(0 * values, 1.0, 0.2)[..., 3].max() == 0
+
+
+def test_a_volume_is_seen_where_its_box_is_and_what_is_nearer_covers_the_rest() -> None:
+    values = np.zeros((20, 30, 40), np.float32)
+    values[12:17, 4:9, 30:35] = -1
+    seen = paint(values, 1.0, 0.2)[..., 3]
+    up, right = (float((np.indices(seen.shape)[k] * seen).sum() / seen.sum()) for k in (0, 1))
+    place = view() @ (np.array([14.0, 6.0, 32.0]) - (np.array(values.shape) - 1) / 2) + (len(seen) - 1) / 2
+    assert (up, right) == pytest.approx((place[1], place[2]), abs=0.2)
+    along = np.indices((30, 30, 30)).transpose(1, 2, 3, 0) - 14.5
+    depth, up, right = np.moveaxis(along @ view().T, -1, 0)
+    thick = np.where((np.abs(depth) < 9) & (np.hypot(up, right) < 6), np.sign(depth), 0).astype(np.float32)
+    middle = paint(thick, 1.0, 0.2)[26, 26]  # loss in front of gain
+    assert middle[2] > middle[0] + 0.2
+    assert middle[3] > 0.9
+
+
+def test_words_of_pictures_cover_neither_others_nor_the_edge(small_series: Path) -> None:
+    contents = read_contents(small_series)
+    drawn = [panel.draw for section in SECTIONS for panel in section.panels if isinstance(panel.draw, Picture)]
+    assert len(drawn) == 5
+    for picture in drawn:
+        figure = picture.draw(contents)
+        assert figure.get_layout_engine() is None  # whose search for a layout took longer than drawing
+        whole = figure.get_tightbbox()
+        assert min(whole.x0, whole.y0) > -0.01, picture.alt
+        assert (np.array([whole.x1, whole.y1]) < figure.get_size_inches() + 0.01).all(), picture.alt
+        for ax in figure.axes:
+            covered = ax.get_tightbbox(for_layout_only=True)
+            others = [other.get_window_extent() for other in figure.axes if other.bbox.bounds != ax.bbox.bounds]
+            assert not any(covered.overlaps(other) for other in others), (picture.alt, ax.get_title())
+
+
+def test_numbers_and_words_of_a_table() -> None:
+    table = pd.DataFrame(
+        {"name": ["<a>", None], "count": [3, 123456789], "value": [0.25, np.nan], "kept": [True, False]}
+    )
+    markup = str(frame_markup(table, {"value": "mg"}))
+    assert "<td class=s>&lt;a&gt;</td><td class=n>3</td><td class=n>0.25</td><td class=n>yes</td>" in markup
+    assert "<td class=s>–</td><td class=n>123456789</td><td class=n>–</td><td class=n>no</td>" in markup
+    assert "1 more rows" in frame_markup(pd.DataFrame({"k": range(201)}))
 
 
 def test_the_experiment_stands_first_and_the_library_may_lie_beside(complete: Path, copied: Path) -> None:

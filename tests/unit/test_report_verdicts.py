@@ -67,7 +67,7 @@ def test_materials_have_the_colours_of_the_store(small_series: Path) -> None:
     labels = open_level(contents, MATERIALS, 64, contents.reference)
     assert label_colours(labels) == {value: colours[name] for value, name in names.items()}
     for chart in (charts.label_volumes(contents), charts.contact(contents), echem.spreading(contents)):
-        drawn = {trace.name.split(",")[0]: trace.line.color for trace in chart.data if trace.name != "voltage"}
+        drawn = {t["name"].split(",")[0]: t["line"]["color"] for t in chart.data if t["name"] != "voltage"}
         assert drawn == {name: "#{:02x}{:02x}{:02x}".format(*colours[name]) for name in drawn}
         assert len(drawn) > 1
     picture, _ = label_image(np.array([[1, 2]], np.uint8), labels)

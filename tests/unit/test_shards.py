@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec
 
+from xct_pipeline.store import stored_array
+from xct_pipeline.store.arrays import array_bytes, fill_value
 from xct_pipeline.store.files import StoreError
 from xct_pipeline.store.image import FAST, RUNS, SMALL, Image
 from xct_pipeline.store.shards import ShardedArray, encoded, sharded
@@ -43,9 +46,13 @@ def _write(folder: Path, values: npt.NDArray[Any], compressor: Any, fill: Any = 
 
 
 def _straight(folder: Path) -> ShardedArray:
-    found = sharded(folder, zarr.open_array(str(folder), mode="r"))
+    found = sharded(folder, _document(folder))
     assert found is not None
     return found
+
+
+def _document(folder: Path) -> Any:
+    return json.loads((folder / "zarr.json").read_text())
 
 
 @pytest.mark.parametrize("block", [0, 8192, 100_000])
@@ -123,11 +130,46 @@ def test_damage_is_told(tmp_path: Path) -> None:
 
 def test_arrays_of_other_kinds_are_left_to_zarr(tmp_path: Path) -> None:
     values = _values("float32", 0.1)
-    other = _write(tmp_path / "gzip", values, GzipCodec())
-    plain = zarr.create_array(store=tmp_path / "plain", shape=SHAPE, chunks=(1, 64, 64, 64), dtype="float32")
-    swapped = _write(tmp_path / "swapped", values.astype(">f4"), BloscCodec(typesize=4))
-    for array, name in ((other, "gzip"), (plain, "plain"), (swapped, "swapped")):
-        assert sharded(tmp_path / name, array) is None
+    _write(tmp_path / "gzip", values, GzipCodec())
+    zarr.create_array(store=tmp_path / "plain", shape=SHAPE, chunks=(1, 64, 64, 64), dtype="float32")
+    _write(tmp_path / "swapped", values.astype(">f4"), BloscCodec(typesize=4))
+    for name, wanted in (("gzip", values), ("plain", 0 * values), ("swapped", values)):
+        assert (sharded(tmp_path / name, _document(tmp_path / name)) is None) == (name != "swapped")
+        assert np.array_equal(StoredArray(tmp_path / name)[:1, 5], wanted[:1, 5])
+    _write(tmp_path / "a", values, BloscCodec(cname="lz4", typesize=4))
+    document = _document(tmp_path / "a")
+    assert sharded(tmp_path / "a", document) is not None
+    for key, value in (("zarr_format", 2), ("extension", {}), ("fill_value", "0x7fc00000"), ("data_type", "complex64")):
+        assert sharded(tmp_path / "a", {**document, key: value}) is None
+    for broken in (None, [], {}, {**document, "codecs": None}, {**document, "shape": "all"}):
+        assert sharded(tmp_path / "a", broken) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "uint16", "int32", "bool"])
+def test_metadata_are_those_that_zarr_would_write(tmp_path: Path, dtype: str) -> None:
+    for image in (
+        Image("a", ("t", "z", "y", "x"), (3, 70, 100, 90), dtype, "1/cm", 64, levels=2),
+        Image("a", ("angle", "row", "column"), (3, 70, 100), dtype, "1", 64, chunks=(1, 32, 64)),
+        Image("a", ("t", "y", "x"), (3, 70, 100), dtype, "1", 64, noise_share=0.1),
+    ):
+        for level in range(image.levels):
+            name, effort, shuffle = image.codec
+            size = np.dtype(dtype).itemsize
+            made = zarr.create_array(
+                store=tmp_path / "made",
+                overwrite=True,
+                shape=image.level_shape(level),
+                shards=image.shard_shape(level),
+                chunks=image.chunk_shape(level),
+                dtype=dtype,
+                dimension_names=image.axes,
+                fill_value=fill_value(image),
+                compressors=[BloscCodec(cname=name, clevel=effort, shuffle=shuffle, typesize=size), Crc32cCodec()],
+            )
+            (tmp_path / "own").mkdir(exist_ok=True)
+            (tmp_path / "own" / "zarr.json").write_bytes(array_bytes(image, level))
+            own = zarr.open_array(str(tmp_path / "own"), mode="r")
+            assert str(own.metadata.to_dict()) == str(made.metadata.to_dict())
 
 
 def test_an_index_of_any_kind_reads_what_numpy_would(tmp_path: Path) -> None:
@@ -161,7 +203,7 @@ def test_images_of_a_store_are_read_straight(tmp_path: Path) -> None:
         store.prepare(image)
         for level in range(2):
             folder = store.path / name / str(level)
-            assert sharded(folder, zarr.open_array(str(folder), mode="r")) is not None
+            assert sharded(folder, _document(folder)) is not None
 
 
 def test_metadata_are_read_again_once_they_have_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,9 +212,7 @@ def test_metadata_are_read_again_once_they_have_changed(tmp_path: Path, monkeypa
     store.prepare(Image("values", ("z", "y", "x"), (8, 8, 8), "float32", "", 8, 1))
     folder = store.path / "values" / "0"
     opened = []
-    monkeypatch.setattr(
-        zarr, "open_array", lambda *given, _open=zarr.open_array, **k: opened.append(1) or _open(*given, **k)
-    )
+    monkeypatch.setattr(stored_array, "sharded", lambda *given: opened.append(1) or sharded(*given))
     assert StoredArray(folder).shape == StoredArray(folder).shape == (8, 8, 8)
     assert len(opened) == 1
     file = folder / "zarr.json"

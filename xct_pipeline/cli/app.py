@@ -103,7 +103,7 @@ def _verdict(error: Exception) -> tuple[str, int]:
         return str(error), WRONG
     if hasattr(error, "format_message"):  # of the command line itself
         return str(error.format_message()), WRONG
-    from xct_pipeline.store.files import RefusedError, StoreError, out_of_memory  # here because it imports zarr
+    from xct_pipeline.store.files import RefusedError, StoreError, out_of_memory
 
     if out_of_memory(error):
         return NO_MEMORY, REFUSED

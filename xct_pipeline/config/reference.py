@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import json
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from xct_pipeline.config.run import Config
+from xct_pipeline.config.section import Section
 
 Node = Mapping[str, Any]
 
@@ -22,8 +27,33 @@ stage.
 def schema() -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) of a configuration file."""
     found = Config.model_json_schema()
+    nodes = {**found["$defs"], Config.__name__: found}
+    for table in _all_of(Section):
+        for key, text in _meanings(table).items():  # those of what it inherits come first
+            value = nodes.get(table.__name__, {}).get("properties", {}).get(key)
+            if value is not None and "description" not in value:
+                value["description"] = text
+                nodes[table.__name__]["properties"][key] = dict(sorted(value.items()))
     del found["properties"]["folder"]  # where the file lies: not in the file
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found, "title": "xct_pipeline run.toml"}
+
+
+def _all_of(table: type[Section]) -> Iterator[type[Section]]:
+    yield table
+    for narrower in table.__subclasses__():
+        yield from _all_of(narrower)
+
+
+def _meanings(table: type[Section]) -> dict[str, str]:
+    """Return what stands below each key of a table in the source, which to read at every start would take long."""
+    found: dict[str, str] = {}
+    for part in (part for part in reversed(table.__mro__) if issubclass(part, Section)):
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(part))).body
+        assert isinstance(tree, ast.ClassDef)
+        for key, below in itertools.pairwise(tree.body):
+            if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name) and isinstance(below, ast.Expr):
+                found[key.target.id] = inspect.cleandoc(ast.literal_eval(below.value))
+    return found
 
 
 def markdown() -> str:

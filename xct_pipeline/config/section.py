@@ -21,7 +21,7 @@ from pydantic import (
 class Section(BaseModel):
     """A table of the file: nothing unknown in it, nothing changed after it was read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

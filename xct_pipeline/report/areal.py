@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from xct_pipeline.report.charts import axes, subplots
 from xct_pipeline.report.contents import AbsentError, Array, Contents, Level, open_level
 from xct_pipeline.report.drawing import INK, length_text, plain_unit, shown_scans, symmetric
+from xct_pipeline.report.plotly_json import BLUE_TO_RED, Chart, scatter, trace
 from xct_pipeline.store import layout
 from xct_pipeline.variation.uncertainty import DECISION, DETECTION
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
 
 SCANS = 6
 ACROSS = 20
@@ -248,18 +245,16 @@ def areal(contents: Contents) -> tuple[Any, str]:
     )
 
 
-def _add_scan(chart: go.Figure, maps: Maps, position: int) -> None:
+def _add_scan(chart: Chart, maps: Maps, position: int) -> None:
     """Add the three maps of a scan and the line around what exceeds the decision limit: four traces."""
-    import plotly.graph_objects as go
-
     bins, last = maps.bins[position], position == maps.last
     unit = plain_unit(maps.level.unit)
     value = symmetric([b.value for b in maps.bins], 99.5)
     sigma = max((float(np.nanpercentile(b.sigma, 99)) for b in maps.bins if np.isfinite(b.sigma).any()), default=1.0)
     planes = (
-        (bins.value, "RdBu_r", -value, value, unit),
+        (bins.value, BLUE_TO_RED, -value, value, unit),
         (bins.sigma, "Viridis", 0, sigma or 1.0, unit),
-        (bins.ratio, "RdBu_r", -5, 5, "σ"),
+        (bins.ratio, BLUE_TO_RED, -5, 5, "σ"),
     )
     for column, (z, colours, low, high, label) in enumerate(planes, 1):
         bar = {
@@ -270,7 +265,8 @@ def _add_scan(chart: go.Figure, maps: Maps, position: int) -> None:
             "outlinewidth": 0.5,
         }
         chart.add_trace(
-            go.Heatmap(
+            trace(
+                "heatmap",
                 z=z.astype(np.float32),
                 x=maps.x,
                 y=maps.y,
@@ -288,10 +284,10 @@ def _add_scan(chart: go.Figure, maps: Maps, position: int) -> None:
         )
     beyond = (np.abs(bins.ratio) > DECISION).astype(np.float32)
     if not beyond.any():
-        chart.add_trace(go.Scatter(x=[], y=[], visible=False, showlegend=False), 1, 3)
+        chart.add_trace(scatter(x=[], y=[], visible=False, showlegend=False), 1, 3)
         return
     chart.add_trace(
-        go.Scatter(
+        scatter(
             **_outline(beyond > 0, maps),
             mode="lines",
             visible=last,
@@ -319,15 +315,15 @@ def _outline(mask: Array, maps: Maps) -> dict[str, Any]:
     return {"x": x, "y": y}
 
 
-def _arrange(chart: go.Figure, maps: Maps) -> None:
+def _arrange(chart: Chart, maps: Maps) -> None:
     """Name the axes, keep pixels square, show the region and a margin."""
     axes(chart, f"x, {maps.level.length}", f"y, {maps.level.length}")
     chart.update_xaxes(constrain="domain", showgrid=False, nticks=5)
     chart.update_yaxes(constrain="domain", showgrid=False, nticks=6)
     for k in ("", "2", "3"):
-        chart.update_layout({f"yaxis{k}": {"scaleanchor": f"x{k}"}})
+        chart.update_layout(**{f"yaxis{k}": {"scaleanchor": f"x{k}"}})
     for k in ("2", "3"):
-        chart.update_layout({f"yaxis{k}": {"title": {"text": ""}, "showticklabels": False}})
+        chart.update_layout(**{f"yaxis{k}": {"title": {"text": ""}, "showticklabels": False}})
     known = np.isfinite(maps.bins[maps.last].value)
     if known.any():
         half = 0.5 * maps.bins[0].size * maps.level.step

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,12 +24,9 @@ from xct_pipeline.report.drawing import (
     shown_scans,
     time_unit,
 )
+from xct_pipeline.report.plotly_json import Chart, grid, scatter, trace
 from xct_pipeline.store.tables import units
 from xct_pipeline.variation.steps.told import TERMS
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
 
 FONT = {"family": "Inter, 'Helvetica Neue', Arial, sans-serif", "size": 12, "color": INK}
 AXIS: dict[str, Any] = {
@@ -63,24 +60,12 @@ FEW = 0.025
 
 def figure(height: int = 380, **layout: object) -> Any:
     """Return an empty plotly figure in the page's style."""
-    import plotly.graph_objects as go
-
-    return go.Figure(layout={"template": "none"} | _style(height) | {"xaxis": AXIS, "yaxis": AXIS} | layout)
+    return Chart(_style(height) | {"xaxis": AXIS, "yaxis": AXIS} | layout)
 
 
 def subplots(rows: int, columns: int, height: int, places: Mapping[str, Any], **layout: object) -> Any:
-    """Return an empty plotly figure of several axes in the page's style; `places` are keywords of its `make_subplots`.
-
-    Each axis is set as a whole: to change what is there, key by key, takes plotly ten times as long.
-    """
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
-
-    chart = make_subplots(rows, columns, figure=go.Figure(layout=_style(height) | layout), **places)
-    for name in chart.layout:
-        if name.startswith(("xaxis", "yaxis")):
-            chart.layout[name] = chart.layout[name].to_plotly_json() | AXIS
-    return chart
+    """Return an empty plotly figure of several axes in the page's style; `places` are keywords of `grid`."""
+    return grid(rows, columns, AXIS, _style(height) | layout, **places)
 
 
 def _style(height: int) -> dict[str, Any]:
@@ -89,22 +74,22 @@ def _style(height: int) -> dict[str, Any]:
         "font": FONT,
         "margin": {"l": 70, "r": 20, "t": 30, "b": 55},
         "hovermode": "closest",
+        "hoverlabel": {"align": "left"},
+        "autotypenumbers": "strict",
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "colorway": list(PALETTE),
     }
 
 
-def axes(chart: go.Figure, xlabel: str, ylabel: str) -> None:
+def axes(chart: Chart, xlabel: str, ylabel: str) -> None:
     """Name the axes."""
-    chart.update_xaxes(title_text=xlabel)
-    chart.update_yaxes(title_text=ylabel)
+    chart.update_xaxes(title=xlabel)
+    chart.update_yaxes(title=ylabel)
 
 
 def centres(contents: Contents) -> Any:
     """Score of trial centres of rotation against their distance from the centre that was chosen."""
-    import plotly.graph_objects as go
-
     found = []
     for k, name in enumerate(contents.scans):
         kept = contents.series.center(name)
@@ -121,7 +106,7 @@ def centres(contents: Contents) -> Any:
                 continue
             score = curve[1] / np.nanmax(np.abs(curve[1])) if np.nanmax(np.abs(curve[1]), initial=0) > 0 else curve[1]
             chart.add_trace(
-                go.Scatter(
+                scatter(
                     x=curve[0] - float(kept["center"]),
                     y=score,
                     name=name,
@@ -140,8 +125,6 @@ def centres(contents: Contents) -> Any:
 
 def residuals(contents: Contents) -> Any:
     """What registration left over, per scan."""
-    import plotly.graph_objects as go
-
     table = contents.table("registration", "scan")
     kinds = [
         (("tre_self",), "error of the match, self-check"),
@@ -157,15 +140,13 @@ def residuals(contents: Contents) -> Any:
         values = table[name] - 1 if name == "gain" else table[name]
         sigma = {"type": "data", "array": table["gain_sigma"]} if name == "gain" and "gain_sigma" in table else None
         chart.add_trace(
-            go.Scatter(x=table["scan"], y=values, error_y=sigma, mode="markers", marker={"color": BLUE, "size": 9}),
+            scatter(x=table["scan"], y=values, error_y=sigma, mode="markers", marker={"color": BLUE, "size": 9}),
             1,
             column,
         )
         unit = units("registration").get(name, "")
         label = {"tre_self": "error", "residual": "residual", "gain": "gain − 1"}[name]
-        chart.update_yaxes(
-            title_text=label + (f", {plain_unit(unit)}" if unit not in ("", "1") else ""), row=1, col=column
-        )
+        chart.update_yaxes(title=label + (f", {plain_unit(unit)}" if unit not in ("", "1") else ""), row=1, col=column)
     chart.update_xaxes(type="category")
     chart.update_yaxes(rangemode="tozero")
     return chart
@@ -173,16 +154,12 @@ def residuals(contents: Contents) -> Any:
 
 def label_volumes(contents: Contents) -> Any:
     """Volume of each material against time."""
-    import plotly.graph_objects as go
-
     table = contents.table("labels", "scan", "name", "volume_mm3")
     chart, colours = figure(340), material_colours(contents, table["name"])
     for name, rows in table.groupby("name", sort=False):
         x, _ = abscissa(contents, rows["scan"])
         chart.add_trace(
-            go.Scatter(
-                x=x, y=rows["volume_mm3"], name=str(name), mode="lines+markers", line={"color": colours[str(name)]}
-            )
+            scatter(x=x, y=rows["volume_mm3"], name=str(name), mode="lines+markers", line={"color": colours[str(name)]})
         )
     axes(chart, abscissa(contents, contents.scans)[1], "volume, mm³")
     chart.update_yaxes(rangemode="tozero")
@@ -201,8 +178,6 @@ def abscissa(contents: Contents, scans: Iterable[Any]) -> tuple[list[Any], str]:
 
 def profile(contents: Contents, name: str, x: str, xlabel: str) -> Any:
     """A quantity against depth or radius, one curve per scan."""
-    import plotly.graph_objects as go
-
     table = contents.table(name, "scan", x)
     y = next((c for c in ("density_g_cm3", "attenuation_1_cm") if c in table), None)
     if y is None:
@@ -216,7 +191,7 @@ def profile(contents: Contents, name: str, x: str, xlabel: str) -> Any:
             k = chosen[str(scan)]
             band = next((c for c in ("sigma_density_g_cm3", "sigma_g_cm3", "density_sigma_g_cm3") if c in rows), None)
             chart.add_trace(
-                go.Scatter(
+                scatter(
                     x=rows[x],
                     y=rows[y],
                     name=str(scan),
@@ -232,15 +207,13 @@ def profile(contents: Contents, name: str, x: str, xlabel: str) -> Any:
 
 def faraday(contents: Contents) -> Any:
     """Measured mass against what the charge asks for, with the fitted slope; pulls beneath."""
-    import plotly.graph_objects as go
-
     table = contents.table("mass_balance", "scan", "charge_C", "mass_change_mg", "sigma_mg", "faraday_mg")
     if not (table["faraday_mg"].notna() & table["mass_change_mg"].notna()).any():
         raise AbsentError("table mass_balance has no charge at the scans")
     chart = subplots(2, 1, 480, {"row_heights": [0.74, 0.26], "shared_xaxes": True, "vertical_spacing": 0.05})
     rows = table.sort_values("charge_C")
     chart.add_trace(
-        go.Scatter(
+        scatter(
             x=rows["charge_C"],
             y=rows["faraday_mg"],
             name="Faraday's law",
@@ -256,7 +229,7 @@ def faraday(contents: Contents) -> Any:
         intercept = fit.get("intercept", (0.0, 0.0))[0]
         line = slope * rows["faraday_mg"] + intercept
         chart.add_trace(
-            go.Scatter(
+            scatter(
                 x=rows["charge_C"],
                 y=line,
                 name=f"fit, slope {slope:.3f} ± {error:.3f}",
@@ -267,7 +240,7 @@ def faraday(contents: Contents) -> Any:
             1,
         )
     chart.add_trace(
-        go.Scatter(
+        scatter(
             x=rows["charge_C"],
             y=rows["mass_change_mg"],
             name="measured",
@@ -283,7 +256,8 @@ def faraday(contents: Contents) -> Any:
     sigma = rows["sigma_mg"].where(rows["sigma_mg"] > 0)
     pull = (rows["mass_change_mg"] - rows["faraday_mg"]) / sigma
     chart.add_trace(
-        go.Bar(
+        trace(
+            "bar",
             x=rows["charge_C"],
             y=pull,
             marker={"color": BLUE},
@@ -294,10 +268,11 @@ def faraday(contents: Contents) -> Any:
         2,
         1,
     )
-    chart.update_xaxes(title_text="charge, C (1 C = 0.2778 mAh)", row=2)
-    chart.update_yaxes(title_text="mass change, mg", row=1)
+    chart.update_xaxes(title="charge, C (1 C = 0.2778 mAh)", row=2)
+    chart.update_yaxes(title="mass change, mg", row=1)
     reach = max(2.6, 1.15 * float(pull.abs().max(skipna=True) if pull.notna().any() else 0))
-    chart.update_yaxes(title_text="difference / σ", range=[-reach, reach], zeroline=True, zerolinecolor=GREY, row=2)
+    middle = {"zeroline": True, "zerolinecolor": GREY, "zerolinewidth": 2}
+    chart.update_yaxes(title="difference / σ", range=[-reach, reach], row=2, **middle)
     for bound in (-2, 2):
         chart.add_hline(bound, line={"color": GREY, "width": 1, "dash": "dot"}, row=2, col=1)
     chart.update_layout(legend={"x": 0.99, "xanchor": "right", "y": 0.99})
@@ -318,16 +293,14 @@ def fitted(contents: Contents) -> dict[str, tuple[float, float]]:
 
 def budget(contents: Contents) -> Any:
     """What the error of each scan's mass consists of."""
-    import plotly.graph_objects as go
-
     table = contents.table("mass_balance", "scan", "sigma_mg")
     chart = figure(340, barmode="group")
     for column, name in TERMS.items():
         if column in table and table[column].notna().any():
             bar = {"name": name, "marker": {"color": COLOURS_OF_TERMS[column]}}
-            chart.add_trace(go.Bar(x=table["scan"], y=table[column], **bar))
+            chart.add_trace(trace("bar", x=table["scan"], y=table[column], **bar))
     chart.add_trace(
-        go.Scatter(
+        scatter(
             x=table["scan"],
             y=table["sigma_mg"],
             name="all together",
@@ -343,8 +316,6 @@ def budget(contents: Contents) -> Any:
 
 def contact(contents: Contents) -> Any:
     """Share of the ceramic's surface that each material covers, against time."""
-    import plotly.graph_objects as go
-
     table = contents.table("interface", "scan", "material", "fraction")
     chart, colours = figure(360), material_colours(contents, table["material"])
     offsets = sorted(table["offset_voxels"].unique()) if "offset_voxels" in table else [None]
@@ -356,7 +327,7 @@ def contact(contents: Contents) -> Any:
             x, _ = abscissa(contents, part["scan"])
             name = str(material) if offset is None else f"{material}, {offset:g} voxels in"
             chart.add_trace(
-                go.Scatter(
+                scatter(
                     x=x,
                     y=part["fraction"],
                     name=name,

@@ -12,6 +12,7 @@ from xct_pipeline.report.charts import subplots
 from xct_pipeline.report.colours import material_colours
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.drawing import BLUE, GREY, ORANGE, PALETTE, VERMILION, hue, time_unit
+from xct_pipeline.report.plotly_json import scatter, trace
 
 SAME_PEAK_DECADES = 0.5
 """Peaks of different spectra are one where their times follow each other closer than this."""
@@ -25,9 +26,7 @@ def _plots(rows: int, columns: int, height: int, **more: Any) -> Any:
 
 
 def _line(x: Any, y: Any, name: str, color: str, **more: Any) -> Any:
-    import plotly.graph_objects as go
-
-    return go.Scatter(x=x, y=y, name=name, mode=more.pop("mode", "lines"), line={"color": color, "width": 1.6}, **more)
+    return scatter(x=x, y=y, name=name, mode=more.pop("mode", "lines"), line={"color": color, "width": 1.6}, **more)
 
 
 def scan_marks(contents: Contents) -> list[tuple[str, float]]:
@@ -42,12 +41,10 @@ def scan_marks(contents: Contents) -> list[tuple[str, float]]:
 
 def _mark(chart: Any, contents: Contents, divisor: float) -> None:
     """Mark the scans in all rows of a figure over the log's time, with their names in the first."""
-    rows = len(chart._grid_ref)
     line = {"color": GREY, "width": 1, "dash": "dot"}
     for name, t in scan_marks(contents):
-        note = {"text": name, "font": {"size": 9}, "textangle": -90, "yanchor": "top"}
-        chart.add_vline(t / divisor, line=line, annotation=note, row=1, col=1)
-        for row in range(2, rows + 1):
+        chart.add_vline(t / divisor, line=line, note=name, row=1, col=1)
+        for row in range(2, chart.rows + 1):
             chart.add_vline(t / divisor, line=line, row=row, col=1)
     chart.update_layout(meta={"divisor_s": divisor})
 
@@ -62,12 +59,11 @@ def timeline(contents: Contents) -> Any:
     for k, (name, rows) in enumerate(groups):
         for row, (column, _) in enumerate(shown, 1):
             line = _line(rows["time_s"] / divisor, rows[column], str(name), PALETTE[k % len(PALETTE)])
-            line.update(showlegend=row == 1 and len(groups) > 1, legendgroup=str(name))
-            chart.add_trace(line, row, 1)
+            chart.add_trace({**line, "showlegend": row == 1 and len(groups) > 1, "legendgroup": str(name)}, row, 1)
     for row, (_, label) in enumerate(shown, 1):
-        chart.update_yaxes(title_text=label, row=row)
+        chart.update_yaxes(title=label, row=row)
     _mark(chart, contents, divisor)
-    chart.update_xaxes(title_text=f"time of the log, {unit}", row=len(shown))
+    chart.update_xaxes(title=f"time of the log, {unit}", row=len(shown))
     return chart
 
 
@@ -92,21 +88,18 @@ def spectra(contents: Contents) -> Any:
         pairs = ((z.real, -z.imag), (rows["frequency_Hz"], np.abs(z)), (rows["frequency_Hz"], -np.angle(z, deg=True)))
         for place, (x, y) in zip(places, pairs, strict=True):
             line = _line(x, y, label, hue(k, len(groups)), mode="lines+markers", marker={"size": 4})
-            line.update(showlegend=place == places[0], legendgroup=label)
-            chart.add_trace(line, *place)
-    chart.update_xaxes(title_text="Re Z, ohm", constrain="domain", row=1, col=1)
-    chart.update_yaxes(title_text="−Im Z, ohm", scaleanchor="x", constrain="domain", row=1, col=1)
+            chart.add_trace({**line, "showlegend": place == places[0], "legendgroup": label}, *place)
+    chart.update_xaxes(title="Re Z, ohm", constrain="domain", row=1, col=1)
+    chart.update_yaxes(title="−Im Z, ohm", scaleanchor="x", constrain="domain", row=1, col=1)
     for column, label in ((1, "|Z|, ohm"), (2, "−phase, °")):
-        chart.update_xaxes(title_text="frequency, Hz", type="log", exponentformat="power", row=2, col=column)
-        chart.update_yaxes(title_text=label, row=2, col=column)
+        chart.update_xaxes(title="frequency, Hz", type="log", exponentformat="power", row=2, col=column)
+        chart.update_yaxes(title=label, row=2, col=column)
     chart.update_yaxes(type="log", tickvals=[m * 10.0**k for k in range(-6, 12) for m in (1, 2, 5)], row=2, col=1)
     return chart
 
 
 def waterfall(contents: Contents) -> Any:
     """Distribution of relaxation times against time, below the voltage and the change of mass on the same axis."""
-    import plotly.graph_objects as go
-
     table = contents.table("drt", "spectrum", "tau_s", "distribution_ohm")
     grid, times, values, axis = _heat(table)
     log, balance = contents.tables.get("cycler"), contents.tables.get("mass_balance")
@@ -124,22 +117,30 @@ def waterfall(contents: Contents) -> Any:
     for row, (label, rest, column) in enumerate(above, 1):
         style = {"mode": "lines+markers"} if column == "mass_change_mg" else {}
         line = _line(rest["time_s"] / divisor, rest[column], label, BLUE, **style)
-        chart.add_trace(line.update(showlegend=False), row, 1)
-        chart.update_yaxes(title_text=label, row=row)
+        chart.add_trace({**line, "showlegend": False}, row, 1)
+        chart.update_yaxes(title=label, row=row)
     chart.add_trace(
-        go.Heatmap(
+        trace(
+            "heatmap",
             x=np.asarray(times) / divisor,
             y=np.log10(grid),
             z=values,
             colorscale="Viridis",
-            colorbar={"title": "ohm per<br>ln τ", "len": heights[-1], "y": 0, "yanchor": "bottom", "thickness": 14},
+            colorbar={
+                "title": {"text": "ohm per<br>ln τ"},
+                "len": heights[-1],
+                "y": 0,
+                "yanchor": "bottom",
+                "thickness": 14,
+                "outlinewidth": 0,
+            },
         ),
         rows,
         1,
     )
     _peak_marks(chart, contents, divisor, rows, timed)
-    chart.update_yaxes(title_text="log10(τ / s)", row=rows)
-    chart.update_xaxes(title_text=f"time of the log, {unit}" if timed else "spectrum", row=rows)
+    chart.update_yaxes(title="log10(τ / s)", row=rows)
+    chart.update_xaxes(title=f"time of the log, {unit}" if timed else "spectrum", row=rows)
     if timed:
         _mark(chart, contents, divisor)
     return chart
@@ -161,8 +162,6 @@ def _heat(table: pd.DataFrame) -> tuple[Any, list[float], Any, str]:
 
 
 def _peak_marks(chart: Any, contents: Contents, divisor: float, row: int, timed: bool) -> None:
-    import plotly.graph_objects as go
-
     peaks = contents.tables.get("drt_peaks")
     if peaks is None or "tau_s" not in peaks:
         return
@@ -170,7 +169,7 @@ def _peak_marks(chart: Any, contents: Contents, divisor: float, row: int, timed:
     rows = peaks[peaks["peak"] > 0]
     x = rows["time_s"] / divisor if timed else rows["spectrum"].map(order)
     chart.add_trace(
-        go.Scatter(
+        scatter(
             x=x,
             y=np.log10(rows["tau_s"]),
             mode="markers",
@@ -207,8 +206,8 @@ def spreading(contents: Contents) -> Any:
     chart = _plots(rows, 1, 260 + 130 * rows, shared_xaxes=True, vertical_spacing=0.06, **heights)
     if above is not None:
         line = _line(above["time_s"] / divisor, above["voltage_V"], "voltage", GREY)
-        chart.add_trace(line.update(showlegend=False), 1, 1)
-        chart.update_yaxes(title_text="voltage, V", row=1)
+        chart.add_trace({**line, "showlegend": False}, 1, 1)
+        chart.update_yaxes(title="voltage, V", row=1)
     colors = material_colours(contents, (name for _, table in surfaces for name in table["material"]))
     told: set[str] = set()
     for row, (surface, table) in enumerate(surfaces, first):
@@ -217,9 +216,9 @@ def spreading(contents: Contents) -> Any:
             new = name not in told
             told.add(name)
             line = _line(shown["time_s"] / divisor, shown["fraction"], name, colors[name], mode="lines+markers")
-            chart.add_trace(line.update(showlegend=new, legendgroup=name), row, 1)
-        chart.update_yaxes(title_text=f"share of {surface} in contact", range=[-0.02, 1.02], row=row)
-    chart.update_xaxes(title_text=f"time of the log, {unit}", row=rows)
+            chart.add_trace({**line, "showlegend": new, "legendgroup": name}, row, 1)
+        chart.update_yaxes(title=f"share of {surface} in contact", range=[-0.02, 1.02], row=row)
+    chart.update_xaxes(title=f"time of the log, {unit}", row=rows)
     _mark(chart, contents, divisor)
     return chart
 
@@ -245,8 +244,8 @@ def voltammograms(contents: Contents) -> Any:
     groups = list(table.groupby("cycle"))
     for k, (cycle, rows) in enumerate(groups):
         chart.add_trace(_line(rows["voltage_V"], rows["current_A"], f"cycle {cycle}", hue(k, len(groups))))
-    chart.update_xaxes(title_text="voltage, V")
-    chart.update_yaxes(title_text="current, A", exponentformat="SI")
+    chart.update_xaxes(title="voltage, V")
+    chart.update_yaxes(title="current, A", exponentformat="SI")
     return chart
 
 
@@ -259,10 +258,10 @@ def cycles(contents: Contents) -> Any:
     for place, column in ((2, "efficiency"), (3, "overpotential_V")):
         if column in table:
             line = _line(table["cycle"], table[column], column, BLUE, mode="lines+markers")
-            chart.add_trace(line.update(showlegend=False), 1, place)
-    chart.update_xaxes(title_text="cycle", **({"dtick": 1} if len(table) < MANY_CYCLES else {}))
+            chart.add_trace({**line, "showlegend": False}, 1, place)
+    chart.update_xaxes(title="cycle", **({"dtick": 1} if len(table) < MANY_CYCLES else {}))
     for place, label in ((1, "mAh"), (2, "came back / put in"), (3, "V")):
-        chart.update_yaxes(title_text=label, row=1, col=place)
+        chart.update_yaxes(title=label, row=1, col=place)
     return chart
 
 
@@ -271,8 +270,6 @@ def cycles(contents: Contents) -> Any:
 
 def relation(contents: Contents) -> Any:
     """Polarisation resistance of each peak against contact with the ceramic, and against mass lost, scan by scan."""
-    import plotly.graph_objects as go
-
     peaks = related_peaks(contents)
     measures = _measures(contents)
     chart = _plots(1, len(measures), 440, horizontal_spacing=0.08)
@@ -285,7 +282,7 @@ def relation(contents: Contents) -> Any:
             ranks.append(_colored(color, f"peak {number}: {rank_text(x[known], rows['resistance_ohm'][known])}"))
             tau = float(np.exp(np.log(rows["tau_s"]).mean()))
             chart.add_trace(
-                go.Scatter(
+                scatter(
                     x=x,
                     y=rows["resistance_ohm"],
                     error_x={"array": dx, "thickness": 1},
@@ -303,7 +300,7 @@ def relation(contents: Contents) -> Any:
                 1,
                 column,
             )
-        chart.update_xaxes(title_text=label, title_font_size=12, row=1, col=column)
+        chart.update_xaxes(title={"text": label, "font": {"size": 12}}, row=1, col=column)
         place = "x domain" if column == 1 else f"x{column} domain"
         chart.add_annotation(
             text="<br>".join(ranks),
@@ -315,10 +312,9 @@ def relation(contents: Contents) -> Any:
             yanchor="bottom",
             align="left",
             font={"size": 11},
-            showarrow=False,
         )
     chart.update_yaxes(rangemode="tozero", matches="y")
-    chart.update_yaxes(title_text="resistance of the peak, ohm", row=1, col=1)
+    chart.update_yaxes(title="resistance of the peak, ohm", row=1, col=1)
     chart.update_layout(legend={"orientation": "h", "y": -0.25}, margin={"b": 110, "t": 30 + 16 * len(ranks)})
     return chart
 

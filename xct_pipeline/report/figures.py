@@ -12,6 +12,7 @@ from xct_pipeline.report.contents import AbsentError, Array, Contents, Level, la
 from xct_pipeline.report.drawing import (
     INK,
     SMALL,
+    axes_at,
     bar_length,
     canvas,
     colour_bar,
@@ -146,8 +147,11 @@ def differences(contents: Contents) -> Figure:
         rows.append((k, [[p - q for p, q in zip(two, base[:2], strict=True)] for two in planes]))
     limit = symmetric([plane for _, (before, _) in rows for plane in before], 95)
     limit = max(limit, nice(4 * max(float(np.nanstd(plane)) for _, (_, after) in rows for plane in after)))
-    figure = canvas(11, 2.55 * len(rows) + 0.35)
-    axes = figure.subplots(len(rows), 4, squeeze=False, width_ratios=[1, 1, 1, 1])
+    room = 2.65
+    figure = canvas(11, room * len(rows))
+    axes = [
+        [axes_at(figure, 0.3 + 2.42 * k, row * room + 0.27, 2.34, 2.34) for k in range(4)] for row in range(len(rows))
+    ]
     shown = None
     for row, (k, (unmoved, moved)) in zip(axes, rows, strict=True):
         for ax, plane, text in zip(
@@ -161,7 +165,8 @@ def differences(contents: Contents) -> Figure:
             plain_axes(ax, f"{text}, rms {spread:.3g}")
             scale_bar(ax, plane.shape[1] * fixed.step, fixed.length, INK)
         row[0].set_ylabel(contents.scans[k], fontsize=8.5)
-    colour_bar(figure, shown, list(axes.flat), f"difference, {fixed.unit}", extend="both")
+    place = (10.12, 0.1 * room * len(rows), 0.18, 0.8 * room * len(rows))
+    colour_bar(figure, shown, place, f"difference, {fixed.unit}", extend="both")
     return figure
 
 
@@ -178,8 +183,12 @@ def labels(contents: Contents) -> Figure:
     levels = [(k, open_level(contents, "registered/labels/materials", SIDE, k)) for k in chosen]
     colors, names = label_colours(levels[0][1]), label_names(levels[0][1])
     present: set[int] = set()
-    figure = canvas(11, 3.1 * len(chosen) + 0.5)
-    axes = figure.subplots(len(chosen), 3, squeeze=False)
+    room = 3.1
+    figure = canvas(11, room * len(chosen) + 0.5)
+    axes = [
+        [axes_at(figure, 0.3 + 3.57 * k, row * room + 0.27, 3.49, room - 0.3) for k in range(3)]
+        for row in range(len(chosen))
+    ]
     table = np.zeros((256, 4))
     for value, rgb in colors.items():
         table[value] = (*(c / 255 for c in rgb), 0.5)
@@ -199,5 +208,5 @@ def labels(contents: Contents) -> Figure:
             scale = f"beneath: black {tone[0]:.2g} to white {tone[1]:.2g} {values.unit}".replace("-", "−")
             row[0].set_ylabel(scale, fontsize=SMALL)
     handles = [Patch(color=table[v], label=names[v]) for v in sorted(names) if v in present]
-    figure.legend(handles=handles, loc="outside lower center", ncols=max(len(handles), 1), fontsize=8.5, frameon=False)
+    figure.legend(handles=handles, loc="lower center", ncols=max(len(handles), 1), fontsize=8.5, frameon=False)
     return figure

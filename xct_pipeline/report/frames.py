@@ -9,6 +9,7 @@ import pandas as pd
 from xct_pipeline.report.charts import subplots
 from xct_pipeline.report.contents import Contents
 from xct_pipeline.report.drawing import GREY, ORANGE, VERMILION
+from xct_pipeline.report.plotly_json import scatter
 
 KINDS = {"projections": 0.6, "flats": 0.2, "darks": 0.2}
 ROW = 22  # pixels of a scan
@@ -30,17 +31,15 @@ def frames(contents: Contents) -> Any:
     )
     for name, rows, color, width, mode in styles:
         for column, kind in enumerate(kinds, 1):
-            trace = _runs(rows[rows["kind"] == kind], name, color, width, mode)
-            chart.add_trace(trace.update(showlegend=column == 1 and len(rows) > 0), 1, column)
-    chart.update_xaxes(title_text="frame", rangemode="tozero")
+            shown = _runs(rows[rows["kind"] == kind], name, color, width, mode)
+            chart.add_trace({**shown, "showlegend": column == 1 and len(rows) > 0}, 1, column)
+    chart.update_xaxes(title="frame", rangemode="tozero")
     chart.update_yaxes(type="category", categoryorder="array", categoryarray=names[::-1], showgrid=False)
     return chart
 
 
 def _runs(rows: pd.DataFrame, name: str, color: str, width: int, mode: str) -> Any:
     """Return runs of frames as pieces of one line; pointing at one tells what was seen."""
-    import plotly.graph_objects as go
-
     x: list[float | None] = []
     y: list[str | None] = []
     text: list[str] = []
@@ -50,7 +49,7 @@ def _runs(rows: pd.DataFrame, name: str, color: str, width: int, mode: str) -> A
         x += [first, last, None]
         y += [str(scan), str(scan), None]
         text += [f"{scan}, {span}: {finding}"] * 2 + [""]
-    return go.Scatter(
+    return scatter(
         x=x,
         y=y,
         text=text,

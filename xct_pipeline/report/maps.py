@@ -15,6 +15,7 @@ from xct_pipeline.report.drawing import (
     INK,
     PALETTE,
     SMALL,
+    axes_at,
     canvas,
     colour_bar,
     curve_axes,
@@ -24,7 +25,6 @@ from xct_pipeline.report.drawing import (
     plain_axes,
     plain_unit,
     scale_bar,
-    set_gaps,
     show,
     shown_scans,
     symmetric,
@@ -46,6 +46,9 @@ BLUR, BLUR_SOLID = 1.5, 2.0
 """Standard deviation, voxels of the picture, of the Gaussian that single noisy voxels are averaged with."""
 
 TITLE_IN = 0.42  # inches: two lines above a column
+LEFT_IN, BAR_IN, GAP_IN = 0.6, 1.4, 0.08  # inches: of the names, of the scales on the right, between pictures
+SIZE_IN = 0.16  # inches: a line below the first row
+PROFILE_IN, LEADS_IN = 1.75, 0.75  # inches: the voltage, and between that and the titles of the columns
 
 
 @dataclass(frozen=True)
@@ -67,15 +70,14 @@ def time_series(contents: Contents) -> Figure:
     threshold = min(max([0.25 * limit, *(1.5 * view.spread for view in views.values())]), 0.6 * limit)
     voltage = voltage_of(contents)
     columns = max(len(chosen), 3)
-    width = 9.6 / columns
+    width = (11 - LEFT_IN - BAR_IN - (columns - 1) * GAP_IN) / columns
     planes = views[chosen[0]].planes
-    ratios = [1.75, 0.3, 0.74 * width, *(max(p.shape[0] / p.shape[1], 0.18) * width for p in planes)]
-    ratios = ratios if voltage is not None else ratios[2:]
-    figure = canvas(11, sum(ratios) + 0.9)
-    set_gaps(figure, hspace=0.012, wspace=0.012)
-    grid = figure.add_gridspec(len(ratios), columns, height_ratios=ratios)
-    first = len(ratios) - 4
-    axes = [[figure.add_subplot(grid[first + row, column]) for row in range(4)] for column in range(len(chosen))]
+    tall = [0.74 * width, *(max(p.shape[0] / p.shape[1], 0.18) * width for p in planes)]
+    head = TITLE_IN + (0.25 + PROFILE_IN + LEADS_IN if voltage is not None else 0.05)
+    tops = head + np.cumsum([0, *(height + GAP_IN for height in tall)]) + [0, *[SIZE_IN] * len(tall)]
+    figure = canvas(11, tops[-1] + 0.2)
+    lefts = [LEFT_IN + column * (width + GAP_IN) for column in range(len(chosen))]
+    axes = [[axes_at(figure, x, y, width, h) for y, h in zip(tops, tall, strict=False)] for x in lefts]
     shown = None
     for column, (t, view) in enumerate(views.items()):
         if t == contents.reference:
@@ -87,10 +89,11 @@ def time_series(contents: Contents) -> Figure:
                 ax.set_ylabel(name, fontsize=SMALL, rotation=0, ha="right", va="center")
     if shown is not None:
         unit = plain_unit(views[chosen[0]].part.level.unit)
-        moved = [ax for column in axes for ax in column]
-        colour_bar(figure, shown, moved, f"change of density, {unit} (loss is negative)", extend="both", shrink=0.7)
+        room = tops[-1] - head
+        place = (11 - BAR_IN + 0.45, head + 0.15 * room, 0.2, 0.7 * room)
+        colour_bar(figure, shown, place, f"change of density, {unit} (loss is negative)", extend="both")
     if voltage is not None:
-        ax = figure.add_subplot(grid[0, :])
+        ax = axes_at(figure, LEFT_IN, 0.25, 11 - LEFT_IN - BAR_IN, PROFILE_IN)
         _profile(ax, contents, voltage, chosen)
         _leads(figure, ax, [column[0] for column in axes], contents, chosen)
     return figure
@@ -266,17 +269,18 @@ def consecutive(contents: Contents) -> Figure:
     maps = [_framed(level.read(slice(None), slice(None)), size) for level in levels]
     limit = symmetric(maps, 99.0)
     columns = max(len(maps), 3)
-    tall = 9.9 / columns * maps[0].shape[0] / maps[0].shape[1]
+    width = (11 - GAP_IN - BAR_IN) / columns - GAP_IN
+    tall = width * maps[0].shape[0] / maps[0].shape[1]
     figure = canvas(11, tall + 0.4)
-    axes = figure.subplots(1, columns, squeeze=False)[0]
+    lefts = [GAP_IN + column * (width + GAP_IN) for column in range(len(maps))]
     shown = None
-    for ax, k, plane in zip(axes, chosen, maps, strict=False):
+    for left, k, plane in zip(lefts, chosen, maps, strict=True):
+        ax = axes_at(figure, left, 0.3, width, tall)
         shown = show(ax, plane, **diverging(limit))
         plain_axes(ax, f"{contents.scans[k]} − {contents.scans[k - 1]}")
         scale_bar(ax, plane.shape[1] * size * levels[0].step, levels[0].length, INK)
-    for ax in axes[len(maps) :]:
-        ax.set_visible(False)
-    colour_bar(figure, shown, axes[: len(maps)], f"change, {plain_unit(levels[0].unit)}", extend="both")
+    place = (lefts[-1] + width + 2 * GAP_IN, 0.3 + 0.08 * tall, 0.16, 0.84 * tall)
+    colour_bar(figure, shown, place, f"change, {plain_unit(levels[0].unit)}", extend="both")
     return figure
 
 

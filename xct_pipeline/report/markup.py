@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.drawing import data_uri
+from xct_pipeline.report.plotly_json import Chart
 from xct_pipeline.store.tables import units
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
     from matplotlib.figure import Figure
 
 
@@ -31,14 +31,14 @@ def chart(draw: Callable[..., Any], *arguments: object) -> Callable[[Contents], 
     return lambda contents: chart_markup(draw(contents, *arguments))
 
 
-def chart_markup(figure: go.Figure) -> Markup:
+def chart_markup(figure: Chart) -> Markup:
     """Return a plotly figure as a div that the page's script draws; several axes side by side keep their width."""
     data = figure.to_json().replace("<", "\\u003c")
     kind = "chart wide" if "xaxis2" in figure.layout else "chart"
     return Markup(
         '<div class="pan" {}><div class="{}" style="height:{}px"></div>'
         '<script type="application/json">{}</script></div>'
-    ).format(SCROLLS.format("chart"), kind, figure.layout.height or 380, Markup(data))
+    ).format(SCROLLS.format("chart"), kind, figure.layout["height"], Markup(data))
 
 
 @dataclass(frozen=True)
@@ -80,23 +80,21 @@ def both(*parts: Callable[[Contents], Markup]) -> Callable[[Contents], Markup]:
 def frame_markup(table: pd.DataFrame, units: dict[str, str] | None = None) -> Markup:
     """Return a table; units stand under the column names."""
     units = units or {}
-    numeric = {c for c in table.columns if pd.api.types.is_numeric_dtype(table[c])}
+    kinds = ["n" if pd.api.types.is_numeric_dtype(kind) else "s" for kind in table.dtypes]
     head = Markup("").join(
         Markup('<th scope="col">{}{}</th>').format(
             c, Markup("<small>{}</small>").format(units[c]) if units.get(c) else ""
         )
         for c in map(str, table.columns)
     )
-    rows = []
-    for _, row in table.head(TABLE_ROWS).iterrows():
-        cells = [
-            Markup("<td class={}>{}</td>").format("n" if c in numeric else "s", cell(row[c])) for c in table.columns
-        ]
-        rows.append(Markup("<tr>{}</tr>").format(Markup("").join(cells)))
+    body = []
+    for row in table.head(TABLE_ROWS).to_numpy():
+        cells = [f"<td class={kind}>{escape(cell(value))}</td>" for kind, value in zip(kinds, row, strict=True)]
+        body.append(f"<tr>{''.join(cells)}</tr>")
     more = len(table) - TABLE_ROWS
     note = Markup('<p class="note">{} more rows in the file</p>').format(more) if more > 0 else ""
     return Markup('<div class="scroll" {}><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>{}').format(
-        SCROLLS.format("table"), head, Markup("").join(rows), note
+        SCROLLS.format("table"), head, Markup("".join(body)), note
     )
 
 

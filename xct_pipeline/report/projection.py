@@ -18,6 +18,8 @@ LIGHT = np.array([-0.45, 0.75, -0.45])
 """Towards the lamp along depth, up and right: from above on the left, behind the eye."""
 DENSITY = 0.22
 """Opacity of one voxel at full scale."""
+RIM = 3
+"""Voxels of nothing about a volume, in which its surface fades."""
 
 
 def view(azimuth: float = AZIMUTH, elevation: float = ELEVATION) -> Array:
@@ -45,44 +47,68 @@ def paint(values: Array, limit: float, threshold: float, ghost: Array | None = N
 
     rotation = view()
     size = int(np.ceil(np.linalg.norm(values.shape)))
-    field = _turned(np.nan_to_num(values), rotation, size)
-    strength = ((np.abs(field) - threshold) / max(limit - threshold, 1e-12)).clip(0, 1)
-    colours = matplotlib.colormaps[DIVERGING]
-    opacity = DENSITY * strength**0.8
-    light = _lit(strength) if strength.any() else strength
-    hint = np.zeros_like(opacity) if ghost is None else _surface(_turned(ghost.astype(np.float32), rotation, size))
-    picture, through = np.zeros((*field.shape[1:], 3)), np.ones(field.shape[1:])
-    for k in range(size):
-        a, g = opacity[k], 0.03 * hint[k]
-        seen = a > 0  # the least part of a volume
-        colour = colours(0.5 + 0.5 * (field[k][seen] / limit).clip(-1, 1))[..., :3]
-        picture[seen] += (through * a)[seen][..., None] * (colour * light[k][seen][..., None])
-        picture += (through * (1 - a) * g)[..., None] * 0.55
-        through = through * (1 - a) * (1 - g)
-    alpha = 1 - through
-    rgba = np.concatenate([picture / np.maximum(alpha, 1e-6)[..., None], alpha[..., None]], axis=-1)
-    return np.asarray(rgba.clip(0, 1))
+    field = np.pad(np.nan_to_num(values).astype(np.float32), RIM)
+    ray, places = _samples(field.shape, rotation, size)
+    change = _at(field, places)
+    a = DENSITY * _strength(change, limit, threshold) ** 0.8
+    g = np.zeros_like(a) if ghost is None else 0.03 * _at(_surface(np.pad(ghost.astype(np.float32), RIM)), places)
+    dimmed = np.log1p(-a) + np.log1p(-g)
+    through = np.exp(np.cumsum(dimmed) - dimmed - _before(ray, dimmed))
+    seen = np.flatnonzero(a)  # the least part of a volume
+    colour = matplotlib.colormaps[DIVERGING](0.5 + 0.5 * (change[seen] / limit).clip(-1, 1))[:, :3]
+    light = _at(_lit(_strength(field, limit, threshold), rotation), places[:, seen])
+    colour *= (light * through[seen] * a[seen])[:, None]
+    sums = [np.bincount(ray[seen], band, size**2) for band in colour.T]
+    hint = np.bincount(ray, through * (1 - a) * g, size**2)
+    alpha = -np.expm1(np.bincount(ray, dimmed, size**2))
+    picture = np.stack([*((band + 0.55 * hint) / np.maximum(alpha, 1e-6) for band in sums), alpha], axis=-1)
+    return np.asarray(picture.reshape(size, size, 4).clip(0, 1))
 
 
-def _turned(volume: Array, rotation: Array, size: int) -> Array:
-    """Resample a volume on a cube of `size` along depth, up and right."""
-    inverse = rotation.T
-    offset = (np.array(volume.shape) - 1) / 2 - inverse @ np.full(3, (size - 1) / 2)
-    turned = scipy.ndimage.affine_transform(volume.astype(np.float32), inverse, offset, (size,) * 3, order=1, cval=0.0)
-    return np.asarray(turned)
+def _samples(shape: tuple[int, ...], rotation: Array, size: int) -> tuple[Array, Array]:
+    """Return where rays meet a volume, front to back: the pixel of each sample, and its place (z, y, x; samples).
+
+    The volume's middle is seen in the middle of a picture of `size` pixels squared; samples are a voxel apart.
+    """
+    up, right = np.divmod(np.arange(size * size), size)
+    middle = (size - 1) / 2
+    begin = (rotation[1][:, None] * (up - middle) + rotation[2][:, None] * (right - middle)).T
+    begin += (np.array(shape) - 1) / 2 - rotation[0] * middle
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = np.sort([-begin / rotation[0], (np.array(shape) - 1 - begin) / rotation[0]], axis=0)
+    first, last = np.ceil(ends[0].max(axis=1)).astype(int), np.floor(ends[1].min(axis=1)).astype(int)
+    count = np.maximum(last - first + 1, 0)
+    ray = np.repeat(np.arange(size * size), count)
+    depth = np.arange(len(ray)) + np.repeat(first - (np.cumsum(count) - count), count)
+    return ray, begin.T[:, ray] + rotation[0][:, None] * depth
 
 
-def _lit(strength: Array) -> Array:
+def _at(volume: Array, places: Array) -> Array:
+    return np.asarray(scipy.ndimage.map_coordinates(volume, places, order=1, prefilter=False))
+
+
+def _before(ray: Array, values: Array) -> Array:
+    """Return for each sample the sum over all rays before its own."""
+    first = np.searchsorted(ray, ray)
+    return np.concatenate([[0.0], np.cumsum(values)])[first]
+
+
+def _strength(field: Array, limit: float, threshold: float) -> Array:
+    return np.asarray(((np.abs(field) - threshold) / max(limit - threshold, 1e-12)).clip(0, 1))
+
+
+def _lit(strength: Array, rotation: Array) -> Array:
     """Return how bright each voxel's surface is, 0.72 to 1."""
-    slope = np.stack(np.gradient(scipy.ndimage.gaussian_filter(strength, 1.0)))
-    norm = np.sqrt((slope**2).sum(axis=0)) + 1e-6
-    towards = LIGHT / np.linalg.norm(LIGHT)
-    return np.asarray(0.72 + 0.28 * (-(np.tensordot(towards, slope, 1)) / norm).clip(0, 1))
+    slope = np.gradient(scipy.ndimage.gaussian_filter(strength, 1.0))
+    norm = np.sqrt(sum(s**2 for s in slope)) + 1e-6
+    towards = LIGHT @ rotation / np.linalg.norm(LIGHT)
+    facing = sum(t * s for t, s in zip(towards, slope, strict=True))
+    return np.asarray(0.72 + 0.28 * (-facing / norm).clip(0, 1), np.float32)
 
 
 def _surface(body: Array) -> Array:
-    slope = np.stack(np.gradient(scipy.ndimage.gaussian_filter(body, 1.0)))
-    return np.asarray((2 * np.sqrt((slope**2).sum(axis=0))).clip(0, 1))
+    slope = np.gradient(scipy.ndimage.gaussian_filter(body, 1.0))
+    return np.asarray((2 * np.sqrt(sum(s**2 for s in slope))).clip(0, 1))
 
 
 def box_edges(shape: tuple[int, ...]) -> list[tuple[Array, bool]]:

@@ -12,6 +12,7 @@ from xct_pipeline.report.charts import axes, subplots
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.drawing import BLUE, GREY, hue, shown_scans
 from xct_pipeline.report.markup import plus_minus
+from xct_pipeline.report.plotly_json import scatter
 
 MOST = 6  # curves
 NYQUIST = 2.0  # voxels of the shortest period that voxels hold
@@ -27,20 +28,18 @@ def resolution(contents: Contents) -> Any:
     _draw_noise(chart, numbers[numbers["noise_halves"].notna()])
     axes(chart, f"spatial frequency, 1/{unit}", "correlation")
     chart.update_yaxes(range=(-0.1, 1.05), row=1, col=1)
-    chart.update_xaxes(title_text="scan", type="category", row=1, col=2)
-    chart.update_yaxes(title_text=f"standard deviation, {_unit(numbers)}", rangemode="tozero", row=1, col=2)
+    chart.update_xaxes(title="scan", type="category", row=1, col=2)
+    chart.update_yaxes(title=f"standard deviation, {_unit(numbers)}", rangemode="tozero", row=1, col=2)
     return chart
 
 
 def _draw_curves(chart: Any, table: pd.DataFrame, numbers: pd.DataFrame, scans: list[str], unit: str) -> None:
     """Draw a curve a scan, where it falls below half a bit, and the thresholds."""
-    import plotly.graph_objects as go
-
     along = f"frequency_per_{unit}"
     known = [k for k, scan in enumerate(scans) if scan in set(table["scan"])]
     for k in (known[i] for i in shown_scans(len(known), MOST)):
         part, color = table[table["scan"] == scans[k]], hue(k, len(scans))
-        curve = go.Scatter(
+        curve = scatter(
             x=part[along],
             y=part["correlation"],
             name=scans[k],
@@ -57,15 +56,13 @@ def _draw_curves(chart: Any, table: pd.DataFrame, numbers: pd.DataFrame, scans: 
     thresholds = {"half a bit": ("dash", first["half_bit"]), "1/7": ("dot", np.full(len(first), 1 / 7))}
     for name, (dash, values) in thresholds.items():
         line = {"color": GREY, "width": 1.4, "dash": dash}
-        level = go.Scatter(x=first[along], y=values, name=name, mode="lines", line=line, hoverinfo="skip")
+        level = scatter(x=first[along], y=values, name=name, mode="lines", line=line, hoverinfo="skip")
         chart.add_trace(level, 1, 1)
 
 
 def _draw_noise(chart: Any, numbers: pd.DataFrame) -> None:
     """Draw the noise of a voxel of each scan, with its error."""
-    import plotly.graph_objects as go
-
-    marks = go.Scatter(
+    marks = scatter(
         x=numbers["scan"],
         y=numbers["noise_halves"],
         error_y={"array": numbers["noise_halves_sigma"], "thickness": 1.4, "width": 4},

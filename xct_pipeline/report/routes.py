@@ -7,6 +7,7 @@ from typing import Any
 from xct_pipeline.report.charts import axes, figure
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.drawing import BLUE, GREEN, GREY, VERMILION, hue, shown_scans
+from xct_pipeline.report.plotly_json import scatter
 
 NAMES = {
     "volume": ("sum over the region", BLUE),
@@ -17,8 +18,6 @@ NAMES = {
 
 def routes(contents: Contents) -> Any:
     """Change of mass of each scan by each route."""
-    import plotly.graph_objects as go
-
     table = contents.table("mass_routes", "scan", "route", "mass_change_mg", "sigma_mg")
     chart = figure(340, scattermode="group")
     for route, (name, color) in NAMES.items():
@@ -26,7 +25,7 @@ def routes(contents: Contents) -> Any:
         if rows.empty:
             continue
         chart.add_trace(
-            go.Scatter(
+            scatter(
                 x=rows["scan"],
                 y=rows["mass_change_mg"],
                 name=name,
@@ -43,14 +42,12 @@ def routes(contents: Contents) -> Any:
 
 def cupping(contents: Contents) -> Any:
     """Grey value of the uniform material at its surface over that in its middle, of each scan."""
-    import plotly.graph_objects as go
-
     table = contents.table("grey_scale", "scan", "cupping", "sigma_cupping")
     if table["cupping"].isna().all():
         raise AbsentError("table grey_scale has no cupping")
     chart = figure(300)
     chart.add_trace(
-        go.Scatter(
+        scatter(
             x=table["scan"],
             y=100 * table["cupping"],
             mode="markers",
@@ -58,7 +55,7 @@ def cupping(contents: Contents) -> Any:
             marker={"color": BLUE, "size": 8},
         )
     )
-    chart.add_hline(y=0, line_color=GREY, line_width=1)
+    chart.add_hline(0, line={"color": GREY, "width": 1})
     axes(chart, "scan", "cupping, %")
     chart.update_xaxes(type="category")
     return chart
@@ -66,8 +63,6 @@ def cupping(contents: Contents) -> Any:
 
 def rows(contents: Contents) -> Any:
     """Change of mass per detector row, of a few scans."""
-    import plotly.graph_objects as go
-
     table = contents.table("row_totals", "scan", "z", "mass_change_mg", "sigma_mg", "in_region")
     if table["mass_change_mg"].isna().all():
         raise AbsentError("table row_totals has no change of mass")
@@ -77,7 +72,7 @@ def rows(contents: Contents) -> Any:
     for k in (known[i] for i in shown_scans(len(known), 8)):
         part = table[table["scan"] == scans[k]]
         chart.add_trace(
-            go.Scatter(
+            scatter(
                 x=part["z"],
                 y=part["mass_change_mg"],
                 name=scans[k],
@@ -88,6 +83,6 @@ def rows(contents: Contents) -> Any:
     inside = table[table["in_region"].astype(bool)]["z"]
     if len(inside):
         low, high = float(inside.min()) - 0.5, float(inside.max()) + 0.5
-        chart.add_vrect(x0=low, x1=high, fillcolor=GREY, opacity=0.15, line_width=0)
+        chart.add_vrect(x0=low, x1=high, fillcolor=GREY, opacity=0.15, line={"width": 0})
     axes(chart, "detector row", "mass change, mg")
     return chart

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,12 +10,9 @@ from xct_pipeline.report.changes import SIDE, Changes, smoothed_changes
 from xct_pipeline.report.charts import abscissa, subplots
 from xct_pipeline.report.contents import AbsentError, Array, Contents
 from xct_pipeline.report.drawing import BLUE, GREY, INK, VERMILION, plain_unit, time_unit
+from xct_pipeline.report.plotly_json import Chart, scatter, trace
 from xct_pipeline.report.projection import surface_mesh
 from xct_pipeline.report.region import Part
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
 
 SIDES = (SIDE, 64, 40, 24)
 OPACITIES = (0.3, 1.0)
@@ -56,7 +53,7 @@ def changes_in_space(contents: Contents) -> tuple[Any, str]:
         }
         for position, t in enumerate(chosen)
     ]
-    drawn = {trace.yaxis for trace in chart.data if trace.type == "scatter"}
+    drawn = {made["yaxis"] for made in chart.data if made["type"] == "scatter"}
     slider = {
         "active": len(chosen) - 1,
         "steps": steps,
@@ -68,7 +65,7 @@ def changes_in_space(contents: Contents) -> tuple[Any, str]:
     chart.update_layout(sliders=[slider], showlegend=False, margin={"l": 10, "r": 20, "t": 20, "b": 50})
     for name, axis in (("y", "axis"), ("y2", "axis2")):
         if name not in drawn:
-            chart.update_layout({f"x{axis}": {"visible": False}, f"y{axis}": {"visible": False}})
+            chart.update_layout(**{f"x{axis}": {"visible": False}, f"y{axis}": {"visible": False}})
     _arrange_scene(chart, parts[0].level.length, wide=not drawn)
     unit = plain_unit(parts[0].level.unit)
     return chart, f"Loss is blue, gain red: half-transparent at ∓{faint:.3g} {unit}, solid at ∓{solid:.3g} {unit}."
@@ -90,10 +87,10 @@ def _surfaces(contents: Contents) -> tuple[Changes, list[list[Any]]]:
     return changes, meshes
 
 
-def _arrange_scene(chart: go.Figure, length: str, wide: bool) -> None:
+def _arrange_scene(chart: Chart, length: str, wide: bool) -> None:
     """Name the axes in space and place the eye; `wide` where nothing stands beside it."""
     plain = {"backgroundcolor": "white", "gridcolor": "#e3e6e9", "showbackground": False, "zeroline": False}
-    plain |= {"tickfont": {"size": 10}}
+    plain |= {"tickfont": {"size": 10}, "ticks": "", "linecolor": "white", "gridwidth": 2}
     names = {
         f"{a}axis": {**plain, "nticks": 3, "title": {"text": f"{a}, {length}", "font": {"size": 11}}} for a in "xyz"
     }
@@ -105,14 +102,13 @@ def _arrange_scene(chart: go.Figure, length: str, wide: bool) -> None:
 
 
 def _mesh(mesh: tuple[Array, Array] | None, color: str, name: str, visible: bool, opacity: float) -> Any:
-    import plotly.graph_objects as go
-
     if mesh is None:
-        return go.Mesh3d(x=[], y=[], z=[], i=[], j=[], k=[], visible=visible, name=name)
+        return trace("mesh3d", x=[], y=[], z=[], i=[], j=[], k=[], visible=visible, name=name)
     (z, y, x), (i, j, k) = mesh[0].T, mesh[1].T
     small = np.uint16 if len(z) < 65536 else np.int32
     x, y, z = (np.ascontiguousarray(a, dtype=np.float32) for a in (x, y, z))
-    return go.Mesh3d(
+    return trace(
+        "mesh3d",
         x=x,
         y=y,
         z=z,
@@ -129,17 +125,13 @@ def _mesh(mesh: tuple[Array, Array] | None, color: str, name: str, visible: bool
     )
 
 
-def _outline(chart: go.Figure, part: Part) -> None:
+def _outline(chart: Chart, part: Part) -> None:
     mesh = surface_mesh(part.inside.astype(np.float32), 0.5, part.step, part.origin)
-    trace = _mesh(mesh, "#b8c0c7", "region", True, 0.10)
-    trace.update(hoverinfo="skip")
-    chart.add_trace(trace, 1, 1)
+    chart.add_trace({**_mesh(mesh, "#b8c0c7", "region", True, 0.10), "hoverinfo": "skip"}, 1, 1)
 
 
-def _curves(chart: go.Figure, contents: Contents) -> int:
+def _curves(chart: Chart, contents: Contents) -> int:
     """Draw voltage and mass against time; return how many traces that took."""
-    import plotly.graph_objects as go
-
     count = 0
     label = abscissa(contents, contents.scans)[1]
     for name in ("cycler", "mass_balance"):
@@ -150,7 +142,7 @@ def _curves(chart: go.Figure, contents: Contents) -> int:
         if table["voltage_V"].notna().any():
             divisor = time_unit(contents.times_s)[0]
             chart.add_trace(
-                go.Scatter(
+                scatter(
                     x=table["time_s"] / divisor,
                     y=table["voltage_V"],
                     mode="lines",
@@ -160,14 +152,14 @@ def _curves(chart: go.Figure, contents: Contents) -> int:
                 1,
                 2,
             )
-            chart.update_yaxes(title_text="voltage, V", row=1, col=2)
+            chart.update_yaxes(title="voltage, V", row=1, col=2)
             count += 1
             break
     try:
         table = contents.table("mass_balance", "scan", "mass_change_mg", "sigma_mg")
         x, _ = abscissa(contents, table["scan"])
         chart.add_trace(
-            go.Scatter(
+            scatter(
                 x=x,
                 y=table["mass_change_mg"],
                 error_y={"array": table["sigma_mg"]},
@@ -181,24 +173,22 @@ def _curves(chart: go.Figure, contents: Contents) -> int:
         count += 1
         if "faraday_mg" in table and table["faraday_mg"].notna().any():
             chart.add_trace(
-                go.Scatter(
+                scatter(
                     x=x, y=table["faraday_mg"], name="Faraday's law", mode="lines", line={"color": GREY, "dash": "dash"}
                 ),
                 2,
                 2,
             )
             count += 1
-        chart.update_yaxes(title_text="mass change, mg", row=2, col=2)
+        chart.update_yaxes(title="mass change, mg", row=2, col=2)
     except AbsentError:
         pass
-    chart.update_xaxes(title_text=label)
+    chart.update_xaxes(title=label)
     return count
 
 
-def _marks(chart: go.Figure, contents: Contents, t: int, visible: bool) -> list[bool]:
+def _marks(chart: Chart, contents: Contents, t: int, visible: bool) -> list[bool]:
     """Mark a scan on the voltage and on the mass; one entry per trace added."""
-    import plotly.graph_objects as go
-
     added = []
     name, when = contents.scans[t], contents.times_s[t] / time_unit(contents.times_s)[0]
     marker = {"color": VERMILION, "size": 13, "line": {"color": "white", "width": 1.5}}
@@ -210,9 +200,7 @@ def _marks(chart: go.Figure, contents: Contents, t: int, visible: bool) -> list[
         value = table.loc[table["scan"] == name, column]
         if len(value) and np.isfinite(when):
             chart.add_trace(
-                go.Scatter(
-                    x=[when], y=[float(value.iloc[0])], mode="markers", marker=marker, name=name, visible=visible
-                ),
+                scatter(x=[when], y=[float(value.iloc[0])], mode="markers", marker=marker, name=name, visible=visible),
                 row,
                 2,
             )

@@ -15,6 +15,7 @@ from xct_pipeline.report.drawing import (
     INK,
     ORANGE,
     SMALL,
+    axes_at,
     canvas,
     closure_words,
     colour_bar,
@@ -24,7 +25,6 @@ from xct_pipeline.report.drawing import (
     plain_axes,
     plain_unit,
     scale_bar,
-    set_gaps,
     show,
     symmetric,
 )
@@ -32,11 +32,14 @@ from xct_pipeline.report.figures import label_image
 from xct_pipeline.report.region import region_mask
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 SIDE = 400
+WIDE, TALLEST, GAP = 3.5, 2.4, 0.2
+"""Inches of a picture, at most, and between pictures."""
+ABOVE, BELOW = 0.3, 0.85
+"""Inches of the title, and of the note and the scale."""
 HALF = 4
 """Planes on either side that a section of a noisy difference is averaged over."""
 
@@ -159,24 +162,24 @@ def _signed(contents: Contents, path: str, t: int, height: float, title: str, no
 
 def _chain(steps: Sequence[Step]) -> Figure:
     columns = 3 if len(steps) > 4 else len(steps)
-    rows = -(-len(steps) // columns)
-    figure = canvas(11, 3.35 * rows)
-    set_gaps(figure, wspace=0.06, hspace=0.04)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for k, ax in enumerate(axes.flat):
-        if k >= len(steps):
-            ax.set_visible(False)
-            continue
-        _draw(figure, ax, steps[k], k)
+    room = ABOVE + TALLEST + BELOW
+    figure = canvas(11, room * -(-len(steps) // columns))
+    for k, step in enumerate(steps):
+        row, column = divmod(k, columns)
+        middle = 5.5 + (column - (columns - 1) / 2) * (WIDE + GAP)
+        _draw(figure, middle, row * room + ABOVE, step, k)
     return figure
 
 
-def _draw(figure: Figure, ax: Axes, step: Step, k: int) -> None:
+def _draw(figure: Figure, middle: float, top: float, step: Step, k: int) -> None:
     from matplotlib.patches import Patch
     from matplotlib.ticker import MaxNLocator
 
     signed = "vmin" in step.style
-    ax.set_anchor("N")  # pictures of one row begin at one height, with or without a scale below
+    rows, columns = step.plane.shape[:2]
+    width = min(WIDE, TALLEST * columns / rows)
+    height = width * rows / columns
+    ax = axes_at(figure, middle - width / 2, top, width, height)
     shown = show(ax, step.plane, **step.style)
     plain_axes(ax, f"{'→ ' if k else ''}{k + 1}. {step.title}").title.set_fontsize(10)
     if step.outline is not None:
@@ -199,8 +202,7 @@ def _draw(figure: Figure, ax: Axes, step: Step, k: int) -> None:
         return
     ax.set_xlabel(step.note, fontsize=SMALL + 0.5, color=GREY)
     label = f"{step.title if signed else 'attenuation'}, {plain_unit(step.unit)}"
-    place = {"location": "bottom", "shrink": 0.8, "aspect": 30, "pad": 0.02, "panchor": (0.5, 1.0)}
-    bar = colour_bar(figure, shown, ax, label, **place)
+    bar = colour_bar(figure, shown, (middle - 0.4 * WIDE, top + height + 0.35, 0.8 * WIDE, 0.09), label)
     if signed:
         bar.locator = MaxNLocator(5)
         bar.update_ticks()

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dask.utils import format_bytes
-
 from xct_pipeline.names import check_scan_name, shown
 from xct_pipeline.outputs import written_whole
 from xct_pipeline.store import layout
@@ -202,6 +200,8 @@ def _about(series: Series, path: str, scan: str) -> dict[str, Any]:
 
 def _require_space(folder: Path, nbytes: int) -> None:
     """Refuse what the disk has no room for."""
+    from dask.utils import format_bytes  # here because a report needs none of dask
+
     there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(there).free
     if nbytes > free:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 
 def open_labels(file: Path, key: str) -> Any:
@@ -32,6 +31,8 @@ def open_labels(file: Path, key: str) -> Any:
         raise ValueError(f"no such file ({key})")
     if file.is_file():
         return _open_tiff(file)
+    import zarr  # here because that takes half a second
+
     try:
         node = zarr.open(str(file), mode="r")
     except (OSError, ValueError, KeyError) as error:

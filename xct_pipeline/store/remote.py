@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import zarr
-
 from xct_pipeline.inputs import clean
 from xct_pipeline.outputs import written_whole
 from xct_pipeline.store import layout
@@ -69,6 +67,8 @@ def remote_attributes(url: str) -> dict[str, Any]:
         There is none at that address, or it cannot be reached.
     """
     with reaching(url):
+        import zarr
+
         return dict(zarr.open_group(url, mode="r", storage_options=options(url)).attrs.asdict())
 
 
@@ -81,6 +81,8 @@ def remote_array(url: str) -> Any:
         There is none at that address, or it cannot be reached.
     """
     with reaching(url):
+        import zarr
+
         return zarr.open_array(url, mode="r", storage_options=options(url))
 
 

@@ -13,7 +13,7 @@ import itertools
 import math
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -30,6 +30,10 @@ Span = tuple[int, int]
 ABSENT = 2**64 - 1  # offset of a chunk that was never written
 HEADER = struct.Struct("<4B3I")  # of blosc: versions, flags, bytes of an item; bytes of all, of a block, compressed
 SHUFFLES = {"noshuffle": blosc.NOSHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
+KEYS = {  # of an array's zarr.json; what has others is read as they say, or not at all
+    *("shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs", "attributes"),
+    *("dimension_names", "zarr_format", "node_type", "storage_transformers"),
+}
 AS_THEY_ARE = 0x2  # flag of blosc: values were not compressed
 UNIFORM_BYTES = 6000  # below which a chunk may hold one value only: 64^3 of float32 take 5300 bytes
 KEPT = 256  # chunks of one value, of which others need not be encoded and decoded again
@@ -104,11 +108,21 @@ class ShardedArray:
             out[target] = buffer[wanted] if value is None else value
 
 
-def sharded(folder: Path, array: Any) -> ShardedArray | None:
-    """Return what reads an array of zarr as this package stores it, None where it is stored in any other way."""
-    data = array.metadata.to_dict()
-    codecs = data.get("codecs", ())
-    if len(codecs) != 1 or codecs[0]["name"] != "sharding_indexed" or not array.dtype.isnative:
+def sharded(folder: Path, data: Any) -> ShardedArray | None:
+    """Return what reads an array as this package stores it, of its ``zarr.json``; None where it is stored otherwise."""
+    try:
+        return _sharded(folder, data)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _sharded(folder: Path, data: Mapping[str, Any]) -> ShardedArray | None:
+    codecs, dtype, fill = data["codecs"], np.dtype(str(data["data_type"])), data["fill_value"]
+    if (data["zarr_format"], data["node_type"]) != (3, "array") or data.get("storage_transformers"):
+        return None
+    if not set(data) <= KEYS or dtype.kind not in "biuf" or not (fill == "NaN" or isinstance(fill, int | float)):
+        return None
+    if len(codecs) != 1 or codecs[0]["name"] != "sharding_indexed" or data["chunk_grid"]["name"] != "regular":
         return None
     inner = codecs[0]["configuration"]
     checked = [("bytes", "little"), ("crc32c", None)]
@@ -118,7 +132,11 @@ def sharded(folder: Path, array: Any) -> ShardedArray | None:
         return None
     if dict(data["chunk_key_encoding"]) != {"name": "default", "configuration": {"separator": "/"}}:
         return None
-    return ShardedArray(folder, array.shape, array.shards, array.chunks, array.dtype, array.fill_value)
+    shards = data["chunk_grid"]["configuration"]["chunk_shape"]
+    shape, shards, chunks = (tuple(map(int, sizes)) for sizes in (data["shape"], shards, inner["chunk_shape"]))
+    if any(shard % chunk for shard, chunk in zip(shards, chunks, strict=True)):
+        return None
+    return ShardedArray(folder, shape, shards, chunks, dtype, dtype.type(fill))
 
 
 def encoded(
@@ -191,8 +209,7 @@ def _checksum(data: bytes) -> bytes:
 def _named(codecs: Sequence[Any]) -> list[tuple[str, Any]]:
     found = []
     for codec in codecs:
-        endian = (codec.get("configuration") or {}).get("endian")
-        found.append((codec["name"], getattr(endian, "value", endian)))
+        found.append((codec["name"], (codec.get("configuration") or {}).get("endian")))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import json
 import operator
 import os
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 
 from xct_pipeline.inputs import read_bytes
 from xct_pipeline.store import seal
@@ -42,11 +42,11 @@ class StoredArray:
         files = (self.folder / "zarr.json", self.folder.parent / "zarr.json")
         states = [_state(file) for file in files]
         opened = _opened if states[0] != ABSENT else _opened.__wrapped__  # of another format, its files are not known
-        self._guarded, self._array, self._straight = opened(self.folder, self._root is not None, *states)
-        self.shape: tuple[int, ...] = self._array.shape
-        self.dtype: np.dtype[Any] = self._array.dtype
-        self.shards: tuple[int, ...] | None = self._array.shards
-        self.chunks: tuple[int, ...] = self._array.chunks
+        self._guarded, self._form = opened(self.folder, self._root is not None, *states)
+        self.shape: tuple[int, ...] = self._form.shape
+        self.dtype: np.dtype[Any] = self._form.dtype
+        self.shards: tuple[int, ...] | None = self._form.shards
+        self.chunks: tuple[int, ...] = self._form.chunks
 
     @property
     def ndim(self) -> int:
@@ -69,12 +69,18 @@ class StoredArray:
                 raise StoreError(f"{file} was computed anew while it was read; read it again")
         return values
 
+    @functools.cached_property
+    def _array(self) -> Any:
+        """What the standard reader makes of it."""
+        return _standard(self.folder) if isinstance(self._form, ShardedArray) else self._form
+
     def _read(self, index: Any) -> npt.NDArray[Any]:
         parts = tuple(self._whole(index))
-        if self._straight is None or len(parts) != self.ndim or not all(_is_plain(part) for part in parts):
+        plain = len(parts) == self.ndim and all(_is_plain(part) for part in parts)
+        if not isinstance(self._form, ShardedArray) or not plain:
             return np.asarray(self._array[index])
         box = [_box_span(part, n) for part, n in zip(parts, self.shape, strict=True)]
-        values = self._straight.read(box)
+        values = self._form.read(box)
         return np.asarray(values[tuple(slice(None) if isinstance(part, slice) else 0 for part in parts)])
 
     def _told(self, error: Exception) -> StoreError:
@@ -165,14 +171,21 @@ class StoredArray:
 
 
 @functools.lru_cache(maxsize=256)
-def _opened(folder: Path, ours: bool, *_states: State) -> tuple[bool, Any, ShardedArray | None]:
+def _opened(folder: Path, ours: bool, *_states: State) -> tuple[bool, Any]:
     """Open an array, once for each state of its metadata: tell whether markers vouch for it, and how it is read."""
-    guarded = ours and _is_guarded(folder)
+    guarded, document = ours and _is_guarded(folder), None
+    with contextlib.suppress(OSError, ValueError):  # which the standard reader tells in its words
+        document = json.loads(read_bytes(folder / "zarr.json"))
+    return guarded, sharded(folder, document) or _standard(folder)
+
+
+def _standard(folder: Path) -> Any:
+    import zarr  # here because that takes half a second, and a store of this package needs none of it
+
     try:
-        array: Any = zarr.open_array(str(folder), mode="r")
+        return zarr.open_array(str(folder), mode="r")
     except FileNotFoundError:
         raise StoreError(f"{folder} is not there; {HEALED}") from None
-    return guarded, array, sharded(folder, array)
 
 
 def _is_guarded(folder: Path) -> bool:

@@ -21,16 +21,19 @@ INSIDE = 4
 
 
 def draw_chart(figure: Figure, chart: Any) -> list[Axes]:
-    """Draw a plotly figure of lines, points, error bars, heat maps and upright marks; return its axes.
+    """Draw a chart of lines, points, error bars, heat maps and upright marks; return its axes.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
         Cleared first.
-    chart : plotly.graph_objects.Figure
+    chart : xct_pipeline.report.plotly_json.Chart
         Of one or several pairs of axes; in a dock, which is narrow, they stand below each other in reading order.
     """
+    from plotly.graph_objects import Figure as Checked
+
     figure.clear()
+    chart = Checked(chart.data, chart.layout)  # with all that was not set
     layout = chart.layout
     places = _places(chart)
     heights = [_height(layout, y) for _, y in places]

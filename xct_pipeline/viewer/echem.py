@@ -66,7 +66,7 @@ class EchemPanel(Panel):
         with self.guard():
             if self.closed or not self.axes:
                 return
-            seconds, divisor = self.scans.get(self.shown_scan()), (self.chart.layout.meta or {}).get("divisor_s")
+            seconds, divisor = self.scans.get(self.shown_scan()), self.chart.layout.get("meta", {}).get("divisor_s")
             mark_time(self.axes, seconds / divisor if seconds is not None and divisor else None, self.line)
             self.canvas.draw_idle()
 

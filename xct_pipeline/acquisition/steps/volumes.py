@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from xct_pipeline.acquisition.hdf5 import one_line, reading
-from xct_pipeline.acquisition.steps.zarr_volume import open_zarr_volume
 from xct_pipeline.acquisition.tiff_stack import is_tiff
 from xct_pipeline.acquisition.volumes import formats
 from xct_pipeline.acquisition.volumes.arrays import VolumeView, picks_of, split_data
@@ -132,6 +131,8 @@ def _found(config: Config, table: VolumeScan, file: str, dataset: str | None) ->
         return formats.open_raw(path, table.shape, table.dtype, table.byte_order, table.header_bytes)
     if path.is_dir() and len(paths) == 1:
         if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs")):
+            from xct_pipeline.acquisition.steps.zarr_volume import open_zarr_volume  # which loads zarr
+
             return open_zarr_volume(path, dataset)
         paths = config.expand(str(Path(file) / "*.tif")) if any(path.glob("*.tif")) else []
         paths = paths or (config.expand(str(Path(file) / "*.tiff")) if any(path.glob("*.tiff")) else [])

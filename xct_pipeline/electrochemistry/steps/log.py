@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from xct_pipeline.scan import NO_DATE, AnyScan, without_date
 
 FEWEST_SINCE_1970 = timedelta(days=7305)
 """Twenty years: seconds of a scan that are more count since 1970."""
+_kept: dict[tuple[Any, ...], CyclerLog] = {}
+"""The log that was read last."""
 
 
 def log_of(config: Config, scans: Sequence[AnyScan | None] = ()) -> CyclerLog:
@@ -46,8 +49,12 @@ def log_of(config: Config, scans: Sequence[AnyScan | None] = ()) -> CyclerLog:
         between_rows=settings.between_rows,
     )
     starts, ends = _moments(scans)
-    return read_log(
-        config.resolve(settings.log),
+    file, span = config.resolve(settings.log), span_of([None if without_date(s) else s for s in starts], ends)
+    key = file, _state(file), settings.model_dump_json(), span
+    if (kept := _kept.get(key)) is not None:  # what checks, tables and charges ask one after the other
+        return kept
+    found = read_log(
+        file,
         time=settings.time,
         charge=settings.charge,
         discharge=settings.discharge,
@@ -56,8 +63,20 @@ def log_of(config: Config, scans: Sequence[AnyScan | None] = ()) -> CyclerLog:
         absolute_time=settings.absolute_time,
         state=settings.state,
         options=options,
-        scans=span_of([None if without_date(s) else s for s in starts], ends),
+        scans=span,
     )
+    _kept.clear()
+    _kept[key] = found
+    return found
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    """Return what changes with a file, nothing where there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_mtime_ns, status.st_size, status.st_ctime_ns
 
 
 def charges_of(config: Config) -> GivenCharges:
