@@ -36,3 +36,16 @@ def test_a_lean_that_is_given_is_corrected_in_the_stored_volume(volumes):
 def test_the_table_says_what_was_corrected(volumes):
     corrected = {name: open_table(done.store.path, "reconstruction") for name, (_, done) in volumes.items()}
     assert [float(table["lean_corrected_deg"].iloc[0]) for table in corrected.values()] == [0.0, 0.0, LEAN]
+
+
+def test_a_cell_that_rises_within_its_scan_is_told_no_lean(tmp_path):
+    size = {"scans": 1, "columns": 80, "rows": 64, "angles": 121}
+    config = demo.simulate_folder(tmp_path / "rising", **size, drift_voxels=1.5, seed=4)
+    done = pipeline.run(pipeline.plan(load_config(config), LIMITS, until="reconstruction"))
+    row = open_table(done.store.path, "reconstruction").iloc[0]
+    said = " ".join(done.scans[0].warnings)
+    assert "along z in half a turn" in said
+    assert "leans along the beam" not in said
+    assert row["lift"] == pytest.approx(1.5, abs=0.2)
+    assert row["lean_sigma"] > np.degrees(0.3 * row["lift"] / 40)
+    assert abs(row["lean_deg"]) < 2 * row["lean_sigma"]

@@ -64,6 +64,8 @@ def test_three_pixels_within_a_scan(tmp_path):
     constant = np.linalg.lstsq(np.column_stack([np.ones_like(angles), np.cos(angles), np.sin(angles)]), path)[0][0]
     assert row["center"] == pytest.approx(truth["center"][0] + constant, abs=0.1)
     assert (steepness(moved) > 0.9 * steepness(still)).all()
-    left, row, *_ = volume(tmp_path / "left", 3.0, "none")
+    left, row, _, said = volume(tmp_path / "left", 3.0, "none")
     assert row["motion_method"] == "not looked for"
     assert steepness(left)[0] < 0.8 * steepness(still)[0]
+    assert abs(row["lean_deg"]) < 3 * row["lean_sigma"]
+    assert "leans along the beam" not in said

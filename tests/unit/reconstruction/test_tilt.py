@@ -149,6 +149,17 @@ def test_a_lean_that_is_left_or_differs_from_what_is_given_is_told(settings, sig
     assert (said in known.warnings[0]) if said else known.warnings == ()
 
 
+@pytest.mark.parametrize(("lift", "told", "sigma"), [(0.05, True, 0.07), (2.0, False, 0.86)])
+def test_a_lean_that_a_lift_may_pass_for_is_within_its_error(lift, told, sigma):
+    known = judged(TiltEstimate(0.0, 0.01, -0.95, 0.07, lift, 0.01, 40.0, 1), 64, 80, Fourier())
+    assert known.found is not None
+    assert known.found.lean_sigma == pytest.approx(sigma, abs=0.01)
+    assert any("leans along the beam" in said for said in known.warnings) is told
+    assert any("moved by" in said for said in known.warnings) is not told
+    clear = judged(TiltEstimate(0.0, 0.01, 2.5, 0.07, 0.3, 0.01, 40.0, 1), 64, 80, Fourier())
+    assert clear.lean_corrected_deg == 2.5  # far beyond what the lift makes
+
+
 def test_only_the_fourier_method_takes_a_lean():
     with pytest.raises(ValueError, match='method = "fourier" alone'):
         Iterative(method="iterative", lean=0.3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,7 @@ COLUMNS = 128  # that they are binned to, about
 COPIES = 8  # of the binned projections that are held at once
 TILT_S, VALUE_S = 2.0, 5e-8  # CPU-seconds of a scan, and per value that is read
 SIGNIFICANT, SHIFT = 5.0, 0.1  # standard errors, and pixels at the edge of the detector, from which a tilt matters
+LIFTED = 0.3  # of a lift along z over half the columns: r.m.s. of the leans that it passed for in simulated cells
 KNOWN = 15.0  # standard errors from which a lean is corrected: what is left of it, in each scan another, is small then
 
 
@@ -111,6 +112,8 @@ def find_tilt(
 def judged(found: TiltEstimate, rows: int, columns: int, settings: ReconstructionBase) -> AxisTilt:
     """Correct a tilt and a lean that are significant and move something at the frame's edges; warn of what is left.
 
+    What a lift within the scan may pass for is in the error of the lean.
+
     Parameters
     ----------
     rows, columns : int
@@ -125,14 +128,23 @@ def judged(found: TiltEstimate, rows: int, columns: int, settings: Reconstructio
             f"the rotation axis is tilted by {found.tilt_deg:.3f} +- {found.tilt_sigma:.3f} degrees in the detector's "
             f"plane ({edge:.2f} pixels at the upper and lower edge): projections were turned upright by it"
         )
+    lifted = abs(found.lift) > SIGNIFICANT * found.lift_sigma and abs(found.lift) > SHIFT
+    if lifted:
+        found = _with_lift(found, columns)
     lean, said = _judged_lean(found, columns, settings)
     warnings += said
-    if abs(found.lift) > SIGNIFICANT * found.lift_sigma and abs(found.lift) > SHIFT:
+    if lifted:
         warnings.append(
             f"the sample moved by {found.lift:.2f} +- {found.lift_sigma:.2f} pixels along z in half a turn: not "
             "corrected; horizontal faces are blurred by that"
         )
     return AxisTilt(found, corrected, "views half a turn apart", tuple(warnings), lean)
+
+
+def _with_lift(found: TiltEstimate, columns: int) -> TiltEstimate:
+    """Widen the error of a lean by what a lift may pass for: first moments are those of a volume that it blurs."""
+    of_lift = math.degrees(LIFTED * abs(found.lift) / (columns / 2))
+    return replace(found, lean_sigma=math.hypot(found.lean_sigma, of_lift))
 
 
 def _judged_lean(found: TiltEstimate, columns: int, settings: ReconstructionBase) -> tuple[float, list[str]]:

@@ -23,7 +23,7 @@ from xct_pipeline.registration.steps.masks import drawn_mask, matching_key
 from xct_pipeline.registration.steps.volumes import Motion, Volume, finest_level, matched_level
 from xct_pipeline.store.store import Store
 
-VERSION = 12
+VERSION = 13
 FAR_GAIN = 0.02  # of the grey scale from 1, that sound scans of one detector and energy do not show
 MATCHING_RATE = 2e6  # voxels of the matched level per CPU-second
 MATCHING_COPIES = 9  # of a matched level; 8.6 measured, while gas is looked for in one of two volumes
