@@ -294,6 +294,13 @@ def test_bins_average_noise_as_it_is_correlated(copied: Path) -> None:
     assert np.nanmedian(single.bins[-1].sigma) == pytest.approx(noise, rel=1e-3)
 
 
+def test_maps_are_read_once_for_all_panels(complete: Path) -> None:
+    contents = read_contents(complete)
+    assert areal_maps(contents) is areal_maps(contents, 24)  # of fewer scans than either
+    assert areal_maps(contents, across=5) is not areal_maps(contents)
+    assert areal_maps(read_contents(complete)) is not areal_maps(contents)
+
+
 def test_bins_keep_the_total(complete: Path) -> None:
     contents = read_contents(complete)
     plane = open_level(contents, "variation/areal", 10**9, 2).read(slice(None), slice(None))

@@ -114,6 +114,14 @@ def areal_maps(contents: Contents, most: int = SCANS, across: int = ACROSS) -> M
         There is no map.
     """
     chosen = tuple(shown_scans(len(contents.scans), most))
+    key = "areal maps", chosen, across
+    if key not in contents.held:
+        contents.held[key] = _maps(contents, chosen, across)
+    found: Maps = contents.held[key]
+    return found
+
+
+def _maps(contents: Contents, chosen: tuple[int, ...], across: int) -> Maps:
     planes = {t: read_plane(contents, t) for t in chosen}
     pivot = max((t for t in chosen if np.isfinite(planes[t].value).any()), default=None)
     if pivot is None:

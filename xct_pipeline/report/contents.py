@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,10 @@ class AbsentError(Exception):
 
 @dataclass(frozen=True)
 class Contents:
-    """A store as the report sees it: the opened series, with reasons for what is absent."""
+    """A store as the report sees it: the opened series, why things are absent, and what panels share (`held`)."""
 
     series: Series
+    held: dict[Any, Any] = field(default_factory=dict, kw_only=True, repr=False, compare=False)
 
     @property
     def store(self) -> Store:
