@@ -25,6 +25,7 @@ ROWS, RADII = 4, 8  # differences between the rows, and between the radii, of tw
 GROUPS = 16  # of rows, whose scatter is the error
 GROUP_ROWS = 4
 NEAR_TAPS = 6  # voxels, beyond which what an interpolation has in common is nothing
+DIGITS = 9  # of a share: what else there is depends on the threads of BLAS, and results are kept by their inputs
 SURE = 3.0  # standard errors, from which rings are believed in
 
 
@@ -338,4 +339,5 @@ def kept_share(weights: Array, half: bool) -> float:
     moved = lags[:, None, None, None] + np.swapaxes(y, 1, 2) + x
     seen = (both * np.interp(np.abs(moved), at, covariance, right=0.0)).sum(axis=(2, 3)).mean(axis=1)
     left = pattern - pattern.mean()
-    return float((left * (seen - seen.mean())).sum() / (left**2).sum())
+    share = float((left * (seen - seen.mean())).sum() / (left**2).sum())
+    return round(share, DIGITS)

@@ -99,7 +99,7 @@ def test_spreading_on_carbon_is_drawn_beside_that_on_the_ceramic():
     )
     both = contents(contacts=partner)
     drawn = echem.spreading(both)
-    curves = {trace.name: list(trace.y) for trace in drawn.data}
+    curves = {trace["name"]: list(trace["y"]) for trace in drawn.data}
     assert curves["liquid"] == [0.9, 0.7, 0.4, 0.2]
     assert curves["anode"] == list(CONTACT)
     assert "share of all carbon in contact" in drawn.to_json()

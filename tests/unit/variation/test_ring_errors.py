@@ -348,3 +348,9 @@ def test_the_table_says_how_far_columns_are_off_and_whether_that_is_more_than_ch
     assert [row["rings"] for row in rows] == ["in the errors, about one axis", "not beyond 3 standard errors"]
     few = ring_rows(("a", "b"), 0, (frame(True),) * 2, {(1, 0): ()}, 10.0)
     assert few[0]["rings"] == "too little that is quiet"
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_share_that_is_kept_has_no_digits_that_threads_of_blas_change(sign):
+    weights = warp.cardinal_weights(np.array([[0.31, 0.77], [0.12, 0.4]]))
+    assert kept_share(weights, True) == kept_share(weights * (1 + sign * 4e-16), True)
