@@ -217,6 +217,17 @@ def column_variance(covariance: Array, counts: npt.NDArray[np.int64]) -> Array:
     return result
 
 
+def _meant(value: Any) -> Any:
+    """Return values to the digits of single precision."""
+    if isinstance(value, dict):
+        return {key: _meant(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_meant(inner) for inner in value]
+    if isinstance(value, np.ndarray):
+        return value.astype(np.float32)
+    return float(np.float32(value)) if isinstance(value, float) else value
+
+
 @dataclass(frozen=True)
 class Noise:
     """Noise of one difference.
@@ -249,9 +260,9 @@ class Noise:
     floor: float = 1.0
 
     def identity(self) -> dict[str, Any]:
-        """Return what errors depend on."""
+        """Return what errors depend on, without the last digits, which depend on the threads of BLAS."""
         found = {name: value for name, value in vars(self).items() if name not in ("quiet", "rings")}
-        return found | {"rings": [vars(one) for one in self.rings]}
+        return {name: _meant(value) for name, value in (found | {"rings": [vars(one) for one in self.rings]}).items()}
 
     @property
     def lag(self) -> tuple[int, ...]:

@@ -219,3 +219,19 @@ def test_interpolation_factor(order, factor):
 def test_interpolation_factor_of_sums_along_z():
     found = interpolation_factor((0.5, 0.37, 0.21), 3, along=(True, False, False))
     assert found == pytest.approx(0.84, abs=0.006)
+
+
+def test_what_errors_depend_on_has_no_digits_that_threads_of_blas_change():
+    from xct_pipeline.variation.rings import Rings
+
+    rng = np.random.default_rng(2)
+    covariance, level, variance = rng.normal(size=(5, 5, 5)), rng.uniform(1, 2, (8, 8)), (0.25, 0.0123)
+    near = 1 + 3e-16
+    place = (1.0, 0.0, -3.7, 0.0, 1.0, -4.1)
+    one = noise.Noise(covariance, level, 1.31, 1.17, 900, rings=(Rings(variance, place, True),))
+    rings = Rings(tuple(v * near for v in variance), place, True)
+    other = noise.Noise(covariance * near, level * near, 1.31 * near, 1.17, 900, rings=(rings,))
+    np.testing.assert_equal(one.identity(), other.identity())
+    louder = noise.Noise(covariance * (1 + 1e-5), level, 1.31, 1.17, 900, rings=(rings,))
+    with pytest.raises(AssertionError):
+        np.testing.assert_equal(one.identity(), louder.identity())
