@@ -23,7 +23,7 @@ def run(folder: Path, seed: int, dark: float, columns: int = 80) -> pipeline.Run
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("dark", "seed", "columns"), [(0.003, 2, 80), (0.005, 1, 80), (0.005, 3, 160), (0.01, 3, 80)])
+@pytest.mark.parametrize(("dark", "seed", "columns"), [(0.003, 2, 80), (0.006, 1, 80), (0.005, 3, 160), (0.01, 3, 80)])
 def test_a_dark_that_rose_is_found_and_told(tmp_path, dark, seed, columns):
     done = run(tmp_path, seed, dark, columns)
     row = done.store.read_table("grey_scale").iloc[-1]
