@@ -90,4 +90,4 @@ def test_one_set_of_flats_for_many_scans(tmp_path):
     found = pulls(balance, mass)
     assert np.sqrt(np.mean(found**2)) < 1.7  # all share the reference: about one draw
     error = (balance["mass_change_mg"] - mass)[1:]
-    assert abs(error.mean()) < balance["sigma_mg"][1:].mean()
+    assert abs(error.mean()) < 2 * balance["sigma_mg"][1:].mean()
