@@ -180,12 +180,17 @@ def test_the_ellipse_about_a_face_holds_its_corners_and_is_the_face_where_there_
     assert not wide[0, 0]  # beyond what a turn sees
 
 
+def plate(thick, upward):
+    """Return labels of a box of metal on a ceramic with corners, `thick` voxels high."""
+    labels = np.zeros((28 + thick, 60, 60), np.uint8)
+    labels[10 : 10 + thick, 12:48, 15:45] = 4
+    labels[10 + thick : 22 + thick, 15:30, 20:40] = 3
+    return labels if upward else labels[::-1]
+
+
 @pytest.mark.parametrize("upward", [True, False])
 def test_a_face_knows_what_lies_beside_it(upward):
-    labels = np.zeros((40, 60, 60), np.uint8)
-    labels[10:22, 12:48, 15:45] = 4
-    labels[22:34, 15:30, 20:40] = 3
-    labels = labels if upward else labels[::-1]
+    labels = plate(12, upward)
     beside, opposite = find_body(labels, [3], 4, labels.shape).faces
     known = np.isfinite(beside.heights)
     assert (beside.beside[known] == np.where(labels[25 if upward else 14] == 3, 3, 0)[known]).all()
@@ -200,10 +205,7 @@ def test_a_face_knows_what_lies_beside_it(upward):
 
 @pytest.mark.parametrize("upward", [True, False])
 def test_between_the_layers_about_both_faces_lies_the_core_of_the_ceramic(upward):
-    labels = np.zeros((44, 60, 60), np.uint8)
-    labels[10:26, 12:48, 15:45] = 4
-    labels[26:38, 15:30, 20:40] = 3
-    labels = labels if upward else labels[::-1]
+    labels = plate(16, upward)
     faces = find_body(labels, [3], 4, labels.shape).faces
     z, y, x = (np.arange(n, dtype=float) for n in labels.shape)
     zones = [face.zone.weights(z, y, x) > 0 for face in faces]
