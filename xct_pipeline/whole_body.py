@@ -28,12 +28,14 @@ Planes = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 Centres = npt.NDArray[np.float64]
 
-VERSION = 3
+VERSION = 4
 MOST_VOXELS = 2**27  # of the level that labels are read from
 MARGIN = 3  # voxels that the body is grown by, for blur
 RIM = 2  # voxels within a ceramic's outline in which its face is not looked for
 NEAR = 3  # layers next to the ceramic that those after them stand for
+RINGS = 2  # layers more in which a face rings, by a thousandth of its step, where a scan is resampled
 CORNERS = 0.1  # by which share the ellipse about a ceramic exceeds it, from which on the ceramic has corners
+FEW = 0.02  # of the columns of a face, which may lie further within the ceramic than its end
 AWAY = 2  # voxels of the level from a ceramic's last one, where what lies beside it is looked up
 SMOOTH = 5  # pixels that heights of faces are smoothed over, by their median
 LEAST_CONTACT = 0.3  # of the widest contact of a part with the ceramic, from which on a part lies on it as well
@@ -125,16 +127,17 @@ class SolidFace:
         (y, x) of the level, label of what lies beside it.
     dense_below : bool
         The ceramic is at smaller z.
-    around : WholeBody or None
-        The same layers over the ellipse that encloses the face, as what averaging intensities takes at the sides of a
-        ceramic with corners is found beyond them; None where the ellipse is the face.
+    around : WholeBody
+        All that is seen of the face: the same layers and some more of what does not change, as a face rings where a
+        scan is resampled. Where the ceramic has corners, over the ellipse that encloses them, as what averaging
+        intensities takes at its sides is found beyond them.
     """
 
     zone: WholeBody
     heights: Centres
     beside: npt.NDArray[np.integer]
     dense_below: bool
-    around: WholeBody | None = None
+    around: WholeBody
 
 
 def body_of(folder: str, time: int, values: Sequence[int], solid: int, frame: Sequence[int]) -> WholeBody:
@@ -214,26 +217,38 @@ def _solid_faces(labels: npt.NDArray[np.integer], solid: int, body: WholeBody) -
     low, high = _ends(dense, outline)
     inner = scipy.ndimage.binary_erosion(outline, _disc(math.ceil(RIM / edge)))
     margin, whole = _disc(math.ceil(MARGIN / edge)), enclosing(outline)
-    wide, around = (scipy.ndimage.binary_dilation(mask, margin) for mask in (outline, whole))
+    wide, seen = (scipy.ndimage.binary_dilation(mask, margin) for mask in (outline, whole))
     corners = int(whole.sum()) > (1 + CORNERS) * int(outline.sum())
     below, above = low * edge - 0.5, (high + 1) * edge - 0.5
     lower, upper = below + 0.5 - near, above + 0.5 - near  # where `near` layers of either side begin
-    bare = replace(body, near=0)
+    thickness, bare = float(np.median((high - low + 1)[outline])) * edge, replace(body, near=0)
+    rings = max(min(RINGS * edge, math.floor((thickness - 2 * near) / 4)), 0)  # half of what lies between stays
 
-    def face(dense_below: bool, first: Centres, layers: int, also: Mask | None = None) -> SolidFace:
+    def even(ends: Centres, most: float) -> Centres:
+        """Return the ends within the ceramic as one plane, so that what lies between has as much of all sides."""
+        plane, middle = np.quantile(ends[inner], (most, 0.5)) if inner.any() else (np.inf, 0.0)
+        return np.full_like(ends, plane) if abs(plane - middle) <= (thickness - 2 * near) / 8 else ends
+
+    def face(dense_below: bool, first: Centres, stop: Centres, follows: Mask | None = None) -> SolidFace:
         height, away = (above, high + AWAY) if dense_below else (below, low - AWAY)
-        zones = [_bounded(w if also is None else w | also, first, first + layers, bare) for w in (wide, around)]
         heights, labels_there = np.where(inner, height, np.nan), _beyond(labels, away)
-        return SolidFace(zones[0], heights, labels_there, dense_below, zones[1] if corners else None)
+        own, all_seen = (m if follows is None else m | follows for m in (wide, seen if corners else wide))
+        more = 0 if follows is None else np.where(follows, 0, rings)  # where the body's layers follow there are all
+        ends = (even(first - rings, FEW), stop + more) if dense_below else (first - more, even(stop + rings, 1 - FEW))
+        zones = _bounded(own, first, stop, bare), _bounded(all_seen, *ends, bare)
+        return SolidFace(zones[0], heights, labels_there, dense_below, zones[1])
 
     if body.upward:
-        beside = face(True, np.where(there, body.first - 2.0 * near, upper), 2 * near, there)
-        opposite, room = face(False, lower - near, 3 * near), float(np.median(low[outline])) * edge
+        start = np.where(there, body.first - 2.0 * near, upper)
+        beside = face(True, start, start + 2 * near, there)
+        opposite, room = face(False, lower - near, lower + 2 * near), float(np.median(low[outline])) * edge
     else:
-        beside = face(False, np.where(there, body.stop, lower), 2 * near, there)
-        opposite, room = face(True, upper, 3 * near), body.planes - (float(np.median(high[outline])) + 1) * edge
-    seen = room >= 3 * near and float(np.median((high - low + 1)[outline])) * edge >= 4 * near
-    return (beside, opposite) if seen else (beside,)
+        start = np.where(there, body.stop, lower)
+        beside = face(False, start, start + 2 * near, there)
+        room = body.planes - (float(np.median(high[outline])) + 1) * edge
+        opposite = face(True, upper, upper + 3 * near)
+    both = room >= 3 * near and thickness >= 4 * near
+    return (beside, opposite) if both else (beside,)
 
 
 def between(one: WholeBody, other: WholeBody) -> WholeBody:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xct_pipeline.whole_body import CORNERS, MARGIN, NEAR, between, enclosing, find_body
+from xct_pipeline.whole_body import CORNERS, MARGIN, NEAR, RINGS, between, enclosing, find_body
 
 GAS, WALL, METAL, CERAMIC = 1, 2, 3, 4
 SHAPE = (40, 48, 44)
@@ -197,10 +197,30 @@ def test_a_face_knows_what_lies_beside_it(upward):
     assert (opposite.beside[known] == 0).all()
     for face in (beside, opposite):
         z, y, x = (np.arange(n, dtype=float) for n in labels.shape)
-        assert face.around is not None
         outer, inner = (zone.weights(z, y, x) > 0 for zone in (face.around, face.zone))
         assert (outer & inner).sum() == inner.sum() < outer.sum()
-        assert (outer.any(axis=(1, 2)) == inner.any(axis=(1, 2))).all()  # the same layers
+
+
+@pytest.mark.parametrize(("thick", "rings"), [(12, 1), (16, RINGS), (40, RINGS)])
+@pytest.mark.parametrize("upward", [True, False])
+def test_all_that_is_seen_of_a_face_reaches_as_far_as_it_rings(upward, thick, rings):
+    labels = plate(thick, upward)
+    body = find_body(labels, [3], 4, labels.shape)
+    z, y, x = (np.arange(n, dtype=float) for n in labels.shape)
+    above, below = ([0, rings], [rings, 0])[:: 1 if upward else -1]  # of what is between the ceramic's faces
+    for face, (more, less), (at_y, at_x) in [
+        (body.faces[0], below, (20, 30)),
+        (body.faces[0], (rings, rings), (40, 20)),
+        (body.faces[1], above, (20, 30)),
+        (body.faces[1], above, (40, 20)),
+    ]:
+        outer, inner = (
+            np.flatnonzero(zone.weights(z, y, x)[:, at_y, at_x]).tolist() for zone in (face.around, face.zone)
+        )
+        assert outer == list(range(inner[0] - more, inner[-1] + less + 1))
+    joined = body.weights(z, y, x).astype(int) + body.faces[0].around.weights(z, y, x)
+    assert joined[:, 20, 30].max() == 2  # its own layers follow without a gap, those beside the face twice
+    assert (np.diff(np.flatnonzero(joined[:, 20, 30])) == 1).all()
 
 
 @pytest.mark.parametrize("upward", [True, False])
@@ -208,10 +228,10 @@ def test_between_the_layers_about_both_faces_lies_the_core_of_the_ceramic(upward
     labels = plate(16, upward)
     faces = find_body(labels, [3], 4, labels.shape).faces
     z, y, x = (np.arange(n, dtype=float) for n in labels.shape)
-    zones = [face.zone.weights(z, y, x) > 0 for face in faces]
-    core = between(*(face.zone for face in faces)).weights(z, y, x) > 0
+    zones = [face.around.weights(z, y, x) > 0 for face in faces]
+    core = between(*(face.around for face in faces)).weights(z, y, x) > 0
     assert not (core & (zones[0] | zones[1])).any()
     planes = np.flatnonzero(core.any(axis=(1, 2)))
-    assert planes.tolist() == list(range(13, 23) if upward else range(21, 31))
+    assert planes.tolist() == list(range(15, 21) if upward else range(23, 29))
     solid = labels == 4
     assert (solid & ~core & ~zones[0] & ~zones[1]).sum() == 0  # all of the ceramic is in one of the three

@@ -147,6 +147,36 @@ def _roughness(known: Mask, used: Mask, left: Floats) -> float:
     return float(np.sqrt((waves**2).mean())) if waves.size else 0.0
 
 
+def shares_of_angles(columns: Mask, angles: Floats, weights: Floats, turn: npt.ArrayLike = ((1, 0), (0, 1))) -> Floats:
+    """Return how much each projection counts in the sum of a slice over some columns; 1 on average.
+
+    Each counts as the part of the half turn that it stands for. What is not the same at all angles is filtered back
+    into all of the slice, and over an ellipse counts as the ellipse's area over pi times the square of half its width
+    at that angle: the ramp filter makes of its chords a constant.
+
+    Parameters
+    ----------
+    columns : (y, x)
+        Those summed over, of which the ellipse has the second moments.
+    angles, weights : (angle,)
+        Radians, and the part of the half turn that each stands for.
+    turn : (2, 2), optional
+        Directions (y, x) of these columns to those that the angles are of.
+
+    Raises
+    ------
+    ValueError
+        No columns.
+    """
+    places = np.argwhere(columns).astype(np.float64)
+    if not len(places):
+        raise ValueError("a sum needs columns")
+    spread = np.cov(places.T, bias=True) + np.eye(2) / 12
+    across = np.column_stack([np.sin(angles), np.cos(angles)]) @ np.asarray(turn, np.float64)
+    shares = weights / np.einsum("ai,ij,aj->a", across, spread, across)
+    return np.asarray(shares / shares.mean())
+
+
 def reach_of(blur: float, ramp: float) -> float:
     """Return the rows about a face that it is seen in, from the blur and the range of its heights along a ray."""
     return 3 * blur + ramp / 2

@@ -10,9 +10,11 @@ import scipy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xct_pipeline.reconstruction import fourier
+from xct_pipeline.reconstruction.filters import angular_weights
 from xct_pipeline.simulation.phantom import disc, project, rotation_matrix, transform
 from xct_pipeline.variation import edge_gradient
-from xct_pipeline.variation.edge_gradient import Plane, fit_plane, missing, reach_of, rows_about
+from xct_pipeline.variation.edge_gradient import Plane, fit_plane, missing, reach_of, rows_about, shares_of_angles
 from xct_pipeline.variation.steps.edge_gradient import heights_of, step_of
 from xct_pipeline.whole_body import find_body
 
@@ -193,3 +195,33 @@ def test_the_heights_of_a_face_are_told_between_planes_by_what_its_layers_hold(u
     assert plane.height == pytest.approx(19.8 if upward else 39 - 19.8, abs=0.3 * 2**level)
     assert rough < 0.01
     assert face.dense_below == upward
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.6])
+@pytest.mark.parametrize("half", [(20.0, 31.0), (28.0, 28.0)])
+@pytest.mark.parametrize("order", ["even", "golden", "both ends"])
+def test_what_differs_with_the_angle_counts_in_a_sum_over_an_ellipse_as_it_is_wide(half, tilt, order):
+    """What no body could show, light of one angle only, in a sum over an ellipse off the axis."""
+    k = np.arange(90)
+    angles = {"even": k * math.pi / 90, "golden": k * 2.39996 % math.pi, "both ends": k * math.pi / 89}[order]
+    y, x = (i - 49.5 for i in np.indices((100, 100)))
+    a, b = (y - 3) * math.cos(tilt) + (x + 2) * math.sin(tilt), (x + 2) * math.cos(tilt) - (y - 3) * math.sin(tilt)
+    columns = (a / half[0]) ** 2 + (b / half[1]) ** 2 <= 1
+    axis = 3 * np.sin(angles) - 2 * np.cos(angles)  # where the ellipse's middle is seen
+    u = np.arange(100)[None] - 49.5 - axis[:, None]
+    taken = (1 + np.cos(angles - 0.4) ** 4 + (k % 7 == 0))[:, None] * np.clip(1 - (u / 14) ** 2, 0, None)
+    slices = fourier.reconstruct(taken[:, None].astype(np.float32), angles, center=49.5, pad="zero")
+    found, sums = float(slices[0][columns].sum()), taken.sum(axis=1)
+    weights = angular_weights(angles)
+    told = float((sums * shares_of_angles(columns, angles, weights)).mean())
+    assert told == pytest.approx(found, rel=0.004)
+    turn = [[math.cos(0.3), -math.sin(0.3)], [math.sin(0.3), math.cos(0.3)]]
+    turned = shares_of_angles(columns, angles - 0.3, weights, turn)
+    np.testing.assert_allclose(turned, shares_of_angles(columns, angles, weights), rtol=1e-9)
+    if half[0] != half[1]:
+        assert abs(float(sums.mean()) - found) > 0.01 * found
+
+
+def test_a_sum_needs_columns():
+    with pytest.raises(ValueError, match="columns"):
+        shares_of_angles(np.zeros((4, 4), bool), ANGLES, ANGLES)

@@ -92,14 +92,14 @@ class Edges:
     other: Array
     ramp: Array
 
-    def missed(self, face: int, voxel_cm: float) -> Missed:
-        """Return what is missed at a face, 1/cm times voxels."""
-        seen, ramp = self.faces[face].face, self.ramp[face]
+    def missed(self, face: int, voxel_cm: float, shares: Array) -> Missed:
+        """Return what is missed at a face, 1/cm times voxels, in a sum that angles have those `shares` of."""
+        seen, ramp = self.faces[face].face, self.ramp[face] * shares
         per_step = 1 / (max(seen.step, TINY) * voxel_cm) / voxel_cm
         return Missed(
-            self.missing[face] / voxel_cm,
+            self.missing[face] * shares / voxel_cm,
             seen.plane.along(self.angles) * ramp * per_step,
-            float(self.other[face].mean()) / voxel_cm,
+            float((self.other[face] * shares).mean()) / voxel_cm,
             float(ramp.mean()) * 2 / math.pi * per_step,
             seen.rough,
         )

@@ -11,9 +11,10 @@ import numpy as np
 
 from xct_pipeline.config import RegionOfMass
 from xct_pipeline.engine.steps import Steps
+from xct_pipeline.reconstruction.filters import angular_weights
 from xct_pipeline.region import RegionMask
-from xct_pipeline.variation import budget, near_face, uncertainty
-from xct_pipeline.variation.near_face import Face, NearFace
+from xct_pipeline.variation import budget, edge_gradient, near_face, uncertainty
+from xct_pipeline.variation.near_face import Face, Missed, NearFace
 from xct_pipeline.variation.steps.edge_gradient import Edges, edges_of_series, fitted_faces
 from xct_pipeline.variation.steps.grey_scale import blur_of
 from xct_pipeline.variation.steps.pairs import PairOfScans, Study
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FACES = ("face", "opposite_face")
-ELLIPSES = tuple(f"{face}_and_around" for face in FACES)  # that enclose them, where the ceramic has corners
+AROUND_FACES = tuple(f"{face}_and_around" for face in FACES)
 CORE = "ceramic_core"  # between the layers about both faces
-ZONES = (*FACES, *ELLIPSES, CORE)
+ZONES = (*FACES, *AROUND_FACES, CORE)
 AROUND = "around the region"
 SUMMED = ("change", "count", "fixed", "moving", "motions", "lost")
 WIDTH = 4  # voxels around a whole body in which is looked for what it does not hold
@@ -60,17 +61,12 @@ def zones(pair: PairOfScans) -> list[PairOfScans]:
     return [_over(pair, face.zone, name) for face, name in zip(faces, FACES, strict=False)]
 
 
-def _whole_ceramic(
-    pair: PairOfScans, zone: Sequence[budget.Measured], steps: Steps | None
-) -> tuple[list[budget.Measured], budget.Measured]:
-    """Return a pair of scans over all that averaging intensities takes at each face, and over what lies between."""
+def _whole_ceramic(pair: PairOfScans, steps: Steps | None) -> tuple[list[budget.Measured], budget.Measured]:
+    """Return a pair of scans over all that is seen of each face, and over what lies between."""
     assert pair.mask.body is not None
     faces = pair.mask.body.faces
-    wide = [
-        of_face if face.around is None else _over(pair, face.around, name).measured(steps)[0]
-        for face, of_face, name in zip(faces, zone, ELLIPSES, strict=True)
-    ]
-    core = between(*(face.zone if face.around is None else face.around for face in faces))
+    wide = [_over(pair, face.around, name).measured(steps)[0] for face, name in zip(faces, AROUND_FACES, strict=True)]
+    core = between(*(face.around for face in faces))
     return wide, _over(pair, core, CORE).measured(steps)[0]
 
 
@@ -155,18 +151,27 @@ def _across_both(
 ) -> tuple[float, float]:
     """Return the change across both faces of the ceramic, mg, with what averaging intensities took, and its error."""
     assert pair.mask.body is not None
-    wide, core = _whole_ceramic(pair, zone, steps)
+    wide, core = _whole_ceramic(pair, steps)
     near, beside, beyond = pair.mask.body.near, wide[0], zone[1]
     mass_mg, sigma = _beside_core(study, pair, wide, core)
     voxel_cm = study.voxel_um * 1e-4
     slope = beside.slope * voxel_cm**3 * 1e3
-    moving, fixed = ([edges[k].missed(n, voxel_cm) for n in range(len(FACES))] for k in pair.pair)
+    moving, fixed = (_missed(study, pair.mask.body, k, edges[k]) for k in pair.pair)
     given = near_face.averaging(moving, fixed, beside.errors.rotation_rad)
     off = float(beyond.sums["layers_change"][:near].sum())  # what changes beyond the ceramic may reach its face
     assert beyond.noise is not None
     quiet = budget.region_noise(beyond.noise, np.minimum(beyond.sums["count"], near))
     aside = math.sqrt(max(off**2 - quiet**2, 0.0))
     return mass_mg + slope * given.total, math.hypot(sigma, slope * given.sigma, slope * aside)
+
+
+def _missed(study: Study, body: WholeBody, scan: int, edges: Edges) -> list[Missed]:
+    """Return what a scan misses in the sums over all that is seen of each face."""
+    turn = np.asarray(study.series.motions[scan].transform)[1:, 1:3]
+    around = [face.around.stop > face.around.first for face in body.faces]
+    weights = angular_weights(edges.angles)
+    shares = [edge_gradient.shares_of_angles(columns, edges.angles, weights, turn) for columns in around]
+    return [edges.missed(n, study.voxel_um * 1e-4, share) for n, share in enumerate(shares)]
 
 
 def _beside_core(
