@@ -235,3 +235,23 @@ def test_between_the_layers_about_both_faces_lies_the_core_of_the_ceramic(upward
     assert planes.tolist() == list(range(15, 21) if upward else range(23, 29))
     solid = labels == 4
     assert (solid & ~core & ~zones[0] & ~zones[1]).sum() == 0  # all of the ceramic is in one of the three
+
+
+@pytest.mark.parametrize("upward", [True, False])
+@pytest.mark.parametrize(("slope", "flat"), [(0.0, True), (0.04, True), (0.25, False)])
+def test_the_core_ends_at_planes_unless_the_ceramic_is_inclined_by_too_much(slope, flat, upward):
+    height = np.rint(slope * (np.indices((60, 60))[1] - 30)).astype(int)
+    labels = plate(16, True)
+    labels = np.concatenate([labels[:1].repeat(8, 0), labels, labels[-1:].repeat(8, 0)])
+    z = np.arange(len(labels))[:, None, None]
+    labels = np.take_along_axis(labels, np.clip(z - height, 0, len(labels) - 1), axis=0)
+    labels = labels if upward else labels[::-1]
+    faces = find_body(labels, [3], 4, labels.shape).faces
+    core = between(*(face.around for face in faces)).weights(*(np.arange(n, dtype=float) for n in labels.shape)) > 0
+    columns = core.any(axis=0)
+    assert columns[14:46, 17:43].all()
+    ends = np.ptp(core.argmax(axis=0)[columns]), np.ptp(core.sum(axis=0)[columns])
+    assert (ends == (0, 0)) == flat
+    assert (labels[core] == 4).all() or columns.sum() > (labels == 4).any(axis=0).sum()
+    if not flat:
+        assert ends[0] > 3
