@@ -9,7 +9,8 @@ line integrals that a detector without the effect would have seen.
 
 Along a ray that meets the face at a slope, paths through both materials add up before the intensities do: of a face
 whose height varies evenly by w along the ray, the shares of the light hold more of the dense side than those of the
-path, by w (1 / (1 - exp(-p)) - 1 / p - 1 / 2) rows, p = c - a.
+path, by w (1 / (1 - exp(-p)) - 1 / p - 1 / 2) rows, p = c - a. How much a face rises is told by the shares themselves,
+as the height at which each ray meets it on average: in a volume the effect bends and tilts it.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 SIDE = 3.0  # rows on either side of a face that tell its sides
-APART = 1.5  # rows further off from which they are told a second time, for their error
+APART = 1.5  # rows further off from which they are told a second time, to continue them: half of those rows
 LEAST = 0.02  # difference of line integrals below which nothing is missing
 ANGLES = 32  # that are worked on together
 FITS, FAR = 10, 4.5  # rounds of a fit of a plane, and median deviations beyond which heights are left out
 LEAST_SHARE = 0.05  # of the heights of a face, from which on what lies beside them counts as a material
+SECTORS = 8  # of the half turn, each left out in turn for the error of a slope
 WIDE = 5  # voxels that deviations of a face are averaged over, against noise
 TINY = 1e-6
 
@@ -147,6 +149,38 @@ def _roughness(known: Mask, used: Mask, left: Floats) -> float:
     return float(np.sqrt((waves**2).mean())) if waves.size else 0.0
 
 
+def slopes_of_face(
+    seen: Floats, other: Floats, angles: Floats, spread: npt.ArrayLike
+) -> tuple[tuple[float, float], float]:
+    """Return the slopes of a face from how much it is seen to rise across the rays of each angle.
+
+    A ray meets the face on average where the middle of its path through the dense side lies, which follows u as the
+    covariance of the face's area says: straight, if the face is an ellipse.
+
+    Parameters
+    ----------
+    seen, other, angles : (angle,)
+        Voxels along z per voxel across the rays, as `missing` tells them with either kind of sides; radians.
+    spread : (2, 2)
+        Covariance of the places (y, x) of the face's area.
+
+    Returns
+    -------
+    (slope_y, slope_x) : tuple of float
+        Voxels along z per voxel.
+    float
+        Standard error of one of them, by a jackknife over sectors of the angle and from the difference of both kinds.
+    """
+    across = np.column_stack([np.sin(angles), np.cos(angles)])
+    follows = across @ np.asarray(spread, np.float64)
+    design = follows / np.maximum((follows * across).sum(axis=1), TINY)[:, None]
+    sector = np.argsort(np.argsort(np.mod(angles, np.pi))) * SECTORS // len(angles)
+    (y, x), unlike = (np.linalg.lstsq(design, values, rcond=None)[0].tolist() for values in (seen, seen - other))
+    left = [np.linalg.lstsq(design[k != sector], seen[k != sector], rcond=None)[0] for k in range(SECTORS)]
+    scatter = (SECTORS - 1) * np.var(left, axis=0).mean()
+    return (y, x), float(np.sqrt(scatter + np.square(unlike).mean()))
+
+
 def shares_of_angles(columns: Mask, angles: Floats, weights: Floats, turn: npt.ArrayLike = ((1, 0), (0, 1))) -> Floats:
     """Return how much each projection counts in the sum of a slice over some columns; 1 on average.
 
@@ -207,22 +241,29 @@ def missing(block: npt.ArrayLike, first: int, height: Floats, dense_below: bool,
     Returns
     -------
     dict
-        (angle,): ``missing``, line integrals times pixels; ``other``, the same with both sides told `APART` rows
-        further off; ``ramp``, by which these are too large where the height varies along a ray: times the slope along
-        the rays over the difference of attenuation per voxel.
+        (angle,): ``missing``, line integrals times pixels, with both sides continued straight to where the face begins
+        to be seen; ``other``, the same with sides as they are on average; ``ramp``, by which these are too large where
+        the height varies along a ray: times the slope along the rays over the difference of attenuation per voxel;
+        ``missing_slope`` and ``other_slope``, with either kind of sides the rows per column by which the face is seen
+        to rise across the rays, weighted by the paths through the dense side.
     """
     p = np.asarray(block)
-    found: dict[str, list[Floats]] = {"missing": [], "other": [], "ramp": []}
+    names, upward = ("missing", "other", "ramp", "missing_slope", "other_slope"), 1 if dense_below else -1
+    found: dict[str, list[Floats]] = {name: [] for name in names}
     for k in range(0, len(p), ANGLES):
         part = slice(k, k + ANGLES)
         rows = np.arange(first, first + p.shape[1])[None, :, None]
-        off = (rows - height[part, None]) * (1 if dense_below else -1)  # on the dense side, negative
-        values = p[part].astype(np.float64)
-        for name, more in (("missing", 0.0), ("other", APART)):
-            dense, light = (_side(values, sign * off, reach + more) for sign in (-1, 1))
-            step = np.where(dense - light > LEAST, dense - light, 0.0)
-            found[name].append(_taken(values, _part(np.abs(off), -reach, reach), light, step))
-            if not more:
+        off = (rows - height[part, None]) * upward  # on the dense side, negative
+        values, inside = p[part].astype(np.float64), _part(np.abs(off), -reach, reach)
+        near, far = (np.stack([_side(values, sign * off, reach + more) for sign in (-1, 1)]) for more in (0.0, APART))
+        for name, (dense, light) in (("missing", 2 * near - far), ("other", near)):
+            step = _step(dense, light)
+            share = _share(values, light, step)
+            lost = np.where((step > 0)[:, None], light[:, None] + share * step[:, None] - values, 0.0)
+            found[name].append((lost * inside).sum(axis=(1, 2)))
+            further = (share * inside).sum(axis=1) - reach  # than expected, the dense side reaches
+            found[f"{name}_slope"].append(_rise(height[part] + upward * further, step))
+            if name == "missing":
                 found["ramp"].append((step**2 * _excess(step)).sum(axis=1))
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
@@ -238,12 +279,25 @@ def _side(values: Floats, out: Floats, least: float) -> Floats:
     return np.asarray((values * part).sum(axis=1) / np.maximum(part.sum(axis=1), TINY))
 
 
-def _taken(values: Floats, part: Floats, light: Floats, step: Floats) -> Floats:
-    """Return what is missing at each angle, from the share of the light that comes through the dense side."""
+def _step(dense: Floats, light: Floats) -> Floats:
+    """Return the difference of line integrals across a face, 0 where there is none to speak of."""
+    return np.where(dense - light > LEAST, dense - light, 0.0)
+
+
+def _share(values: Floats, light: Floats, step: Floats) -> Floats:
+    """Return the share of the light that comes through the dense side; 0 where there is no step."""
     there = (step > 0)[:, None]
     share = np.expm1(light[:, None] - values) / np.expm1(-np.where(there, step[:, None], 1.0))
-    lost = light[:, None] + share * step[:, None] - values
-    return np.asarray((np.where(there, lost, 0.0) * part).sum(axis=(1, 2)))
+    return np.where(there, share, 0.0)
+
+
+def _rise(heights: Floats, weights: Floats) -> Floats:
+    """Return the slope over the columns at each angle by weighted least squares; 0 where there is nothing to fit."""
+    u = np.arange(heights.shape[1], dtype=np.float64)
+    whole = np.maximum(weights.sum(axis=1, keepdims=True), TINY)
+    away = u - (weights * u).sum(axis=1, keepdims=True) / whole
+    spread = (weights * away**2).sum(axis=1)
+    return np.asarray((weights * away * heights).sum(axis=1) / np.maximum(spread, TINY))
 
 
 def _excess(step: Floats) -> Floats:

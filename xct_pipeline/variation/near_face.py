@@ -74,8 +74,8 @@ class Averaging(NamedTuple):
     total : float
         To be added to the sum across the faces.
     noise, tilt, sides, rough : float
-        Its standard errors: from noise, from the tilt between the scans, from what changes beside the faces along z,
-        and from faces that are no planes.
+        Its standard errors: from noise, from the slopes of the faces, from what changes beside the faces along z, and
+        from faces that are no planes.
     """
 
     total: float
@@ -98,9 +98,9 @@ class Missed(NamedTuple):
     found, ramp : (angle,)
         From the shares of light, and by how much that is too large as the face rises along the rays.
     other : float
-        Mean of `found` with the sides of the face told further off.
-    per_radian : float
-        Of `ramp`, per radian of tilt.
+        Mean of `found` with sides that are not continued to the face.
+    tilt : float
+        Standard error of `ramp` from the slope of the face.
     rough : float
         Root mean square by which the face deviates from a plane, voxels.
     """
@@ -108,29 +108,19 @@ class Missed(NamedTuple):
     found: Floats
     ramp: Floats
     other: float
-    per_radian: float
+    tilt: float
     rough: float
 
 
-def averaging(moving: Sequence[Missed], fixed: Sequence[Missed], tilt_sigma: float) -> Averaging:
-    """Compare what averaging intensities took from two scans at all faces.
-
-    Parameters
-    ----------
-    moving, fixed : sequence of Missed
-        The same faces.
-    tilt_sigma : float
-        Error of the tilt between the scans, radians.
-    """
+def averaging(moving: Sequence[Missed], fixed: Sequence[Missed]) -> Averaging:
+    """Compare what averaging intensities took from two scans at all faces, the same in both."""
     total = noise = tilt = sides = rough = 0.0
     for one, sign in [*((m, 1) for m in moving), *((f, -1) for f in fixed)]:
         mean, ramp = float(one.found.mean()), float(one.ramp.mean())
         total += sign * (mean - ramp)
-        noise = math.hypot(noise, _error_of_mean(one.found))
+        noise, tilt = math.hypot(noise, _error_of_mean(one.found)), math.hypot(tilt, one.tilt)
         sides += sign * (one.other - mean)
         rough += sign * ramp * min(1.0, one.rough)
-    for one in moving:
-        tilt += one.per_radian * tilt_sigma
     return Averaging(total, noise, tilt, abs(sides), abs(rough))
 
 

@@ -14,7 +14,15 @@ from xct_pipeline.reconstruction import fourier
 from xct_pipeline.reconstruction.filters import angular_weights
 from xct_pipeline.simulation.phantom import disc, project, rotation_matrix, transform
 from xct_pipeline.variation import edge_gradient
-from xct_pipeline.variation.edge_gradient import Plane, fit_plane, missing, reach_of, rows_about, shares_of_angles
+from xct_pipeline.variation.edge_gradient import (
+    Plane,
+    fit_plane,
+    missing,
+    reach_of,
+    rows_about,
+    shares_of_angles,
+    slopes_of_face,
+)
 from xct_pipeline.variation.steps.edge_gradient import heights_of, step_of
 from xct_pipeline.whole_body import find_body
 
@@ -225,3 +233,46 @@ def test_what_differs_with_the_angle_counts_in_a_sum_over_an_ellipse_as_it_is_wi
 def test_a_sum_needs_columns():
     with pytest.raises(ValueError, match="columns"):
         shares_of_angles(np.zeros((4, 4), bool), ANGLES, ANGLES)
+
+
+@pytest.mark.parametrize("tilt", [(0.0, 0.0), (0.3, 0.0), (-0.5, 0.4), (0.0, 0.8)])
+@pytest.mark.parametrize("height", [20.0, 20.31])
+def test_the_slopes_of_a_face_are_told_whatever_averaging_makes_of_it(tilt, height):
+    bodies, plane = discs(height, tilt)
+    p, u = seen(bodies, 0.5, "intensity"), np.arange(COLUMNS) - CENTER
+    guess = plane._replace(slope_y=plane.slope_y + 1e-3, slope_x=plane.slope_x - 1e-3)  # as a volume tells it
+    reach = reach_of(0.5, 2 * RADIUS * math.hypot(plane.slope_y, plane.slope_x))
+    first, stop = rows_about(guess, ANGLES, u, reach)
+    found = missing(p[:, first:stop], first, guess.across(ANGLES, u), True, reach)
+    slopes, sigma = slopes_of_face(found["missing_slope"], found["other_slope"], ANGLES, np.eye(2))
+    off = np.subtract(slopes, (plane.slope_y, plane.slope_x))
+    assert np.abs(off).max() < 1.2e-4 + 0.03 * math.hypot(plane.slope_y, plane.slope_x)
+    assert sigma < 2e-4
+    below = missing(p[:, first:stop][:, ::-1], -stop + 1, -guess.across(ANGLES, u), False, reach)
+    np.testing.assert_allclose(below["missing_slope"], -found["missing_slope"], atol=1e-9)
+
+
+@given(st.floats(-0.05, 0.05), st.floats(-0.05, 0.05), st.floats(0.0, 3.1), st.integers(0, 1000))
+def test_a_face_of_any_shape_rises_as_its_area_is_spread(slope_y, slope_x, turn, seed):
+    rng = np.random.default_rng(seed)
+    y, x = (i - 15.5 for i in np.indices((32, 32)))
+    a, b = y * math.cos(turn) + x * math.sin(turn), x * math.cos(turn) - y * math.sin(turn)
+    area = np.argwhere((np.abs(a - 1) < 5) & (np.abs(b) < 11)) - 15.5
+    angles = np.sort(rng.uniform(0, math.pi, 40))
+    u = np.outer(np.sin(angles), area[:, 0]) + np.outer(np.cos(angles), area[:, 1])
+    heights = area @ [slope_y, slope_x]
+    rises = np.array([np.polyfit(row, heights, 1)[0] for row in u])
+    slopes, sigma = slopes_of_face(rises, rises, angles, np.cov(area.T))
+    assert slopes == pytest.approx((slope_y, slope_x), abs=1e-9)
+    assert sigma < 1e-9
+
+
+def test_the_error_of_slopes_is_how_they_scatter():
+    angles, rng = np.linspace(0, math.pi, 400, endpoint=False), np.random.default_rng(8)
+    rises = 0.01 * np.sin(angles) - 0.02 * np.cos(angles) + rng.normal(0, 1e-3, (200, 400))
+    found = [slopes_of_face(row, row, angles, np.eye(2)) for row in rises]
+    scatter = np.std([slopes for slopes, _ in found], axis=0).mean()
+    assert np.sqrt(np.mean([sigma**2 for _, sigma in found])) == pytest.approx(scatter, rel=0.2)
+    other = rises[0] + 0.003 * np.sin(angles)  # with other sides
+    sigma = slopes_of_face(rises[0], other, angles, np.eye(2))[1]
+    assert sigma == pytest.approx(math.hypot(found[0][1], 0.003 / math.sqrt(2)), rel=1e-6)

@@ -87,22 +87,24 @@ def test_what_averaging_takes_from_two_scans_is_compared_face_by_face():
     wave = 20 * np.abs(np.cos(np.linspace(0, np.pi, 400)))
 
     def scan(level, other, rough):
-        return [Missed(level + wave + rng.normal(0, 2, 400), wave, level + 12.73 + other, 1e4, rough) for _ in range(2)]
+        return [
+            Missed(level + wave + rng.normal(0, 2, 400), wave, level + 12.73 + other, 10.0, rough) for _ in range(2)
+        ]
 
     assert wave.mean() == pytest.approx(12.73, abs=0.05)
-    found = averaging(scan(90.0, 3.0, 0.2), scan(100.0, 1.0, 0.2), 1e-3)
+    found = averaging(scan(90.0, 3.0, 0.2), scan(100.0, 1.0, 0.2))
     assert found.total == pytest.approx(-20.0, abs=1.0)
     assert found.noise == pytest.approx(2 / math.sqrt(400) * 2, rel=0.2)  # four means; what follows the angle is none
-    assert found.tilt == pytest.approx(2 * 1e4 * 1e-3)
+    assert found.tilt == pytest.approx(2 * 10.0)  # of four faces
     assert found.sides == pytest.approx(4.0, abs=0.8)
     assert found.rough == 0
     assert found.sigma == pytest.approx(math.hypot(found.noise, found.tilt, found.sides))
 
 
 def test_faces_that_are_no_planes_cost_what_their_slope_would_tell():
-    flat = [Missed(np.full(50, 90.0), np.zeros(50), 90.0, 1e4, 0.4)]
-    tilted = [Missed(np.full(50, 80.0), np.full(50, 10.0), 80.0, 1e4, 0.4)]
-    found = averaging(tilted, flat, 0.0)
+    flat = [Missed(np.full(50, 90.0), np.zeros(50), 90.0, 0.0, 0.4)]
+    tilted = [Missed(np.full(50, 80.0), np.full(50, 10.0), 80.0, 0.0, 0.4)]
+    found = averaging(tilted, flat)
     assert found.total == pytest.approx(-20.0)
     assert found.sigma == found.rough == pytest.approx(4.0)
 

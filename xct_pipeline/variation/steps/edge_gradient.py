@@ -23,11 +23,12 @@ from xct_pipeline.variation.steps.pairs import Study
 from xct_pipeline.variation.steps.series import PREFIX
 from xct_pipeline.whole_body import SolidFace
 
-VERSION = 1
+VERSION = 4
 PLANNED_ROWS = 32  # of a face, before it is known where it lies
 RAY_S = 1e-7  # CPU-seconds per value that is read
 FACES = 2  # of the ceramic, at the most
 LEAST_COLUMNS = 100  # of a face
+SUMS = ("missing", "other", "ramp", "missing_slope", "other_slope")
 TINY = 1e-6  # 1/cm
 
 
@@ -44,6 +45,8 @@ class FittedFace(NamedTuple):
         Diameter of a disc of its area, voxels.
     step : float
         Of attenuation across it in the reference, 1/cm.
+    spread : numpy.ndarray
+        Covariance of the places (y, x) of its area, voxels squared.
     """
 
     plane: Plane
@@ -51,6 +54,7 @@ class FittedFace(NamedTuple):
     dense_below: bool
     width: float
     step: float
+    spread: Array
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Edges:
         The one beside the body first.
     angles : numpy.ndarray
         Radians.
-    missing, other, ramp : numpy.ndarray
+    missing, other, ramp, missing_slope, other_slope : numpy.ndarray
         (face, angle), see `edge_gradient.missing`.
     """
 
@@ -91,16 +95,21 @@ class Edges:
     missing: Array
     other: Array
     ramp: Array
+    missing_slope: Array
+    other_slope: Array
 
     def missed(self, face: int, voxel_cm: float, shares: Array) -> Missed:
         """Return what is missed at a face, 1/cm times voxels, in a sum that angles have those `shares` of."""
         seen, ramp = self.faces[face].face, self.ramp[face] * shares
+        rises = self.missing_slope[face], self.other_slope[face]
+        slopes, sigma = edge_gradient.slopes_of_face(*rises, self.angles, seen.spread)
+        plane = seen.plane._replace(slope_y=slopes[0], slope_x=slopes[1])
         per_step = 1 / (max(seen.step, TINY) * voxel_cm) / voxel_cm
         return Missed(
             self.missing[face] * shares / voxel_cm,
-            seen.plane.along(self.angles) * ramp * per_step,
+            plane.along(self.angles) * ramp * per_step,
             float((self.other[face] * shares).mean()) / voxel_cm,
-            float(ramp.mean()) * 2 / math.pi * per_step,
+            float(ramp.mean()) * 2 / math.pi * per_step * sigma,
             seen.rough,
         )
 
@@ -144,9 +153,8 @@ def edges_of_series(study: Study, planes: Sequence[FittedFace], steps: Steps | N
         rays = study.series.rays[k]
         assert rays is not None
         values = measure(study.store, step, study.limits, steps)
-        missing, other, ramp = (values[name] for name in ("missing", "other", "ramp"))
         faces, angles = seen_faces(study, k, rays, planes), np.asarray(rays.geometry.angles)
-        found[k] = Edges(faces, angles, missing, other, ramp)
+        found[k] = Edges(faces, angles, *(values[name] for name in SUMS))
     if steps is not None:
         steps.leave_out([name for name in left if name in steps])
     return found
@@ -169,7 +177,8 @@ def fitted_faces(study: Study, sums: Sequence[Mapping[str, Array]]) -> list[Fitt
             heights, middle, _on_voxels(face.beside, 1 << face.zone.level, heights.shape)
         )
         width = 2 * math.sqrt(float(there.sum()) / math.pi)
-        found.append(FittedFace(plane, rough, face.dense_below, width, step_of(zone, there)))
+        spread = np.cov(np.argwhere(there).T.astype(np.float64))
+        found.append(FittedFace(plane, rough, face.dense_below, width, step_of(zone, there), spread))
     return found
 
 
@@ -218,7 +227,9 @@ def seen_faces(study: Study, scan: int, rays: Rays, planes: Sequence[FittedFace]
         first, stop = edge_gradient.rows_about(plane, angles, u, reach)
         if first < rays.first_row or stop > rays.first_row + rays.rows:
             return ()
-        found.append(SeenFace(face._replace(plane=plane), reach, slice(first, stop)))
+        turn = np.asarray(series.motions[scan].transform)[1:, 1:3]
+        turned = face._replace(plane=plane, spread=turn @ face.spread @ turn.T)
+        found.append(SeenFace(turned, reach, slice(first, stop)))
     return tuple(found)
 
 

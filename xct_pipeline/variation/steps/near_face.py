@@ -157,7 +157,7 @@ def _across_both(
     voxel_cm = study.voxel_um * 1e-4
     slope = beside.slope * voxel_cm**3 * 1e3
     moving, fixed = (_missed(study, pair.mask.body, k, edges[k]) for k in pair.pair)
-    given = near_face.averaging(moving, fixed, beside.errors.rotation_rad)
+    given = near_face.averaging(moving, fixed)
     off = float(beyond.sums["layers_change"][:near].sum())  # what changes beyond the ceramic may reach its face
     assert beyond.noise is not None
     quiet = budget.region_noise(beyond.noise, np.minimum(beyond.sums["count"], near))
