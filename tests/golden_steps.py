@@ -256,8 +256,9 @@ def _edges(state: np.random.Generator) -> Iterator[tuple[str, int, np.ndarray]]:
     motion, volume = Motion(NAMES[0], np.eye(3, 4)), reference_volume((24, 48, 48))
     series = variation.RegisteredSeries(NAMES[:1], (), 0, volume, (motion,), (None,), rays=(rays,))
     study = SimpleNamespace(series=series, second=None, config=SimpleNamespace(segmentation=None))
-    plane = edge_gradient.FittedFace(Plane(11.6, 0.5, -0.3, 0.002, 0.02), 0.02, True, 96 / math.sqrt(math.pi), 7.0)
-    step = edge_gradient.edges_step(study, 0, [plane])
+    plane = Plane(11.6, 0.5, -0.3, 0.002, 0.02)
+    face = edge_gradient.FittedFace(plane, 0.02, True, 96 / math.sqrt(math.pi), 7.0, np.eye(2))
+    step = edge_gradient.edges_step(study, 0, [face])
     assert step is not None
     yield "edges", step.version, _reduced(step)
 

@@ -28,7 +28,7 @@ Planes = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 Centres = npt.NDArray[np.float64]
 
-VERSION = 5
+VERSION = 4
 MOST_VOXELS = 2**27  # of the level that labels are read from
 MARGIN = 3  # voxels that the body is grown by, for blur
 RIM = 2  # voxels within a ceramic's outline in which its face is not looked for

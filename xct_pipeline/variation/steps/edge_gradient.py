@@ -23,7 +23,7 @@ from xct_pipeline.variation.steps.pairs import Study
 from xct_pipeline.variation.steps.series import PREFIX
 from xct_pipeline.whole_body import SolidFace
 
-VERSION = 4
+VERSION = 2
 PLANNED_ROWS = 32  # of a face, before it is known where it lies
 RAY_S = 1e-7  # CPU-seconds per value that is read
 FACES = 2  # of the ceramic, at the most
