@@ -37,6 +37,7 @@ from xct_pipeline.variation.steps.projections import projection_routes, projecti
 from xct_pipeline.variation.steps.routes import by_projections, write_routes
 from xct_pipeline.variation.steps.series import KINDS, PREFIX, VERSION, Materials, materials_of, pairs_of, region_mask
 from xct_pipeline.variation.steps.sums import measure_surface
+from xct_pipeline.variation.steps.told import largest_part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,7 +208,7 @@ def write_tables(
         store.write_table("region_totals", totals)
     if materials:
         store.write_table("material_totals", pd.concat(materials, ignore_index=True))
-    warnings = []
+    warnings = largest_part(table)
     if study.beside is not None:
         charge, record = study.beside.charge, study.beside.record
         warnings += budget.write_balance(store, table, settings, study.config, study.physics)

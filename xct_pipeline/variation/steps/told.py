@@ -28,6 +28,22 @@ TERMS = {
 }
 """What the parts of the error of a mass are called, by their columns in the table of the mass balance."""
 
+REMEDY = {
+    "rings": "take flats nearer to the scans, or remove stripes by another method",
+    "registration": "register on more of what does not change",
+    "calibration": "bring more air, or more of a material that does not change, into view",
+    "faces": "a region two or three voxels off the ceramic has no such error, but holds less than all that changes",
+    "linearity": "measure scatter, the detector's response or the spectrum, and have them corrected",
+    "attenuation table": "give attenuations measured in place (variation.measured)",
+    "energy": "measure the energy, and give its error (variation.energy_error_keV)",
+    "pixel size": "measure the pixel size, and give its error (variation.pixel_error)",
+    "closure": "name one closure, or fewer alternatives",
+}
+"""What makes a part of the error smaller, of all but counting noise."""
+
+MATTERS = 0.05  # share of the change
+SEEN = 3.29  # times the counting noise of a change, from which it is one
+
 
 def found(store: Store, species: str | None) -> str:
     """Return the change of mass of the last scan in mg, and the slope against Faraday's; empty where none was measured.
@@ -68,6 +84,36 @@ def parts_of_error(row: Mapping[str, Any]) -> dict[str, float]:
     """
     parts = {name: known(row.get(column)) for column, name in TERMS.items()}
     return dict(sorted(((name, value) for name, value in parts.items() if value), key=lambda part: -part[1]))
+
+
+def largest_part(table: pd.DataFrame) -> list[str]:
+    """Say of what most of the error of the largest change of a series is made, and what to do about it.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Of the mass balance.
+
+    Returns
+    -------
+    list of str
+        Nothing where no change is more than counting noise makes, where no other part of the error is more than all
+        the rest together, or where that is less than `MATTERS` of the change.
+    """
+    size = table["mass_change_mg"].abs().fillna(0.0).to_numpy(float)
+    if not size.any():
+        return []
+    row = {str(name): value for name, value in table.iloc[int(size.argmax())].items()}
+    change, parts = float(size.max()), parts_of_error(row)
+    name, largest = next(iter(parts.items()), ("", 0.0))
+    most = name in REMEDY and largest > max(MATTERS * change, float(row["sigma_mg"]) / math.sqrt(2))
+    if not most or change <= SEEN * parts.get(TERMS["sigma_noise_mg"], 0.0):
+        return []
+    whole = 100 * float(row["sigma_mg"]) / change
+    return [
+        f"{row['scan']}: the change of mass is known to {whole:.2g} %, most of which is from {name} "
+        f"({100 * largest / change:.2g} %): {REMEDY[name]}"
+    ]
 
 
 def known(value: Any) -> float | None:
