@@ -32,6 +32,8 @@ def test_what_bends_grey_values_is_told_and_covered(tmp_path, condition, columns
     row = run(condition, tmp_path, seed=1, columns=columns)
     assert any(GREY in text for text in row.told), row
     assert row.covered, row
+    much = row.sigma_percent > 10
+    assert any("most of which is from linearity" in text for text in row.told) == much, row
 
 
 @pytest.mark.slow
