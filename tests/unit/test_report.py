@@ -129,6 +129,15 @@ def test_warnings_come_from_attributes_tables_and_the_log(copied: Path) -> None:
     ]
 
 
+def test_a_warning_of_the_series_is_shown_once_though_the_log_has_it_too(copied: Path) -> None:
+    """The series keeps it with the scan in the sentence, as the log does."""
+    Store(copied).update({"warnings": [["", "scan_01: most of the error is from rings"], ["", "routes: disagree"]]})
+    lines = ("scan_01: most of the error is from rings", "routes: disagree", "scan_02: moved")
+    (copied / "run.log").write_text("".join(f"2026-01-01 10:00:01,2 WARNING {line}\n" for line in lines))
+    told = warnings_of(read_contents(copied))
+    assert told == [("scan_01", "most of the error is from rings"), ("", "routes: disagree"), ("scan_02", "moved")]
+
+
 @functools.cache
 def untouched(store: Path, title: str) -> str:
     """One panel of a store that no test changes."""

@@ -230,24 +230,25 @@ def warnings_of(contents: Contents) -> list[tuple[str, str]]:
         if {"scan", "problem"} <= set(table.columns):
             rows = table[table["problem"].notna()]
             found += [(str(s), str(p)) for s, p in zip(rows["scan"], rows["problem"], strict=True)]
-    found += _logged(contents.store.path / layout.LOG, contents.scans)
-    return list(dict.fromkeys(found))
+    found += [("", line) for line in _logged(contents.store.path / layout.LOG)]
+    return list(dict.fromkeys(_by_scan(scan, sentence, contents.scans) for scan, sentence in found))
 
 
-def _logged(file: Path, scans: Sequence[str]) -> list[tuple[str, str]]:
+def _by_scan(scan: str, sentence: str, scans: Sequence[str]) -> tuple[str, str]:
+    """Return the scan that a sentence begins with beside the rest of it, where it does."""
+    name, colon, rest = sentence.partition(": ")
+    return (name, rest) if not scan and colon and name in scans else (scan, sentence)
+
+
+def _logged(file: Path) -> list[str]:
     """Return warnings and errors of the end of the log; those of scans begin with their name."""
     if not file.is_file():
         return []
     with file.open("rb") as stream:
         stream.seek(max(0, file.stat().st_size - LOG_BYTES))
         lines = stream.read().decode(errors="replace").splitlines()
-    found = []
-    for line in lines:
-        match = re.match(r"\S+ \S+ (?:WARNING|ERROR|CRITICAL) (.*)", line)
-        if match:
-            scan, colon, sentence = match[1].partition(": ")
-            found.append((scan, sentence) if colon and scan in scans else ("", match[1]))
-    return found
+    told = (re.match(r"\S+ \S+ (?:WARNING|ERROR|CRITICAL) (.*)", line) for line in lines)
+    return [match[1] for match in told if match]
 
 
 def label_names(labels: Level) -> dict[int, str]:
