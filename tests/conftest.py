@@ -15,6 +15,17 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("repeatable")  # a check that lands changes must not depend on luck
 
+LONGEST = (  # of those collected last; as the last file of a process one would leave the other idle for minutes
+    *("test_imitated_device.py", "test_compiled.py", "test_rings.py", "test_rigid.py", "test_changes.py"),
+    *("test_corruptions_property.py", "test_registration_volumes.py", "test_slurm.py"),
+    *("test_report.py", "test_golden_bytes.py", "test_defects.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with files that take minutes."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import tomllib
@@ -177,26 +176,3 @@ def test_a_moved_experiment_is_still_the_same(capsys, done):
     moved = done.rename(done.with_name("moved"))
     facts = xct(capsys, "run", moved / "run.toml", "--json").json
     assert all(image["computed"] == 0 for scan in facts["scans"] for image in scan["images"].values())
-
-
-@pytest.mark.slow
-def test_demo_compares_with_the_truth(tmp_path):
-    ended = shell("demo", tmp_path / "demo", timeout=600)
-    assert ended.code == 0, ended.err
-    assert "recovered against true" in ended.out
-    assert "centre, pixel" in ended.out
-    for quantity in ("motion of the middle", "change of Na, mg", "slope of the Faraday balance"):
-        assert quantity in ended.out
-    store = tmp_path / "demo" / "store.zarr"
-    last = (store / "run.log").read_text().splitlines()[-1]
-    assert re.search(r"finished after .* s: scan_02 -0\.\d+ \+- 0\.\d+ mg of Na, slope of the Faraday balance \d", last)
-    for table in ("reconstruction", "registration", "labels", "interface", "voids", "mass_balance", "faraday"):
-        assert (store / "tables" / f"{table}.csv").exists(), table
-    page = (store / "report.html").read_text(encoding="utf-8")
-    missing = re.findall(r"left out: the store has no table (\w+)", page)
-    assert missing == ["voltammetry", "cycling", "shell_correlation"]  # only stripped, and halves were not asked for
-    assert page.count("left out:") == len(missing)
-    assert len(page) < 15e6
-    again = shell("demo", tmp_path / "demo", timeout=600)
-    assert again.code == 0
-    assert "going on" in again.out

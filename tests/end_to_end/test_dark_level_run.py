@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -35,13 +34,3 @@ def test_a_dark_that_rose_is_found_and_told(tmp_path, dark, seed, columns):
     assert all(f"{row['dark']:+.2%}" in text for text in told)
     balance = done.store.read_table("mass_balance").iloc[-1]
     assert balance["sigma_calibration_mg"] > 0.8 * row["mass_dark_mg"]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_sound_series_are_told_of_no_dark_level(tmp_path):
-    for seed in range(1, 11 if "XCT_SOAK" in os.environ else 4):
-        done = run(tmp_path, seed, 0.0)
-        row = done.store.read_table("grey_scale").iloc[-1]
-        assert abs(row["dark"]) < 3 * row["sigma_dark"], seed
-        assert not any(TOLD in warning for warning in done.warnings), seed

@@ -162,7 +162,22 @@ def test_a_run_that_is_interrupted_and_resumed(columns: int, series: Path, tmp_p
 
 @pytest.mark.slow
 def test_the_demo_and_the_demo_again(tmp_path: Path) -> None:
+    store, told = tmp_path / "cell" / "store.zarr", []
     for columns in (80, 140):
         ended, text = typed(tmp_path, columns, "demo", "cell")
         assert ended == 0, text
         compare("demo", columns, steady(text.replace(str(tmp_path), "FOLDER")))
+        told.append((text, (store / "run.log").read_text().splitlines()[-1]))
+    (first, last), (again, _) = told
+    for quantity in ("centre, pixel", "motion of the middle", "change of Na, mg", "slope of the Faraday balance"):
+        assert quantity in again  # where no cell of the table is wrapped
+    assert "recovered against true" in first
+    assert re.search(r"finished after .* s: scan_02 -0\.\d+ \+- 0\.\d+ mg of Na, slope of the Faraday balance \d", last)
+    for table in ("reconstruction", "registration", "labels", "interface", "voids", "mass_balance", "faraday"):
+        assert (store / "tables" / f"{table}.csv").exists(), table
+    page = (store / "report.html").read_text(encoding="utf-8")
+    missing = re.findall(r"left out: the store has no table (\w+)", page)
+    assert missing == ["voltammetry", "cycling", "shell_correlation"]  # only stripped, and halves were not asked for
+    assert page.count("left out:") == len(missing)
+    assert len(page) < 15e6
+    assert "going on" in again

@@ -87,16 +87,15 @@ def test_a_second_time_only_what_changed_is_written(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [1, 2, 5])
+@pytest.mark.parametrize("after", [1, 5])
 def test_an_interrupted_upload_cannot_be_read_and_is_resumed(
     after: int, small_series_copy: Path, bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload.upload_store(small_series_copy, PLACE)
     file = small_series_copy / "zarr.json"
     root = json.loads(file.read_bytes())
-    for name in list(objects(bucket)):  # most of it must be written again
-        if name not in ("zarr.json", upload.MANIFEST):
-            bucket.rm(f"cells/store.zarr/{name}")
+    there = [name for name in objects(bucket) if name not in ("zarr.json", upload.MANIFEST)]
+    bucket.rm([f"cells/store.zarr/{name}" for name in there])  # most of it must be written again
     put, calls = upload._Bucket._put, []
 
     def dying(self: Any, path: Path, files: Any) -> None:

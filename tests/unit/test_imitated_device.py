@@ -36,12 +36,6 @@ def run_on_imitation(*selection: str) -> None:
 
 @pytest.mark.slow
 @needs_compiler
-def test_the_raw_kernel_grids_as_numpy_does() -> None:
-    run_on_imitation(str(GPU / "test_fourier_gpu.py"), "-k", "reconstruct and 5-edge-4")
-
-
-@pytest.mark.slow
-@needs_compiler
 def test_kernels_and_runs_give_on_a_device_what_they_give_on_the_host() -> None:
     run_on_imitation(str(GPU))
 

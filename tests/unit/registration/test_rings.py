@@ -107,10 +107,10 @@ def test_without_rings_nothing_is_different(make_phantom):
 @pytest.mark.slow
 def test_the_stated_error_is_that_of_many_draws(make_phantom):
     """40 draws with rings, noise, a change of grey scale and another content in a quarter."""
-    phantom, pulls = make_phantom(96), []
+    phantom, pulls = make_phantom(64), []
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        field = ring_field(96, 0.41 * rng.uniform(0.05, 0.4), seed=seed)
+        field = ring_field(64, 0.41 * rng.uniform(0.05, 0.4), seed=seed)
         volumes = []
         for volume, gain in ((phantom.reference, 1.0), (phantom.moving, rng.uniform(0.97, 1.03))):
             noise = rng.uniform(0.02, 0.1) * rng.standard_normal(volume.shape, dtype=np.float32)
