@@ -110,6 +110,21 @@ def test_a_conclusion_follows_its_table(
     assert says(panel, read_contents(small_series_copy)) == []
 
 
+def test_routes_that_are_drawn_are_compared_and_no_others(small_series_copy: Path) -> None:
+    """Rows beside those of the region hold what the region does not."""
+    store = Store(small_series_copy)
+    rows = store.read_table("mass_routes")
+    rows["sigma_difference_mg"] = 1.0
+    rows["difference_mg"] = rows["route"].map({"volume": np.nan, "rows": 0.5, "all rows": 9.0})
+    store.write_table("mass_routes", rows)
+    last = str(rows["scan"].iloc[-1])
+    told = [f"{last}: sum over the region and its detector rows differ by 0.5 joint \N{GREEK SMALL LETTER SIGMA}"]
+    assert says("Routes to the mass", read_contents(small_series_copy)) == [f"{told[0]}: they agree."]
+    rows["truncated_rows"] = 3
+    store.write_table("mass_routes", rows)
+    assert says("Routes to the mass", read_contents(small_series_copy)) == []
+
+
 def test_rings_that_are_not_known_are_told(small_series_copy: Path) -> None:
     store = Store(small_series_copy)
     rows = store.read_table("noise")

@@ -17,6 +17,7 @@ from xct_pipeline.report.conclusions import AGREES, SURE
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.echem import FEWEST_FOR_RANK, related_peaks
 from xct_pipeline.report.markup import plus_minus
+from xct_pipeline.report.routes import NAMES
 from xct_pipeline.variation.steps.told import parts_of_error
 from xct_pipeline.variation.uncertainty import DECISION
 
@@ -79,17 +80,22 @@ def _rings(contents: Contents, scan: str) -> Sequence[str]:
 
 
 def routes_agree(contents: Contents) -> Sequence[str]:
-    """Say whether other routes give the mass of the last scan, in units of the joint error."""
-    table = contents.table("mass_routes", "scan", "difference_mg", "sigma_difference_mg")
-    known = table[(table["sigma_difference_mg"] > 0) & table["difference_mg"].notna()]
-    if not len(known):
-        return ()
-    last = known.iloc[-1]
-    away = abs(float(last["difference_mg"])) / float(last["sigma_difference_mg"])
-    verdict = (
-        "they agree" if away <= AGREES else "the rows changed beside the region too, or an error is larger than stated"
-    )
-    return (f"{last['scan']}: the two routes differ by {away:.1f} joint σ: {verdict}.",)
+    """Say whether each other route that is drawn gives the mass of the last scan, in units of the joint error."""
+    table = contents.table("mass_routes", "scan", "route", "difference_mg", "sigma_difference_mg")
+    known = table[
+        (table["sigma_difference_mg"] > 0) & table["difference_mg"].notna() & table["route"].isin(list(NAMES))
+    ]
+    if "truncated_rows" in known:  # where the sample reaches beyond the detector they do not see all of it
+        known = known[~(known["truncated_rows"] > 0)]
+    said = []
+    for _, row in known[known["scan"] == known["scan"].iloc[-1]].iterrows() if len(known) else ():
+        away = abs(float(row["difference_mg"])) / float(row["sigma_difference_mg"])
+        verdict = "they agree"
+        if away > AGREES:
+            verdict = "something changed beside the region too, or an error is larger than stated"
+        names = f"{NAMES['volume'][0]} and {NAMES[row['route']][0]}"
+        said.append(f"{row['scan']}: {names} differ by {away:.1f} joint σ: {verdict}.")
+    return said
 
 
 def cupping(contents: Contents) -> Sequence[str]:
