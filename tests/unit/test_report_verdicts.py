@@ -9,14 +9,18 @@ import pytest
 
 from xct_pipeline.report import charts, echem
 from xct_pipeline.report.colours import label_colours
+from xct_pipeline.report.conclusions import mass_says
 from xct_pipeline.report.contents import Contents, open_level, read_contents
 from xct_pipeline.report.figures import label_image
-from xct_pipeline.report.page import draw_panel, told_facts
+from xct_pipeline.report.page import draw_panel, facts, told_facts
 from xct_pipeline.report.panel import Panel
 from xct_pipeline.report.sections import SECTIONS
 from xct_pipeline.store.files import read_attributes
 from xct_pipeline.store.layout import MATERIALS
+from xct_pipeline.store.series import Series
 from xct_pipeline.store.store import Store
+from xct_pipeline.variation.steps.told import found
+from xct_pipeline.viewer.found import mass_found
 
 PANELS = {panel.title: panel for section in SECTIONS for panel in section.panels}
 CONCLUDING = {title for title, panel in PANELS.items() if panel.concludes is not Panel.concludes}
@@ -123,6 +127,32 @@ def test_routes_that_are_drawn_are_compared_and_no_others(small_series_copy: Pat
     rows["truncated_rows"] = 3
     store.write_table("mass_routes", rows)
     assert says("Routes to the mass", read_contents(small_series_copy)) == []
+
+
+def test_of_a_series_whose_last_scan_failed_the_last_mass_is_told(small_series_copy: Path) -> None:
+    store = Store(small_series_copy)
+    rows = store.read_table("mass_balance")
+    before, last = rows["scan"].iloc[-2:]
+    rows.loc[rows["scan"] == last, [name for name in rows.columns if name != "scan"]] = np.nan
+    store.write_table("mass_balance", rows)
+    contents = read_contents(small_series_copy)
+    told = [
+        found(store, "Na"),
+        mass_found(Series.open(small_series_copy)),
+        *mass_says(contents),
+        *says("What the error consists of", contents)[:1],
+        *(f"{name} {value}" for name, value in facts(contents) if "mass change" in name),
+    ]
+    assert len(told) == 5
+    for sentence in told:
+        assert str(before) in sentence, sentence
+        assert str(last) not in sentence
+        assert "nan" not in sentence.replace(str(before), "")
+    rows[["mass_change_mg", "sigma_mg"]] = np.nan
+    store.write_table("mass_balance", rows)
+    contents = read_contents(small_series_copy)
+    assert (mass_found(Series.open(small_series_copy)), mass_says(contents)) == ("", [])
+    assert not [name for name, _ in facts(contents) if "mass change" in name]
 
 
 def test_rings_that_are_not_known_are_told(small_series_copy: Path) -> None:

@@ -9,6 +9,7 @@ import scipy
 from xct_pipeline.report import charts
 from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.markup import plus_minus
+from xct_pipeline.variation.steps.told import last_mass
 
 SURE, AGREES = 1.645, 2.0  # standard deviations: the decision limit, and what is taken for agreement
 
@@ -19,9 +20,9 @@ def mass_says(contents: Contents) -> list[str]:
         table = contents.table("mass_balance", "scan", "mass_change_mg", "sigma_mg")
     except AbsentError:
         return []
-    row = table.iloc[-1]
-    mass, sigma = float(row["mass_change_mg"]), float(row["sigma_mg"])
-    if not (math.isfinite(mass) and sigma > 0):
+    row = last_mass(table)
+    mass, sigma = (0.0, 0.0) if row is None else (float(row["mass_change_mg"]), float(row["sigma_mg"]))
+    if row is None or not sigma > 0:
         return []
     species, size = (contents.config.get("variation") or {}).get("species") or "mass", abs(mass) / sigma
     shown = f"{plus_minus(abs(mass), sigma)} mg of {species}"

@@ -15,6 +15,7 @@ from xct_pipeline.report.drawing import closure_words, time_unit
 from xct_pipeline.report.markup import plus_minus
 from xct_pipeline.report.panel import Panel
 from xct_pipeline.report.sections import SECTIONS
+from xct_pipeline.variation.steps.told import last_mass
 
 
 def render(contents: Contents) -> str:
@@ -118,8 +119,9 @@ def facts(contents: Contents) -> list[tuple[str, str]]:
     if closure:
         found.append(("closure", closure_words(closure)))
     try:
-        row = contents.table("mass_balance", "scan", "mass_change_mg", "sigma_mg").iloc[-1]
-        found.append((f"mass change, {row['scan']}", plus_minus(row["mass_change_mg"], row["sigma_mg"]) + " mg"))
+        row = last_mass(contents.table("mass_balance", "scan", "mass_change_mg", "sigma_mg"))
+        if row is not None:
+            found.append((f"mass change, {row['scan']}", plus_minus(row["mass_change_mg"], row["sigma_mg"]) + " mg"))
     except AbsentError:
         pass
     fit = charts.fitted(contents)

@@ -18,7 +18,7 @@ from xct_pipeline.report.contents import AbsentError, Contents
 from xct_pipeline.report.echem import FEWEST_FOR_RANK, related_peaks
 from xct_pipeline.report.markup import plus_minus
 from xct_pipeline.report.routes import NAMES
-from xct_pipeline.variation.steps.told import parts_of_error
+from xct_pipeline.variation.steps.told import last_mass, parts_of_error
 from xct_pipeline.variation.uncertainty import DECISION
 
 NEAR = 0.5
@@ -54,11 +54,10 @@ def largest_step(contents: Contents) -> Sequence[str]:
 
 
 def main_error(contents: Contents) -> Sequence[str]:
-    """Say which cause makes most of the last scan's error."""
-    table = contents.table("mass_balance", "scan", "sigma_mg")
-    row = table.iloc[-1]
-    parts = parts_of_error(dict(row))
-    if not parts:
+    """Say which cause makes most of the error of the last mass."""
+    row = last_mass(contents.table("mass_balance", "scan", "mass_change_mg", "sigma_mg"))
+    parts = {} if row is None else parts_of_error(dict(row))
+    if row is None or not parts:
         return ()
     (largest, size), total = next(iter(parts.items())), sum(part**2 for part in parts.values())
     said = f"{row['scan']}: {largest} is {100 * size**2 / total:.0f} % of the variance of the mass."

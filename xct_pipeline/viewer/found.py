@@ -65,9 +65,10 @@ def found_motion(series: Series, scan: str) -> StartMotion | None:
 def mass_found(series: Series) -> str:
     """Return the change of mass of the last scan with its error, "" where none was measured."""
     from xct_pipeline.report.markup import plus_minus
+    from xct_pipeline.variation.steps.told import last_mass
 
     table = series.tables.get("mass_balance")
-    if table is None or not len(table):
+    last = None if table is None else last_mass(table)
+    if last is None:
         return ""
-    last = table.iloc[-1]
     return f"{last['scan']}: {plus_minus(float(last['mass_change_mg']), float(last['sigma_mg']))} mg"

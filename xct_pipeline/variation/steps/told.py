@@ -46,7 +46,7 @@ SEEN = 3.29  # times the counting noise of a change, from which it is one
 
 
 def found(store: Store, species: str | None) -> str:
-    """Return the change of mass of the last scan in mg, and the slope against Faraday's; empty where none was measured.
+    """Return the last change of mass in mg, and the slope against Faraday's; empty where none was measured.
 
     Parameters
     ----------
@@ -56,14 +56,21 @@ def found(store: Store, species: str | None) -> str:
     """
     parts = []
     if (store.path / layout.TABLE(table="mass_balance")).exists():
-        row = store.read_table("mass_balance").iloc[-1]
-        mass, sigma = float(row["mass_change_mg"]), float(row["sigma_mg"])
-        parts.append(f"{row['scan']} {mass:.4g} +- {sigma:.2g} mg of {species or 'mass'}")
+        row = last_mass(store.read_table("mass_balance"))
+        if row is not None:
+            mass, sigma = float(row["mass_change_mg"]), float(row["sigma_mg"])
+            parts.append(f"{row['scan']} {mass:.4g} +- {sigma:.2g} mg of {species or 'mass'}")
     if (store.path / layout.TABLE(table="faraday")).exists():
         slope, error = slope_of(store.read_table("faraday"))
         if slope is not None and error is not None:
             parts.append(f"slope of the Faraday balance {slope:.4g} +- {error:.2g}")
     return ", ".join(parts)
+
+
+def last_mass(table: pd.DataFrame) -> pd.Series | None:
+    """Return the row of the last scan whose change of mass is known: a scan that failed has none."""
+    rows = table[table["mass_change_mg"].notna() & table["sigma_mg"].notna()]
+    return rows.iloc[-1] if len(rows) else None
 
 
 def slope_of(fit: pd.DataFrame | None) -> tuple[float | None, float | None]:
