@@ -91,6 +91,24 @@ def test_pictures_are_decoded(opened: tuple[Any, list[str]]) -> None:
     assert min(sizes) > 20
 
 
+UNDER = """
+[...document.querySelectorAll('.chart')].flatMap((chart) => {
+  const bars = chart.querySelector('.modebar').getBoundingClientRect();
+  const titles = [...chart.querySelectorAll('.infolayer .annotation-text')];
+  return titles.filter((title) => {
+    const box = title.getBoundingClientRect();
+    return box.right > bars.left && box.left < bars.right && box.bottom > bars.top && box.top < bars.bottom;
+  }).map((title) => title.textContent);
+})
+"""
+
+
+def test_no_title_lies_under_the_buttons(opened: tuple[Any, list[str]]) -> None:
+    tab, _ = opened
+    assert tab.evaluate("document.querySelectorAll('.chart .annotation-text').length") > 8
+    assert tab.evaluate(UNDER) == []
+
+
 def test_nothing_is_wider_than_the_page(opened: tuple[Any, list[str]]) -> None:
     tab, _ = opened
     assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

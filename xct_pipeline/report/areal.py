@@ -217,7 +217,7 @@ def areal(contents: Contents) -> tuple[Any, str]:
     """Draw change, error and significance of one scan at a time, chosen with a slider; and say how large a bin is."""
     maps = areal_maps(contents)
     titles = ("change", "its standard error σ", "significance, change / σ")
-    chart = subplots(1, 3, 430, {"subplot_titles": titles, "horizontal_spacing": 0.085})
+    chart = subplots(1, 3, 398, {"subplot_titles": titles, "horizontal_spacing": 0.085})
     for position in range(len(maps.bins)):
         _add_scan(chart, maps, position)
     steps = [
@@ -236,7 +236,7 @@ def areal(contents: Contents) -> tuple[Any, str]:
         "len": 0.9,
         "x": 0.05,
     }
-    chart.update_layout(sliders=[slider], showlegend=False, margin={"l": 60, "r": 70, "t": 62, "b": 45})
+    chart.update_layout(sliders=[slider], showlegend=False, margin={"l": 60, "r": 70, "b": 45})
     _arrange(chart, maps)
     edge = length_text(float(f"{maps.bins[0].size * maps.level.step:.4g}"), maps.level.length)
     size = maps.bins[0].size

@@ -57,6 +57,8 @@ COLOURS_OF_TERMS = {
 FEW = 0.025
 """Share of the median number of voxels below which a bin of a profile is not drawn."""
 
+BUTTONS = 32  # pixels in height, of plotly's
+
 
 def figure(height: int = 380, **layout: object) -> Any:
     """Return an empty plotly figure in the page's style."""
@@ -64,8 +66,14 @@ def figure(height: int = 380, **layout: object) -> Any:
 
 
 def subplots(rows: int, columns: int, height: int, places: Mapping[str, Any], **layout: object) -> Any:
-    """Return an empty plotly figure of several axes in the page's style; `places` are keywords of `grid`."""
-    return grid(rows, columns, AXIS, _style(height) | layout, **places)
+    """Return an empty plotly figure of several axes in the page's style; `places` are keywords of `grid`.
+
+    Titles of the axes lie below the buttons that appear in the upper right corner.
+    """
+    style = _style(height)
+    if places.get("subplot_titles"):
+        style["height"], style["margin"]["t"] = height + BUTTONS, style["margin"]["t"] + BUTTONS
+    return grid(rows, columns, AXIS, style | layout, **places)
 
 
 def _style(height: int) -> dict[str, Any]:
